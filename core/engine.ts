@@ -1,0 +1,203 @@
+import type { CallContext } from './call';
+import type { ArtifactKind, BackupType, DumpResult, Manifest } from './catalog';
+import type { FenceEvidence } from './fencing';
+import type { LogArchive, LogNaming } from './log-archive';
+import type { Position, PositionCodec } from './positions';
+import type { Fingerprint, RecoveryTarget, RecoveryWindow, RestoredStore, RestorePlace, RestorePlan } from './recovery';
+import type { ReplicaState, ReplicationSample } from './replication';
+import type { VolumeSink, VolumeSource } from './volumes';
+
+/** What a look at one site's server says. Never throws for a server that is down: it says so. */
+export interface StoreProbe {
+  readonly site: string;
+  readonly at: string;
+  readonly reachable: boolean;
+  readonly role: 'primary' | 'replica' | 'standalone' | 'unknown';
+  /** Whether it accepts writes now; null when that could not be found out. */
+  readonly writable: boolean | null;
+  readonly identity: string | null;
+  readonly serverVersion: string | null;
+  readonly position: Position | null;
+  /** Why it is unreachable, or what an administrator should mend, each with the exact setting. */
+  readonly problems: readonly string[];
+}
+
+export interface DumpRequest {
+  readonly backupId: string;
+  readonly type: BackupType;
+  /** The site that is active now; the engine picks the member to read from by its own settings. */
+  readonly site: string;
+  /** Every backup of the store, newest last: an engine finds the parent of an incremental here. */
+  readonly existing: readonly Manifest[];
+}
+
+/** What a dump will do, settled before it starts. Small plain JSON. */
+export interface DumpPlan {
+  readonly backupId: string;
+  readonly type: BackupType;
+  readonly typeReason: string | null;
+  readonly parent: string | null;
+  readonly source: { readonly site: string; readonly member: string };
+  readonly estimatedBytes: number | null;
+}
+
+/**
+ * One store behind one interface, whatever its engine. An instance knows the store's endpoints at every site and their
+ * secrets; callers name sites only. Methods may be repeated with the same arguments, honour `ctx.signal` within a second,
+ * report progress at least every few seconds, leave no process and no session behind, and keep memory constant in the size
+ * of the data. Errors are of `core/errors.ts`; an unreachable server is TargetUnreachable and retryable.
+ *
+ * `log` is null for engines that cannot be restored between backups, `replication` for those with no role to change.
+ */
+export interface Engine<E extends string = string> {
+  readonly kind: E;
+  readonly store: string;
+  /** Where its artifacts live below `data/`. */
+  artifactKind(type: BackupType): ArtifactKind;
+  readonly positions: PositionCodec<E>;
+  readonly log: LogShipping | null;
+  readonly replication: Replication | null;
+
+  probe(site: string, ctx: CallContext): Promise<StoreProbe>;
+
+  /** Chooses member and type. An incremental that cannot be taken becomes a full, and `typeReason` says why. */
+  planDump(request: DumpRequest, ctx: CallContext): Promise<DumpPlan>;
+
+  /**
+   * Copies the store into the sink, from the beginning each time it is called. Resolves after every volume finished.
+   * What it leaves in the sink when it throws is thrown away by the caller.
+   */
+  dump(plan: DumpPlan, parent: VolumeSource | null, sink: VolumeSink, ctx: CallContext): Promise<DumpResult>;
+
+  /**
+   * Chooses the chain and the part of the log. Throws PitrTargetUnreachable naming the range that exists; never takes a
+   * later or earlier state silently (an engine without a log answers the nearest earlier backup, `exact: false`).
+   */
+  planRestore(target: RecoveryTarget, catalog: StoreCatalog, ctx: CallContext): Promise<RestorePlan>;
+
+  /** The instants that can be restored, oldest first. */
+  windows(catalog: StoreCatalog): Promise<RecoveryWindow[]>;
+
+  readonly restore: Restore;
+
+  /**
+   * Content of the live store at a site, or of a restored one, comparable with `compareFingerprints`. The same content
+   * gives the same fingerprint on any server version that is supported.
+   */
+  fingerprint(of: { readonly site: string } | RestoredStore, ctx: CallContext): Promise<Fingerprint>;
+}
+
+/** What is stored of one store. */
+export interface StoreCatalog {
+  /** Committed backups, oldest first. */
+  readonly backups: readonly Manifest[];
+  /** Null for stores without a log. */
+  readonly log: LogArchive | null;
+}
+
+export interface RestoreRequest {
+  readonly restoreId: string;
+  readonly plan: RestorePlan;
+  /** The manifests of `plan.chain`, full first. */
+  readonly chain: readonly Manifest[];
+  readonly place: RestorePlace;
+}
+
+/**
+ * The steps of a restore, in order. Each can be repeated, also after a later one began and failed; a marker in the place
+ * tells what belongs to this `restoreId`. The source is never contacted.
+ */
+export interface Restore {
+  /** Writes the chain into the place and makes it ready for replay. Throws TargetNotEmpty for what it did not make itself. */
+  rebuild(request: RestoreRequest, source: VolumeSource, log: LogArchive | null, ctx: CallContext): Promise<void>;
+  /** Replays up to the target and stops there; resolves at once where there is nothing to replay. */
+  replay(request: RestoreRequest, log: LogArchive | null, ctx: CallContext): Promise<RestoredStore>;
+  /**
+   * Opens the restored store for reading and writing on its own lineage, archiving off, and leaves it running
+   * independently of the worker.
+   */
+  open(request: RestoreRequest, ctx: CallContext): Promise<RestoredStore>;
+  /** Stops what runs in the place and removes it. Only ever touches a place that carries the marker of a restore. */
+  discard(place: RestorePlace, ctx: CallContext): Promise<void>;
+}
+
+export interface ArchiveRequest {
+  readonly site: string;
+  /** Return after about this long, so that the workflow can continue as new; sooner only for a reason. */
+  readonly runForMilliseconds: number;
+  readonly sliceMilliseconds: number;
+}
+
+/** How an archive activity ended. `needsBase`: the log has a gap or a new lineage, so that a new full is needed now. */
+export interface ArchiveOutcome {
+  readonly lineage: string;
+  readonly durable: Position;
+  readonly coversUntil: string | null;
+  readonly entriesStored: number;
+  readonly needsBase: string | null;
+}
+
+export interface ArchiveProgress {
+  readonly durable: Position;
+  readonly coversUntil: string | null;
+  readonly entriesStored: number;
+}
+
+export interface LogShipping {
+  readonly naming: LogNaming;
+  /**
+   * Follows the store's log and stores it, resuming at what is durable. Only one archiver of a store runs at a time (the
+   * workflow's id sees to it); a second one harms nothing. Throws LogGap when what is missing cannot be had any more.
+   */
+  archive(
+    request: ArchiveRequest,
+    archive: LogArchive,
+    onDurable: (progress: ArchiveProgress) => void,
+    ctx: CallContext,
+  ): Promise<ArchiveOutcome>;
+  /** Removes what an archiver left at the source (a replication slot) once it is no longer wanted there. */
+  release(site: string, ctx: CallContext): Promise<void>;
+}
+
+export interface PromoteRequest {
+  readonly site: string;
+  readonly epoch: number;
+  /** Refuses with FencingUnconfirmed unless it covers this store (rule 2). */
+  readonly evidence: readonly FenceEvidence[];
+}
+
+export interface PromoteResult {
+  readonly site: string;
+  readonly position: Position;
+  readonly promotedAt: string;
+  /** True when it was writable at this epoch already: the step was repeated. */
+  readonly already: boolean;
+}
+
+/** One write and one read back through the store's normal door, as proof that it serves. */
+export interface WriteProbe {
+  readonly site: string;
+  readonly at: string;
+  readonly marker: string;
+  readonly roundTripMilliseconds: number;
+}
+
+/** Roles of a store that lives at several sites. */
+export interface Replication {
+  /** Measures both sides from where the worker stands; a side that does not answer is null, with the problem said. */
+  sample(primarySite: string, standbySite: string, ctx: CallContext): Promise<ReplicationSample>;
+  /** One side alone, for the moment of decision. Null when it does not answer. */
+  state(site: string, ctx: CallContext): Promise<ReplicaState | null>;
+  /**
+   * Makes the store at the site refuse writes by the engine's own means and tries to prove it. Never throws for a server
+   * that does not answer: the evidence then says `none`. Repeatable.
+   */
+  fence(site: string, survivingSite: string, epoch: number, ctx: CallContext): Promise<FenceEvidence>;
+  /** Lifts what `fence` did, before anything was promoted. */
+  unfence(site: string, epoch: number, ctx: CallContext): Promise<void>;
+  /** Makes the site's replica the writable primary and notes the epoch in the store itself; StaleEpoch if it holds a newer one. */
+  promote(request: PromoteRequest, ctx: CallContext): Promise<PromoteResult>;
+  /** The epoch noted in the store at the site; null when none is or when it does not answer. */
+  epoch(site: string, ctx: CallContext): Promise<number | null>;
+  writeProbe(site: string, marker: string, ctx: CallContext): Promise<WriteProbe>;
+}

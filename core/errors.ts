@@ -1,0 +1,242 @@
+import { ApplicationFailure } from '@temporalio/common';
+
+/**
+ * Every class of error that a person can meet, in one table. The name is the stable code: it is the `type` of the
+ * Temporal failure, the `code` in `--output json`, and it picks the exit status of `drctl`. Scripts may rely on both.
+ *
+ * `data` says what the error means for the data when the place that raises it knows nothing better; `next` what to do.
+ */
+export const FAILURES = {
+  ConfigInvalid: {
+    retryable: false,
+    exitCode: 2,
+    data: 'Nothing was changed.',
+    next: 'Correct the named field and run `drctl config check`.',
+  },
+  UsageInvalid: {
+    retryable: false,
+    exitCode: 2,
+    data: 'Nothing was changed.',
+    next: 'See `drctl <command> --help`.',
+  },
+  NotFound: {
+    retryable: false,
+    exitCode: 3,
+    data: 'Nothing was changed.',
+    next: 'List what exists, then call again with a name from the list.',
+  },
+  TargetUnreachable: {
+    retryable: true,
+    exitCode: 10,
+    data: 'Nothing was changed by this step.',
+    next: 'Check that the server runs and that the network lets this worker reach it.',
+  },
+  RepositoryUnavailable: {
+    retryable: true,
+    exitCode: 11,
+    data: 'Backups already committed are not affected.',
+    next: 'Check the endpoint, the bucket and the network of the repository.',
+  },
+  AccessDenied: {
+    retryable: false,
+    exitCode: 12,
+    data: 'Nothing was changed by this step.',
+    next: 'Check the credentials named in the config and what they are allowed to do.',
+  },
+  DiskFull: {
+    retryable: true,
+    exitCode: 13,
+    data: 'Backups already committed are not affected.',
+    next: 'Free space at the named path; the step then goes on by itself.',
+  },
+  ToolMissing: {
+    retryable: false,
+    exitCode: 14,
+    data: 'Nothing was changed.',
+    next: 'Install the named program on the worker, or name its folder in the config.',
+  },
+  BackupCorrupt: {
+    retryable: false,
+    exitCode: 20,
+    data: 'The named artifact must not be restored from.',
+    next: 'Restore from another backup or another copy, and take a new full backup now.',
+  },
+  PitrTargetUnreachable: {
+    retryable: false,
+    exitCode: 21,
+    data: 'Nothing was restored.',
+    next: 'Choose a target inside the range that is named.',
+  },
+  TargetNotEmpty: {
+    retryable: false,
+    exitCode: 22,
+    data: 'What is there was not touched.',
+    next: 'Choose an empty place for the restore.',
+  },
+  LogGap: {
+    retryable: false,
+    exitCode: 23,
+    data: 'Points in time after the gap cannot be reached from backups before it.',
+    next: 'A new full backup closes it; it is started by itself where archiving is on.',
+  },
+  BackupIncomplete: {
+    retryable: true,
+    exitCode: 24,
+    data: 'No backup was committed; earlier backups are not affected.',
+    next: 'The next attempt starts again from the beginning.',
+  },
+  VerificationFailed: {
+    retryable: false,
+    exitCode: 25,
+    data: 'What was restored does not equal what was backed up.',
+    next: 'Keep the restored place for inspection and restore from another backup.',
+  },
+  ReplicationLagExceeded: {
+    retryable: false,
+    exitCode: 30,
+    data: 'Nothing was promoted.',
+    next: 'Approve the larger loss by name, or wait until the replica has caught up.',
+  },
+  FencingUnconfirmed: {
+    retryable: false,
+    exitCode: 31,
+    data: 'Nothing was promoted: two writable primaries would lose data on both sides.',
+    next: 'Fence the old primary, or have a named person attest that it is dead.',
+  },
+  ApprovalTimedOut: {
+    retryable: false,
+    exitCode: 32,
+    data: 'Nothing was promoted.',
+    next: 'Start again when an approver is available.',
+  },
+  ApprovalRejected: {
+    retryable: false,
+    exitCode: 33,
+    data: 'Nothing was promoted.',
+    next: 'See the reason that was given.',
+  },
+  Aborted: {
+    retryable: false,
+    exitCode: 34,
+    data: 'Steps already taken were undone in reverse order.',
+    next: 'See `drctl failover status` for what was undone.',
+  },
+  PromotionFailed: {
+    retryable: true,
+    exitCode: 35,
+    data: 'The old primary stays fenced; the replica may or may not be promoted yet.',
+    next: 'Look at the replica, then let the step be tried again.',
+  },
+  StaleEpoch: {
+    retryable: false,
+    exitCode: 36,
+    data: 'Nothing was changed: a newer role change has taken over.',
+    next: 'Look at the newer role change with `drctl failover status`.',
+  },
+  RoleMismatch: {
+    retryable: false,
+    exitCode: 37,
+    data: 'Nothing was changed.',
+    next: 'Check which site is active with `drctl status`.',
+  },
+  TrafficNotSwitched: {
+    retryable: true,
+    exitCode: 38,
+    data: 'The data is safe at the new site; users may still be sent to the old one.',
+    next: 'Check the DNS zone and its name servers.',
+  },
+  ServiceNotReady: {
+    retryable: true,
+    exitCode: 39,
+    data: 'The data is safe; the service does not answer yet.',
+    next: 'Look at the log of the named service.',
+  },
+  LockHeld: {
+    retryable: true,
+    exitCode: 40,
+    data: 'Nothing was changed.',
+    next: 'Another run owns it: wait for it or look at it in the Web UI.',
+  },
+  TemporalUnavailable: {
+    retryable: true,
+    exitCode: 50,
+    data: 'Workflows that run are durable and go on by themselves once it is back.',
+    next: 'Check the address in the config and that Temporal runs.',
+  },
+  NotificationFailed: {
+    retryable: true,
+    exitCode: 51,
+    data: 'No data is affected.',
+    next: 'Check the channel; nothing waits for it.',
+  },
+} as const satisfies Record<string, FailureClass>;
+
+interface FailureClass {
+  readonly retryable: boolean;
+  readonly exitCode: number;
+  readonly data: string;
+  readonly next: string;
+}
+
+export type FailureCode = keyof typeof FAILURES;
+
+/** What a person is shown besides the message. Never holds a secret: it is stored in Temporal's history. */
+export interface FailureDetails {
+  /** What it means for their data. */
+  readonly data: string;
+  /** What to do next. */
+  readonly next: string;
+  /** Names, ids and positions that help to find the cause. */
+  readonly context?: Record<string, string | number | boolean | null>;
+}
+
+export interface FailureOptions {
+  readonly data?: string;
+  readonly next?: string;
+  readonly context?: FailureDetails['context'];
+  readonly cause?: unknown;
+}
+
+/**
+ * Makes the error to throw. The message says what failed and where ("<what> at <where>: <why>"); what it means and what
+ * to do next come from the table unless given. Retryable classes are retried by Temporal, the others end the step.
+ */
+export function failure(code: FailureCode, message: string, options: FailureOptions = {}): ApplicationFailure {
+  const entry = FAILURES[code];
+  const details: FailureDetails = {
+    data: options.data ?? entry.data,
+    next: options.next ?? entry.next,
+    ...(options.context ? { context: options.context } : {}),
+  };
+  return ApplicationFailure.create({
+    type: code,
+    message,
+    nonRetryable: !entry.retryable,
+    details: [details],
+    ...(options.cause instanceof Error ? { cause: options.cause } : {}),
+  });
+}
+
+export function isFailureCode(type: string | null | undefined): type is FailureCode {
+  return typeof type === 'string' && Object.hasOwn(FAILURES, type);
+}
+
+/** Finds the innermost error of our table in a chain of causes (Temporal wraps what an activity threw). */
+export function findFailure(error: unknown): { code: FailureCode; message: string; details: FailureDetails } | null {
+  for (let current = error; current instanceof Error; current = (current as { cause?: unknown }).cause) {
+    if (current instanceof ApplicationFailure && isFailureCode(current.type)) {
+      const entry = FAILURES[current.type];
+      const [given] = (current.details ?? []) as Partial<FailureDetails>[];
+      return {
+        code: current.type,
+        message: current.message,
+        details: { ...given, data: given?.data ?? entry.data, next: given?.next ?? entry.next },
+      };
+    }
+  }
+  return null;
+}
+
+export function hasCode(error: unknown, code: FailureCode): boolean {
+  return findFailure(error)?.code === code;
+}

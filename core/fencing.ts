@@ -1,0 +1,39 @@
+import type { CallContext } from './call';
+
+/**
+ * Why the old primary cannot accept writes. `proven`: seen to be true of the old primary itself (its processes are gone by
+ * its host's word, a write was refused by it, a majority elected elsewhere); `weak`: asked for but not seen; `attested`: a
+ * named person vouches for it. A timeout or a refused connection proves nothing (rule 9).
+ */
+export interface FenceEvidence {
+  readonly strength: 'proven' | 'weak' | 'attested' | 'none';
+  /** The site that is fenced. */
+  readonly site: string;
+  /** Stores that the evidence covers. */
+  readonly stores: readonly string[];
+  readonly epoch: number;
+  readonly at: string;
+  /** How, in words for the report: "power controller killed 5 processes and saw them gone". */
+  readonly how: string;
+  readonly by: string;
+}
+
+/** Something that can make a whole site unable to write: its host's agent, a cloud's power API. */
+export interface SiteFence {
+  readonly kind: string;
+  /**
+   * Fences the site for this epoch and proves it; repeatable. The fence persists: a site that comes back stays fenced.
+   * Throws FencingUnconfirmed where it cannot be proven, StaleEpoch when a newer epoch holds the fence.
+   */
+  fence(site: string, epoch: number, ctx: CallContext): Promise<FenceEvidence>;
+  /** Lifts the fence; only with the epoch that set it or a newer one. */
+  unfence(site: string, epoch: number, ctx: CallContext): Promise<void>;
+  /** The epoch that holds the fence, null when the site is not fenced. */
+  state(site: string): Promise<{ readonly epoch: number } | null>;
+}
+
+/** Rule 2: every store needs a proof or an attestation. Names the stores that have neither. */
+export function unfencedStores(stores: readonly string[], evidence: readonly FenceEvidence[]): string[] {
+  const strong = evidence.filter((each) => each.strength === 'proven' || each.strength === 'attested');
+  return stores.filter((store) => !strong.some((each) => each.stores.includes(store)));
+}

@@ -1,0 +1,37 @@
+import { basicTime } from './clock';
+import type { ArtifactKind, BackupType } from './catalog';
+
+/**
+ * The keys of the repository (DESIGN §4), relative to `<prefix>/<application>/`, which the repository adapter adds.
+ * Nothing else builds a key.
+ */
+export const layout = {
+  manifests: (store: string) => `catalog/${store}/`,
+  manifest: (store: string, backupId: string) => `catalog/${store}/${backupId}.json`,
+  early: (store: string, backupId: string, name: string) => `catalog/${store}/${backupId}/${name}`,
+  history: (store: string, name = '') => `catalog/${store}/history/${name}`,
+  backupData: (kind: ArtifactKind, store: string, backupId: string) => `data/${kind}/${store}/${backupId}/`,
+  /** Each attempt has its own folder: an attempt believed dead can never overwrite what its successor stores. */
+  attempt: (kind: ArtifactKind, store: string, backupId: string, attempt: number) =>
+    `data/${kind}/${store}/${backupId}/attempt-${attempt}/`,
+  logs: (store: string) => `data/log/${store}/`,
+  log: (store: string, lineage: string, name = '') => `data/log/${store}/${lineage}/${name}`,
+  epochs: () => 'epochs/',
+  /** Ten digits, so that a listing is in order. */
+  epoch: (epoch: number) => `epochs/${String(epoch).padStart(10, '0')}.json`,
+  reports: () => 'reports/',
+  report: (id: string, extension: 'json' | 'md' | 'html') => `reports/${id}.${extension}`,
+  /** Replication samples, measured before trouble and kept at the DR side. */
+  samples: (store: string) => `samples/${store}.json`,
+} as const;
+
+const BACKUP_ID = /^\d{8}T\d{6}Z-(full|incr)-[0-9a-f]{8}$/;
+
+/** `<UTC basic time>-<full|incr>-<8 hex>`; sorts by time. */
+export function backupIdOf(takenAt: string, type: BackupType, hex8: string): string {
+  return `${basicTime(takenAt)}-${type}-${hex8}`;
+}
+
+export function isBackupId(text: string): boolean {
+  return BACKUP_ID.test(text);
+}

@@ -1,0 +1,30 @@
+/** Readable ids, queues and message names: what a person sees in the Web UI and types at the `temporal` CLI. */
+
+export const workflowIds = {
+  backup: (application: string, store: string) => `backup:${application}:${store}`,
+  archive: (application: string, store: string) => `archive:${application}:${store}`,
+  restore: (application: string, restoreId: string) => `restore:${application}:${restoreId}`,
+  /** Failover, switchover, failback and live drill alike: one role change of an application at a time (rule 7). */
+  roleChange: (application: string) => `role-change:${application}`,
+  watch: (application: string) => `watch:${application}`,
+  schedule: (application: string, purpose: string) => `${application}-${purpose}`,
+} as const;
+
+export const taskQueues = {
+  /** Workflow tasks of every application. */
+  workflows: 'drctl',
+  /** Activities that need a site's credentials and network. */
+  site: (application: string, site: string) => `${application}/${site}`,
+  /** Activities that need the disk of one host. */
+  host: (application: string, site: string, hostId: string) => `${application}/${site}/${hostId}`,
+} as const;
+
+/** Registered in the namespace by `drctl lab up`, or once by an administrator (docs/temporal.md). */
+export const SEARCH_ATTRIBUTES = {
+  DrApplication: 'Keyword',
+  DrStore: 'Keyword',
+  DrSite: 'Keyword',
+  DrKind: 'Keyword',
+  DrPhase: 'Keyword',
+  DrEpoch: 'Int',
+} as const;

@@ -1,0 +1,82 @@
+import type { Position } from './positions';
+
+/** What a person asks for with `--to`. */
+export type RecoveryTarget =
+  | { readonly kind: 'latest' }
+  | { readonly kind: 'time'; readonly time: string }
+  | { readonly kind: 'position'; readonly text: string }
+  | { readonly kind: 'name'; readonly name: string }
+  | { readonly kind: 'backup'; readonly backupId: string };
+
+/** How a restore of one store will be done. Small: it is kept in the workflow's history and shown before anything starts. */
+export interface RestorePlan {
+  readonly store: string;
+  readonly engine: string;
+  readonly target: RecoveryTarget;
+  /** Backup ids, full first. */
+  readonly chain: readonly string[];
+  readonly lineage: string | null;
+  /** The part of the log that is replayed; null where none is. `to` null: as far as needed to reach the target's time. */
+  readonly log: { readonly from: Position; readonly to: Position | null } | null;
+  /** What will be reached: exactly the target, or (engines without a log) the state of the nearest earlier backup. */
+  readonly reaches: { readonly time: string; readonly position: Position | null; readonly exact: boolean };
+  readonly downloadBytes: number;
+  /** What a person should know before they say yes. */
+  readonly notes: readonly string[];
+}
+
+/** The range of instants that can be restored; several where a gap or a new lineage separates them. */
+export interface RecoveryWindow {
+  readonly from: string;
+  readonly to: string;
+  readonly lineage: string | null;
+  readonly exact: boolean;
+}
+
+/** Where a store is restored to. Never the source (rule 5). */
+export interface RestorePlace {
+  readonly directory: string;
+  readonly host: string;
+  /** 0: the engine takes a free port and says which. Ignored by engines without a server. */
+  readonly port: number;
+  /** Operating system user for the restored server and its files; null: the worker's own. */
+  readonly osUser: string | null;
+  /** Allowed to replace what is in `directory`. */
+  readonly overwrite: boolean;
+}
+
+/** A restored store, open for use. Holds no secret. */
+export interface RestoredStore {
+  readonly directory: string;
+  /** Null for engines without a server. */
+  readonly address: { readonly host: string; readonly port: number } | null;
+  readonly reachedPosition: Position | null;
+  readonly reachedTime: string | null;
+  readonly notes: readonly string[];
+}
+
+/** The content of a store, comparable between source and copy. */
+export interface Fingerprint {
+  readonly algorithm: string;
+  readonly items: readonly { readonly name: string; readonly count: number; readonly digest: string }[];
+}
+
+export interface FingerprintDifference {
+  readonly name: string;
+  readonly expected: string;
+  readonly found: string;
+}
+
+/** Every item that differs, is missing or is too many; empty when the contents are equal. */
+export function compareFingerprints(expected: Fingerprint, found: Fingerprint): FingerprintDifference[] {
+  if (expected.algorithm !== found.algorithm) {
+    return [{ name: '(algorithm)', expected: expected.algorithm, found: found.algorithm }];
+  }
+  const describe = (item: Fingerprint['items'][number] | undefined) =>
+    item ? `${item.count} × ${item.digest}` : 'absent';
+  const names = new Set([...expected.items, ...found.items].map((item) => item.name));
+  const pick = (print: Fingerprint, name: string) => print.items.find((item) => item.name === name);
+  return [...names]
+    .map((name) => ({ name, expected: describe(pick(expected, name)), found: describe(pick(found, name)) }))
+    .filter((each) => each.expected !== each.found);
+}

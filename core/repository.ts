@@ -1,0 +1,105 @@
+import type { Readable } from 'node:stream';
+import type { CallContext } from './call';
+
+export interface StoredObject {
+  readonly key: string;
+  readonly sizeBytes: number;
+  readonly modifiedAt: string;
+}
+
+export interface ObjectHead extends StoredObject {
+  /** Opaque; changes when the bytes change. */
+  readonly etag: string;
+  /** Small ASCII annotations given at `put`/`upload` (times of a WAL segment, …); not part of listings. */
+  readonly metadata: Readonly<Record<string, string>>;
+  /** SHA-256 of the stored bytes in hex where the repository itself confirmed or recorded it, else null. */
+  readonly sha256: string | null;
+  /** `STANDARD`, `STANDARD_IA`, `GLACIER`, …; local repositories say `LOCAL`. */
+  readonly storageClass: string;
+}
+
+export interface PutOptions {
+  /**
+   * Create only: when the key exists with the same bytes the call succeeds (a repeated step), with other bytes it throws
+   * LockHeld. Two writers can never both believe that they created it.
+   */
+  readonly ifAbsent?: boolean;
+  readonly metadata?: Readonly<Record<string, string>>;
+  readonly storageClass?: string;
+}
+
+/** A resumable upload in flight; plain JSON for a heartbeat. */
+export interface UploadState {
+  readonly key: string;
+  readonly uploadId: string;
+  readonly partSizeBytes: number;
+  readonly parts: readonly { readonly number: number; readonly etag: string; readonly checksum: string }[];
+}
+
+export interface UploadOptions extends Omit<PutOptions, 'ifAbsent'> {
+  readonly sha256: string;
+  /** Where an earlier try came to; parts that are there are not sent again. Ignored when the upload is gone. */
+  readonly resume?: UploadState | null;
+  onPart?(state: UploadState): void;
+}
+
+export interface UnfinishedUpload {
+  readonly key: string;
+  readonly uploadId: string;
+  readonly startedAt: string;
+}
+
+/**
+ * Where backups live: keys, bytes, listings. Keys are relative to the application's prefix, are ASCII, use `/`, never start
+ * with `/` and never hold `..`. Listings are strongly consistent with earlier writes (S3 has been since 2020).
+ *
+ * Every method may be repeated with the same arguments. Errors: RepositoryUnavailable (retryable: network, throttling,
+ * 5xx), AccessDenied, NotFound, LockHeld (see `ifAbsent`), DiskFull (local), BackupCorrupt (stored bytes differ from the
+ * checksum sent).
+ */
+export interface Repository {
+  readonly name: string;
+  readonly kind: string;
+  /** Shown to people: `s3://bucket/prefix` or `/path`. */
+  readonly location: string;
+
+  /** Stores a small object in one request, its checksum verified by the other side. Durable when resolved. */
+  put(key: string, body: Uint8Array, options?: PutOptions): Promise<ObjectHead>;
+
+  /**
+   * Stores a local file, in parts where it is large, verified by SHA-256 (given, of the whole file). Durable when
+   * resolved. Leaves an unfinished upload behind only when the process dies; `resume` or `abortUpload` deal with it.
+   */
+  uploadFile(key: string, path: string, options: UploadOptions, ctx: CallContext): Promise<ObjectHead>;
+
+  /** Stores a stream of unknown length in constant memory; aborts its own parts on failure. Returns the digest it saw. */
+  uploadStream(
+    key: string,
+    source: Readable,
+    options: Omit<PutOptions, 'ifAbsent'>,
+    ctx: CallContext,
+  ): Promise<ObjectHead & { readonly sha256: string }>;
+
+  /** The bytes, or part of them (`end` exclusive). Throws NotFound before the first byte; the caller verifies digests. */
+  get(key: string, range?: { readonly start: number; readonly end: number }): Promise<Readable>;
+
+  /** A small object, whole. Throws NotFound. */
+  read(key: string): Promise<Buffer>;
+
+  /** Null when there is no such object. */
+  head(key: string): Promise<ObjectHead | null>;
+
+  /** Every object below the prefix in key order, page by page. `after` starts behind that key. */
+  list(prefix: string, options?: { readonly after?: string }): AsyncIterable<StoredObject>;
+
+  /** Removes objects; those that are gone already are fine. */
+  delete(keys: readonly string[]): Promise<void>;
+
+  /** Multipart uploads below the prefix that were begun and neither completed nor aborted. */
+  unfinishedUploads(prefix: string): AsyncIterable<UnfinishedUpload>;
+
+  abortUpload(key: string, uploadId: string): Promise<void>;
+
+  /** One cheap request that proves endpoint, credentials and bucket; throws the class of error that says which is wrong. */
+  check(): Promise<void>;
+}

@@ -1,0 +1,23 @@
+import type { CallContext } from './call';
+
+export interface ServiceState {
+  readonly site: string;
+  readonly service: string;
+  readonly desiredReplicas: number;
+  readonly readyReplicas: number;
+  /** True when the counts belong to the newest desired state (Kubernetes: observedGeneration ≥ generation). */
+  readonly settled: boolean;
+}
+
+/** What runs the application's services at its sites: Kubernetes Deployments, or processes on a laptop. */
+export interface ServiceController {
+  readonly kind: string;
+  /** Throws NotFound for an unknown service, TargetUnreachable (retryable), AccessDenied. */
+  state(site: string, service: string, ctx: CallContext): Promise<ServiceState>;
+  /** Sets the number of replicas and returns at once; repeatable. */
+  scale(site: string, service: string, replicas: number, ctx: CallContext): Promise<ServiceState>;
+}
+
+export function isReady(state: ServiceState, replicas: number): boolean {
+  return state.settled && state.desiredReplicas === replicas && state.readyReplicas >= replicas;
+}

@@ -1,0 +1,55 @@
+import type { CallContext } from './call';
+
+export interface DnsRecord {
+  readonly name: string;
+  readonly type: 'A' | 'AAAA' | 'CNAME';
+  readonly ttlSeconds: number;
+  readonly values: readonly string[];
+}
+
+/** The zone's control plane (Route 53). */
+export interface DnsZone {
+  readonly kind: string;
+  record(name: string, type: DnsRecord['type'], ctx: CallContext): Promise<DnsRecord | null>;
+  /** Creates or replaces; repeatable. Answers an id for `inSync`. */
+  upsert(record: DnsRecord, ctx: CallContext): Promise<string>;
+  /** Whether the control plane says that every name server has the change. */
+  inSync(changeId: string, ctx: CallContext): Promise<boolean>;
+}
+
+export interface DnsAnswer {
+  /** Which server said so: `ns-1.example:53`. */
+  readonly server: string;
+  readonly values: readonly string[];
+  readonly ttlSeconds: number | null;
+  /** Why there is no answer; null when there is one. */
+  readonly problem: string | null;
+}
+
+export interface EndpointResult {
+  readonly url: string;
+  readonly method: string;
+  readonly ok: boolean;
+  readonly status: number | null;
+  readonly milliseconds: number;
+  /** The address that the name resolved to for this request. */
+  readonly address: string | null;
+  readonly problem: string | null;
+}
+
+export interface EndpointCheck {
+  readonly url: string;
+  readonly method: 'GET' | 'POST';
+  readonly expectStatus: number;
+  readonly timeoutMilliseconds: number;
+}
+
+/** The public side seen from outside: real DNS queries and real HTTP requests. Never throws for a "no": it says so. */
+export interface PublicProbe {
+  /** Asks every authoritative server of the zone directly. */
+  authoritative(name: string, type: DnsRecord['type'], ctx: CallContext): Promise<DnsAnswer[]>;
+  /** Requests the URL at the address its name has *now* according to the authoritative servers; no cache in between. */
+  endpoint(check: EndpointCheck, ctx: CallContext): Promise<EndpointResult>;
+  /** The same at a given address, whatever DNS says: for probing a site that is not (or no longer) public. */
+  endpointAt(address: string, check: EndpointCheck, ctx: CallContext): Promise<EndpointResult>;
+}
