@@ -1,0 +1,246 @@
+import type { BackupType } from './catalog';
+import type { FenceEvidence } from './fencing';
+import type { RecoveryTarget, RestoredStore, RestorePlan, Fingerprint } from './recovery';
+import type { LossEstimate } from './replication';
+import type { EndpointResult } from './traffic';
+
+/**
+ * What starters and workflows say to each other: the types of the workflows, their inputs and results, and the names of
+ * their messages. Workflow ids and queues are in `names.ts`. Every workflow runs on `taskQueues.workflows`.
+ *
+ * What a starter reads of the repository without Temporal (lists of backups, log windows, reports) it reads through
+ * `openApplication(config)` of `workers/wiring.ts`: the repository alone is enough.
+ */
+export const workflowTypes = {
+  backUpStore: 'backUpStore',
+  launchBackups: 'launchBackups',
+  archiveLog: 'archiveLog',
+  watchReplication: 'watchReplication',
+  restoreStores: 'restoreStores',
+  failOver: 'failOver',
+  checkHealth: 'checkHealth',
+  drill: 'drill',
+} as const;
+
+/** Queries. `status` answers a RunStatus for every workflow, `plan` what the run is going to do. */
+export const queries = { status: 'status', plan: 'plan' } as const;
+
+/**
+ * Commands to a running workflow. Each name is an update (validated at once, answers) and a signal (needs no worker
+ * online; what a validator would refuse is noted in the status and otherwise ignored).
+ */
+export const commands = {
+  approve: 'approve',
+  reject: 'reject',
+  abort: 'abort',
+  pause: 'pause',
+  resume: 'resume',
+  retry: 'retry',
+  skip: 'skip',
+  attest: 'attest',
+  /** Entity workflows (archiveLog, watchReplication) only: work at another site from now on. */
+  moveTo: 'moveTo',
+} as const;
+
+/** The payload of every command. `by` is the person; `reason` is wanted for reject, abort, skip and attest. */
+export interface Command {
+  readonly by: string;
+  readonly reason?: string;
+}
+
+export interface MoveTo {
+  readonly site: string;
+  readonly epoch: number;
+}
+
+export type StepState = 'waiting' | 'running' | 'done' | 'failed' | 'skipped' | 'undone';
+
+export interface StepStatus {
+  /** Stable id of the step, such as `promote:orders-db`. */
+  readonly id: string;
+  /** What a person reads: "Promote orders-db at dr". */
+  readonly title: string;
+  readonly state: StepState;
+  readonly startedAt: string | null;
+  readonly finishedAt: string | null;
+  /** A few words of result ("timeline 2 at 0/5000148") or the reason of a failure. */
+  readonly note: string | null;
+}
+
+export interface RunStatus {
+  readonly kind: 'backup' | 'restore' | 'failover' | 'archive' | 'watch' | 'launch' | 'health' | 'drill';
+  readonly application: string;
+  readonly phase: string;
+  readonly startedAt: string;
+  readonly finishedAt: string | null;
+  readonly steps: readonly StepStatus[];
+  /** What the run waits for a person to do, null when it does not. */
+  readonly waitingFor: string | null;
+  readonly messages: readonly string[];
+}
+
+export interface BackUpStoreInput {
+  readonly application: string;
+  readonly store: string;
+  readonly type: BackupType;
+  /** Why: "schedule", a person's name, "gap in the log". */
+  readonly reason: string;
+}
+
+export interface BackUpStoreResult {
+  readonly backupId: string;
+  readonly store: string;
+  readonly type: BackupType;
+  readonly typeReason: string | null;
+  readonly consistentAt: string;
+  readonly storedBytes: number;
+  readonly contentBytes: number;
+  readonly seconds: number;
+}
+
+/** Started by schedules and by `drctl backup`; its children are `backup:<application>:<store>`, one each. */
+export interface LaunchBackupsInput {
+  readonly application: string;
+  readonly stores: readonly string[];
+  readonly type: BackupType;
+  readonly reason: string;
+}
+
+export interface LaunchBackupsResult {
+  readonly backups: readonly BackUpStoreResult[];
+  /** Stores whose backup failed, with the reason; one that fails does not stop the others. */
+  readonly failed: readonly { readonly store: string; readonly code: string; readonly message: string }[];
+  /** Stores whose earlier backup was still running. */
+  readonly skipped: readonly string[];
+}
+
+/** Entity workflows; `drctl schedules apply` starts those that do not run yet (conflict policy: use the existing). */
+export interface ArchiveLogInput {
+  readonly application: string;
+  readonly store: string;
+}
+
+export interface WatchReplicationInput {
+  readonly application: string;
+}
+
+export interface RestoreStoresInput {
+  readonly application: string;
+  readonly restoreId: string;
+  /** The site whose worker restores. */
+  readonly site: string;
+  readonly target: RecoveryTarget;
+  readonly stores: readonly { readonly store: string; readonly place: RestorePlaceInput }[];
+  readonly requestedBy: string;
+  /** False: wait for `approve` after the plan was made (the `plan` query answers RestorePlan[]). */
+  readonly approved: boolean;
+}
+
+export interface RestorePlaceInput {
+  readonly directory: string;
+  readonly host: string;
+  readonly port: number;
+  readonly osUser: string | null;
+  readonly overwrite: boolean;
+}
+
+export interface RestoreStoresResult {
+  readonly restoreId: string;
+  readonly stores: readonly {
+    readonly store: string;
+    readonly plan: RestorePlan;
+    readonly restored: RestoredStore;
+    readonly fingerprint: Fingerprint;
+    readonly seconds: number;
+  }[];
+  readonly seconds: number;
+}
+
+export interface FailOverInput {
+  readonly application: string;
+  readonly toSite: string;
+  readonly requestedBy: string;
+  readonly reason: string;
+}
+
+/** What an approver sees, answered by the `status` query of failOver besides RunStatus. */
+export interface ApprovalCard {
+  readonly application: string;
+  readonly fromSite: string;
+  readonly toSite: string;
+  readonly requestedBy: string;
+  readonly reason: string;
+  readonly evidence: readonly string[];
+  readonly losses: readonly LossEstimate[];
+  readonly measuredAt: string;
+  readonly rtoSeconds: number;
+  readonly rpoSeconds: number;
+}
+
+export type FailOverOutcome = 'completed' | 'not necessary' | 'rejected' | 'aborted' | 'rolled back';
+
+export interface FailOverStatus extends RunStatus {
+  readonly kind: 'failover';
+  readonly fromSite: string | null;
+  readonly toSite: string;
+  readonly card: ApprovalCard | null;
+  readonly approvedBy: string | null;
+  readonly approvedAt: string | null;
+  readonly epoch: number | null;
+  readonly evidence: readonly FenceEvidence[];
+  readonly outcome: FailOverOutcome | null;
+}
+
+export interface FailOverResult {
+  readonly outcome: FailOverOutcome;
+  readonly reason: string;
+  readonly epoch: number | null;
+  /** Null when nobody was asked. */
+  readonly approvedBy: string | null;
+  readonly fromSite: string;
+  readonly toSite: string;
+  readonly losses: readonly LossEstimate[];
+  readonly evidence: readonly FenceEvidence[];
+  readonly endpoints: readonly EndpointResult[];
+  readonly steps: readonly StepStatus[];
+  /** From the approval to the verified service; null when it was not reached. */
+  readonly approvalToVerifiedSeconds: number | null;
+  /** Key of the report in the repository (JSON; the Markdown is beside it). */
+  readonly reportKey: string | null;
+}
+
+export interface CheckHealthInput {
+  readonly application: string;
+}
+
+export interface StoreHealth {
+  readonly store: string;
+  readonly status: 'healthy' | 'warning' | 'error';
+  readonly reasons: readonly string[];
+  readonly lastBackupAt: string | null;
+  readonly lastBackupAgeHours: number | null;
+  /** Seconds of changes that are not in the archive; null when unknown or when the store has no log. */
+  readonly rpoSeconds: number | null;
+}
+
+export interface CheckHealthResult {
+  readonly application: string;
+  readonly at: string;
+  readonly stores: readonly StoreHealth[];
+}
+
+/** The monthly rehearsal: every store restored from the repository alone into a scratch place, verified, removed. */
+export interface DrillInput {
+  readonly application: string;
+  readonly requestedBy: string;
+}
+
+export interface DrillResult {
+  readonly application: string;
+  readonly stores: readonly {
+    readonly store: string;
+    readonly ok: boolean;
+    readonly note: string;
+    readonly seconds: number;
+  }[];
+}
