@@ -32,7 +32,11 @@ async function readName(client: Route53Client, Id: string, abortSignal: AbortSig
   return normalName(HostedZone.Name);
 }
 
-async function readRecords(client: Route53Client, HostedZoneId: string, abortSignal: AbortSignal): Promise<RecordSet[]> {
+async function readRecords(
+  client: Route53Client,
+  HostedZoneId: string,
+  abortSignal: AbortSignal,
+): Promise<RecordSet[]> {
   const records: RecordSet[] = [];
   let from: Omit<ListResourceRecordSetsCommandInput, 'HostedZoneId'> = {};
   for (;;) {

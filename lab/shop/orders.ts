@@ -1,3 +1,6 @@
+/** MongoDB's database of the shop, whatever database a URL names for its login. */
+export const SHOP_DATABASE = 'ultramarket';
+
 export interface OrderItem {
   sku: string;
   quantity: number;
@@ -19,4 +22,9 @@ export interface OrderEvent extends Omit<OrderContent, 'id'> {
   type: 'order.placed';
   site: string;
   recordedAt: Date;
+}
+
+/** The SKU of the n-th seeded product (from 1). */
+export function seededSku(n: number): string {
+  return `SKU-${String(n).padStart(6, '0')}`;
 }

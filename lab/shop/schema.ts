@@ -3,7 +3,7 @@ import { Redis } from 'ioredis';
 import { MongoClient, type Db } from 'mongodb';
 import { Client } from 'pg';
 import { hashPassword } from './passwords';
-import type { OrderEvent } from './orders';
+import { seededSku, SHOP_DATABASE, type OrderEvent } from './orders';
 import type { Product, Review } from './services/product';
 
 export interface SeedSizes {
@@ -62,11 +62,6 @@ export function seededLogin(n: number): { email: string; password: string } {
   return { email: `user-${n}@ultramarket.example`, password: `password-of-user-${n}` };
 }
 
-/** The SKU of the n-th seeded product (from 1). */
-export function seededSku(n: number): string {
-  return `SKU-${String(n).padStart(6, '0')}`;
-}
-
 async function seedUsers(client: Client, count: number): Promise<void> {
   const cities = ['Tashkent', 'Samarkand', 'Bukhara', 'Khiva', 'Andijan'];
   for (let n = 1; n <= count; n++) {
@@ -113,7 +108,7 @@ export async function inPostgres<T>(url: string, work: (client: Client) => Promi
 export async function inMongo<T>(url: string, work: (db: Db) => Promise<T>): Promise<T> {
   const client = new MongoClient(url, { serverSelectionTimeoutMS: 15_000, connectTimeoutMS: 10_000 });
   try {
-    return await work(client.db());
+    return await work(client.db(SHOP_DATABASE));
   } finally {
     await client.close();
   }

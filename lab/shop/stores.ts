@@ -2,6 +2,7 @@ import type { Redis } from 'ioredis';
 import type { Db, MongoClient } from 'mongodb';
 import type { Pool, PoolClient } from 'pg';
 import { Refusal } from './json-server';
+import { SHOP_DATABASE } from './orders';
 import type { StoreUrls } from './settings';
 
 export type StoreName = keyof StoreUrls;
@@ -40,7 +41,7 @@ export function openStores(urls: StoreUrls, applicationName: string, log: Log): 
     postgresql: (work) => guarded('postgresql', async () => work(await pool())),
     transaction: (work, afterCommit) =>
       guarded('postgresql', async () => inTransaction(await (await pool()).connect(), work, afterCommit)),
-    mongodb: (work) => guarded('mongodb', async () => work((await mongo()).db())),
+    mongodb: (work) => guarded('mongodb', async () => work((await mongo()).db(SHOP_DATABASE))),
     redis: (work) => guarded('redis', async () => work(await redis())),
     async close() {
       await Promise.allSettled([

@@ -1,0 +1,36 @@
+import { closeSync, existsSync, openSync, writeSync } from 'node:fs';
+import { readJournal } from './journal-reader';
+import type { JournalEntry } from './journal-entries';
+
+export interface JournalWriter {
+  /** The number of the next order: one after the last of the journal. */
+  nextSeq: number;
+  /** Returns when the line is with the operating system. */
+  append(entry: JournalEntry): void;
+  close(): void;
+}
+
+/**
+ * Opens a journal for appending; one that exists must be of the same seed and is continued.
+ *
+ * Each line is one synchronous write: what was written survives a SIGKILL of the generator, and nothing is sent before
+ * its line is. It is not synced to disk, because the journal has to outlive the servers under test and not the machine,
+ * and a sync for every order would compete with theirs.
+ */
+export async function openJournal(file: string, seed: string): Promise<JournalWriter> {
+  let nextSeq = 1;
+  if (existsSync(file)) {
+    const earlier = await readJournal(file);
+    if (earlier.seed && earlier.seed !== seed) {
+      throw new Error(`the journal ${file} belongs to seed ${earlier.seed}, not ${seed}; name another file`);
+    }
+    nextSeq = Math.max(0, ...[...earlier.orders.values()].map(({ seq }) => seq)) + 1;
+  }
+  const descriptor = openSync(file, 'a', 0o644);
+  const append = (entry: JournalEntry) => {
+    const line = Buffer.from(`${JSON.stringify(entry)}\n`);
+    for (let written = 0; written < line.length;) written += writeSync(descriptor, line, written);
+  };
+  append({ kind: 'started', seed, startedAt: new Date().toISOString() });
+  return { nextSeq, append, close: () => closeSync(descriptor) };
+}
