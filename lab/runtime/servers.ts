@@ -23,7 +23,9 @@ export function serverBinaries(): ServerBinaries {
   try {
     return JSON.parse(fs.readFileSync(file, 'utf8')) as ServerBinaries;
   } catch (cause) {
-    throw new Error(`the lab's servers are not installed (${file} is missing): run node scripts/lab-servers.mjs`, { cause });
+    throw new Error(`the lab's servers are not installed (${file} is missing): run node scripts/lab-servers.mjs`, {
+      cause,
+    });
   }
 }
 
@@ -31,7 +33,8 @@ export function serverBinaries(): ServerBinaries {
 export function serversIndexFile(): string {
   const root = projectRoot();
   const digest = createHash('sha256');
-  for (const list of ['requirements-lab.txt', 'requirements-moto.txt']) digest.update(fs.readFileSync(path.join(root, list)));
+  for (const list of ['requirements-lab.txt', 'requirements-moto.txt'])
+    digest.update(fs.readFileSync(path.join(root, list)));
   return path.join(cacheFolder(), 'servers', `index-${digest.digest('hex').slice(0, 12)}.json`);
 }
 
@@ -40,7 +43,8 @@ export function projectRoot(): string {
   let folder = __dirname;
   while (!fs.existsSync(path.join(folder, 'requirements-lab.txt'))) {
     const parent = path.dirname(folder);
-    if (parent === folder) throw new Error(`no requirements-lab.txt above ${__dirname}: the project's folder is incomplete`);
+    if (parent === folder)
+      throw new Error(`no requirements-lab.txt above ${__dirname}: the project's folder is incomplete`);
     folder = parent;
   }
   return folder;

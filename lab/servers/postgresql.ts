@@ -34,19 +34,34 @@ export async function initPostgres({ dataDir, password }: { dataDir: string; pas
   const passwordFile = serverFile(`${dataDir}.password`, password);
   try {
     const argv = [postgresTool('initdb'), '--pgdata', scratch, '--username', 'postgres', '--pwfile', passwordFile];
-    const how = ['--auth', 'scram-sha-256', '--data-checksums', '--encoding', 'UTF8', '--locale', 'C.UTF-8', '--no-instructions'];
+    const how = [
+      '--auth',
+      'scram-sha-256',
+      '--data-checksums',
+      '--encoding',
+      'UTF8',
+      '--locale',
+      'C.UTF-8',
+      '--no-instructions',
+    ];
     await runToEnd({ argv: [...argv, ...how], cwd: parent, unprivileged: true });
   } finally {
     fs.rmSync(passwordFile, { force: true });
   }
-  fs.appendFileSync(path.join(scratch, 'pg_hba.conf'), 'host replication all 127.0.0.0/8 scram-sha-256\nhost all all 127.0.0.0/8 scram-sha-256\n');
+  fs.appendFileSync(
+    path.join(scratch, 'pg_hba.conf'),
+    'host replication all 127.0.0.0/8 scram-sha-256\nhost all all 127.0.0.0/8 scram-sha-256\n',
+  );
   fs.renameSync(scratch, dataDir);
 }
 
 /** The argv of a cluster; settings given here win over the cluster's own files. */
-export function postgresCommand(
-  { dataDir, host, port, settings = {} }: PostgresAddress & { dataDir: string; settings?: Readonly<Record<string, string>> },
-): ServerCommand {
+export function postgresCommand({
+  dataDir,
+  host,
+  port,
+  settings = {},
+}: PostgresAddress & { dataDir: string; settings?: Readonly<Record<string, string>> }): ServerCommand {
   const all = { ...SETTINGS, listen_addresses: host, port: `${port}`, ...settings };
   const options = Object.entries(all).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
   return { argv: [postgresTool('postgres'), '-D', dataDir, ...options], cwd: dataDir, unprivileged: true };
@@ -54,11 +69,20 @@ export function postgresCommand(
 
 /** Resolves when the cluster takes connections, also one that would only refuse our password. */
 export async function postgresReady({ host, port }: PostgresAddress, deadlineMs = 30_000): Promise<void> {
-  await waitUntil(`PostgreSQL at ${host}:${port} taking connections`, () => takesConnections(host, port), { deadlineMs });
+  await waitUntil(`PostgreSQL at ${host}:${port} taking connections`, () => takesConnections(host, port), {
+    deadlineMs,
+  });
 }
 
 async function takesConnections(host: string, port: number): Promise<boolean> {
-  const client = new Client({ host, port, user: 'postgres', password: '', database: 'postgres', connectionTimeoutMillis: 2000 });
+  const client = new Client({
+    host,
+    port,
+    user: 'postgres',
+    password: '',
+    database: 'postgres',
+    connectionTimeoutMillis: 2000,
+  });
   try {
     await client.connect();
     return true;

@@ -58,7 +58,8 @@ export function descendants(pid: number): ProcessIdentity[] {
     else children.set(entry.parentPid, [entry]);
   }
   const found: ProcessEntry[] = first ? [first] : [];
-  for (let next = 0; next < found.length; next += 1) found.push(...(children.get((found[next] as ProcessEntry).pid) ?? []));
+  for (let next = 0; next < found.length; next += 1)
+    found.push(...(children.get((found[next] as ProcessEntry).pid) ?? []));
   return found.map(({ pid: id, startTicks }) => ({ pid: id, startTicks }));
 }
 

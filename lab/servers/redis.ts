@@ -27,7 +27,15 @@ export function redisCommand(options: RedisOptions): ServerCommand {
  * The password is in the file, not in argv, where every user would see it. Redis's own `CONFIG REWRITE` changes this file
  * (a promotion persists `replicaof no one` so), therefore the lab writes it once.
  */
-function writeConfig({ dataDir, host, port, password, replicaOf, appendOnly = true, settings = {} }: RedisOptions): string {
+function writeConfig({
+  dataDir,
+  host,
+  port,
+  password,
+  replicaOf,
+  appendOnly = true,
+  settings = {},
+}: RedisOptions): string {
   const all: Record<string, string> = {
     bind: host,
     port: `${port}`,
@@ -52,7 +60,13 @@ function writeConfig({ dataDir, host, port, password, replicaOf, appendOnly = tr
 /** Resolves when the server has loaded its data and answers; a replica may still be syncing. */
 export async function redisReady(options: { host: string; port: number; password: string }): Promise<void> {
   await waitUntil(`Redis at ${options.host}:${options.port} answering`, async () => {
-    const client = new Redis({ ...options, lazyConnect: true, retryStrategy: null, maxRetriesPerRequest: 0, connectTimeout: 2000 });
+    const client = new Redis({
+      ...options,
+      lazyConnect: true,
+      retryStrategy: null,
+      maxRetriesPerRequest: 0,
+      connectTimeout: 2000,
+    });
     client.on('error', () => undefined); // the same error rejects the command below
     try {
       await client.connect();

@@ -21,7 +21,10 @@ export function temporalCommand(options: {
 }): ServerCommand {
   const { host, port, uiPort, databaseFile } = options;
   const ui = uiPort ? ['--ui-ip', host, '--ui-port', `${uiPort}`, '--ui-disable-news-fetch'] : ['--headless'];
-  const attributes = Object.entries(SEARCH_ATTRIBUTES).flatMap(([name, type]) => ['--search-attribute', `${name}=${type}`]);
+  const attributes = Object.entries(SEARCH_ATTRIBUTES).flatMap(([name, type]) => [
+    '--search-attribute',
+    `${name}=${type}`,
+  ]);
   const state = databaseFile ? ['--db-filename', databaseFile] : [];
   const argv = [serverBinaries().temporal, 'server', 'start-dev', '--ip', host, '--port', `${port}`, ...ui, ...state];
   return { argv: [...argv, ...attributes, '--log-level', 'warn'], cwd: options.dataDir, unprivileged: true };

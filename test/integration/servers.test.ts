@@ -24,10 +24,20 @@ test('PostgreSQL keeps what was committed over a kill, and answers on its own ad
 test('a MongoDB replica set of three acknowledges majority writes with authentication', async () => {
   const set = await servers.startMongoReplicaSet({ members: 3 });
   const client = await new MongoClient(set.url).connect();
-  await client.db('shop').collection('kept').insertOne({ n: 7 }, { writeConcern: { w: 'majority' } });
-  expect(await client.db('shop').collection('kept').findOne({}, { projection: { _id: 0 } })).toEqual({ n: 7 });
+  await client
+    .db('shop')
+    .collection('kept')
+    .insertOne({ n: 7 }, { writeConcern: { w: 'majority' } });
+  expect(
+    await client
+      .db('shop')
+      .collection('kept')
+      .findOne({}, { projection: { _id: 0 } }),
+  ).toEqual({ n: 7 });
   await client.close();
-  const stranger = await new MongoClient(set.url.replace(set.password, 'wrong')).connect().catch((error: Error) => error);
+  const stranger = await new MongoClient(set.url.replace(set.password, 'wrong'))
+    .connect()
+    .catch((error: Error) => error);
   expect(stranger).toBeInstanceOf(Error);
   await set.stop();
 });
@@ -38,6 +48,7 @@ test.each(['redis', 'valkey'] as const)('a %s replica follows its master', async
   const [write, read] = [new Redis(master.url), new Redis(replica.url)];
   await write.set('kept', '7');
   await servers.waitUntil('the replica having the key', async () => (await read.get('kept')) === '7');
+  expect(await read.info('replication')).toContain('role:slave');
   write.disconnect();
   read.disconnect();
   await Promise.all([master.stop(), replica.stop()]);
@@ -46,7 +57,12 @@ test.each(['redis', 'valkey'] as const)('a %s replica follows its master', async
 test('S3 stores and returns an object', async () => {
   const s3 = await servers.startS3();
   const { endpoint, region, accessKeyId, secretAccessKey } = s3;
-  const client = new S3Client({ endpoint, region, credentials: { accessKeyId, secretAccessKey }, forcePathStyle: true });
+  const client = new S3Client({
+    endpoint,
+    region,
+    credentials: { accessKeyId, secretAccessKey },
+    forcePathStyle: true,
+  });
   await client.send(new CreateBucketCommand({ Bucket: 'kept' }));
   await client.send(new PutObjectCommand({ Bucket: 'kept', Key: 'a/b', Body: 'seven' }));
   const stored = await client.send(new GetObjectCommand({ Bucket: 'kept', Key: 'a/b' }));

@@ -10,7 +10,7 @@ import { initPostgres, postgresCommand, postgresReady } from '../../lab/servers/
 import { giveToServers, serverFile, serverFolder } from '../../lab/servers/process';
 import { redisCommand, redisReady } from '../../lab/servers/redis';
 import { RunningServer, type RunningServerOptions } from '../../lab/servers/running-server';
-import { seaweedCommand, seaweedReady } from '../../lab/servers/seaweedfs';
+import { freeInnerPorts, removeSockets, seaweedCommand, seaweedReady } from '../../lab/servers/seaweedfs';
 import { temporalCommand, temporalReady } from '../../lab/servers/temporal';
 import { projectRoot, serverBinaries, serversIndexFile } from '../../lab/runtime/servers';
 
@@ -27,7 +27,7 @@ export interface TestServer {
   readonly port: number;
   readonly dataDir: string;
   readonly server: RunningServer;
-  stop(): Promise<void>;
+  readonly stop: () => Promise<void>;
 }
 
 interface Place {
@@ -39,7 +39,8 @@ interface Place {
 
 const running = new Set<RunningServer>();
 // setpriv covers a killed jest; this covers a test file that forgot its stop() in a process that goes on to the next file.
-if (typeof afterAll === 'function') afterAll(async () => void (await Promise.all([...running].map((server) => server.stop()))));
+if (typeof afterAll === 'function')
+  afterAll(async () => void (await Promise.all([...running].map((server) => server.stop()))));
 
 export async function startPostgres(
   options: Place & { password?: string; settings?: Readonly<Record<string, string>> } = {},
@@ -51,7 +52,13 @@ export async function startPostgres(
   await initPostgres({ dataDir, password });
   const command = postgresCommand({ dataDir, host, port, settings: options.settings });
   const ready = () => postgresReady({ host, port });
-  const server = await run({ name: 'PostgreSQL', command, logFile: path.join(base, 'server.log'), ready, stopSignal: 'SIGINT' });
+  const server = await run({
+    name: 'PostgreSQL',
+    command,
+    logFile: path.join(base, 'server.log'),
+    ready,
+    stopSignal: 'SIGINT',
+  });
   const url = `postgresql://postgres:${password}@${host}:${port}/postgres`;
   return { host, port, dataDir, server, user: 'postgres', password, url, stop: () => dispose(server, base) };
 }
@@ -64,7 +71,7 @@ export interface TestReplicaSet {
   readonly password: string;
   readonly keyFile: string | null;
   readonly members: readonly TestServer[];
-  stop(): Promise<void>;
+  readonly stop: () => Promise<void>;
 }
 
 export async function startMongoReplicaSet(
@@ -79,6 +86,9 @@ export async function startMongoReplicaSet(
   } = {},
 ): Promise<TestReplicaSet> {
   ensureServers();
+  // The driver imports `os` dynamically; where jest cannot, it sends no metadata and every connection fails obscurely.
+  if (!process.execArgv.includes('--experimental-vm-modules') && !process.env['NODE_OPTIONS']?.includes('vm-modules'))
+    throw new Error('MongoDB in jest needs NODE_OPTIONS=--experimental-vm-modules (npm test sets it)');
   const { members: count = 1, name = 'rs0', auth = true, port = 27017, priorities, extra } = options;
   const base = serverFolder(fs.mkdtempSync(path.join(os.tmpdir(), 'drctl-mongodb-')));
   const keyFile = auth ? serverFile(path.join(base, 'keyfile'), randomBytes(48).toString('base64')) : null;
@@ -92,7 +102,11 @@ export async function startMongoReplicaSet(
   };
   const members = await Promise.all(Array.from({ length: count }, start));
   const credentials = { user: 'root', password: randomPassword() };
-  const voters = members.map(({ host }, index) => ({ host, port, priority: priorities?.[index] ?? (index === 0 ? 2 : 1) }));
+  const voters = members.map(({ host }, index) => ({
+    host,
+    port,
+    priority: priorities?.[index] ?? (index === 0 ? 2 : 1),
+  }));
   await initiateReplicaSet({ name, members: voters, root: auth ? credentials : undefined });
   const stop = async () => {
     await Promise.all(members.map((member) => member.stop()));
@@ -118,7 +132,15 @@ export async function startRedis(
   const command = redisCommand({ ...options, dataDir, host, port, password });
   const ready = () => redisReady({ host, port, password });
   const server = await run({ name: 'Redis', command, logFile: path.join(base, 'server.log'), ready });
-  return { host, port, dataDir, server, password, url: `redis://:${password}@${host}:${port}`, stop: () => dispose(server, base) };
+  return {
+    host,
+    port,
+    dataDir,
+    server,
+    password,
+    url: `redis://:${password}@${host}:${port}`,
+    stop: () => dispose(server, base),
+  };
 }
 
 /** SeaweedFS; `endpoint`, keys and path-style addressing are all that an S3 client needs. It has no buckets yet. */
@@ -129,12 +151,22 @@ export async function startS3(
   const { host, port, base, dataDir } = await place('s3', 9000, options);
   serverFolder(dataDir);
   const keys = { accessKeyId: 'drctl-test', secretAccessKey: randomPassword() };
-  const command = seaweedCommand({ dataDir, host, port, keys });
+  const innerPorts = freeInnerPorts();
+  const command = seaweedCommand({ dataDir, host, port, innerPorts, keys });
   const ready = () => seaweedReady({ host, port });
   // A killed SeaweedFS loses nothing these tests keep, and its orderly stop takes seconds.
-  const server = await run({ name: 'SeaweedFS', command, logFile: path.join(base, 'server.log'), ready, stopSignal: 'SIGKILL' });
-  const endpoint = `http://${host}:${port}`;
-  return { host, port, dataDir, server, endpoint, region: 'us-east-1', ...keys, stop: () => dispose(server, base) };
+  const server = await run({
+    name: 'SeaweedFS',
+    command,
+    logFile: path.join(base, 'server.log'),
+    ready,
+    stopSignal: 'SIGKILL',
+  });
+  const stop = async () => {
+    await dispose(server, base);
+    removeSockets(innerPorts);
+  };
+  return { host, port, dataDir, server, endpoint: `http://${host}:${port}`, region: 'us-east-1', ...keys, stop };
 }
 
 /** moto: Route 53, SNS, CloudWatch and S3's control plane; it takes any credentials. */
@@ -144,8 +176,22 @@ export async function startMoto(options: Place = {}): Promise<TestServer & { end
   serverFolder(dataDir);
   const command = motoCommand({ dataDir, host, port });
   const ready = () => motoReady({ host, port });
-  const server = await run({ name: 'moto', command, logFile: path.join(base, 'server.log'), ready, stopSignal: 'SIGKILL' });
-  return { host, port, dataDir, server, endpoint: `http://${host}:${port}`, region: 'us-east-1', stop: () => dispose(server, base) };
+  const server = await run({
+    name: 'moto',
+    command,
+    logFile: path.join(base, 'server.log'),
+    ready,
+    stopSignal: 'SIGKILL',
+  });
+  return {
+    host,
+    port,
+    dataDir,
+    server,
+    endpoint: `http://${host}:${port}`,
+    region: 'us-east-1',
+    stop: () => dispose(server, base),
+  };
 }
 
 /** Temporal's development server, in memory unless `databaseFile` is given, with drctl's search attributes. */
@@ -157,14 +203,30 @@ export async function startTemporalDev(
   serverFolder(dataDir);
   const command = temporalCommand({ dataDir, host, port, uiPort: options.uiPort, databaseFile: options.databaseFile });
   const ready = () => temporalReady({ host, port });
-  const server = await run({ name: 'Temporal', command, logFile: path.join(base, 'server.log'), ready, stopSignal: 'SIGKILL' });
-  return { host, port, dataDir, server, address: `${host}:${port}`, namespace: 'default', stop: () => dispose(server, base) };
+  const server = await run({
+    name: 'Temporal',
+    command,
+    logFile: path.join(base, 'server.log'),
+    ready,
+    stopSignal: 'SIGKILL',
+  });
+  return {
+    host,
+    port,
+    dataDir,
+    server,
+    address: `${host}:${port}`,
+    namespace: 'default',
+    stop: () => dispose(server, base),
+  };
 }
 
 /** Installs the servers where a test is run without `npm test`, which did it beforehand. */
 function ensureServers(): void {
   if (fs.existsSync(serversIndexFile())) return void serverBinaries();
-  execFileSync(process.execPath, [path.join(projectRoot(), 'scripts/lab-servers.mjs')], { stdio: ['ignore', 'ignore', 'inherit'] });
+  execFileSync(process.execPath, [path.join(projectRoot(), 'scripts/lab-servers.mjs')], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
 }
 
 async function place(kind: string, wellKnownPort: number, options: Place) {
