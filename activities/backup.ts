@@ -1,0 +1,190 @@
+import { randomBytes } from 'node:crypto';
+import { activityInfo } from '@temporalio/activity';
+import type { BackupType, Manifest } from '../core/catalog';
+import { storedBytes } from '../core/catalog';
+import type { DumpPlan } from '../core/engine';
+import { failure } from '../core/errors';
+import { backupIdOf } from '../core/layout';
+import { taskQueues } from '../core/names';
+import type { AttemptRef, BackupRef } from '../core/transfer';
+import { withCallContext } from './context';
+import type { ActivityDeps, OpenApplication } from './deps';
+import { waitForLogTo } from './log-position';
+
+/** A backup that was planned; every later step gets it unchanged. */
+export interface PreparedBackup {
+  readonly application: string;
+  readonly ref: BackupRef;
+  readonly plan: DumpPlan;
+  /** The queue of the host that holds the spool. */
+  readonly hostQueue: string;
+}
+
+export interface UploadedBackup {
+  readonly attempt: number;
+  readonly artifacts: number;
+  readonly storedBytes: number;
+  readonly contentBytes: number;
+}
+
+export interface CommittedBackup {
+  readonly consistentAt: string;
+  readonly storedBytes: number;
+}
+
+/**
+ * A sequence is one pass of the workflow over dump and upload (a new one starts when a host was lost); Temporal counts
+ * attempts within it. Together they give each attempt a number of its own for ever.
+ */
+const ATTEMPTS_PER_SEQUENCE = 100;
+
+export function createBackupActivities(deps: ActivityDeps) {
+  const attemptOf = (ref: BackupRef, sequence: number): AttemptRef => ({
+    ...ref,
+    attempt: sequence * ATTEMPTS_PER_SEQUENCE + activityInfo().attempt,
+  });
+
+  return {
+    /** Settles what will be dumped, from where, and on which host. Changes nothing. */
+    async prepareBackup(input: {
+      application: string;
+      store: string;
+      type: BackupType;
+      site: string;
+    }): Promise<PreparedBackup> {
+      return withCallContext(async (ctx) => {
+        const open = deps.open(input.application);
+        const engine = open.engine(input.store);
+        const existing = await open.catalog(input.store).list(input.store);
+        const backupId = backupIdOf(new Date().toISOString(), input.type, randomBytes(4).toString('hex'));
+        const plan = await engine.planDump({ backupId, type: input.type, site: input.site, existing }, ctx);
+        return {
+          application: input.application,
+          ref: { store: input.store, backupId: plan.backupId, kind: engine.artifactKind(plan.type) },
+          plan,
+          hostQueue: taskQueues.host(input.application, deps.site, deps.hostId),
+        };
+      });
+    },
+
+    /** Copies the store into this host's spool. A try that died is swept by the next one, which starts again. */
+    async dumpVolumes(input: { prepared: PreparedBackup; sequence: number }): Promise<{ attempt: number }> {
+      const { application, ref, plan } = input.prepared;
+      return withCallContext(async (ctx) => {
+        const open = deps.open(application);
+        const attempt = attemptOf(ref, input.sequence);
+        const dump = await open.transfer(ref.store).beginSpool(attempt, plan.estimatedBytes);
+        await fill(open, plan, ref.store, dump, ctx);
+        return { attempt: attempt.attempt };
+      });
+    },
+
+    /** Uploads volumes while `dumpVolumes` makes them; resumes by volume and part. */
+    async uploadVolumes(input: { prepared: PreparedBackup }): Promise<UploadedBackup> {
+      const { application, ref } = input.prepared;
+      return withCallContext(async (ctx) => {
+        const stored = await deps.open(application).transfer(ref.store).uploadSpool(ref, ctx);
+        return summary(stored.attempt, stored.artifacts);
+      });
+    },
+
+    /** Dump and upload in one, without a spool: constant memory and no disk; a retry starts again. */
+    async streamVolumes(input: { prepared: PreparedBackup; sequence: number }): Promise<UploadedBackup> {
+      const { application, ref, plan } = input.prepared;
+      return withCallContext(async (ctx) => {
+        const open = deps.open(application);
+        const attempt = attemptOf(ref, input.sequence);
+        const dump = await open.transfer(ref.store).beginStream(attempt, ctx);
+        await fill(open, plan, ref.store, dump, ctx);
+        const stored = await open.transfer(ref.store).stored(attempt);
+        return summary(stored.attempt, stored.artifacts);
+      });
+    },
+
+    /** Asks the repository for the size and digest of every artifact and compares them with what was sent. */
+    async verifyArtifacts(input: { prepared: PreparedBackup; attempt: number }): Promise<void> {
+      const { application, ref } = input.prepared;
+      await withCallContext(async (ctx) => {
+        const transfer = deps.open(application).transfer(ref.store);
+        await transfer.verify(await transfer.stored({ ...ref, attempt: input.attempt }), ctx);
+      });
+    },
+
+    /** A backup is consistent only once the archived log reaches its stop position: waits for that. */
+    async waitForLog(input: { prepared: PreparedBackup; attempt: number }): Promise<void> {
+      const { application, ref } = input.prepared;
+      await withCallContext(async (ctx) => {
+        const open = deps.open(application);
+        const { result } = await open.transfer(ref.store).stored({ ...ref, attempt: input.attempt });
+        await waitForLogTo(open, ref.store, result, ctx);
+      });
+    },
+
+    /** Writes the manifest, last: from now on the backup exists. */
+    async commitManifest(input: { prepared: PreparedBackup; attempt: number }): Promise<CommittedBackup> {
+      const { application, ref, plan } = input.prepared;
+      const open = deps.open(application);
+      const stored = await open.transfer(ref.store).stored({ ...ref, attempt: input.attempt });
+      const { workflowExecution } = activityInfo();
+      if (!workflowExecution) throw failure('UsageInvalid', 'commitManifest runs only as part of a backup workflow');
+      const manifest: Manifest = {
+        ...stored.result,
+        formatVersion: 1,
+        backupId: plan.backupId,
+        application,
+        store: ref.store,
+        engine: open.engine(ref.store).kind,
+        type: plan.type,
+        parent: plan.parent,
+        typeReason: plan.typeReason,
+        // The attempt's own time, not the clock: a repeated commit must write the same bytes.
+        committedAt: new Date(activityInfo().scheduledTimestampMs).toISOString(),
+        artifacts: stored.artifacts,
+        early: stored.early,
+        attempt: stored.attempt,
+        workflowId: workflowExecution.workflowId,
+        runId: workflowExecution.runId,
+      };
+      await open.catalog(ref.store).commit(manifest);
+      return { consistentAt: manifest.consistentAt, storedBytes: storedBytes(manifest) };
+    },
+
+    /** Removes this host's spool of the backup. */
+    async removeSpool(input: { prepared: PreparedBackup }): Promise<void> {
+      const { application, ref } = input.prepared;
+      await deps.open(application).transfer(ref.store).removeSpool(ref);
+    },
+
+    /** Removes what other attempts left in the repository: all of them when nothing was committed. */
+    async sweepAttempts(input: { prepared: PreparedBackup; keepAttempt: number | null }): Promise<void> {
+      const { application, ref } = input.prepared;
+      await deps.open(application).transfer(ref.store).sweep(ref, input.keepAttempt);
+    },
+  };
+}
+
+async function fill(
+  open: OpenApplication,
+  plan: DumpPlan,
+  store: string,
+  dump: Awaited<ReturnType<ReturnType<OpenApplication['transfer']>['beginSpool']>>,
+  ctx: Parameters<Parameters<typeof withCallContext>[0]>[0],
+): Promise<void> {
+  try {
+    const parent = plan.parent === null ? null : await open.catalog(store).get(store, plan.parent);
+    const source = parent === null ? null : open.transfer(store).source([parent]);
+    await dump.finish(await open.engine(store).dump(plan, source, dump.sink, ctx));
+  } catch (error) {
+    await dump.discard();
+    throw error;
+  }
+}
+
+function summary(attempt: number, artifacts: readonly { sizeBytes: number; contentBytes: number }[]): UploadedBackup {
+  return {
+    attempt,
+    artifacts: artifacts.length,
+    storedBytes: artifacts.reduce((sum, each) => sum + each.sizeBytes, 0),
+    contentBytes: artifacts.reduce((sum, each) => sum + each.contentBytes, 0),
+  };
+}

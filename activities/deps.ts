@@ -1,0 +1,42 @@
+import type { Application } from '../core/application';
+import type { CatalogStore } from '../core/catalog-store';
+import type { Engine } from '../core/engine';
+import type { EpochStore } from '../core/epoch';
+import type { SiteFence } from '../core/fencing';
+import type { LogArchive } from '../core/log-archive';
+import type { Notifier } from '../core/notify';
+import type { RestorePlace } from '../core/recovery';
+import type { Repository } from '../core/repository';
+import type { ServiceController } from '../core/services';
+import type { DnsZone, PublicProbe } from '../core/traffic';
+import type { BackupTransfer } from '../core/transfer';
+
+/** One application with everything that its activities use, wired by the worker from the config. */
+export interface OpenApplication {
+  readonly application: Application;
+  /** Throws NotFound naming the stores that exist. */
+  engine(store: string): Engine;
+  catalog(store: string): CatalogStore;
+  /** Null for stores without a log. */
+  logArchive(store: string): LogArchive | null;
+  transfer(store: string): BackupTransfer;
+  /** Kept at the DR side: epochs, samples, reports. */
+  readonly control: Repository;
+  readonly epochs: EpochStore;
+  /** Null where the application has no services to move. */
+  readonly services: ServiceController | null;
+  readonly zone: DnsZone | null;
+  readonly probe: PublicProbe;
+  readonly siteFence: SiteFence | null;
+  readonly notifiers: readonly Notifier[];
+  /** Where drills and restores without a place of their own go on this worker. */
+  scratchPlace(store: string, name: string): RestorePlace;
+}
+
+/** What the worker knows of itself. */
+export interface ActivityDeps {
+  readonly site: string;
+  readonly hostId: string;
+  /** Throws NotFound naming the applications that this worker serves. */
+  open(application: string): OpenApplication;
+}

@@ -1,0 +1,39 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { CallContext } from '../core/call';
+import type { DumpResult } from '../core/catalog';
+import { failure } from '../core/errors';
+import type { LogEntry } from '../core/log-archive';
+import type { OpenApplication } from './deps';
+
+/** The archiver stores a slice every second or two: looking more often finds nothing new. */
+const POLL_MILLISECONDS = 500;
+/** Twice the archiver's longest silence (a restart of its worker, then a slice): past it the archiver is not running. */
+const LOG_DEADLINE_MILLISECONDS = 120_000;
+
+/** Resolves when the archived log covers `result.stop`. Throws BackupIncomplete when the log does not get there. */
+export async function waitForLogTo(
+  open: OpenApplication,
+  store: string,
+  result: DumpResult,
+  ctx: CallContext,
+): Promise<void> {
+  const archive = open.logArchive(store);
+  if (!archive || !result.stop || result.lineage === null) return;
+  const { positions } = open.engine(store);
+  const deadline = Date.now() + LOG_DEADLINE_MILLISECONDS;
+  for (;;) {
+    ctx.signal.throwIfAborted();
+    const newest: LogEntry | undefined = (await archive.entries(result.lineage)).at(-1);
+    if (newest && positions.compare(newest.to, result.stop) >= 0) return;
+    if (Date.now() > deadline) {
+      throw failure(
+        'BackupIncomplete',
+        `the archived log of ${store} ends at ${newest ? positions.format(newest.to) : 'nothing'}, ` +
+          `the backup needs it up to ${positions.format(result.stop)}`,
+        { next: `Look at archive:${open.application.name}:${store} in the Web UI: is the archiver running?` },
+      );
+    }
+    ctx.progress({ phase: 'waiting for the log', note: `needs ${positions.format(result.stop)}` });
+    await sleep(POLL_MILLISECONDS, undefined, { signal: ctx.signal });
+  }
+}
