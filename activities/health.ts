@@ -1,0 +1,47 @@
+import type { CheckHealthResult, StoreHealth } from '../core/runs';
+import { withCallContext } from './context';
+import type { ActivityDeps, OpenApplication } from './deps';
+
+/** The strategy's rule: a day and one hour for a backup that is taken daily. */
+const WARNING_AGE_HOURS = 25;
+
+export function createHealthActivities(deps: ActivityDeps) {
+  return {
+    /** Judges every store by what is in the repository. */
+    async checkStores(input: { application: string }): Promise<CheckHealthResult> {
+      return withCallContext(async () => {
+        const open = deps.open(input.application);
+        const at = new Date().toISOString();
+        const stores = await Promise.all(
+          open.application.stores.map((store) => judge(open, store.name, store.rpoSeconds, at)),
+        );
+        return { application: input.application, at, stores };
+      });
+    },
+  };
+}
+
+async function judge(open: OpenApplication, store: string, rpoSeconds: number, at: string): Promise<StoreHealth> {
+  const backups = await open.catalog(store).list(store);
+  const newest = backups.at(-1);
+  const archive = open.logArchive(store);
+  const windows = archive ? await open.engine(store).windows({ backups, log: archive }) : [];
+  const coveredUntil = windows.at(-1)?.to ?? null;
+  const atRisk = coveredUntil === null ? null : Math.max(0, (Date.parse(at) - Date.parse(coveredUntil)) / 1_000);
+  const ageHours = newest ? (Date.parse(at) - Date.parse(newest.committedAt)) / 3_600_000 : null;
+  const reasons: string[] = [];
+  if (ageHours !== null && ageHours >= WARNING_AGE_HOURS)
+    reasons.push(`the newest backup is ${ageHours.toFixed(1)} hours old`);
+  if (archive && atRisk !== null && atRisk > rpoSeconds)
+    reasons.push(`${Math.round(atRisk)} s of changes are not archived`);
+  if (archive && newest && atRisk === null) reasons.push('the log window is unknown');
+  if (!newest) reasons.push('there is no backup');
+  return {
+    store,
+    status: newest ? (reasons.length > 0 ? 'warning' : 'healthy') : 'error',
+    reasons,
+    lastBackupAt: newest?.committedAt ?? null,
+    lastBackupAgeHours: ageHours,
+    rpoSeconds: atRisk,
+  };
+}

@@ -1,0 +1,31 @@
+import { createApplicationActivities } from './application';
+import { createArchiveActivities } from './archive';
+import { createBackupActivities } from './backup';
+import type { ActivityDeps } from './deps';
+import { createHealthActivities } from './health';
+import { createNotifyActivities } from './notify';
+import { createPrimaryActivities } from './primary';
+import { createPromoteActivities } from './promote';
+import { createReportActivities } from './report';
+import { createRestoreActivities } from './restore';
+import { createTrafficActivities } from './traffic';
+import { createWatchActivities } from './watch';
+
+/** Every activity; each worker registers all of them and polls the queues of its site and host only. */
+export function createActivities(deps: ActivityDeps) {
+  return {
+    ...createApplicationActivities(deps),
+    ...createArchiveActivities(deps),
+    ...createBackupActivities(deps),
+    ...createHealthActivities(deps),
+    ...createNotifyActivities(deps),
+    ...createPrimaryActivities(deps),
+    ...createPromoteActivities(deps),
+    ...createReportActivities(deps),
+    ...createRestoreActivities(deps),
+    ...createTrafficActivities(deps),
+    ...createWatchActivities(deps),
+  };
+}
+
+export type Activities = ReturnType<typeof createActivities>;

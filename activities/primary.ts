@@ -1,0 +1,90 @@
+import type { EndpointResult } from '../core/traffic';
+import { estimateLoss, type LossEstimate } from '../core/replication';
+import type { StoreProbe } from '../core/engine';
+import { withCallContext } from './context';
+import type { ActivityDeps } from './deps';
+import { readSamples } from './watch';
+
+/** One look at a site from where this worker stands. */
+export interface SiteVerdict {
+  readonly site: string;
+  readonly at: string;
+  /** True when at least one store accepts writes or the public endpoint answers: then it is not dead. */
+  readonly alive: boolean;
+  /** True when every store that has roles accepts writes and every endpoint answers at the site's own address. */
+  readonly healthy: boolean;
+  readonly stores: readonly Pick<StoreProbe, 'reachable' | 'writable' | 'role'>[];
+  /** One line each: what was seen. */
+  readonly findings: readonly string[];
+}
+
+/** How long one probe of one store may take: a server that needs longer does not serve a shop. */
+const PROBE_MILLISECONDS = 4_000;
+
+export function createPrimaryActivities(deps: ActivityDeps) {
+  return {
+    /** Probes every store and endpoint of a site directly, whatever DNS says. Never throws for a site that is down. */
+    async probeSite(input: { application: string; site: string }): Promise<SiteVerdict> {
+      return withCallContext(async (ctx) => {
+        const open = deps.open(input.application);
+        const bounded = { ...ctx, signal: AbortSignal.any([ctx.signal, AbortSignal.timeout(PROBE_MILLISECONDS)]) };
+        const replicated = open.application.stores.filter((store) => store.hasReplication);
+        const probes = await Promise.all(replicated.map((store) => open.engine(store.name).probe(input.site, bounded)));
+        const addresses = open.application.dns.flatMap((target) => target.valuesBySite[input.site] ?? []).slice(0, 1);
+        const endpoints: EndpointResult[] = [];
+        for (const address of addresses) {
+          endpoints.push(
+            ...(await Promise.all(
+              open.application.endpoints.map((check) =>
+                open.probe.endpointAt(
+                  address,
+                  { ...check, timeoutMilliseconds: Math.min(check.timeoutMilliseconds, PROBE_MILLISECONDS) },
+                  ctx,
+                ),
+              ),
+            )),
+          );
+        }
+        return {
+          site: input.site,
+          at: new Date().toISOString(),
+          alive: probes.some((probe) => probe.writable === true) || endpoints.some((each) => each.ok),
+          healthy: probes.every((probe) => probe.writable === true) && endpoints.every((each) => each.ok),
+          stores: probes.map(({ reachable, writable, role }) => ({ reachable, writable, role })),
+          findings: [
+            ...probes.map((probe, index) => describeProbe(replicated[index]?.name ?? '', probe)),
+            ...endpoints.map(
+              (each) => `${each.method} ${each.url}: ${each.ok ? each.status : (each.problem ?? each.status)}`,
+            ),
+          ],
+        };
+      });
+    },
+
+    /**
+     * Prices the loss that promoting `toSite` would mean, per store: samples taken before the trouble against the
+     * surviving side as it is now. Unknown stays unknown.
+     */
+    async assessLoss(input: { application: string; toSite: string }): Promise<LossEstimate[]> {
+      return withCallContext(async (ctx) => {
+        const open = deps.open(input.application);
+        const estimates: LossEstimate[] = [];
+        for (const { name, hasReplication } of open.application.stores) {
+          const { replication } = open.engine(name);
+          if (!hasReplication || !replication) continue;
+          const samples = await readSamples(open, name);
+          const standby = await replication.state(input.toSite, ctx);
+          estimates.push(estimateLoss(name, samples, standby, new Date().toISOString()));
+        }
+        return estimates;
+      });
+    },
+  };
+}
+
+function describeProbe(store: string, probe: StoreProbe): string {
+  const state = !probe.reachable
+    ? 'does not answer'
+    : `${probe.role}, ${probe.writable === null ? 'writability unknown' : probe.writable ? 'writable' : 'not writable'}`;
+  return `${store} at ${probe.site}: ${state}${probe.problems[0] ? ` (${probe.problems[0]})` : ''}`;
+}

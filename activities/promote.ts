@@ -1,0 +1,92 @@
+import type { PromoteResult, WriteProbe } from '../core/engine';
+import { failure } from '../core/errors';
+import type { FenceEvidence } from '../core/fencing';
+import { requireEpoch } from './application';
+import { withCallContext } from './context';
+import type { ActivityDeps, OpenApplication } from './deps';
+
+export interface RoleStep {
+  readonly application: string;
+  readonly store: string;
+  readonly site: string;
+  readonly epoch: number;
+}
+
+function replicationOf(open: OpenApplication, store: string) {
+  const { replication, kind } = open.engine(store);
+  if (!replication) throw failure('UsageInvalid', `store ${store} has no role to change: its engine is ${kind}`);
+  return replication;
+}
+
+/** Fencing and promoting: each reads the state, compares the epoch, acts, verifies (rule 1). */
+export function createPromoteActivities(deps: ActivityDeps) {
+  return {
+    /** Fences a whole site by its host's agent or its cloud's power API. Evidence `none` where no such fence is configured. */
+    async fenceSite(input: { application: string; site: string; epoch: number }): Promise<FenceEvidence> {
+      return withCallContext(async (ctx) => {
+        const open = deps.open(input.application);
+        await requireEpoch(open, input.epoch);
+        if (!open.siteFence) {
+          return {
+            strength: 'none',
+            site: input.site,
+            stores: [],
+            epoch: input.epoch,
+            at: new Date().toISOString(),
+            how: 'no fence of the site is configured',
+            by: 'drctl',
+          };
+        }
+        return open.siteFence.fence(input.site, input.epoch, ctx);
+      });
+    },
+
+    async unfenceSite(input: { application: string; site: string; epoch: number }): Promise<void> {
+      await withCallContext(async (ctx) =>
+        deps.open(input.application).siteFence?.unfence(input.site, input.epoch, ctx),
+      );
+    },
+
+    /** Fences one store by its engine's own means. */
+    async fenceStore(input: RoleStep & { survivingSite: string }): Promise<FenceEvidence> {
+      return withCallContext(async (ctx) => {
+        const open = deps.open(input.application);
+        await requireEpoch(open, input.epoch);
+        return replicationOf(open, input.store).fence(input.site, input.survivingSite, input.epoch, ctx);
+      });
+    },
+
+    async unfenceStore(input: RoleStep): Promise<void> {
+      await withCallContext((ctx) =>
+        replicationOf(deps.open(input.application), input.store).unfence(input.site, input.epoch, ctx),
+      );
+    },
+
+    /** Makes the site's replica the writable primary. Refuses without evidence for this store (rule 2). */
+    async promoteStore(input: RoleStep & { evidence: readonly FenceEvidence[] }): Promise<PromoteResult> {
+      return withCallContext(async (ctx) => {
+        const open = deps.open(input.application);
+        await requireEpoch(open, input.epoch);
+        const { site, epoch, evidence } = input;
+        return replicationOf(open, input.store).promote({ site, epoch, evidence }, ctx);
+      });
+    },
+
+    /** Whether a promotion of the store at the site may have happened: then nothing is unfenced any more. */
+    async mayBePromoted(input: RoleStep): Promise<boolean> {
+      return withCallContext(async (ctx) => {
+        const probe = await deps.open(input.application).engine(input.store).probe(input.site, ctx);
+        return probe.writable !== false;
+      });
+    },
+
+    /** One write and one read back through the store's normal door. */
+    async probeWrite(input: RoleStep & { marker: string }): Promise<WriteProbe> {
+      return withCallContext(async (ctx) => {
+        const open = deps.open(input.application);
+        await requireEpoch(open, input.epoch);
+        return replicationOf(open, input.store).writeProbe(input.site, input.marker, ctx);
+      });
+    },
+  };
+}

@@ -1,0 +1,95 @@
+import { taskQueues } from '../core/names';
+import type { Manifest } from '../core/catalog';
+import type { RestoreRequest, StoreCatalog } from '../core/engine';
+import type { Fingerprint, RecoveryTarget, RestoredStore, RestorePlace, RestorePlan } from '../core/recovery';
+import { withCallContext } from './context';
+import type { ActivityDeps, OpenApplication } from './deps';
+
+/** One store's part of a restore; every step gets it unchanged. */
+export interface StoreRestore {
+  readonly application: string;
+  readonly restoreId: string;
+  readonly store: string;
+  readonly plan: RestorePlan;
+  readonly place: RestorePlace;
+}
+
+async function catalogOf(open: OpenApplication, store: string): Promise<StoreCatalog> {
+  return { backups: await open.catalog(store).list(store), log: open.logArchive(store) };
+}
+
+/** The manifests of the plan's chain, read again so that histories stay small. */
+async function requestOf(open: OpenApplication, input: StoreRestore): Promise<RestoreRequest> {
+  const chain: Manifest[] = [];
+  for (const backupId of input.plan.chain) chain.push(await open.catalog(input.store).get(input.store, backupId));
+  return { restoreId: input.restoreId, plan: input.plan, chain, place: input.place };
+}
+
+export function createRestoreActivities(deps: ActivityDeps) {
+  return {
+    /** Chooses chain, log and reachable state of every store, and the host that will restore. Changes nothing. */
+    async planRestores(input: {
+      application: string;
+      target: RecoveryTarget;
+      stores: readonly string[];
+    }): Promise<{ hostQueue: string; plans: RestorePlan[] }> {
+      return withCallContext(async (ctx) => {
+        const open = deps.open(input.application);
+        const plans: RestorePlan[] = [];
+        for (const store of input.stores) {
+          plans.push(await open.engine(store).planRestore(input.target, await catalogOf(open, store), ctx));
+        }
+        return { hostQueue: taskQueues.host(input.application, deps.site, deps.hostId), plans };
+      });
+    },
+
+    /** Fetches the chain and rebuilds the store's files in the new place. */
+    async rebuildStore(input: StoreRestore): Promise<void> {
+      await withCallContext(async (ctx) => {
+        const open = deps.open(input.application);
+        const request = await requestOf(open, input);
+        const source = open.transfer(input.store).source(request.chain);
+        await open.engine(input.store).restore.rebuild(request, source, open.logArchive(input.store), ctx);
+      });
+    },
+
+    /** Replays the log up to the target. */
+    async replayLog(input: StoreRestore): Promise<RestoredStore> {
+      return withCallContext(async (ctx) => {
+        const open = deps.open(input.application);
+        const request = await requestOf(open, input);
+        return open.engine(input.store).restore.replay(request, open.logArchive(input.store), ctx);
+      });
+    },
+
+    /** Opens the restored store for reading and writing. */
+    async openStore(input: StoreRestore): Promise<RestoredStore> {
+      return withCallContext(async (ctx) => {
+        const open = deps.open(input.application);
+        return open.engine(input.store).restore.open(await requestOf(open, input), ctx);
+      });
+    },
+
+    /** Reads the whole restored content once: proof that it is readable, and comparable with any other copy. */
+    async fingerprintStore(input: {
+      application: string;
+      store: string;
+      restored: RestoredStore;
+    }): Promise<Fingerprint> {
+      return withCallContext((ctx) =>
+        deps.open(input.application).engine(input.store).fingerprint(input.restored, ctx),
+      );
+    },
+
+    async discardRestore(input: { application: string; store: string; place: RestorePlace }): Promise<void> {
+      await withCallContext((ctx) =>
+        deps.open(input.application).engine(input.store).restore.discard(input.place, ctx),
+      );
+    },
+
+    /** A place on this worker that nobody named: for drills. */
+    async scratchPlace(input: { application: string; store: string; name: string }): Promise<RestorePlace> {
+      return deps.open(input.application).scratchPlace(input.store, input.name);
+    },
+  };
+}

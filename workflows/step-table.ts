@@ -1,0 +1,127 @@
+import { defineQuery, setCurrentDetails, setHandler, upsertSearchAttributes } from '@temporalio/workflow';
+import { ActivityFailure, CancelledFailure, ChildWorkflowFailure } from '@temporalio/common';
+import { findFailure } from '../core/errors';
+import { queries, type RunStatus, type StepState, type StepStatus } from '../core/runs';
+
+export const statusQuery = defineQuery<RunStatus>(queries.status);
+
+type Step = { -readonly [K in keyof StepStatus]: StepStatus[K] };
+
+const SIGN: Record<StepState, string> = {
+  waiting: '·',
+  running: '▶',
+  done: '✔',
+  failed: '✘',
+  skipped: '–',
+  undone: '↩',
+};
+
+/** The innermost reason of a failure in words: what Temporal wraps around it says nothing to a person. */
+export function reasonOf(error: unknown): string {
+  const known = findFailure(error);
+  if (known) return known.message;
+  let innermost = error;
+  while (innermost instanceof Error && innermost.cause instanceof Error) innermost = innermost.cause;
+  return innermost instanceof Error ? innermost.message : String(innermost);
+}
+
+export function wasCancelled(error: unknown): boolean {
+  if (error instanceof ActivityFailure || error instanceof ChildWorkflowFailure) return wasCancelled(error.cause);
+  return error instanceof CancelledFailure;
+}
+
+/** What a run did and does: the `status` query, the live table in the Web UI and the report all read it. */
+export class StepTable {
+  readonly steps: Step[] = [];
+  readonly messages: string[] = [];
+  readonly startedAt = new Date().toISOString();
+  phase = 'starting';
+  finishedAt: string | null = null;
+  waitingFor: string | null = null;
+  readonly kind: RunStatus['kind'];
+  readonly application: string;
+
+  constructor(kind: RunStatus['kind'], application: string) {
+    this.kind = kind;
+    this.application = application;
+    upsertSearchAttributes({ DrApplication: [application], DrKind: [kind], DrPhase: [this.phase] });
+    setHandler(statusQuery, () => this.status());
+  }
+
+  status(): RunStatus {
+    const { kind, application, phase, startedAt, finishedAt, steps, waitingFor, messages } = this;
+    return { kind, application, phase, startedAt, finishedAt, steps, waitingFor, messages };
+  }
+
+  enter(phase: string): void {
+    this.phase = phase;
+    upsertSearchAttributes({ DrPhase: [phase] });
+    this.show();
+  }
+
+  /** A line for people: what was decided, refused or noticed. */
+  say(message: string): void {
+    this.messages.push(message);
+    this.show();
+  }
+
+  /** Lists a step before it runs, so that a person sees what is still to come. */
+  announce(id: string, title: string): void {
+    this.row(id, title);
+    this.show();
+  }
+
+  async run<T>(id: string, title: string, work: () => Promise<T>, note?: (result: T) => string): Promise<T> {
+    const step = this.row(id, title);
+    Object.assign(step, { state: 'running', startedAt: new Date().toISOString(), finishedAt: null, note: null });
+    this.show();
+    try {
+      const result = await work();
+      this.end(step, 'done', note?.(result) ?? null);
+      return result;
+    } catch (error) {
+      this.end(step, 'failed', wasCancelled(error) ? 'cancelled' : reasonOf(error));
+      throw error;
+    }
+  }
+
+  mark(id: string, state: StepState, note: string | null): void {
+    const step = this.steps.find((each) => each.id === id);
+    if (step) this.end(step, state, note);
+  }
+
+  finish(phase: string): void {
+    this.finishedAt = new Date().toISOString();
+    this.waitingFor = null;
+    this.enter(phase);
+  }
+
+  private row(id: string, title: string): Step {
+    const known = this.steps.find((each) => each.id === id);
+    if (known) return known;
+    const step: Step = { id, title, state: 'waiting', startedAt: null, finishedAt: null, note: null };
+    this.steps.push(step);
+    return step;
+  }
+
+  private end(step: Step, state: StepState, note: string | null): void {
+    Object.assign(step, { state, finishedAt: new Date().toISOString(), note });
+    this.show();
+  }
+
+  private show(): void {
+    const rows = this.steps.map(({ state, title, startedAt, finishedAt, note }) => {
+      const seconds =
+        startedAt && finishedAt ? ((Date.parse(finishedAt) - Date.parse(startedAt)) / 1_000).toFixed(1) : '';
+      return `| ${SIGN[state]} | ${title} | ${seconds} | ${(note ?? '').replaceAll('|', '\\|').replaceAll('\n', ' ')} |`;
+    });
+    setCurrentDetails(
+      [
+        `**${this.phase}**`,
+        ...(this.waitingFor ? ['', `Waiting for: **${this.waitingFor}**`] : []),
+        ...(rows.length > 0 ? ['', '| | step | seconds | |', '|---|---|---:|---|', ...rows] : []),
+        ...(this.messages.length > 0 ? ['', ...this.messages.map((message) => `- ${message}`)] : []),
+      ].join('\n'),
+    );
+  }
+}
