@@ -1,0 +1,48 @@
+import { z } from 'zod';
+import { Secret } from '../../../core/secret';
+
+const secret = z.custom<Secret>((value) => value instanceof Secret, 'must be a reference to a secret');
+
+const tls = z
+  .strictObject({
+    /** False only for servers whose certificate nobody signed: the connection is then encrypted, not authenticated. */
+    rejectUnauthorized: z.boolean().default(true),
+    caFile: z
+      .string()
+      .optional()
+      .meta({ description: "PEM file with the authority that signed the server's certificate" }),
+    certFile: z.string().optional().meta({ description: 'PEM file with the client certificate' }),
+    keyFile: z.string().optional().meta({ description: 'PEM file with the key of the client certificate' }),
+  })
+  .meta({ description: 'Encrypt the connection; without this block it is plain' });
+
+const site = z.strictObject({
+  host: z.string().min(1),
+  port: z.int().min(1).max(65535).default(5432),
+  user: z.string().min(1).default('postgres').meta({
+    description: 'A superuser, or a member of pg_monitor and pg_read_all_data that owns the schema drctl',
+  }),
+  password: secret.optional(),
+  replicationUser: z.string().min(1).optional().meta({ description: 'Role with REPLICATION; `user` where left out' }),
+  replicationPassword: secret.optional(),
+  database: z.string().min(1).default('postgres').meta({ description: 'Holds the schema drctl (heartbeat, epoch)' }),
+  applicationDatabase: z.string().min(1).optional().meta({ description: 'Named in the commands that are shown' }),
+  tls: tls.optional(),
+});
+
+/** PostgreSQL's part of a store in the config. */
+export const settings = z.strictObject({
+  sites: z.record(z.string(), site),
+  toolsDirectory: z.string().optional().meta({
+    description: "Folder with the server's own programs (postgres, pg_combinebackup) for restores; found when left out",
+  }),
+  checkpoint: z.enum(['fast', 'spread']).default('fast').meta({
+    description: 'Whether a backup begins with an immediate checkpoint, or waits for the next regular one',
+  }),
+  maxRateKilobytesPerSecond: z.int().min(32).max(1_048_576).optional().meta({
+    description: 'Throttles a base backup at the server',
+  }),
+});
+
+export type PostgresqlSite = z.output<typeof site>;
+export type PostgresqlSettings = Omit<z.output<typeof settings>, 'sites' | 'toolsDirectory'>;

@@ -1,0 +1,256 @@
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Manifest } from '../../core/catalog';
+import type { ArchiveOutcome, Engine, RestoreRequest } from '../../core/engine';
+import { hasCode } from '../../core/errors';
+import { compareFingerprints, type RecoveryTarget, type RestorePlace } from '../../core/recovery';
+import { combinedSource, MemoryLogArchive, MemoryVolumes, takeBackup, testContext } from '../support/engine-harness';
+
+/** What one engine's test has to bring: a real server at `site`, and ways to write to it. */
+export interface EngineHarness {
+  readonly engine: Engine;
+  /** The active site. */
+  readonly site: string;
+  /** A site of the settings at which nothing answers. */
+  readonly deadSite: string;
+  /** Null where the engine has no roles; its replica follows `site`. */
+  readonly standbySite: string | null;
+  /** Writes something new, different each time, that is acknowledged and durable when this resolves. */
+  change(): Promise<void>;
+  /** A new empty place for one restore; called for each restore. */
+  place(): Promise<RestorePlace>;
+  stop(): Promise<void>;
+}
+
+const ARCHIVE_STOPS_MILLISECONDS = 60_000;
+
+/**
+ * The promises of core/engine.ts, run against every engine. `describe` of its own; call it at the top of a test file.
+ * Servers are real, volumes and log archive are in memory (test/support/engine-harness.ts).
+ */
+export function engineContract(name: string, start: () => Promise<EngineHarness>): void {
+  describe(`${name} keeps the engine contract`, () => {
+    let harness: EngineHarness;
+    let engine: Engine;
+    const volumes = new Map<string, MemoryVolumes>();
+    const backups: Manifest[] = [];
+    let log: MemoryLogArchive | null = null;
+
+    const catalog = () => ({ backups, log });
+    const back = async () => {
+      const taken = await takeBackup(engine, harness.site, volumes, backups);
+      backups.push(taken.manifest);
+      return taken.manifest;
+    };
+    const requestFor = async (target: RecoveryTarget, restoreId: string): Promise<RestoreRequest> => {
+      const plan = await engine.planRestore(target, catalog(), testContext());
+      const chain = plan.chain.map((id) => backups.find((each) => each.backupId === id) as Manifest);
+      return { restoreId, plan, chain, place: await harness.place() };
+    };
+    /** Archives for about this long beside `work`, then on until the log covers `until`. */
+    const archiving = async (work: () => Promise<void>): Promise<ArchiveOutcome | null> => {
+      if (!engine.log || !log) {
+        await work();
+        return null;
+      }
+      const stop = new AbortController();
+      const running = engine.log.archive(
+        { site: harness.site, runForMilliseconds: ARCHIVE_STOPS_MILLISECONDS, sliceMilliseconds: 200 },
+        log,
+        (progress) => (covered = progress.coversUntil),
+        testContext(stop.signal),
+      );
+      let covered: string | null = null;
+      let failed: unknown = null;
+      running.catch((error: unknown) => (failed = error));
+      await work();
+      const after = Date.now();
+      const deadline = after + 30_000;
+      while (covered === null || Date.parse(covered) < after) {
+        if (failed) throw failed;
+        if (Date.now() > deadline)
+          throw new Error(`the log covers only ${covered}, not ${new Date(after).toISOString()}`);
+        await sleep(50);
+      }
+      stop.abort(new DOMException('the test is done', 'AbortError'));
+      return running.catch((error: Error) => {
+        if (stop.signal.aborted) return null;
+        throw error;
+      });
+    };
+
+    beforeAll(async () => {
+      harness = await start();
+      engine = harness.engine;
+      log = engine.log ? new MemoryLogArchive(engine.log.naming) : null;
+      await harness.change();
+    }, 120_000);
+    afterAll(async () => harness?.stop(), 60_000);
+
+    test('probe says what is there, and does not throw for a server that is down', async () => {
+      const alive = await engine.probe(harness.site, testContext());
+      expect(alive).toMatchObject({ site: harness.site, reachable: true });
+      expect(alive.identity).toBeTruthy();
+      const dead = await engine.probe(harness.deadSite, testContext());
+      expect(dead).toMatchObject({ site: harness.deadSite, reachable: false, role: 'unknown', position: null });
+      expect(dead.problems.join()).not.toBe('');
+    });
+
+    test('a dump from a server that is down is TargetUnreachable', async () => {
+      const request = { backupId: '20260101T000000Z-full-00000000', type: 'full', existing: [] } as const;
+      const error = await engine
+        .planDump({ ...request, site: harness.deadSite }, testContext())
+        .then((plan) => engine.dump(plan, null, new MemoryVolumes(), testContext()))
+        .catch((reason: unknown) => reason);
+      expect(hasCode(error, 'TargetUnreachable')).toBe(true);
+    });
+
+    test('what was dumped is what is restored, and every step can be repeated', async () => {
+      await archiving(async () => {
+        await back();
+      });
+      const expected = await engine.fingerprint({ site: harness.site }, testContext());
+      expect(expected.items.length).toBeGreaterThan(0);
+      const manifest = backups.at(-1) as Manifest;
+      const request = await requestFor({ kind: 'backup', backupId: manifest.backupId }, 'repeat');
+      const source = combinedSource(volumes);
+      await engine.restore.rebuild(request, source, log, testContext());
+      await engine.restore.rebuild(request, source, log, testContext());
+      await engine.restore.replay(request, log, testContext());
+      const replayed = await engine.restore.replay(request, log, testContext());
+      expect(replayed.directory).toBe(request.place.directory);
+      await engine.restore.open(request, testContext());
+      const opened = await engine.restore.open(request, testContext());
+      expect(compareFingerprints(expected, await engine.fingerprint(opened, testContext()))).toEqual([]);
+      await harness.change();
+      const after = await engine.fingerprint({ site: harness.site }, testContext());
+      expect(compareFingerprints(after, await engine.fingerprint(opened, testContext()))).not.toEqual([]);
+      await engine.restore.discard(request.place, testContext());
+      await engine.restore.discard(request.place, testContext());
+      expect(fs.existsSync(request.place.directory) ? fs.readdirSync(request.place.directory) : []).toEqual([]);
+    }, 180_000);
+
+    test('a place that holds something else is refused and left as it is', async () => {
+      const request = await requestFor({ kind: 'backup', backupId: (backups[0] as Manifest).backupId }, 'occupied');
+      fs.mkdirSync(request.place.directory, { recursive: true });
+      const precious = path.join(request.place.directory, 'precious');
+      fs.writeFileSync(precious, 'kept');
+      const refused = await engine.restore
+        .rebuild(request, combinedSource(volumes), log, testContext())
+        .catch((error: unknown) => error);
+      expect(hasCode(refused, 'TargetNotEmpty')).toBe(true);
+      await engine.restore.discard(request.place, testContext()).catch((error: unknown) => error);
+      expect(fs.readFileSync(precious, 'utf8')).toBe('kept');
+    });
+
+    test('a volume that was altered is refused by name', async () => {
+      const manifest = backups[0] as Manifest;
+      const stored = volumes.get(manifest.backupId) as MemoryVolumes;
+      const [name, content] = [...stored.contents].toSorted((a, b) => b[1].length - a[1].length)[0] as [string, Buffer];
+      const altered = Buffer.from(content);
+      altered[altered.length >> 1] = (altered[altered.length >> 1] as number) ^ 0xff;
+      stored.contents.set(name, altered);
+      const request = await requestFor({ kind: 'backup', backupId: manifest.backupId }, 'altered');
+      const refused = await engine.restore
+        .rebuild(request, combinedSource(volumes), log, testContext())
+        .then(() => engine.restore.replay(request, log, testContext()))
+        .catch((error: unknown) => error);
+      stored.contents.set(name, content);
+      expect(hasCode(refused, 'BackupCorrupt')).toBe(true);
+      await engine.restore.discard(request.place, testContext());
+    }, 60_000);
+
+    test('a target before the first backup is refused, naming the range that exists', async () => {
+      const refused = await engine
+        .planRestore({ kind: 'time', time: '2001-01-01T00:00:00.000Z' }, catalog(), testContext())
+        .catch((error: unknown) => error);
+      expect(hasCode(refused, 'PitrTargetUnreachable')).toBe(true);
+      expect((refused as Error).message).toMatch(/20\d\d-\d\d-\d\dT/);
+    });
+
+    test('a target in the future is refused where there is a log', async () => {
+      if (!engine.log) return;
+      const refused = await engine
+        .planRestore({ kind: 'time', time: '2099-01-01T00:00:00.000Z' }, catalog(), testContext())
+        .catch((error: unknown) => error);
+      expect(hasCode(refused, 'PitrTargetUnreachable')).toBe(true);
+      expect((refused as Error).message).toMatch(/20\d\d-\d\d-\d\dT/);
+    });
+
+    test('a backup that is not there is NotFound', async () => {
+      const target = { kind: 'backup', backupId: '20010101T000000Z-full-00000000' } as const;
+      const refused = await engine.planRestore(target, catalog(), testContext()).catch((error: unknown) => error);
+      expect(hasCode(refused, 'NotFound')).toBe(true);
+    });
+
+    test('the log has no gap over archivers that were cut off, and leads to the state of an instant', async () => {
+      if (!engine.log || !log) return;
+      for (let round = 0; round < 3; round += 1) await archiving(harness.change);
+      const expected = await engine.fingerprint({ site: harness.site }, testContext());
+      await sleep(20); // so that the instant lies strictly between two writes, whatever the clock's grain
+      const instant = new Date().toISOString();
+      await sleep(20);
+      await archiving(harness.change);
+      for (const lineage of await log.lineages()) {
+        const entries = await log.entries(lineage);
+        const breaks = entries.slice(1).filter((entry, index) => {
+          const before = entries[index] as (typeof entries)[number];
+          return engine.positions.compare(entry.from, before.to) > 0;
+        });
+        expect(breaks).toEqual([]);
+      }
+      const request = await requestFor({ kind: 'time', time: instant }, 'instant');
+      await engine.restore.rebuild(request, combinedSource(volumes), log, testContext());
+      await engine.restore.replay(request, log, testContext());
+      const opened = await engine.restore.open(request, testContext());
+      expect(compareFingerprints(expected, await engine.fingerprint(opened, testContext()))).toEqual([]);
+      await engine.restore.discard(request.place, testContext());
+      const windows = await engine.windows(catalog());
+      expect(windows.some((window) => window.from <= instant && instant <= window.to)).toBe(true);
+    }, 240_000);
+
+    test('an abort ends a dump within a second or two', async () => {
+      const stop = new AbortController();
+      const slow = new MemoryVolumes();
+      const started = Date.now();
+      const running = engine
+        .planDump(
+          { backupId: '20260101T000000Z-full-00000001', type: 'full', site: harness.site, existing: [] },
+          testContext(),
+        )
+        .then((plan) => {
+          stop.abort(new DOMException('cancelled by the test', 'AbortError'));
+          return engine.dump(plan, null, slow, testContext(stop.signal));
+        })
+        .catch((error: unknown) => error);
+      expect(await running).toBeInstanceOf(Error);
+      expect(Date.now() - started).toBeLessThan(3_000);
+    });
+
+    test('nothing is promoted without evidence that the old primary is fenced', async () => {
+      if (!engine.replication || harness.standbySite === null) return;
+      const { replication } = engine;
+      const site = harness.standbySite;
+      const weak = {
+        strength: 'weak',
+        site: harness.site,
+        stores: [engine.store],
+        epoch: 1,
+        at: new Date().toISOString(),
+        how: 'asked for, not seen',
+        by: 'test',
+      } as const;
+      for (const evidence of [[], [weak], [{ ...weak, strength: 'proven', stores: ['another'] } as const]]) {
+        const refused = await replication
+          .promote({ site, epoch: 1, evidence }, testContext())
+          .catch((error: unknown) => error);
+        expect(hasCode(refused, 'FencingUnconfirmed')).toBe(true);
+      }
+      expect((await engine.probe(site, testContext())).role).toBe('replica');
+      expect(await replication.state(harness.deadSite, testContext())).toBeNull();
+      const sample = await replication.sample(harness.site, site, testContext());
+      expect(sample.primary?.position.lineage).toBe(sample.standby?.position.lineage);
+    }, 60_000);
+  });
+}
