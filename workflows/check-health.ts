@@ -1,0 +1,32 @@
+import type { CheckHealthInput, CheckHealthResult } from '../core/runs';
+import { atSite, control, telling } from './activities';
+import { StepTable } from './step-table';
+
+/** Judges every store by what is in the repository, and tells people when one is not healthy. */
+export async function checkHealth({ application }: CheckHealthInput): Promise<CheckHealthResult> {
+  const steps = new StepTable('health', application);
+  const { activeSite } = await control.describeApplication({ application });
+  const result = await steps.run(
+    'check',
+    'Judge every store',
+    () => atSite(application, activeSite).checkStores({ application }),
+    ({ stores }) => stores.map(({ store, status }) => `${store} ${status}`).join(', '),
+  );
+  for (const { store, status, reasons } of result.stores) {
+    if (status === 'healthy') continue;
+    await steps.run(`tell:${store}`, `Tell people about ${store}`, () =>
+      telling(application, activeSite).notify({
+        // One alert an hour for one state of one store, however often the check runs.
+        id: `health:${application}:${store}:${status}:${result.at.slice(0, 13)}`,
+        application,
+        severity: status === 'error' ? 'critical' : 'warning',
+        title: `${store}: ${status}`,
+        lines: reasons,
+        at: result.at,
+        fields: { backup_type: store, status },
+      }),
+    );
+  }
+  steps.finish('completed');
+  return result;
+}
