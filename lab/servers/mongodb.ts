@@ -104,8 +104,8 @@ async function createRoot(members: readonly MongoMember[], { user, password }: M
 async function findLeader(members: readonly MongoMember[]): Promise<MongoMember | undefined> {
   for (const member of members) {
     const hello = await withDirect(member, (client) => client.db('admin').command({ hello: 1 }));
-    const found = members.find(({ host, port }) => hello['primary'] === `${host}:${port}`);
-    if (found) return found;
+    // A member names itself the primary a moment before it takes writes.
+    if (hello['isWritablePrimary'] === true) return member;
   }
   return undefined;
 }
