@@ -1,0 +1,44 @@
+import { engineEntries } from '../adapters/engines/registry';
+import type { Application } from '../core/application';
+import type { Config } from './schema';
+
+/** What workflows may know of an application: no secret and no address of a store. */
+export function toApplication(config: Config): Application {
+  const { failover, objectives } = config;
+  return {
+    name: config.application,
+    sites: Object.keys(config.sites),
+    initialSite: config.initialSite,
+    stores: Object.entries(config.stores).map(([name, { engine, rpo }]) => ({
+      name,
+      engine,
+      hasLog: engineEntries[engine].hasLog,
+      hasReplication: engineEntries[engine].hasReplication,
+      rpoSeconds: (rpo ?? objectives.rpo).seconds,
+    })),
+    serviceGroups: config.services?.groups ?? [],
+    dns: (config.dns?.records ?? []).map(({ name, type, ttl, values }) => ({
+      name,
+      type,
+      ttlSeconds: ttl.seconds,
+      valuesBySite: values,
+    })),
+    endpoints: config.endpoints.map(({ url, method, expectStatus, timeout }) => ({
+      url,
+      method,
+      expectStatus,
+      timeoutMilliseconds: timeout.milliseconds,
+    })),
+    objectives: { rtoSeconds: objectives.rto.seconds, rpoSeconds: objectives.rpo.seconds },
+    failover: {
+      confirmProbes: failover.confirm.probes,
+      confirmIntervalSeconds: failover.confirm.interval.seconds,
+      escalateAfterSeconds: failover.escalateAfter.seconds,
+      approvers: failover.approvers,
+      requesterMayApprove: failover.requesterMayApprove,
+      servicesReadySeconds: failover.servicesReadyWithin.seconds,
+      dnsPropagationSeconds: failover.dnsWithin.seconds,
+    },
+    backup: { mode: config.backup.mode, volumeBytes: config.backup.volumeSize.bytes },
+  };
+}

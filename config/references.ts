@@ -1,0 +1,72 @@
+import type { z } from 'zod';
+import type { StoreConfig } from './stores';
+
+/** The names in a config that must be declared elsewhere in it. */
+interface Referring {
+  readonly sites: Readonly<Record<string, unknown>>;
+  readonly initialSite: string;
+  readonly repositories: Readonly<Record<string, unknown>>;
+  readonly repository: string;
+  readonly controlRepository?: string | undefined;
+  readonly stores: Readonly<Record<string, StoreConfig>>;
+  readonly dns?: { readonly records: readonly { readonly values: Readonly<Record<string, unknown>> }[] } | undefined;
+  readonly schedules: {
+    readonly runs: Readonly<Record<string, { readonly run: string; readonly stores?: readonly string[] | undefined }>>;
+  };
+  readonly services?:
+    { readonly groups: readonly { readonly services: readonly { readonly name: string }[] }[] } | undefined;
+}
+
+/** Finds names that nothing declares, and says what is declared. */
+export function crossReferences(config: Referring, context: z.RefinementCtx): void {
+  const declared = {
+    site: Object.keys(config.sites),
+    store: Object.keys(config.stores),
+    repository: Object.keys(config.repositories),
+  };
+  const wants = (kind: keyof typeof declared, value: string, path: PropertyKey[]) => {
+    if (declared[kind].includes(value)) return;
+    const known = declared[kind].join(', ') || 'none';
+    context.addIssue({
+      code: 'custom',
+      path,
+      message: `no ${kind} is called "${value}"; declared: ${known}`,
+      params: { known: declared[kind], value },
+    });
+  };
+
+  wants('site', config.initialSite, ['initialSite']);
+  wants('repository', config.repository, ['repository']);
+  if (config.controlRepository !== undefined) wants('repository', config.controlRepository, ['controlRepository']);
+  for (const [store, { repository, sites }] of Object.entries(config.stores)) {
+    if (repository !== undefined) wants('repository', repository, ['stores', store, 'repository']);
+    for (const site of sites) wants('site', site, ['stores', store, 'sites', site]);
+  }
+  config.dns?.records.forEach(({ values }, index) => {
+    for (const site of Object.keys(values)) wants('site', site, ['dns', 'records', index, 'values', site]);
+    for (const site of declared.site) {
+      if (site in values) continue;
+      context.addIssue({
+        code: 'custom',
+        path: ['dns', 'records', index, 'values'],
+        message: `has no value for the site "${site}"`,
+      });
+    }
+  });
+  for (const [run, { stores = [] }] of Object.entries(config.schedules.runs)) {
+    stores.forEach((store, index) => wants('store', store, ['schedules', 'runs', run, 'stores', index]));
+  }
+  const seen = new Set<string>();
+  config.services?.groups.forEach((group, groupIndex) =>
+    group.services.forEach(({ name }, index) => {
+      if (seen.has(name)) {
+        context.addIssue({
+          code: 'custom',
+          path: ['services', 'groups', groupIndex, 'services', index, 'name'],
+          message: `the service "${name}" is in two groups`,
+        });
+      }
+      seen.add(name);
+    }),
+  );
+}

@@ -1,0 +1,158 @@
+import { z } from 'zod';
+import {
+  fenceSettings,
+  notifierSettings,
+  repositorySettings,
+  serviceControllerSettings,
+  zoneSettings,
+  metricsSettings,
+} from './adapter-settings';
+import { alertSettings, dashboardSettings, lifecycleSettings, monitoringSettings, retentionSettings } from './keeping';
+import { crossReferences } from './references';
+import { scheduleSettings } from './schedules';
+import { storeSettings } from './stores';
+import { directory, secret } from './paths-and-secrets';
+import { duration, hostAndPort, name, percent, size } from './values';
+
+const temporal = z
+  .strictObject({
+    address: hostAndPort,
+    namespace: z.string().min(1).default('default'),
+    /** For links in messages. */
+    webUi: z.url().optional().meta({ description: 'Address of the Web UI, for links in messages' }),
+    tls: z
+      .strictObject({
+        serverName: z.string().optional(),
+        authority: secret.optional().meta({ description: 'PEM certificate of the authority' }),
+        certificate: secret.optional(),
+        key: secret.optional(),
+      })
+      .optional(),
+    apiKey: secret.optional(),
+  })
+  .meta({ description: 'Where the workflows run' });
+
+const site = z.strictObject({ description: z.string().default('') });
+
+const services = z
+  .strictObject({
+    controller: serviceControllerSettings,
+    groups: z
+      .array(
+        z.strictObject({
+          name,
+          services: z.array(z.strictObject({ name, replicas: z.int().min(1).max(1_000) })).min(1),
+        }),
+      )
+      .min(1),
+  })
+  .meta({
+    description: 'What is started at a site when it becomes active; a group starts when the ones before it are ready',
+  });
+
+const dns = z
+  .strictObject({
+    zone: zoneSettings,
+    nameServers: z
+      .array(hostAndPort)
+      .default([])
+      .meta({ description: "The zone's authoritative servers; empty: the NS records of the zone" }),
+    records: z
+      .array(
+        z.strictObject({
+          name: z.hostname(),
+          type: z.enum(['A', 'AAAA', 'CNAME']),
+          ttl: duration,
+          values: z
+            .record(name, z.array(z.string().min(1)).min(1))
+            .meta({ description: 'Site → values while it is active' }),
+        }),
+      )
+      .min(1),
+  })
+  .meta({ description: 'The public names that move with the active site' });
+
+const endpoint = z.strictObject({
+  url: z.url({ protocol: /^https?$/ }),
+  method: z.enum(['GET', 'POST']).default('GET'),
+  expectStatus: z.int().min(100).max(599).default(200),
+  timeout: duration.default({ text: '30s', milliseconds: 30_000, seconds: 30 }),
+});
+
+const failover = z
+  .strictObject({
+    confirm: z
+      .strictObject({ probes: z.int().min(2).max(100), interval: duration })
+      .meta({ description: 'How often and how far apart the active site is probed before it is held to be down' }),
+    approvers: z.array(z.string().min(1)).min(1).meta({ description: 'Who may approve a role change' }),
+    requesterMayApprove: z.boolean().default(false),
+    escalateAfter: duration.meta({
+      description: 'An approval without an answer is escalated after this long; it is never assumed',
+    }),
+    servicesReadyWithin: duration,
+    dnsWithin: duration,
+  })
+  .meta({ description: 'How a role change is decided and how long its steps may take' });
+
+const objectives = z.strictObject({
+  rto: duration,
+  rpo: duration,
+  uptimePercent: percent,
+  backupSuccessPercent: percent,
+  dataIntegrityPercent: percent.default(100),
+});
+
+/** One file is one application. Strict everywhere: a misspelt key is an error, never ignored. */
+export const configSchema = z
+  .strictObject({
+    application: name,
+    temporal,
+    sites: z.record(name, site).meta({ description: 'The places that can run the application' }),
+    initialSite: name.meta({ description: 'The active site until the first role change' }),
+    repositories: z.record(name, repositorySettings).meta({ description: 'Where backups live' }),
+    repository: name.meta({ description: 'The repository of every store that names none' }),
+    controlRepository: name.optional().meta({
+      description:
+        'Where role changes, samples and reports are kept: one that survives the loss of a site; `repository` where it is left out',
+    }),
+    spool: z
+      .strictObject({ directory, maxSize: size })
+      .meta({ description: "A worker's disk space for dumps on their way to the repository" }),
+    backup: z.strictObject({
+      mode: z.enum(['spool', 'stream']).default('spool'),
+      volumeSize: size.default({ text: '128MiB', bytes: 128 * 2 ** 20 }),
+      zstdLevel: z.int().min(1).max(19).default(3),
+    }),
+    restore: z
+      .strictObject({
+        directory: directory.meta({ description: 'Where drills and restores without --into put their copies' }),
+        host: z.string().default('127.0.0.1').meta({ description: 'Address that restored servers listen on' }),
+        osUser: z.string().optional().meta({ description: 'Operating system user of restored servers' }),
+      })
+      .meta({ description: 'Defaults of every restore; a store may have its own' }),
+    stores: z.record(name, storeSettings),
+    services: services.optional(),
+    dns: dns.optional(),
+    endpoints: z.array(endpoint).default([]).meta({ description: 'What must answer for the application to be up' }),
+    fence: fenceSettings.optional().meta({ description: 'What can make a whole site unable to write' }),
+    notifications: z.record(name, notifierSettings).default({}),
+    metrics: metricsSettings.optional(),
+    failover,
+    objectives,
+    schedules: scheduleSettings,
+    retention: retentionSettings,
+    lifecycle: lifecycleSettings.optional(),
+    monitoring: monitoringSettings,
+    alerts: alertSettings.optional(),
+    dashboard: dashboardSettings.optional(),
+    drill: z
+      .strictObject({
+        type: z.enum(['partial_failover']).default('partial_failover'),
+        notifyStakeholders: z.boolean().default(true),
+        recoveryWithin: duration.meta({ description: 'The RTO validator fails a component that needs longer' }),
+      })
+      .optional(),
+  })
+  .superRefine(crossReferences);
+
+export type Config = z.output<typeof configSchema>;

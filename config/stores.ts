@@ -1,0 +1,52 @@
+import { z } from 'zod';
+import { engineEntries, ENGINE_KINDS, type EngineKind } from '../adapters/engines/registry';
+import { directory } from './paths-and-secrets';
+import { duration, name, type Duration } from './values';
+
+/** The part of a store that is the same for every engine. */
+const common = {
+  repository: name.optional().meta({ description: 'Name of a repository; the default one where it is left out' }),
+  rpo: duration
+    .optional()
+    .meta({ description: "Data that may be lost; the application's objective where it is left out" }),
+  restore: z
+    .strictObject({ directory: directory.optional(), host: z.string().optional(), osUser: z.string().optional() })
+    .optional()
+    .meta({ description: 'Where this store is restored to by default' }),
+};
+
+export interface StoreConfig {
+  readonly engine: EngineKind;
+  readonly repository?: string | undefined;
+  readonly rpo?: Duration | undefined;
+  readonly restore?:
+    | {
+        readonly directory?: string | undefined;
+        readonly host?: string | undefined;
+        readonly osUser?: string | undefined;
+      }
+    | undefined;
+  /** The sites that have an endpoint of this store. */
+  readonly sites: readonly string[];
+  /** As the engine's own schema parsed it; handed to `engineEntries[engine].create` unseen. */
+  readonly settings: Readonly<Record<string, unknown>>;
+}
+
+function split(parsed: Record<string, unknown>): StoreConfig {
+  const { engine, repository, rpo, restore, ...settings } = parsed;
+  return {
+    engine,
+    repository,
+    rpo,
+    restore,
+    sites: Object.keys((settings['sites'] as object | undefined) ?? {}),
+    settings,
+  } as StoreConfig;
+}
+
+const [first, ...others] = ENGINE_KINDS.map((kind) =>
+  engineEntries[kind].settings.safeExtend({ engine: z.literal(kind), ...common }),
+);
+if (!first) throw new Error('no engine is registered');
+
+export const storeSettings = z.discriminatedUnion('engine', [first, ...others]).transform(split);
