@@ -1,0 +1,84 @@
+import { z } from 'zod';
+import { failure } from '../../core/errors';
+import type { SiteFence } from '../../core/fencing';
+import { CommandProblem, runJsonCommand } from './json-command';
+import type { CommandFenceSettings } from './settings';
+
+/** sysexits.h EX_TEMPFAIL: "it may work later". */
+const EXIT_TRY_AGAIN = 75;
+/** The command's own word for "a newer epoch holds the fence"; the first number that neither shells nor sysexits.h use. */
+const EXIT_STALE_EPOCH = 79;
+
+const fenceAnswer = z.object({
+  /** True only when the command saw the site unable to write, not when it has merely asked for it. */
+  proven: z.boolean(),
+  how: z.string().min(1).max(500),
+  /** The stores that it covers; all of the application when absent. */
+  stores: z.array(z.string()).optional(),
+});
+const unfenceAnswer = z.object({ fenced: z.literal(false) });
+const stateAnswer = z.object({ epoch: z.int().nullable() });
+
+type Action = 'fence' | 'unfence' | 'state';
+
+/**
+ * A fence that a program of the user carries out: a cloud's CLI, a power switch, a storage array. It is given
+ * `{"action", "site", "epoch", "stores"}` on standard input and answers JSON on standard output (docs/fencing.md).
+ */
+export function createCommandFence(settings: CommandFenceSettings, stores: readonly string[]): SiteFence {
+  const [program = ''] = settings.argv;
+
+  async function run<T>(
+    action: Action,
+    site: string,
+    epoch: number | null,
+    schema: z.ZodType<T>,
+    signal?: AbortSignal,
+  ) {
+    const what = `${action} of site ${site}${epoch === null ? '' : ` for epoch ${epoch}`} by ${program}`;
+    try {
+      const answer = await runJsonCommand({ ...settings, input: { action, site, epoch, stores }, signal });
+      const parsed = schema.safeParse(answer);
+      if (parsed.success) return parsed.data;
+      const issue = parsed.error.issues[0];
+      throw failure(
+        'FencingUnconfirmed',
+        `${what}: its answer is not as expected (${issue?.path.join('.')}: ${issue?.message})`,
+      );
+    } catch (error) {
+      if (error instanceof CommandProblem) throw translate(error, what);
+      throw error;
+    }
+  }
+
+  return {
+    kind: 'command',
+
+    async fence(site, epoch, ctx) {
+      const answer = await run('fence', site, epoch, fenceAnswer, ctx.signal);
+      if (!answer.proven) {
+        throw failure('FencingUnconfirmed', `fence of site ${site} for epoch ${epoch} by ${program}: ${answer.how}`);
+      }
+      const covered = (answer.stores ?? stores).filter((store) => stores.includes(store));
+      const at = new Date().toISOString();
+      return { strength: 'proven', site, stores: covered, epoch, at, how: answer.how, by: program };
+    },
+
+    async unfence(site, epoch, ctx) {
+      await run('unfence', site, epoch, unfenceAnswer, ctx.signal);
+    },
+
+    async state(site) {
+      const { epoch } = await run('state', site, null, stateAnswer);
+      return epoch === null ? null : { epoch };
+    },
+  };
+}
+
+function translate({ problem, message, exitCode }: CommandProblem, what: string): Error {
+  const why = `${what}: ${message}`;
+  if (problem === 'missing') return failure('ToolMissing', why);
+  const data = 'Whether the site is fenced is not known; nothing was promoted.';
+  if (problem === 'late' || exitCode === EXIT_TRY_AGAIN) return failure('TargetUnreachable', why, { data });
+  return failure(exitCode === EXIT_STALE_EPOCH ? 'StaleEpoch' : 'FencingUnconfirmed', why, { data });
+}

@@ -1,0 +1,98 @@
+import {
+  ChangeResourceRecordSetsCommand,
+  GetChangeCommand,
+  ListResourceRecordSetsCommand,
+  type ResourceRecordSet,
+  Route53Client,
+} from '@aws-sdk/client-route-53';
+import type { CallContext } from '../../core/call';
+import { failure } from '../../core/errors';
+import type { DnsRecord, DnsZone } from '../../core/traffic';
+import { awsProblem } from '../aws/aws-errors';
+import { awsClientOptions, callSignal } from '../aws/client-options';
+import { absoluteName } from './domain-name';
+import type { Route53Settings } from './settings';
+
+/**
+ * A hosted zone of Route 53. INSYNC is the control plane's word only: ask the name servers too (`PublicProbe`).
+ * Throws TargetUnreachable (network, throttling, an earlier change still pending), AccessDenied, NotFound for an unknown
+ * zone or change, ConfigInvalid for a record that the zone refuses.
+ */
+export function createRoute53Zone(settings: Route53Settings): DnsZone {
+  const HostedZoneId = settings.zoneId.replace(/^\/?hostedzone\//, '');
+  const where = `Route 53 zone ${HostedZoneId}`;
+  const client = new Route53Client(awsClientOptions(settings, where));
+
+  async function call<T>(what: string, ctx: CallContext, send: (abortSignal: AbortSignal) => Promise<T>): Promise<T> {
+    try {
+      return await send(callSignal(settings, ctx.signal));
+    } catch (cause) {
+      ctx.signal.throwIfAborted();
+      const { kind, reason } = awsProblem(cause);
+      const code = {
+        denied: 'AccessDenied',
+        missing: 'NotFound',
+        busy: 'TargetUnreachable',
+        refused: 'ConfigInvalid',
+      } as const;
+      throw failure(code[kind], `${what} in ${where}: ${reason}`, { cause });
+    }
+  }
+
+  async function record(name: string, type: DnsRecord['type'], ctx: CallContext): Promise<DnsRecord | null> {
+    const StartRecordName = absoluteName(name);
+    const request = new ListResourceRecordSetsCommand({
+      HostedZoneId,
+      StartRecordName,
+      StartRecordType: type,
+      MaxItems: 1,
+    });
+    const reply = await call(`reading ${name} ${type}`, ctx, (abortSignal) => client.send(request, { abortSignal }));
+    // The listing starts at the name, so without such a record the next one of the zone is answered.
+    const found = reply.ResourceRecordSets?.find(
+      (each) => each.Type === type && absoluteName(each.Name ?? '') === StartRecordName,
+    );
+    return found ? simpleRecord(found, name, type, where) : null;
+  }
+
+  async function upsert(wanted: DnsRecord, ctx: CallContext): Promise<string> {
+    // An UPSERT over an alias or a weighted record is refused or leaves the others answering: reading first says which it is.
+    await record(wanted.name, wanted.type, ctx);
+    const ResourceRecordSet = {
+      Name: absoluteName(wanted.name),
+      Type: wanted.type,
+      TTL: wanted.ttlSeconds,
+      ResourceRecords: wanted.values.map((Value) => ({ Value })),
+    };
+    const Changes = [{ Action: 'UPSERT' as const, ResourceRecordSet }];
+    const request = new ChangeResourceRecordSetsCommand({ HostedZoneId, ChangeBatch: { Comment: 'drctl', Changes } });
+    const what = `setting ${wanted.name} ${wanted.type} to ${wanted.values.join(', ')}`;
+    const reply = await call(what, ctx, (abortSignal) => client.send(request, { abortSignal }));
+    const changeId = reply.ChangeInfo?.Id;
+    if (!changeId) throw failure('TargetUnreachable', `${what} in ${where}: the answer names no change`);
+    return changeId.replace(/^\/?change\//, '');
+  }
+
+  async function inSync(changeId: string, ctx: CallContext): Promise<boolean> {
+    const request = new GetChangeCommand({ Id: changeId });
+    const reply = await call(`reading change ${changeId}`, ctx, (abortSignal) => client.send(request, { abortSignal }));
+    return reply.ChangeInfo?.Status === 'INSYNC';
+  }
+
+  return { kind: 'route53', record, upsert, inSync };
+}
+
+function simpleRecord(found: ResourceRecordSet, name: string, type: DnsRecord['type'], where: string): DnsRecord {
+  const other = found.AliasTarget
+    ? 'an alias'
+    : found.SetIdentifier
+      ? 'one of several weighted or routed records'
+      : null;
+  if (other) {
+    throw failure('ConfigInvalid', `${name} ${type} in ${where} is ${other}; only a simple record can be moved`, {
+      next: 'Replace it by a simple record, or take it out of `dns.records`.',
+    });
+  }
+  const values = (found.ResourceRecords ?? []).map(({ Value }) => Value ?? '');
+  return { name, type, ttlSeconds: found.TTL ?? 0, values };
+}
