@@ -1,11 +1,5 @@
-import {
-  continueAsNew,
-  isCancellation,
-  ParentClosePolicy,
-  startChild,
-  WorkflowExecutionAlreadyStartedError,
-  workflowInfo,
-} from '@temporalio/workflow';
+import { continueAsNew, isCancellation, ParentClosePolicy, startChild, workflowInfo } from '@temporalio/workflow';
+import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
 import { hasCode } from '../core/errors';
 import { workflowIds } from '../core/names';
 import type { ArchiveLogInput } from '../core/runs';

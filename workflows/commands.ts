@@ -6,10 +6,10 @@ import type { Command } from '../core/runs';
  * Registers a command as an update *and* as a signal of the same name. The update is refused by its validator before it
  * enters the history; a signal cannot be refused, so what the validator says against it is handed to `onRefused`.
  */
-export function onCommand<R>(
+export function onCommand(
   name: string,
   validate: (command: Command) => void,
-  act: (command: Command) => R,
+  act: (command: Command) => void,
   onRefused: (message: string) => void,
 ): void {
   const check = (command: Command) => {
@@ -17,7 +17,7 @@ export function onCommand<R>(
       throw refuse(`${name} needs to say by whom: {"by": "<name>"}`);
     validate(command);
   };
-  setHandler(defineUpdate<R, [Command]>(name), act, { validator: check });
+  setHandler(defineUpdate<void, [Command]>(name), act, { validator: check });
   setHandler(defineSignal<[Command]>(name), (command) => {
     try {
       check(command);

@@ -1,4 +1,5 @@
-import { executeChild, ParentClosePolicy, WorkflowExecutionAlreadyStartedError } from '@temporalio/workflow';
+import { executeChild, ParentClosePolicy } from '@temporalio/workflow';
+import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
 import { findFailure } from '../core/errors';
 import { workflowIds } from '../core/names';
 import type { BackUpStoreResult, LaunchBackupsInput, LaunchBackupsResult } from '../core/runs';

@@ -19,15 +19,16 @@ export async function restoreStores(input: RestoreStoresInput): Promise<RestoreS
   const steps = new StepTable('restore', application);
   const startedAt = Date.now();
   let plans: RestorePlan[] = [];
-  let decision: 'approved' | 'rejected' | null = input.approved ? 'approved' : null;
-  let decidedBy = requestedBy;
+  const decision: { made: 'approved' | 'rejected' | null; by: string } = {
+    made: input.approved ? 'approved' : null,
+    by: requestedBy,
+  };
   setHandler(planQuery<RestorePlan[]>(), () => plans);
   const undecided = () => {
-    if (decision !== null) throw refuse(`this restore was ${decision} already`);
+    if (decision.made !== null) throw refuse(`this restore was ${decision.made} already`);
   };
   const decide = (made: 'approved' | 'rejected') => (command: { by: string }) => {
-    decision = made;
-    decidedBy = command.by;
+    Object.assign(decision, { made, by: command.by });
   };
   onCommand(commands.approve, undecided, decide('approved'), (message) => steps.say(message));
   onCommand(commands.reject, undecided, decide('rejected'), (message) => steps.say(message));
@@ -42,19 +43,19 @@ export async function restoreStores(input: RestoreStoresInput): Promise<RestoreS
   );
   plans = planned.plans;
 
-  if (decision === null) {
+  if (decision.made === null) {
     steps.waitingFor = 'approval of the plan (approve or reject)';
     steps.enter('waiting for approval');
-    if (!(await condition(() => decision !== null, DECISION_TIMEOUT))) {
+    if (!(await condition(() => decision.made !== null, DECISION_TIMEOUT))) {
       throw failure('ApprovalTimedOut', `nobody approved the restore ${restoreId} within ${DECISION_TIMEOUT}`, {
         data: 'Nothing was restored.',
       });
     }
     steps.waitingFor = null;
   }
-  if (decision === 'rejected') {
+  if (decision.made === 'rejected') {
     steps.finish('rejected');
-    throw failure('ApprovalRejected', `${decidedBy} rejected the restore ${restoreId}`, {
+    throw failure('ApprovalRejected', `${decision.by} rejected the restore ${restoreId}`, {
       data: 'Nothing was restored.',
     });
   }
