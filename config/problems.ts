@@ -35,7 +35,7 @@ export const wordIssue: z.core.$ZodErrorMap = (issue) => {
     case 'invalid_value':
       return issue.input === undefined
         ? `is missing; allowed: ${issue.values.join(', ')}`
-        : `is ${shown(issue.input)}${hint(String(issue.input), issue.values.map(String))}`;
+        : `is ${shown(issue.input)}${hint(issue.input, issue.values.map(String))}`;
     case 'invalid_union':
       return wordUnion(issue);
     case 'too_small':
@@ -57,17 +57,19 @@ const FORMATS: Record<string, string> = {
 function wordUnion(issue: Extract<z.core.$ZodRawIssue, { code: 'invalid_union' }>): string {
   const discriminator = issue.discriminator ?? 'kind';
   const given = (issue.input as Record<string, unknown> | null | undefined)?.[discriminator];
-  const values = [...(propValues(issue.inst)?.[discriminator] ?? [])].map(String);
+  const values = discriminatorValues(issue.inst, discriminator);
   if (values.length === 0) return 'has none of the allowed forms';
   if (given === undefined) return `"${discriminator}" is missing; allowed: ${values.join(', ')}`;
-  return `${discriminator} is ${shown(given)}${hint(String(given), values)}`;
+  return `${discriminator} is ${shown(given)}${hint(given, values)}`;
 }
 
-const propValues = (inst: unknown) =>
-  (inst as { _zod?: { propValues?: Record<string, Set<unknown>> } } | undefined)?._zod?.propValues;
+/** The values of the discriminator, from the literals of the union's options. */
+function discriminatorValues(inst: unknown, discriminator: string): string[] {
+  const options = (inst as { options?: { shape?: Record<string, { value?: unknown }> }[] } | undefined)?.options ?? [];
+  return options.map(({ shape }) => String(shape?.[discriminator]?.value));
+}
 
-const allowedKeys = (inst: unknown) =>
-  Object.keys((inst as { _zod?: { def?: { shape?: object } } } | undefined)?._zod?.def?.shape ?? {});
+const allowedKeys = (inst: unknown) => Object.keys((inst as { shape?: object } | undefined)?.shape ?? {});
 
 function shown(input: unknown): string {
   if (Array.isArray(input)) return 'a list';
@@ -93,7 +95,8 @@ const UNITS: Record<string, string> = { array: ' in the list', string: ' charact
 const unitOf = (origin: string) => UNITS[origin] ?? '';
 
 /** `; did you mean "port"? allowed: host, port` */
-function hint(given: string, allowed: readonly string[]): string {
+function hint(input: unknown, allowed: readonly string[]): string {
+  const given = typeof input === 'string' ? input : '';
   const nearest = allowed.toSorted((a, b) => distance(given, a) - distance(given, b))[0];
   const tolerated = given.length < 4 ? 1 : Math.max(2, Math.floor(given.length / 3));
   const near = nearest !== undefined && distance(given, nearest) <= tolerated;
@@ -103,9 +106,9 @@ function hint(given: string, allowed: readonly string[]): string {
 /** Levenshtein's, in one row. */
 export function distance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, index) => index);
-  for (const [i, letter] of [...a].entries()) {
+  for (const [i, letter] of Array.from(a).entries()) {
     const next = [i + 1];
-    for (const [j, other] of [...b].entries()) {
+    for (const [j, other] of Array.from(b).entries()) {
       next.push(Math.min((row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1, (row[j] ?? 0) + (letter === other ? 0 : 1)));
     }
     row = next;

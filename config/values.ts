@@ -88,19 +88,29 @@ export const hostAndPort = z
 export const cron = z
   .string()
   .meta({ description: 'When, as five cron fields: minute hour day month weekday', examples: ['0 2 * * *'] })
-  .transform((text, context) => {
-    try {
-      // Five fields only: seconds are no matter for backups, and the strategy's lines are all of this form.
-      new Cron(text, { paused: true, mode: '5-part' });
-      return text;
-    } catch (error) {
-      context.addIssue({
-        code: 'custom',
-        message: `is not a cron line: write minute hour day month weekday, such as 0 2 * * * (${(error as Error).message})`,
-      });
-      return z.NEVER;
-    }
+  .superRefine((text, context) => {
+    const problem = cronProblem(text);
+    if (problem === null) return;
+    context.addIssue({
+      code: 'custom',
+      message: `is not a cron line: write minute hour day month weekday, such as 0 2 * * * (${problem})`,
+    });
   });
+
+function cronProblem(text: string): string | null {
+  const [, , day, , weekday] = text.split(/\s+/);
+  if (day !== '*' && weekday !== undefined && weekday !== '*') {
+    // cron means "either", Temporal means "both": whoever wrote it would be surprised by one of them.
+    return 'day and weekday cannot both be restricted';
+  }
+  try {
+    // Five fields only: seconds are no matter for backups, and the strategy's lines are all of this form.
+    const parsed = new Cron(text, { paused: true, mode: '5-part' });
+    return parsed.nextRun() === null ? 'it never comes' : null;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
 
 export const timezone = z
   .string()
@@ -108,8 +118,7 @@ export const timezone = z
 
 function isTimezone(text: string): boolean {
   try {
-    new Intl.DateTimeFormat('en', { timeZone: text });
-    return true;
+    return Intl.DateTimeFormat('en', { timeZone: text }).resolvedOptions().timeZone !== '';
   } catch {
     return false; // Intl has no other way to say that it does not know a zone.
   }
