@@ -10,7 +10,7 @@ export function configJsonSchema(): object {
       io: 'input',
       unrepresentable: 'any',
       override: ({ zodSchema, jsonSchema }) => {
-        if ((zodSchema as z.ZodType).type === 'custom') Object.assign(jsonSchema, SECRET);
+        if (zodSchema['_zod'].def.type === 'custom') Object.assign(jsonSchema, SECRET);
       },
     }),
   };

@@ -22,7 +22,8 @@ export function wordProblem(issue: z.core.$ZodIssue, value: unknown): string {
   if (issue.code === 'custom' && /secret/.test(message)) {
     return value === undefined ? 'is missing; allowed: {env: NAME} or {file: path}' : CLEAR_SECRET;
   }
-  return message.startsWith('is not ') ? `${shown(value)} ${message}` : message;
+  if (message.startsWith('is not ')) return `${shown(value)} ${message}`;
+  return message.startsWith('must ') && value !== undefined ? `is ${shown(value)}; ${message}` : message;
 }
 
 /** Where a message is worded for people; keys and values that are allowed come with it. */

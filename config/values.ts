@@ -105,8 +105,8 @@ function cronProblem(text: string): string | null {
   }
   try {
     // Five fields only: seconds are no matter for backups, and the strategy's lines are all of this form.
-    const parsed = new Cron(text, { paused: true, mode: '5-part' });
-    return parsed.nextRun() === null ? 'it never comes' : null;
+    const pattern = new Cron(text, { paused: true, mode: '5-part' });
+    return pattern.nextRun() === null ? 'it never comes' : null;
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }
