@@ -1,0 +1,234 @@
+import { spawn } from 'node:child_process';
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+import { projectRoot } from './runtime/servers';
+import { isAlive, killTree } from './servers/process-tree';
+import { waitUntil } from './servers/process';
+import { removeSockets } from './servers/seaweedfs';
+import { addressPlan } from './sites/address-plan';
+import type { LabBuild } from './sites/build';
+import { type LabDescription, labFolder, LabSecrets, readLab, writeLab } from './sites/lab-folder';
+import { startMongoSites } from './sites/mongodb';
+import { claimNetwork, releaseNetwork } from './sites/networks';
+import { startPostgresSites } from './sites/postgresql';
+import { startRedisSites } from './sites/redis';
+import {
+  BUCKETS,
+  PUBLIC_NAME,
+  REGION,
+  saveRecords,
+  startAwsAndDns,
+  startS3,
+  startTemporal,
+} from './sites/shared-servers';
+import { seedShop, shopReady, startShop } from './sites/shop';
+import { startWorkers } from './sites/workers';
+import { SupervisorClient } from './supervisor/client';
+import { leftovers } from './supervisor/pid-files';
+import type { ProgramStatus } from './supervisor/program';
+import type { ServiceStatus } from './supervisor/services';
+
+export type { LabDescription } from './sites/lab-folder';
+
+export interface LabUpOptions {
+  readonly name?: string;
+  /** n of 127.n.0.0/16; the first free one from 20 when left out. */
+  readonly network?: number;
+  /** One calm line for the person who waits. */
+  readonly onProgress?: (line: string) => void;
+}
+
+/** The state of a lab. A lab that is down has no processes. */
+export interface LabStatus {
+  readonly lab: LabDescription;
+  readonly running: boolean;
+  readonly processes: readonly ProgramStatus[];
+  readonly services: Readonly<Record<string, readonly ServiceStatus[]>>;
+}
+
+const TOKEN = 'supervisor-token';
+
+/**
+ * Brings a lab up, new or as it was left: what a failover changed stays changed. Safe to repeat, also after it was
+ * interrupted. Resolves when every server and every service that should run answers.
+ */
+export async function labUp({
+  name = 'default',
+  network: wanted,
+  onProgress = () => {},
+}: LabUpOptions = {}): Promise<LabDescription> {
+  const folder = labFolder(name);
+  fs.mkdirSync(folder, { recursive: true, mode: 0o755 });
+  const known = readLab(name);
+  const network = known?.network ?? (await claimNetwork(folder, wanted));
+  const secrets = new LabSecrets(folder);
+  const lab = known ?? writeLab(describe(name, folder, network, secrets));
+  const build: LabBuild = {
+    folder,
+    plan: addressPlan(network),
+    secrets,
+    supervisor: client(lab),
+    progress: onProgress,
+  };
+  await startSupervisor(lab, secrets, onProgress);
+
+  const seconds = stopwatch();
+  const step = async <T>(what: string, work: Promise<T>): Promise<T> => {
+    const result = await work;
+    onProgress(`${what} (${seconds()})`);
+    return result;
+  };
+  const [aws] = await Promise.all([
+    step('Route 53, SNS and CloudWatch emulator, name servers', startAwsAndDns(build)),
+    step('PostgreSQL: primary and streaming standby', startPostgresSites(build)),
+    step('MongoDB: replica set of five over three places', startMongoSites(build)),
+    step('Redis: primary and replica', startRedisSites(build)),
+    step('Temporal with its Web UI', startTemporal(build)),
+    step('S3 with its buckets', startS3(build)),
+  ]);
+  if (!lab.seeded) await step('the shop is seeded', seedShop(build));
+  const described = writeLab({ ...lab, aws: { ...lab.aws, ...aws }, seeded: true });
+  await step(
+    'the shop: services and gateways',
+    startShop(build).then(() => shopReady(build)),
+  );
+  await startWorkers(build, described);
+  return described;
+}
+
+/** Throws when there is no such lab. */
+export async function labStatus({ name = 'default' }: { name?: string } = {}): Promise<LabStatus> {
+  const lab = existing(name);
+  const supervisor = client(lab);
+  let processes: ProgramStatus[];
+  try {
+    processes = await supervisor.processes();
+  } catch (error) {
+    if (supervisorRuns(lab)) throw error; // it is up and does not answer: that is not "down"
+    return { lab, running: false, processes: [], services: {} };
+  }
+  const [primary, dr] = await Promise.all([supervisor.services('primary'), supervisor.services('dr')]);
+  return { lab, running: true, processes, services: { primary, dr } };
+}
+
+/** Stops every process of the lab and keeps its data; also when its supervisor was killed. Safe to repeat. */
+export async function labDown({
+  name = 'default',
+  onProgress = () => {},
+}: Omit<LabUpOptions, 'network'> = {}): Promise<void> {
+  const lab = existing(name);
+  if (supervisorRuns(lab)) {
+    onProgress('stopping services, then stores, then the rest');
+    // Losing the emulator's records only matters to the next `up`, which then points at primary; it must not block a stop.
+    await saveRecords(lab).catch((error: Error) => onProgress(`the DNS records were not kept: ${error.message}`));
+    await client(lab)
+      .shutdown()
+      .catch((error: Error) => onProgress(`the supervisor did not stop in order: ${error.message}`));
+  }
+  await endLeftovers(lab);
+  removeSockets(addressPlan(lab.network).s3.innerPorts);
+  onProgress(`lab ${name} is down; its data stay in ${lab.folder}`);
+}
+
+/** Takes the lab down and removes its data. Nothing of it is left. */
+export async function labDestroy({
+  name = 'default',
+  onProgress = () => {},
+}: Omit<LabUpOptions, 'network'> = {}): Promise<void> {
+  const lab = readLab(name);
+  if (lab) {
+    await labDown({ name, onProgress });
+    releaseNetwork(lab.network, lab.folder);
+  }
+  fs.rmSync(labFolder(name), { recursive: true, force: true });
+  onProgress(`lab ${name} is removed`);
+}
+
+/** The supervisor of a lab, for whoever kills sites, fences and scales. */
+export function supervisorOf(lab: LabDescription): SupervisorClient {
+  return client(lab);
+}
+
+function describe(name: string, folder: string, network: number, secrets: LabSecrets): LabDescription {
+  const { supervisor, temporal, s3, aws, dns, sites } = addressPlan(network);
+  secrets.password(TOKEN);
+  return {
+    name,
+    folder,
+    network,
+    createdAt: new Date().toISOString(),
+    supervisor: { url: `http://${supervisor.host}:${supervisor.port}`, tokenFile: secrets.file(TOKEN) },
+    temporal: { address: `${temporal.host}:${temporal.port}`, webUi: `http://${temporal.host}:${temporal.uiPort}` },
+    s3: { endpoint: `http://${s3.host}:${s3.port}`, region: REGION, buckets: BUCKETS },
+    aws: { endpoint: `http://${aws.host}:${aws.port}`, region: REGION, zoneId: '', topicArn: '' },
+    dns: {
+      servers: dns.map(({ host, port }) => `${host}:${port}`),
+      name: PUBLIC_NAME,
+      gatewayPort: sites.primary.gateway.port,
+    },
+    seeded: false,
+  };
+}
+
+/** The supervisor outlives this command; it is the only process of the lab that does so on its own. */
+async function startSupervisor(
+  lab: LabDescription,
+  secrets: LabSecrets,
+  progress: (line: string) => void,
+): Promise<void> {
+  if (!supervisorRuns(lab)) {
+    await endLeftovers(lab);
+    const { host, port } = addressPlan(lab.network).supervisor;
+    const log = fs.openSync(path.join(lab.folder, 'supervisor.log'), 'a');
+    const env = {
+      PATH: process.env['PATH'] ?? '',
+      SUPERVISOR_FOLDER: supervisorFolder(lab),
+      SUPERVISOR_HOST: host,
+      SUPERVISOR_PORT: `${port}`,
+      SUPERVISOR_TOKEN_FILE: secrets.file(TOKEN),
+    };
+    const program = path.join(projectRoot(), 'dist/lab/supervisor/main.js');
+    spawn(process.execPath, [program], { cwd: lab.folder, env, detached: true, stdio: ['ignore', log, log] }).unref();
+    fs.closeSync(log);
+    progress(`lab ${lab.name} at 127.${lab.network}.0.0/16, state in ${lab.folder}`);
+  }
+  await waitUntil("the lab's supervisor answering", async () => (await client(lab).processes()).length >= 0, {
+    deadlineMs: 10_000,
+  });
+}
+
+function supervisorFolder(lab: LabDescription): string {
+  return path.join(lab.folder, 'supervisor');
+}
+
+function supervisorRuns(lab: LabDescription): boolean {
+  return leftovers(path.join(supervisorFolder(lab), 'pids')).some(
+    (each) => each.name === 'supervisor' && isAlive(each.identity),
+  );
+}
+
+/** Kills what a killed supervisor left; its own pid comes first, so that it starts nothing meanwhile. */
+async function endLeftovers(lab: LabDescription): Promise<void> {
+  const folder = path.join(supervisorFolder(lab), 'pids');
+  const found = leftovers(folder).toSorted((a) => (a.name === 'supervisor' ? -1 : 1));
+  for (const { identity } of found) if (isAlive(identity)) await killTree(identity.pid);
+  fs.rmSync(folder, { recursive: true, force: true });
+}
+
+function existing(name: string): LabDescription {
+  const lab = readLab(name);
+  if (!lab)
+    throw new Error(
+      `there is no lab ${name}: create it with drctl lab up${name === 'default' ? '' : ` --name ${name}`}`,
+    );
+  return lab;
+}
+
+function client(lab: LabDescription): SupervisorClient {
+  return new SupervisorClient(lab.supervisor.url, fs.readFileSync(lab.supervisor.tokenFile, 'utf8').trim());
+}
+
+function stopwatch(): () => string {
+  const started = Date.now();
+  return () => `${((Date.now() - started) / 1000).toFixed(1)} s`;
+}

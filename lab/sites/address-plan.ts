@@ -1,0 +1,61 @@
+/** Every address of one lab, from its network number: the sites are 127.n.1.x, 127.n.2.x and 127.n.3.x, the rest 127.n.0.x. */
+export const SITES = ['primary', 'dr'] as const;
+export type SiteName = (typeof SITES)[number];
+
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface SiteAddresses {
+  readonly postgresql: Address;
+  readonly mongodb: readonly [Address, Address];
+  readonly redis: Address;
+  readonly gateway: Address;
+  /** The address of the n-th service; its replicas count up from port 8101. */
+  readonly service: (index: number) => Address;
+}
+
+export interface AddressPlan {
+  readonly temporal: Address & { readonly uiPort: number };
+  readonly s3: Address & { readonly innerPorts: number };
+  readonly aws: Address;
+  readonly supervisor: Address;
+  readonly dns: readonly [Address, Address];
+  readonly sites: Readonly<Record<SiteName, SiteAddresses>>;
+  readonly witness: Address;
+}
+
+export function addressPlan(network: number): AddressPlan {
+  const beside = (last: number, port: number): Address => ({ host: `127.${network}.0.${last}`, port });
+  return {
+    temporal: { ...beside(1, 7233), uiPort: 8233 },
+    // SeaweedFS servers are kept apart by ports (see seaweedfs.ts); the tests' ones start at 12,000.
+    s3: { ...beside(2, 9000), innerPorts: 11_000 + network * 10 },
+    aws: beside(3, 5000),
+    supervisor: beside(9, 7070),
+    dns: [beside(53, 5353), beside(54, 5353)],
+    sites: { primary: siteAddresses(network, 1), dr: siteAddresses(network, 2) },
+    witness: { host: `127.${network}.3.11`, port: 27017 },
+  };
+}
+
+function siteAddresses(network: number, site: number): SiteAddresses {
+  const at = (last: number, port: number): Address => ({ host: `127.${network}.${site}.${last}`, port });
+  return {
+    postgresql: at(10, 5432),
+    mongodb: [at(11, 27017), at(12, 27017)],
+    redis: at(13, 6379),
+    gateway: at(100, 8080),
+    service: (index) => at(20 + index, 8101),
+  };
+}
+
+/** What must be free before a lab may take the network. */
+export function claimedAddresses(plan: AddressPlan): Address[] {
+  const ofSites = SITES.flatMap((site) => {
+    const { postgresql, mongodb, redis, gateway } = plan.sites[site];
+    return [postgresql, ...mongodb, redis, gateway];
+  });
+  return [plan.supervisor, plan.temporal, plan.s3, plan.aws, plan.witness, ...ofSites];
+}

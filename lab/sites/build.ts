@@ -1,0 +1,39 @@
+import * as path from 'node:path';
+import { serverFolder } from '../servers/process';
+import type { SupervisorClient } from '../supervisor/client';
+import type { ProgramSpec } from '../supervisor/program';
+import type { AddressPlan } from './address-plan';
+import type { LabSecrets } from './lab-folder';
+
+/** What every part of a lab's start needs. */
+export interface LabBuild {
+  readonly folder: string;
+  readonly plan: AddressPlan;
+  readonly secrets: LabSecrets;
+  readonly supervisor: SupervisorClient;
+  /** One calm line for the person who waits. */
+  readonly progress: (line: string) => void;
+}
+
+/** The names of the stores in the lab's application config, and of what a fence covers. */
+export const STORES = { postgresql: 'postgresql', mongodb: 'mongodb', redis: 'redis' } as const;
+
+/** A folder that the store's server owns. */
+export function storeFolder({ folder }: LabBuild, site: string, store: string): string {
+  serverFolder(path.join(folder, site));
+  return serverFolder(path.join(folder, site, store));
+}
+
+/**
+ * Registers a server and waits until it answers. A server that is fenced, killed or stopped stays so, and false is returned:
+ * `up` must not undo what a failover did.
+ */
+export async function runServer(build: LabBuild, spec: ProgramSpec, ready: () => Promise<void>): Promise<boolean> {
+  const { state } = await build.supervisor.register(spec);
+  if (state === 'fenced' || state === 'killed' || state === 'stopped') {
+    build.progress(`${spec.name} stays ${state}`);
+    return false;
+  }
+  await ready();
+  return true;
+}

@@ -1,0 +1,31 @@
+import { Refusal } from './refusal';
+import type { ProgramSpec } from './program';
+
+/** Who may not start at a site, since which role change. `stores: null` covers every store of the site. */
+export interface Fence {
+  readonly epoch: number;
+  readonly stores: readonly string[] | null;
+  readonly at: string;
+}
+
+/** The fence after a request with this epoch; a repeat keeps the first time, and a fence only ever grows. */
+export function raiseFence(current: Fence | undefined, epoch: number, stores: readonly string[] | null): Fence {
+  if (current && epoch < current.epoch)
+    throw new Refusal(409, `epoch ${epoch} is older than epoch ${current.epoch}, which holds the fence`);
+  const all = stores === null || (current !== undefined && current.stores === null);
+  const merged = all ? null : [...new Set([...(current?.stores ?? []), ...(stores ?? [])])].toSorted();
+  return { epoch, stores: merged, at: current?.epoch === epoch ? current.at : new Date().toISOString() };
+}
+
+/** Throws unless the epoch may lift the fence. */
+export function mayLift(current: Fence, epoch: number): void {
+  if (epoch < current.epoch)
+    throw new Refusal(409, `epoch ${epoch} cannot lift the fence of epoch ${current.epoch}: it is older`);
+}
+
+/** A fence holds the site's stores and its services, which would write into whatever store they reach. */
+export function isFenced(fence: Fence | undefined, spec: ProgramSpec): boolean {
+  if (!fence) return false;
+  if (spec.kind === 'service') return true;
+  return spec.kind === 'store' && (fence.stores === null || fence.stores.includes(spec.store ?? ''));
+}

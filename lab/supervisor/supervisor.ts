@@ -1,0 +1,274 @@
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+import { identify, isAlive, killTree } from '../servers/process-tree';
+import { type Fence, isFenced, mayLift, raiseFence } from './fences';
+import { type Hold, Program, type ProgramSpec, type ProgramStatus, stillAlive } from './program';
+import { forgetPid, leftovers, recordPid } from './pid-files';
+import { Refusal } from './refusal';
+import { countReady, replicaSpec, type ServiceStatus, type ServiceTemplate, writeUpstreams } from './services';
+import { readState, type SupervisorState, writeState } from './state-file';
+
+export interface FenceAnswer {
+  readonly site: string;
+  readonly epoch: number;
+  readonly at: string;
+  readonly stores: readonly string[] | null;
+  /** Every process that the fence covers, with the pid it last had (null: never started); all seen to be gone. */
+  readonly processes: readonly { readonly name: string; readonly pid: number | null; readonly gone: true }[];
+}
+
+/**
+ * Owns every process of a lab. It plays the host agent and power switch of each site (kill, fence) and the process manager
+ * of its services. What it was told survives it: after a restart it starts what should run, and nothing else.
+ */
+export class Supervisor {
+  private readonly folder: string;
+  private readonly state: SupervisorState;
+  private readonly programs = new Map<string, Program>();
+  private closing = false;
+
+  constructor(folder: string) {
+    this.folder = folder;
+    for (const each of ['pids', 'logs']) fs.mkdirSync(path.join(folder, each), { recursive: true });
+    this.state = readState(this.stateFile);
+  }
+
+  /** Ends what an earlier supervisor left behind, then starts what should run. */
+  async resume(): Promise<void> {
+    const others = leftovers(this.pidFolder).filter(({ identity }) => identity.pid !== process.pid && isAlive(identity));
+    await Promise.all(others.map(({ identity }) => killTree(identity.pid)));
+    for (const { spec, hold } of Object.values(this.state.programs)) this.adopt(spec, hold);
+  }
+
+  processes(): ProgramStatus[] {
+    return [...this.programs.values()].map((program) => program.status());
+  }
+
+  /** Registers a program and starts it, unless its site is down or fenced. The same again changes nothing. */
+  async register(spec: ProgramSpec): Promise<ProgramStatus> {
+    const known = this.programs.get(spec.name);
+    if (known && JSON.stringify(known.spec) === JSON.stringify(spec)) return known.status();
+    const hold = known?.hold ?? this.initialHold(spec);
+    if (known) await known.stop();
+    const program = this.adopt(spec, hold);
+    this.save();
+    return program.status();
+  }
+
+  async unregister(name: string): Promise<void> {
+    await this.find(name).stop();
+    this.programs.delete(name);
+    delete this.state.programs[name];
+    this.save();
+  }
+
+  start(name: string): ProgramStatus {
+    const program = this.find(name);
+    const fence = this.state.fences[program.spec.site];
+    if (isFenced(fence, program.spec))
+      throw new Refusal(409, `${name} is fenced by epoch ${fence?.epoch}: lift the fence of its site first`);
+    program.start();
+    return program.status();
+  }
+
+  async stop(name: string): Promise<ProgramStatus> {
+    const program = this.find(name);
+    await program.stop();
+    return program.status();
+  }
+
+  async kill(name: string): Promise<ProgramStatus> {
+    const program = this.find(name);
+    await program.kill('killed');
+    return program.status();
+  }
+
+  signal(name: string, signal: NodeJS.Signals): ProgramStatus {
+    this.find(name).signal(signal);
+    return this.find(name).status();
+  }
+
+  /** SIGKILL for everything of the site, as when its power goes; it stays down until `startSite`. */
+  async killSite(site: string): Promise<ProgramStatus[]> {
+    const victims = this.ofSite(site);
+    await Promise.all(victims.map((program) => program.kill('killed')));
+    return victims.map((program) => program.status());
+  }
+
+  /** Starts everything of the site but what is fenced. */
+  startSite(site: string): ProgramStatus[] {
+    const fence = this.state.fences[site];
+    for (const program of this.ofSite(site)) {
+      if (isFenced(fence, program.spec)) program.hold = 'fenced';
+      else program.start();
+    }
+    this.save();
+    return this.ofSite(site).map((program) => program.status());
+  }
+
+  fenceOf(site: string): Fence | null {
+    this.ofSite(site);
+    return this.state.fences[site] ?? null;
+  }
+
+  /** Makes the site unable to write and proves it. The marker is durable before the first process is killed. */
+  async fence(site: string, epoch: number, stores: readonly string[] | null): Promise<FenceAnswer> {
+    this.refuseUnknownStores(site, stores);
+    const fence = raiseFence(this.state.fences[site], epoch, stores);
+    this.state.fences[site] = fence;
+    this.save();
+    const covered = this.ofSite(site).filter((program) => isFenced(fence, program.spec));
+    const victims = (await Promise.all(covered.map((program) => program.kill('fenced')))).flat();
+    const alive = [...covered.filter(stillAlive).map(({ process }) => process), ...victims.filter(isAlive)];
+    if (alive.length > 0)
+      throw new Error(`site ${site} is not fenced: ${alive.map((each) => each?.pid).join(', ')} still run`);
+    const processes = covered.map(
+      ({ spec, process }) => ({ name: spec.name, pid: process?.pid ?? null, gone: true }) as const,
+    );
+    return { site, epoch: fence.epoch, at: fence.at, stores: fence.stores, processes };
+  }
+
+  /** Lifts the fence; it starts nothing, because only a person or a failback knows in which role. */
+  unfence(site: string, epoch: number): void {
+    const fence = this.fenceOf(site);
+    if (!fence) return;
+    mayLift(fence, epoch);
+    delete this.state.fences[site];
+    for (const program of this.ofSite(site)) if (program.hold === 'fenced') program.hold = 'stopped';
+    this.save();
+  }
+
+  /** Declares a service of a site; its replicas stay as they are. */
+  async defineService(template: ServiceTemplate, initialReplicas: number): Promise<ServiceStatus> {
+    const key = `${template.site}/${template.name}`;
+    const known = this.state.services[key];
+    this.state.services[key] = known
+      ? { ...known, template }
+      : { template, desiredReplicas: initialReplicas, generation: 1 };
+    return this.applyService(key);
+  }
+
+  async services(site: string): Promise<ServiceStatus[]> {
+    const keys = Object.keys(this.state.services).filter((key) => key.startsWith(`${site}/`));
+    return Promise.all(keys.map((key) => this.serviceStatus(key)));
+  }
+
+  async scale(site: string, name: string, replicas: number): Promise<ServiceStatus> {
+    const key = `${site}/${name}`;
+    const service = this.state.services[key];
+    if (!service) throw new Refusal(404, `site ${site} has no service ${name}`);
+    if (replicas > 0 && this.state.fences[site])
+      throw new Refusal(
+        409,
+        `site ${site} is fenced by epoch ${this.state.fences[site]?.epoch}: its services may not start`,
+      );
+    this.state.services[key] = { ...service, desiredReplicas: replicas, generation: service.generation + 1 };
+    return this.applyService(key);
+  }
+
+  /** Stops everything, what uses the stores before the stores. What should run is remembered for the next start. */
+  async shutdown(): Promise<void> {
+    this.closing = true;
+    const rank = (program: Program) =>
+      program.spec.kind === 'store' ? 1 : program.spec.kind === 'infrastructure' ? 2 : 0;
+    for (const turn of [0, 1, 2])
+      await Promise.all([...this.programs.values()].filter((each) => rank(each) === turn).map((each) => each.stop()));
+  }
+
+  private async applyService(key: string): Promise<ServiceStatus> {
+    const { template, desiredReplicas } = this.state.services[key] as SupervisorState['services'][string];
+    const surplus = this.replicasOf(key).slice(desiredReplicas);
+    await Promise.all(surplus.map((program) => this.unregister(program.spec.name)));
+    for (let replica = 0; replica < desiredReplicas; replica += 1) await this.register(replicaSpec(template, replica));
+    this.save();
+    return this.serviceStatus(key);
+  }
+
+  private async serviceStatus(key: string): Promise<ServiceStatus> {
+    const { template, desiredReplicas, generation } = this.state.services[key] as SupervisorState['services'][string];
+    return { name: template.name, desiredReplicas, readyReplicas: await countReady(this.replicasOf(key)), generation };
+  }
+
+  private replicasOf(key: string): Program[] {
+    const prefix = `${key.replace('/', '-')}-`;
+    const found = [...this.programs.values()].filter(
+      ({ spec }) => spec.kind === 'service' && spec.name.startsWith(prefix),
+    );
+    return found.toSorted((a, b) => a.spec.name.localeCompare(b.spec.name, 'en', { numeric: true }));
+  }
+
+  private adopt(spec: ProgramSpec, hold: Hold): Program {
+    const log = path.join(this.folder, 'logs', `${spec.name}.log`);
+    const program = new Program(spec, hold, log, (changed) => this.programChanged(changed));
+    this.programs.set(spec.name, program);
+    this.state.programs[spec.name] = { spec, hold };
+    if (hold === null) program.start();
+    return program;
+  }
+
+  /** A program added to a site whose stores were all killed stays down too: the site has no power. */
+  private initialHold(spec: ProgramSpec): Hold {
+    if (isFenced(this.state.fences[spec.site], spec)) return 'fenced';
+    const stores = [...this.programs.values()].filter(
+      (each) => each.spec.site === spec.site && each.spec.kind === 'store',
+    );
+    return stores.length > 0 && stores.every((store) => store.hold === 'killed') ? 'killed' : null;
+  }
+
+  private programChanged(program: Program): void {
+    if (this.programs.get(program.spec.name) !== program) return;
+    if (program.running && program.process) recordPid(this.pidFolder, program.spec.name, program.process);
+    else forgetPid(this.pidFolder, program.spec.name);
+    if (program.spec.kind === 'service') this.tellGateway(program.spec.site);
+    if (!this.closing) this.save();
+  }
+
+  private tellGateway(site: string): void {
+    const upstreams: Record<string, string[]> = {};
+    let file: string | undefined;
+    for (const [key, { template }] of Object.entries(this.state.services)) {
+      if (template.site !== site) continue;
+      file = template.upstreamsFile;
+      const running = this.replicasOf(key).filter((program) => program.running);
+      upstreams[template.name] = running.map(({ spec }) => new URL(spec.healthUrl ?? '').host);
+    }
+    if (file) writeUpstreams(file, upstreams);
+  }
+
+  private find(name: string): Program {
+    const program = this.programs.get(name);
+    if (!program) throw new Refusal(404, `there is no process ${name}`);
+    return program;
+  }
+
+  private ofSite(site: string): Program[] {
+    const found = [...this.programs.values()].filter((program) => program.spec.site === site);
+    if (found.length === 0) throw new Refusal(404, `there is no site ${site}`);
+    return found;
+  }
+
+  private refuseUnknownStores(site: string, stores: readonly string[] | null): void {
+    const known = new Set(this.ofSite(site).map(({ spec }) => spec.store));
+    const unknown = (stores ?? []).filter((store) => !known.has(store));
+    if (unknown.length > 0) throw new Refusal(404, `site ${site} has no process of store ${unknown.join(', ')}`);
+  }
+
+  private save(): void {
+    for (const [name, program] of this.programs) this.state.programs[name] = { spec: program.spec, hold: program.hold };
+    writeState(this.stateFile, this.state);
+  }
+
+  private get stateFile(): string {
+    return path.join(this.folder, 'state.json');
+  }
+
+  private get pidFolder(): string {
+    return path.join(this.folder, 'pids');
+  }
+}
+
+/** Who this supervisor is, for `down` after it was killed. */
+export function recordSupervisor(folder: string): void {
+  const identity = identify(process.pid);
+  if (identity) recordPid(path.join(folder, 'pids'), 'supervisor', identity);
+}
