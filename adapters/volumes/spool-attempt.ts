@@ -1,0 +1,146 @@
+import { createHash } from 'node:crypto';
+import * as fs from 'node:fs/promises';
+import * as path from 'node:path';
+import type { Writable } from 'node:stream';
+import type { DumpResult } from '../../core/catalog';
+import { failure } from '../../core/errors';
+import type { SpoolAttempt, SpooledEarly, SpooledVolume } from '../../core/spool';
+import { diskFailure, makeDirectory, syncDirectory, writeFileDurably } from '../filesystem/durable';
+import { checkVolumeName, storedName } from './volume-names';
+import { type StoredVolume, type VolumeCodec, type VolumeTarget, VolumeWriter } from './volume-writer';
+
+/** One line of `volumes.jsonl` for each file that is complete; the uploader takes nothing that is not in it. */
+export const SPOOL_INDEX = 'volumes.jsonl';
+export const SPOOL_DONE = 'done.json';
+export const SPOOL_FAILED = 'failed.json';
+
+export type SpoolLine =
+  | { readonly kind: 'volume'; readonly volume: Omit<SpooledVolume, 'path'>; readonly file: string }
+  | { readonly kind: 'early'; readonly early: Omit<SpooledEarly, 'path'>; readonly file: string };
+
+/** `<spool>/<application>/<store>/<backupId>/attempt-<n>/`, open for writing. */
+export class DirectoryAttempt implements SpoolAttempt {
+  readonly attempt: number;
+  readonly directory: string;
+  readonly targetVolumeBytes: number;
+  readonly #codec: VolumeCodec;
+  readonly #open = new Set<VolumeWriter>();
+  readonly #names = new Set<string>();
+  /** Lines are appended one after the other, whichever volumes finish first. */
+  #appending: Promise<void> = Promise.resolve();
+
+  constructor(options: { attempt: number; directory: string; targetVolumeBytes: number; codec: VolumeCodec }) {
+    this.attempt = options.attempt;
+    this.directory = options.directory;
+    this.targetVolumeBytes = options.targetVolumeBytes;
+    this.#codec = options.codec;
+  }
+
+  volume(name: string): Writable {
+    checkVolumeName(name, this.#names);
+    this.#names.add(name);
+    const file = storedName(name, this.#codec.codec);
+    const complete = (stored: StoredVolume) =>
+      this.#append({ kind: 'volume', volume: { name, ...stored, encryptionKeyId: null }, file });
+    const writer = new VolumeWriter(this.#codec, new SpoolFile(path.join(this.directory, file), complete));
+    this.#open.add(writer);
+    return writer.once('close', () => this.#open.delete(writer));
+  }
+
+  async early(name: string, bytes: Uint8Array): Promise<void> {
+    checkVolumeName(name, this.#names);
+    this.#names.add(name);
+    const file = path.join('early', name);
+    const target = path.join(this.directory, file);
+    try {
+      await makeDirectory(path.dirname(target));
+      await writeFileDurably(target, bytes);
+    } catch (error) {
+      throw diskFailure(error, target, 'storing an early file in the spool');
+    }
+    const sha256 = createHash('sha256').update(bytes).digest('hex');
+    await this.#append({ kind: 'early', early: { name, sizeBytes: bytes.byteLength, sha256 }, file });
+  }
+
+  async finish(dump: DumpResult): Promise<void> {
+    const open = [...this.#open].filter((writer) => !writer.writableFinished);
+    if (open.length > 0) {
+      throw failure(
+        'BackupIncomplete',
+        `dump in ${this.directory} was finished with ${open.length} volumes still open`,
+      );
+    }
+    await this.#mark(SPOOL_DONE, dump);
+  }
+
+  async fail(error: unknown): Promise<void> {
+    for (const writer of this.#open) writer.destroy();
+    const reason = error instanceof Error ? error.message : String(error);
+    // On a full disk even this note may fail. The uploader then waits for the next attempt, as it does after a crash.
+    await this.#mark(SPOOL_FAILED, { reason }).catch(() => {});
+  }
+
+  async #append(line: SpoolLine): Promise<void> {
+    const index = path.join(this.directory, SPOOL_INDEX);
+    const append = this.#appending.then(() => fs.appendFile(index, `${JSON.stringify(line)}\n`, { flush: true }));
+    // The next line waits for this one, not for its success.
+    this.#appending = append.catch(() => {});
+    await append.catch((error: unknown) => {
+      throw diskFailure(error, index, 'noting a volume in the spool');
+    });
+  }
+
+  async #mark(name: string, content: object): Promise<void> {
+    const file = path.join(this.directory, name);
+    await writeFileDurably(file, JSON.stringify(content)).catch((error: unknown) => {
+      throw diskFailure(error, file, 'ending a dump in the spool');
+    });
+  }
+}
+
+/** Written under a temporary name; gets its own name when it is complete and on disk. */
+class SpoolFile implements VolumeTarget {
+  readonly #path: string;
+  readonly #temporary: string;
+  readonly #complete: (stored: StoredVolume) => Promise<void>;
+  readonly #handle: Promise<fs.FileHandle>;
+
+  constructor(file: string, complete: (stored: StoredVolume) => Promise<void>) {
+    this.#path = file;
+    this.#temporary = `${file}.part`;
+    this.#complete = complete;
+    this.#handle = fs.open(this.#temporary, 'w', 0o640);
+    // The first write reports it.
+    this.#handle.catch(() => {});
+  }
+
+  async write(stored: Buffer): Promise<void> {
+    try {
+      const handle = await this.#handle;
+      for (let written = 0; written < stored.length;) {
+        written += (await handle.write(stored, written, stored.length - written)).bytesWritten;
+      }
+    } catch (error) {
+      throw diskFailure(error, this.#path, 'writing a volume to the spool');
+    }
+  }
+
+  async complete(volume: StoredVolume): Promise<void> {
+    try {
+      const handle = await this.#handle;
+      await handle.sync();
+      await handle.close();
+      await fs.rename(this.#temporary, this.#path);
+      await syncDirectory(path.dirname(this.#path));
+    } catch (error) {
+      throw diskFailure(error, this.#path, 'completing a volume in the spool');
+    }
+    await this.#complete(volume);
+  }
+
+  async discard(): Promise<void> {
+    const handle = await this.#handle.catch(() => null);
+    await handle?.close();
+    await fs.rm(this.#temporary, { force: true });
+  }
+}

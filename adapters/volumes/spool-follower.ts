@@ -1,0 +1,77 @@
+import * as fs from 'node:fs/promises';
+import * as path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { DumpResult } from '../../core/catalog';
+import type { SpoolEvent } from '../../core/spool';
+import { SPOOL_DONE, SPOOL_FAILED, SPOOL_INDEX, type SpoolLine } from './spool-attempt';
+
+/** How often the index is looked at: a volume takes a second or so to fill, and a look costs one small read. */
+const LOOK_MILLISECONDS = 200;
+
+/** Yields what the newest attempt below `backup` has completed, as it appears. See `Spool.follow`. */
+export async function* followSpool(backup: string, signal: AbortSignal): AsyncGenerator<SpoolEvent, void> {
+  let attempt: number | null = null;
+  let seenBytes = 0;
+  let failed = false;
+  for (;;) {
+    signal.throwIfAborted();
+    const newest = await newestAttempt(backup);
+    if (newest !== null && newest !== attempt) {
+      attempt = newest;
+      seenBytes = 0;
+      failed = false;
+      yield { kind: 'attempt', attempt };
+    }
+    if (attempt !== null && !failed) {
+      const directory = path.join(backup, `attempt-${attempt}`);
+      // Read before the index: every line of a dump that is done was written before its end mark.
+      const done = await readJson<DumpResult>(path.join(directory, SPOOL_DONE));
+      const failure = await readJson<{ reason: string }>(path.join(directory, SPOOL_FAILED));
+      const { lines, endBytes } = await readIndex(path.join(directory, SPOOL_INDEX), seenBytes);
+      seenBytes = endBytes;
+      for (const line of lines) yield eventOf(line, directory);
+      if (done) {
+        yield { kind: 'done', dump: done };
+        return;
+      }
+      if (failure) {
+        failed = true;
+        yield { kind: 'failed', reason: failure.reason };
+      }
+      if (lines.length > 0) continue;
+    }
+    await delay(LOOK_MILLISECONDS, undefined, { signal });
+  }
+}
+
+export async function newestAttempt(backup: string): Promise<number | null> {
+  const names = await fs.readdir(backup).catch(absent);
+  const numbers = (names ?? []).map((name) => Number(/^attempt-(\d+)$/.exec(name)?.[1] ?? 0));
+  return Math.max(0, ...numbers) || null;
+}
+
+function eventOf(line: SpoolLine, directory: string): SpoolEvent {
+  const file = path.join(directory, line.file);
+  return line.kind === 'volume'
+    ? { kind: 'volume', volume: { ...line.volume, path: file } }
+    : { kind: 'early', early: { ...line.early, path: file } };
+}
+
+/** Whole lines behind `fromBytes`; one that is still being written is left for the next look. */
+async function readIndex(file: string, fromBytes: number): Promise<{ lines: SpoolLine[]; endBytes: number }> {
+  const bytes = await fs.readFile(file).catch(absent);
+  const end = bytes ? bytes.lastIndexOf('\n') + 1 : 0;
+  if (!bytes || end <= fromBytes) return { lines: [], endBytes: fromBytes };
+  const text = bytes.subarray(fromBytes, end).toString('utf8').trimEnd();
+  return { lines: text.split('\n').map((line) => JSON.parse(line) as SpoolLine), endBytes: end };
+}
+
+async function readJson<T>(file: string): Promise<T | null> {
+  const text = await fs.readFile(file, 'utf8').catch(absent);
+  return text === null ? null : (JSON.parse(text) as T);
+}
+
+function absent(error: NodeJS.ErrnoException): null {
+  if (error.code === 'ENOENT') return null;
+  throw error;
+}

@@ -1,0 +1,102 @@
+import * as fs from 'node:fs/promises';
+import * as path from 'node:path';
+import { failure } from '../../core/errors';
+import { isBackupId } from '../../core/layout';
+import type { Spool, SpoolEvent, SpoolRequest, SpooledBackup } from '../../core/spool';
+import { diskFailure, makeDirectory, requireFreeBytes, syncDirectory } from '../filesystem/durable';
+import { DirectoryAttempt } from './spool-attempt';
+import { followSpool, newestAttempt } from './spool-follower';
+import type { VolumeCodec } from './volume-writer';
+
+/** Kept free beside what is expected, for the server's own files when it shares the disk with the spool. */
+const RESERVE_BYTES = 256 * 2 ** 20;
+
+export interface SpoolSettings {
+  readonly directory: string;
+  readonly application: string;
+  readonly codec: VolumeCodec;
+  readonly reserveBytes?: number;
+}
+
+/** `<directory>/<application>/<store>/<backupId>/attempt-<n>/`. */
+export function createSpool(settings: SpoolSettings): Spool {
+  const { codec, reserveBytes = RESERVE_BYTES } = settings;
+  const root = path.join(settings.directory, settings.application);
+  const folder = (store: string, backupId: string) => path.join(root, checked(store), checked(backupId));
+
+  return {
+    directory: root,
+
+    async begin({ store, backupId, atLeast, expectedBytes, targetVolumeBytes }: SpoolRequest) {
+      const backup = folder(store, backupId);
+      try {
+        await makeDirectory(backup);
+        await requireFreeBytes(backup, (expectedBytes ?? 0) + reserveBytes, 'starting a dump into the spool');
+        const older = await newestAttempt(backup);
+        const attempt = Math.max(atLeast, (older ?? 0) + 1);
+        const directory = path.join(backup, `attempt-${attempt}`);
+        // Fails for a second dump of the same backup at the same moment, which then is no later attempt.
+        await fs.mkdir(directory, { mode: 0o750 });
+        await syncDirectory(backup);
+        await removeOlder(backup, attempt);
+        return new DirectoryAttempt({ attempt, directory, targetVolumeBytes, codec });
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === 'EEXIST') {
+          throw failure('LockHeld', `another dump of ${store} ${backupId} began in ${backup} at the same moment`);
+        }
+        throw diskFailure(error, backup, 'starting a dump into the spool');
+      }
+    },
+
+    follow: (store: string, backupId: string, signal: AbortSignal): AsyncGenerator<SpoolEvent, void> =>
+      followSpool(folder(store, backupId), signal),
+
+    async remove(store, backupId) {
+      await fs.rm(folder(store, backupId), { recursive: true, force: true });
+    },
+
+    async list() {
+      const found: SpooledBackup[] = [];
+      for (const store of await namesIn(root)) {
+        for (const backupId of await namesIn(path.join(root, store))) {
+          if (!isBackupId(backupId)) continue;
+          found.push({ store, backupId, ...(await measure(path.join(root, store, backupId))) });
+        }
+      }
+      return found;
+    },
+  };
+}
+
+function checked(name: string): string {
+  if (/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(name)) return name;
+  throw failure('UsageInvalid', `"${name}" cannot be a folder of the spool: letters, digits, ".", "_" and "-" only`);
+}
+
+async function removeOlder(backup: string, attempt: number): Promise<void> {
+  for (const name of await namesIn(backup)) {
+    const number = /^attempt-(\d+)$/.exec(name)?.[1];
+    if (number && Number(number) < attempt) await fs.rm(path.join(backup, name), { recursive: true, force: true });
+  }
+}
+
+async function namesIn(directory: string): Promise<string[]> {
+  try {
+    return (await fs.readdir(directory)).toSorted();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+async function measure(directory: string): Promise<{ sizeBytes: number; modifiedAt: string }> {
+  let sizeBytes = 0;
+  let modifiedMs = 0;
+  for (const entry of await fs.readdir(directory, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue;
+    const stat = await fs.stat(path.join(entry.parentPath, entry.name)).catch(() => null);
+    sizeBytes += stat?.size ?? 0;
+    modifiedMs = Math.max(modifiedMs, stat?.mtimeMs ?? 0);
+  }
+  return { sizeBytes, modifiedAt: new Date(modifiedMs).toISOString() };
+}

@@ -1,0 +1,20 @@
+import { failure } from '../../core/errors';
+import type { VolumeCodec } from './volume-writer';
+
+const NAME = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,180}$/;
+
+/** Refuses a name that could leave its folder, hide in it, or mean something in a key. */
+export function checkVolumeName(name: string, taken: ReadonlySet<string>): void {
+  if (!NAME.test(name)) {
+    throw failure(
+      'UsageInvalid',
+      `"${name}" cannot name a volume: letters, digits, ".", "_" and "-" only, no "." first`,
+    );
+  }
+  if (taken.has(name)) throw failure('UsageInvalid', `volume "${name}" was opened twice in one dump`);
+}
+
+/** `vol-00001.tar` → `vol-00001.tar.zst`: the name that a person's own tools understand. */
+export function storedName(name: string, codec: VolumeCodec['codec']): string {
+  return codec === 'zstd' ? `${name}.zst` : name;
+}

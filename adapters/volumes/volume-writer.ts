@@ -1,0 +1,78 @@
+import { createHash } from 'node:crypto';
+import { Writable } from 'node:stream';
+import type { Artifact } from '../../core/catalog';
+import { FrameCompressor } from './zstd-frames';
+
+export type VolumeCodec = { readonly codec: 'zstd'; readonly level: number } | { readonly codec: 'none' };
+
+/** What is known of a volume once all of it was stored. */
+export type StoredVolume = Pick<Artifact, 'sizeBytes' | 'contentBytes' | 'sha256' | 'contentSha256' | 'codec'>;
+
+/** Where the stored bytes of one volume go. Calls come one after the other. */
+export interface VolumeTarget {
+  write(stored: Buffer): Promise<void>;
+  /** Makes the volume durable and known; the Writable finishes after it. */
+  complete(volume: StoredVolume): Promise<void>;
+  /** The volume is not wanted: stop and leave nothing. */
+  discard(): Promise<void>;
+}
+
+/** The Writable of `VolumeSink.volume`: content in, both digests taken on the way, stored bytes out to the target. */
+export class VolumeWriter extends Writable {
+  readonly #target: VolumeTarget;
+  readonly #codec: VolumeCodec;
+  readonly #frames: FrameCompressor | null;
+  readonly #contentHash = createHash('sha256');
+  readonly #storedHash = createHash('sha256');
+  #contentBytes = 0;
+  #storedBytes = 0;
+  #completed = false;
+
+  constructor(codec: VolumeCodec, target: VolumeTarget) {
+    super({ highWaterMark: 256 * 1024 });
+    this.#codec = codec;
+    this.#target = target;
+    this.#frames = codec.codec === 'zstd' ? new FrameCompressor(codec, (frame) => this.#store(frame)) : null;
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
+    this.#accept(chunk).then(() => done(), done);
+  }
+
+  override _final(done: (error?: Error | null) => void): void {
+    this.#finish().then(() => done(), done);
+  }
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    if (this.#completed) return done(error);
+    // The first error is the one that explains; a failed discard leaves only a temporary file, which `begin` removes.
+    this.#target.discard().then(
+      () => done(error),
+      (failed: Error) => done(error ?? failed),
+    );
+  }
+
+  async #accept(chunk: Buffer): Promise<void> {
+    this.#contentHash.update(chunk);
+    this.#contentBytes += chunk.length;
+    await (this.#frames ? this.#frames.write(chunk) : this.#store(chunk));
+  }
+
+  async #store(stored: Buffer): Promise<void> {
+    this.#storedHash.update(stored);
+    this.#storedBytes += stored.length;
+    await this.#target.write(stored);
+  }
+
+  async #finish(): Promise<void> {
+    await this.#frames?.end();
+    await this.#target.complete({
+      codec: this.#codec.codec,
+      sizeBytes: this.#storedBytes,
+      contentBytes: this.#contentBytes,
+      sha256: this.#storedHash.digest('hex'),
+      contentSha256: this.#contentHash.digest('hex'),
+    });
+    this.#completed = true;
+  }
+}

@@ -1,0 +1,98 @@
+import { promisify } from 'node:util';
+import { zstdDecompress } from 'node:zlib';
+
+const decompress = promisify(zstdDecompress);
+
+/** No frame of ours is near this, stored or plain; larger ones would break the bound on memory. */
+const MAX_FRAME_BYTES = 32 * 2 ** 20;
+const PARALLEL_FRAMES = 3;
+/** Enough for a frame of ours that shrank to half. */
+const INITIAL_BUFFER_BYTES = 2 * 2 ** 20;
+const FRAME_MAGIC = 0xfd2fb528;
+const SKIPPABLE_MAGIC = 0x184d2a50;
+
+/** What is wrong with a compressed stream; the caller says where it lies. */
+export class ZstdFormatError extends Error {}
+
+/**
+ * Undoes `FrameCompressor`, several frames at once, in order. Throws ZstdFormatError for bytes that are not whole frames,
+ * also when the stream ends in the middle of one.
+ *
+ * Node's own `createZstdDecompress` ends silently after the first frame (24.21), so frames are told apart here by walking
+ * the block headers (RFC 8878 §3.1.1).
+ */
+export async function* decompressFrames(stored: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void> {
+  const inFlight: Promise<Buffer>[] = [];
+  for await (const frame of splitFrames(stored)) {
+    const content = decompress(frame, { maxOutputLength: MAX_FRAME_BYTES }).catch((error: Error) => {
+      throw new ZstdFormatError(`zstd: ${error.message}`);
+    });
+    // It may fail while an earlier frame is awaited; its own await below reports it.
+    content.catch(() => {});
+    inFlight.push(content);
+    if (inFlight.length >= PARALLEL_FRAMES) yield await inFlight.shift()!;
+  }
+  while (inFlight.length > 0) yield await inFlight.shift()!;
+}
+
+/** Whole frames, skippable ones left out. */
+export async function* splitFrames(stored: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void> {
+  let buffer: Buffer = Buffer.allocUnsafeSlow(INITIAL_BUFFER_BYTES);
+  let filled = 0;
+  let needed = 4;
+  for await (const chunk of stored) {
+    if (filled + chunk.length > buffer.length) buffer = moved(buffer.subarray(0, filled), filled + chunk.length);
+    filled += chunk.copy(buffer, filled);
+    while (filled >= needed) {
+      const end = frameEnd(buffer.subarray(0, filled));
+      if (!end.complete) {
+        if (end.needed > MAX_FRAME_BYTES) throw new ZstdFormatError(`a frame is larger than ${MAX_FRAME_BYTES} bytes`);
+        needed = end.needed;
+        break;
+      }
+      // The frame given away keeps the buffer; what follows it moves to a new one.
+      const rest = moved(buffer.subarray(end.length, filled), INITIAL_BUFFER_BYTES);
+      if (!end.skippable) yield buffer.subarray(0, end.length);
+      buffer = rest;
+      filled -= end.length;
+      needed = 4;
+    }
+  }
+  if (filled > 0) throw new ZstdFormatError('it ends in the middle of a zstd frame');
+}
+
+function moved(bytes: Buffer, capacity: number): Buffer {
+  const larger = Buffer.allocUnsafeSlow(Math.max(capacity, bytes.length, Math.min(2 * bytes.length, MAX_FRAME_BYTES)));
+  bytes.copy(larger);
+  return larger;
+}
+
+type FrameEnd =
+  | { readonly complete: true; readonly length: number; readonly skippable: boolean }
+  | { readonly complete: false; readonly needed: number };
+
+/** Where the frame at the start of the buffer ends, or how many bytes are needed to know more. */
+function frameEnd(buffer: Buffer): FrameEnd {
+  const magic = buffer.readUInt32LE(0);
+  if ((magic & 0xfffffff0) >>> 0 === SKIPPABLE_MAGIC) {
+    if (buffer.length < 8) return { complete: false, needed: 8 };
+    const length = 8 + buffer.readUInt32LE(4);
+    return buffer.length < length ? { complete: false, needed: length } : { complete: true, length, skippable: true };
+  }
+  if (magic !== FRAME_MAGIC) throw new ZstdFormatError('there are bytes that are no zstd frame');
+  if (buffer.length < 5) return { complete: false, needed: 5 };
+  const descriptor = buffer[4]!;
+  const singleSegment = (descriptor & 0x20) !== 0;
+  const contentSizeBytes = [singleSegment ? 1 : 0, 2, 4, 8][descriptor >> 6]!;
+  const headerBytes = 5 + (singleSegment ? 0 : 1) + [0, 1, 2, 4][descriptor & 3]! + contentSizeBytes;
+  for (let at = headerBytes; ;) {
+    if (buffer.length < at + 3) return { complete: false, needed: at + 3 };
+    const header = buffer.readUIntLE(at, 3);
+    const isLast = (header & 1) === 1;
+    const isRunLength = ((header >> 1) & 3) === 1;
+    at += 3 + (isRunLength ? 1 : header >> 3);
+    if (!isLast) continue;
+    const length = at + ((descriptor & 4) !== 0 ? 4 : 0);
+    return buffer.length < length ? { complete: false, needed: length } : { complete: true, length, skippable: false };
+  }
+}

@@ -1,0 +1,90 @@
+import { execFileSync } from 'node:child_process';
+import { randomBytes, randomInt } from 'node:crypto';
+import { constants, zstdCompressSync } from 'node:zlib';
+import { FRAME_BYTES, FrameCompressor } from '../../adapters/volumes/zstd-frames';
+import { decompressFrames, splitFrames, ZstdFormatError } from '../../adapters/volumes/zstd-frame-reader';
+
+async function compressed(content: Buffer, chunkBytes: number): Promise<Buffer> {
+  const frames: Buffer[] = [];
+  const compressor = new FrameCompressor({ level: 3 }, async (frame) => void frames.push(frame));
+  for (let at = 0; at < content.length; at += chunkBytes) await compressor.write(content.subarray(at, at + chunkBytes));
+  await compressor.end();
+  return Buffer.concat(frames);
+}
+
+async function* cut(bytes: Buffer, chunkBytes: number): AsyncGenerator<Buffer> {
+  for (let at = 0; at < bytes.length; at += chunkBytes) yield bytes.subarray(at, at + chunkBytes);
+}
+
+async function collect(stream: AsyncIterable<Buffer>): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of stream) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
+
+/** Half of it compresses. */
+function halfCompressible(sizeBytes: number): Buffer {
+  const rows = Array.from({ length: Math.ceil(sizeBytes / 96) }, (_, id) =>
+    `{"id":${id},"token":"${randomBytes(24).toString('hex')}"}\n`.padEnd(96),
+  );
+  return Buffer.from(rows.join('').slice(0, sizeBytes));
+}
+
+describe('zstd frames', () => {
+  test.each([0, 1, FRAME_BYTES - 1, FRAME_BYTES, FRAME_BYTES + 1, 3 * FRAME_BYTES + 12_345])(
+    '%i bytes come back',
+    async (size) => {
+      const content = halfCompressible(size);
+      for (const chunkBytes of [64 * 1024, 10 * 2 ** 20, 7_919]) {
+        const stored = await compressed(content, chunkBytes);
+        // Buffer.equals: jest's own comparison takes seconds for megabytes.
+        expect((await collect(decompressFrames(cut(stored, chunkBytes)))).equals(content)).toBe(true);
+      }
+    },
+  );
+
+  test('the zstd program reads the stream', async () => {
+    const content = halfCompressible(2 * FRAME_BYTES + 5);
+    const stored = await compressed(content, 100_000);
+    expect(execFileSync('zstd', ['-dc'], { input: stored, maxBuffer: 2 ** 26 }).equals(content)).toBe(true);
+  });
+
+  test('frames of the zstd program, random data, long runs and skippable frames are told apart', async () => {
+    const parts = [randomBytes(300_000), Buffer.alloc(1_000_000, 7), Buffer.from('short'), Buffer.alloc(0)];
+    const skippable = Buffer.from([0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3]);
+    const byProgram = execFileSync('zstd', ['-c', '--no-check'], { input: parts[0] });
+    const frames = parts.map((part) => zstdCompressSync(part, { params: { [constants.ZSTD_c_checksumFlag]: 1 } }));
+    const stored = Buffer.concat([skippable, byProgram, ...frames, skippable]);
+    for (const chunkBytes of [1, 3, 65_536]) {
+      if (chunkBytes < 65_536) {
+        let count = 0;
+        for await (const frame of splitFrames(cut(stored, chunkBytes * 1_009))) count += Math.sign(frame.length);
+        expect(count).toBe(5);
+      }
+      const found = await collect(decompressFrames(cut(stored, chunkBytes * 977)));
+      expect(found.equals(Buffer.concat([parts[0]!, ...parts]))).toBe(true);
+    }
+  });
+
+  test('a cut stream, rubbish and a flipped byte are refused', async () => {
+    const stored = await compressed(halfCompressible(FRAME_BYTES + 1_000), 100_000);
+    const refused = (bytes: Buffer) =>
+      expect(collect(decompressFrames(cut(bytes, 65_536)))).rejects.toThrow(ZstdFormatError);
+    await refused(stored.subarray(0, stored.length - 1));
+    await refused(stored.subarray(0, 2));
+    await refused(Buffer.concat([stored, Buffer.from('rubbish')]));
+    const at = randomInt(20, stored.length);
+    const flipped = Buffer.from(stored);
+    flipped[at]! ^= 1;
+
+    await expect(collect(decompressFrames(cut(flipped, 65_536)))).rejects.toThrow(ZstdFormatError);
+  });
+
+  test('an error of the target ends the writing', async () => {
+    const compressor = new FrameCompressor({ level: 3 }, () => Promise.reject(new Error('target is gone')));
+    const write = async () => {
+      for (let i = 0; i < 10; i += 1) await compressor.write(Buffer.alloc(FRAME_BYTES));
+    };
+    await expect(write()).rejects.toThrow('target is gone');
+  });
+});
