@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import * as net from 'node:net';
 import { createTransport } from 'nodemailer';
 import type { Notification, Notifier } from '../../core/notify';
 import { notificationFailure } from './notification-failure';
@@ -11,38 +13,44 @@ export function createSmtpNotifier(name: string, settings: SmtpSettings): Notifi
     kind: 'smtp',
     async send(notification, ctx) {
       ctx.signal.throwIfAborted();
-      const transport = createTransport(transportOptions(settings));
-      // nodemailer's own timeouts are per phase; closing the connection bounds them all and ends it on cancellation.
+      // nodemailer's own timeouts are per phase and it knows no signal: the connection is ours and ends with the signal.
       const deadline = AbortSignal.timeout(settings.timeoutSeconds * 1_000);
       const signal = AbortSignal.any([ctx.signal, deadline]);
       try {
-        const sent = await Promise.race([transport.sendMail(mailOf(notification, settings)), rejectOnAbort(signal)]);
+        const transport = createTransport(transportOptions(settings, await connect(settings, signal)));
+        const sent = await transport.sendMail(mailOf(notification, settings));
         // Some were accepted: they get it again when the step is repeated, which is better than one who never hears.
         if (sent.rejected.length > 0) throw new Error(`the server refused ${sent.rejected.map(String).join(', ')}`);
       } catch (cause) {
         ctx.signal.throwIfAborted();
         const why = deadline.aborted ? `not sent within ${settings.timeoutSeconds} s` : reasonOf(cause);
         throw notificationFailure(name, 'smtp', `${settings.host}:${settings.port}: ${why}`, cause);
-      } finally {
-        transport.close();
       }
     },
   };
 }
 
-function transportOptions({ host, port, security, user, password, timeoutSeconds }: SmtpSettings) {
+async function connect({ host, port }: SmtpSettings, signal: AbortSignal): Promise<net.Socket> {
+  const socket = net.connect({ host, port, signal });
+  await once(socket, 'connect');
+  return socket;
+}
+
+function transportOptions(
+  { host, port, security, user, password, timeoutSeconds }: SmtpSettings,
+  connection: net.Socket,
+) {
   const milliseconds = timeoutSeconds * 1_000;
   return {
     host,
     port,
+    connection,
     secure: security === 'tls',
     requireTLS: security === 'starttls',
     ignoreTLS: security === 'none',
     ...(user && password ? { auth: { user, pass: password.reveal() } } : {}),
-    connectionTimeout: milliseconds,
     greetingTimeout: milliseconds,
     socketTimeout: milliseconds,
-    dnsTimeout: milliseconds,
     // A mail of ours is text only: nothing in it may make the worker read a file or fetch an address.
     disableFileAccess: true,
     disableUrlAccess: true,
@@ -68,10 +76,4 @@ function reasonOf(error: unknown): string {
   const { code, responseCode, message } = error as { code?: string; responseCode?: number; message?: string };
   if (code === 'EAUTH') return `it refused the user or password${responseCode ? ` (${responseCode})` : ''}`;
   return message ?? String(error);
-}
-
-async function rejectOnAbort(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
-  });
 }

@@ -59,6 +59,8 @@ async function loadConfig(
   const config = new client.KubeConfig();
   const where = kubeconfig === undefined ? 'the service account of this pod' : `kubeconfig ${kubeconfig}`;
   try {
+    // Outside a pod the client would go on with the address "undefined".
+    if (inCluster && !process.env['KUBERNETES_SERVICE_HOST']) throw new Error('this process does not run in a pod');
     if (inCluster) config.loadFromCluster();
     else config.loadFromString(await fs.readFile(kubeconfig as string, 'utf8'));
   } catch (cause) {

@@ -50,7 +50,8 @@ export function projectRoot(): string {
   return folder;
 }
 
-function cacheFolder(): string {
+/** What every clone on this machine shares: downloaded servers, built programs. */
+export function cacheFolder(): string {
   const { DRCTL_CACHE, XDG_CACHE_HOME } = process.env;
   if (DRCTL_CACHE) return path.resolve(DRCTL_CACHE);
   if (process.getuid?.() === 0) return '/var/cache/drctl';
