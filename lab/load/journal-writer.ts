@@ -1,4 +1,4 @@
-import { closeSync, existsSync, openSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, truncateSync, writeSync } from 'node:fs';
 import { readJournal } from './journal-reader';
 import type { JournalEntry } from './journal-entries';
 
@@ -24,7 +24,8 @@ export async function openJournal(file: string, seed: string): Promise<JournalWr
     if (earlier.seed && earlier.seed !== seed) {
       throw new Error(`the journal ${file} belongs to seed ${earlier.seed}, not ${seed}; name another file`);
     }
-    nextSeq = Math.max(0, ...[...earlier.orders.values()].map(({ seq }) => seq)) + 1;
+    for (const { seq } of earlier.orders.values()) nextSeq = Math.max(nextSeq, seq + 1);
+    dropUnfinishedLine(file);
   }
   const descriptor = openSync(file, 'a', 0o644);
   const append = (entry: JournalEntry) => {
@@ -33,4 +34,14 @@ export async function openJournal(file: string, seed: string): Promise<JournalWr
   };
   append({ kind: 'started', seed, startedAt: new Date().toISOString() });
   return { nextSeq, append, close: () => closeSync(descriptor) };
+}
+
+/**
+ * A generator that was killed in the middle of a line had not sent that order yet, or leaves one in flight that it had
+ * an answer for: without the line the journal claims less, and never something untrue.
+ */
+function dropUnfinishedLine(file: string): void {
+  const content = readFileSync(file);
+  const end = content.lastIndexOf('\n') + 1;
+  if (end < content.length) truncateSync(file, end);
 }

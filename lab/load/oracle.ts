@@ -87,12 +87,13 @@ export function compareOrders(
     const sent = order.attempts.some(({ outcome }) => outcome !== 'not-placed');
     if (found.has(id)) unexpected.push({ id, reason: sent ? 'sent-after-target' : 'never-placed' });
   }
-  const missing = mustBePresent.filter((order) => concerns(order) && !found.has(order.content.id));
+  const required = mustBePresent.filter(concerns);
   const alteredIds = new Set(altered.map(({ id }) => id));
   const undecided = inFlight.filter(concerns).map(({ content }) => content.id);
+  const missing = required.filter(({ content }) => !found.has(content.id));
   return {
     ok: missing.length === 0 && unexpected.length === 0 && altered.length === 0,
-    confirmed: mustBePresent.filter(({ content: { id } }) => found.has(id) && !alteredIds.has(id)).length,
+    confirmed: required.filter(({ content: { id } }) => found.has(id) && !alteredIds.has(id)).length,
     missing,
     unexpected,
     altered,

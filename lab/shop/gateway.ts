@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { checkShop } from './gateway-health';
 import { forward, UpstreamAway } from './forward';
+import { drain } from './json-server';
 import { SERVICE_NAMES, SERVICE_PATHS, type ServiceName } from './service-names';
 import { portNumber, required } from './settings';
 import { followUpstreams, type Upstreams } from './upstreams';
@@ -37,12 +38,7 @@ export async function startGateway(settings: GatewaySettings): Promise<RunningGa
   return {
     async stop() {
       upstreams.close();
-      const closed = once(server, 'close');
-      server.close();
-      server.closeIdleConnections();
-      const drain = setTimeout(() => server.closeAllConnections(), DRAIN_MS);
-      await closed;
-      clearTimeout(drain);
+      await drain(server, DRAIN_MS);
     },
   };
 }

@@ -1,7 +1,7 @@
 import { enableCompileCache } from 'node:module';
 import { once } from 'node:events';
 import { healthRoute } from './health';
-import { createJsonServer } from './json-server';
+import { createJsonServer, drain } from './json-server';
 import { serviceSettings, type ServiceSettings } from './settings';
 import { SHOP_SERVICES } from './services';
 import { openStores } from './stores';
@@ -36,12 +36,7 @@ export async function startService(settings: ServiceSettings): Promise<RunningSe
   return {
     port,
     async stop() {
-      const closed = once(server, 'close');
-      server.close();
-      server.closeIdleConnections();
-      const drain = setTimeout(() => server.closeAllConnections(), DRAIN_MS);
-      await closed;
-      clearTimeout(drain);
+      await drain(server, DRAIN_MS);
       await stores.close();
     },
   };

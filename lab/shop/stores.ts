@@ -28,9 +28,13 @@ export interface Stores {
 
 type Log = (event: string, fields?: object) => void;
 
-/** Below the deadline of a request (2.7 s), so that the caller is told which store it was. */
 const CONNECT_TIMEOUT_MS = 1_500;
 const COMMAND_TIMEOUT_MS = 2_000;
+/**
+ * Over all that a driver does for one call: connecting, waiting and its own retry add up. Below the deadline of a
+ * request (2.7 s), so that the caller is told which store it was.
+ */
+const STORE_DEADLINE_MS = 2_200;
 const POOL_SIZE = 16;
 
 export function openStores(urls: StoreUrls, applicationName: string, log: Log): Stores {
@@ -117,8 +121,12 @@ async function openRedis(url: string, log: Log): Promise<Redis> {
 }
 
 async function guarded<T>(store: StoreName, work: () => Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${STORE_DEADLINE_MS} ms`)), STORE_DEADLINE_MS);
+  });
   try {
-    return await work();
+    return await Promise.race([work(), late]);
   } catch (cause) {
     if (cause instanceof Refusal) throw cause;
     const reason = cause instanceof Error ? cause.message || cause.name : String(cause);
@@ -126,6 +134,8 @@ async function guarded<T>(store: StoreName, work: () => Promise<T>): Promise<T> 
       store,
       outcome: 'a write may or may not have happened; repeat it with the same id',
     });
+  } finally {
+    clearTimeout(timer);
   }
 }
 
