@@ -21,7 +21,7 @@ import {
   startS3,
   startTemporal,
 } from './sites/shared-servers';
-import { seedShop, shopReady, startShop } from './sites/shop';
+import { seedShop, startShop, unreadyServices } from './sites/shop';
 import { startWorkers } from './sites/workers';
 import { SupervisorClient } from './supervisor/client';
 import { leftovers } from './supervisor/pid-files';
@@ -90,10 +90,20 @@ export async function labUp({
   const described = writeLab({ ...lab, aws: { ...lab.aws, ...aws }, seeded: true });
   await step(
     'the shop: services and gateways',
-    startShop(build).then(() => shopReady(build)),
+    shopReady(build, lab.seeded),
   );
   await startWorkers(build, described);
   return described;
+}
+
+/** A new lab must work; one that was used may have services that cannot, such as writers beside a standby. */
+async function shopReady(build: LabBuild, used: boolean): Promise<void> {
+  await startShop(build);
+  const unready = await unreadyServices(build);
+  if (unready.length === 0) return;
+  const message = `not ready: ${unready.join(', ')}; their logs are in ${build.folder}/supervisor/logs`;
+  if (!used) throw new Error(message);
+  build.progress(message);
 }
 
 /** Throws when there is no such lab. */

@@ -25,14 +25,17 @@ export function storeFolder({ folder }: LabBuild, site: string, store: string): 
 }
 
 /**
- * Registers a server and waits until it answers. A server that is fenced, killed or stopped stays so, and false is returned:
- * `up` must not undo what a failover did.
+ * Registers a server and waits until it answers. A store that is fenced, killed or stopped stays so, and false is returned:
+ * `up` must not undo what a failover did. What belongs to no site is started again.
  */
 export async function runServer(build: LabBuild, spec: ProgramSpec, ready: () => Promise<void>): Promise<boolean> {
   const { state } = await build.supervisor.register(spec);
   if (state === 'fenced' || state === 'killed' || state === 'stopped') {
-    build.progress(`${spec.name} stays ${state}`);
-    return false;
+    if (spec.kind !== 'infrastructure') {
+      build.progress(`${spec.name} stays ${state}`);
+      return false;
+    }
+    await build.supervisor.start(spec.name);
   }
   await ready();
   return true;

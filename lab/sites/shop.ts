@@ -1,7 +1,7 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { projectRoot } from '../runtime/servers';
-import { waitUntil } from '../servers/process';
 import { createSchema } from '../shop/schema';
 import { SERVICE_NAMES } from '../shop/service-names';
 import { SITES, type SiteName } from './address-plan';
@@ -9,6 +9,9 @@ import type { LabBuild } from './build';
 import { mongoSetUrl } from './mongodb';
 import { postgresUrl } from './postgresql';
 import { redisUrl } from './redis';
+
+/** A service needs its stores to answer and, after a start, MongoDB to elect a leader. */
+const READY_DEADLINE_MS = 20_000;
 
 /** Creates the shop's tables, collections and seed, at the site that is active when a lab is new. */
 export async function seedShop(build: LabBuild): Promise<void> {
@@ -67,16 +70,20 @@ async function startSite(build: LabBuild, site: SiteName): Promise<void> {
   });
 }
 
-/** Waits until every service that should run answers healthy; a site that is down or fenced is not waited for. */
-export async function shopReady(build: LabBuild): Promise<void> {
-  for (const site of SITES) {
-    const gateway = (await build.supervisor.processes()).find(({ name }) => name === `gateway-${site}`);
-    if (gateway?.state !== 'running' || (await build.supervisor.fenceOf(site)) !== null) continue;
-    await waitUntil(`the services of site ${site} being ready`, async () => {
-      const services = await build.supervisor.services(site);
-      const waiting = services.filter(({ desiredReplicas, readyReplicas }) => readyReplicas < desiredReplicas);
-      if (waiting.length > 0) throw new Error(`not ready: ${waiting.map(({ name }) => name).join(', ')}`);
-      return true;
-    });
+/** Waits until every service that should run answers healthy and names those that do not; a fenced or dead site has none. */
+export async function unreadyServices(build: LabBuild): Promise<string[]> {
+  const perSite = await Promise.all(SITES.map((site) => unreadyAt(build, site)));
+  return perSite.flat();
+}
+
+async function unreadyAt(build: LabBuild, site: SiteName): Promise<string[]> {
+  const gateway = (await build.supervisor.processes()).find(({ name }) => name === `gateway-${site}`);
+  if (gateway?.state !== 'running' || (await build.supervisor.fenceOf(site)) !== null) return [];
+  const deadline = Date.now() + READY_DEADLINE_MS;
+  for (;;) {
+    const services = await build.supervisor.services(site);
+    const waiting = services.filter(({ desiredReplicas, readyReplicas }) => readyReplicas < desiredReplicas);
+    if (waiting.length === 0 || Date.now() > deadline) return waiting.map(({ name }) => `${name} at ${site}`);
+    await delay(100);
   }
 }

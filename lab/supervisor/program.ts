@@ -33,6 +33,8 @@ export interface ProgramStatus {
 }
 
 const STOP_GRACE_MS = 10_000;
+/** SeaweedFS and Temporal wait ten seconds for idle connections; both recover from a kill, and a person waits for `down`. */
+const INFRASTRUCTURE_GRACE_MS = 1_500;
 /** A program that crashes at once is tried again ever more slowly, and never given up: its cause may pass. */
 const BACKOFF_MS = { first: 200, longest: 5_000 };
 /** A program that lived this long had started well: its next crash counts from the beginning. */
@@ -84,7 +86,7 @@ export class Program {
   /** Asks it to stop, repeatedly (Redis drops the request while it writes its first AOF), and kills it when it does not. */
   async stop(): Promise<void> {
     this.holdAs('stopped');
-    const deadline = Date.now() + STOP_GRACE_MS;
+    const deadline = Date.now() + (this.spec.kind === 'infrastructure' ? INFRASTRUCTURE_GRACE_MS : STOP_GRACE_MS);
     while (this.running && Date.now() < deadline) {
       this.signal(this.spec.stopSignal ?? 'SIGTERM');
       await this.gone(1000);
