@@ -4,12 +4,15 @@ import type { FenceEvidence, SiteFence } from '../../core/fencing';
 import { requestSupervisor, type SupervisorAnswer, type SupervisorRequest } from '../supervisor/client';
 import type { AgentFenceSettings } from './settings';
 
+/** What no answer means. */
 const NOT_KNOWN = 'Whether the site is fenced is not known; nothing was promoted.';
 
 const evidenceAnswer = z.object({
   site: z.string(),
   epoch: z.int(),
   at: z.iso.datetime({ offset: true }),
+  /** Null: every store of the site. */
+  stores: z.array(z.string()).nullish(),
   processes: z.array(z.object({ name: z.string(), pid: z.int().nullable().default(null), gone: z.boolean() })),
 });
 
@@ -87,5 +90,6 @@ function prove(
   if (alive.length > 0) throw unconfirmed(`did not see ${alive.join(', ')} gone`);
   const names = answer.processes.map((each) => each.name).join(', ');
   const how = `killed and saw gone ${answer.processes.length} processes (${names}); they stay down until the fence is lifted`;
-  return { strength: 'proven', ...wanted, at: answer.at, how };
+  const stores = wanted.stores.filter((store) => answer.stores?.includes(store) ?? true);
+  return { strength: 'proven', site, stores, epoch, at: answer.at, how, by: wanted.by };
 }

@@ -89,13 +89,16 @@ function excerptOf(text: string): string {
   return line.length > 200 ? `${line.slice(0, 200)}…` : line;
 }
 
-/** fetch says only "fetch failed"; why is in the chain of causes, the innermost with a code. */
+/** fetch says only "fetch failed"; why is in the chain of causes, the innermost that says something. */
 export function networkReason(error: unknown): string {
-  let reason = error instanceof Error ? error.message : String(error);
-  for (let current = error; current instanceof Error; current = current.cause) {
-    const code = (current as NodeJS.ErrnoException).code;
-    if (current.message) reason = current.message;
-    else if (code) reason = code;
+  let reason = String(error);
+  for (let current = error; isErrorLike(current); current = current.cause) {
+    reason = current.message || current.code || reason;
   }
   return reason;
+}
+
+/** By its form: an error of Node's own fetch need not be of the same realm as ours. */
+function isErrorLike(value: unknown): value is { message: string; code?: string; cause?: unknown } {
+  return typeof value === 'object' && value !== null && typeof (value as { message?: unknown }).message === 'string';
 }

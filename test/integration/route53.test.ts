@@ -1,0 +1,160 @@
+import { ChangeResourceRecordSetsCommand, CreateHostedZoneCommand, Route53Client } from '@aws-sdk/client-route-53';
+import { createDnsZone, createPublicProbe } from '../../adapters/traffic';
+import { settings as zoneSettings } from '../../adapters/traffic/settings';
+import { Secret } from '../../core/secret';
+import type { DnsZone, PublicProbe } from '../../core/traffic';
+import { type RunningDns, startDns } from '../../lab/dns/main';
+import { freeLoopbackHost } from '../../lab/servers/loopback';
+import { expectFailure } from '../contract/services.contract';
+import { testContext } from '../support/call-context';
+import { startMoto, waitUntil } from '../support/servers';
+
+const NAME = 'api.ultramarket.com';
+const DNS_PORT = 5353;
+const SLOWER_MS = 1_200;
+const ctx = testContext();
+
+let moto: Awaited<ReturnType<typeof startMoto>>;
+let aws: Route53Client;
+let zoneId: string;
+let zone: DnsZone;
+let dns: RunningDns;
+let nameServers: string[];
+let probe: PublicProbe;
+
+const secretKey = 'the-secret-access-key';
+const zoneAt = (endpoint: string, id = zoneId, timeoutSeconds = 10) =>
+  createDnsZone(
+    zoneSettings.parse({
+      kind: 'route53',
+      zoneId: id,
+      endpoint,
+      accessKeyId: new Secret('the-access-key-id'),
+      secretAccessKey: new Secret(secretKey),
+      timeoutSeconds,
+    }),
+  );
+
+beforeAll(async () => {
+  moto = await startMoto();
+  const credentials = { accessKeyId: 'test', secretAccessKey: 'test' };
+  aws = new Route53Client({ endpoint: moto.endpoint, region: 'us-east-1', credentials });
+  const created = await aws.send(new CreateHostedZoneCommand({ Name: 'ultramarket.com', CallerReference: 'test' }));
+  zoneId = (created.HostedZone?.Id ?? '').replace('/hostedzone/', '');
+  zone = zoneAt(moto.endpoint);
+  const hosts = [await freeLoopbackHost(DNS_PORT), await freeLoopbackHost(DNS_PORT)];
+  dns = await startDns({
+    hosts,
+    port: DNS_PORT,
+    route53Endpoint: moto.endpoint,
+    hostedZoneId: zoneId,
+    delaysMs: [0, SLOWER_MS],
+  });
+  nameServers = hosts.map((host) => `${host}:${DNS_PORT}`);
+  probe = createPublicProbe({ nameServers, queryTimeoutSeconds: 1 });
+});
+
+afterAll(async () => {
+  await dns?.stop();
+  aws?.destroy();
+  await moto?.stop();
+});
+
+test('a record that is not there is null; once set it is read back, whatever the case and the dot of its name', async () => {
+  await expect(zone.record('absent.ultramarket.com', 'A', ctx)).resolves.toBeNull();
+  await zone.upsert({ name: 'WWW.ultramarket.com.', type: 'A', ttlSeconds: 60, values: ['10.0.1.100'] }, ctx);
+  for (const name of ['www.ultramarket.com', 'www.UltraMarket.com.']) {
+    await expect(zone.record(name, 'A', ctx)).resolves.toEqual({
+      name,
+      type: 'A',
+      ttlSeconds: 60,
+      values: ['10.0.1.100'],
+    });
+  }
+  await expect(zone.record('www.ultramarket.com', 'AAAA', ctx)).resolves.toBeNull();
+  // The name before it in the zone's order: a listing that starts there begins with the other record.
+  await expect(zone.record('a.www.ultramarket.com', 'A', ctx)).resolves.toBeNull();
+});
+
+test.each([
+  ['A', ['10.0.1.100', '10.0.1.101']],
+  ['AAAA', ['2001:db8::1']],
+  ['CNAME', ['dr.ultramarket.net.']],
+] as const)('UPSERT creates, repeats and replaces %s records', async (type, values) => {
+  const name = `${type.toLowerCase()}.ultramarket.com`;
+  const record = { name, type, ttlSeconds: 60, values };
+  for (const wanted of [record, record, { ...record, ttlSeconds: 30 }]) {
+    const change = await zone.upsert(wanted, ctx);
+    expect(change).toMatch(/^[A-Z0-9]+$/i);
+    await expect(zone.inSync(change, ctx)).resolves.toBe(true);
+    await expect(zone.record(name, type, ctx)).resolves.toEqual(wanted);
+  }
+});
+
+test('an alias or a weighted record is refused and stays as it is', async () => {
+  const ResourceRecordSet = {
+    Name: 'weighted.ultramarket.com',
+    Type: 'A' as const,
+    SetIdentifier: 'primary',
+    Weight: 10,
+    TTL: 60,
+    ResourceRecords: [{ Value: '10.0.1.100' }],
+  };
+  const ChangeBatch = { Changes: [{ Action: 'CREATE' as const, ResourceRecordSet }] };
+  await aws.send(new ChangeResourceRecordSetsCommand({ HostedZoneId: zoneId, ChangeBatch }));
+  const wanted = { name: 'weighted.ultramarket.com', type: 'A', ttlSeconds: 60, values: ['10.0.2.100'] } as const;
+  await expectFailure(zone.upsert(wanted, ctx), 'ConfigInvalid', 'weighted.ultramarket.com');
+});
+
+test('an unknown zone, nobody there and a silent peer are told apart', async () => {
+  const record = { name: NAME, type: 'A', ttlSeconds: 60, values: ['10.0.2.100'] } as const;
+  await expectFailure(zoneAt(moto.endpoint, 'ZNOSUCHZONE').upsert(record, ctx), 'NotFound', 'ZNOSUCHZONE');
+  const nobody = zoneAt(`http://${await freeLoopbackHost(5000)}:5000`);
+  const refused = await expectFailure(nobody.upsert(record, ctx), 'TargetUnreachable', 'ECONNREFUSED');
+  expect(refused.nonRetryable).toBe(false);
+  expect(JSON.stringify([refused, refused.message])).not.toContain(secretKey);
+  await moto.server.kill('SIGSTOP');
+  try {
+    const startedAt = performance.now();
+    await expectFailure(zoneAt(moto.endpoint, zoneId, 1).record(NAME, 'A', ctx), 'TargetUnreachable', NAME);
+    expect(performance.now() - startedAt).toBeLessThan(4_000);
+  } finally {
+    await moto.server.kill('SIGCONT');
+  }
+});
+
+test('a change is seen at each authoritative server when that server has it, not when the control plane says INSYNC', async () => {
+  const record = (value: string) => ({ name: NAME, type: 'A' as const, ttlSeconds: 60, values: [value] });
+  const answers = async () => (await probe.authoritative(NAME, 'A', ctx)).map(({ values }) => values.join());
+  const everywhere = (value: string) => async () => (await answers()).every((each) => each === value);
+  await zone.upsert(record('10.0.1.100'), ctx);
+  await waitUntil('both servers naming the primary', everywhere('10.0.1.100'));
+
+  const change = await zone.upsert(record('10.0.2.100'), ctx);
+  await expect(zone.inSync(change, ctx)).resolves.toBe(true);
+  await waitUntil('the quick server naming the DR site', async () => (await answers())[0] === '10.0.2.100', {
+    intervalMs: 20,
+  });
+  await expect(answers()).resolves.toEqual(['10.0.2.100', '10.0.1.100']);
+  await waitUntil('both servers naming the DR site', everywhere('10.0.2.100'));
+  await expect(probe.authoritative(NAME, 'A', ctx)).resolves.toEqual(
+    nameServers.map((server) => ({ server, values: ['10.0.2.100'], ttlSeconds: 60, problem: null })),
+  );
+});
+
+test('a server that is down is told beside the one that answers', async () => {
+  const closed = `${await freeLoopbackHost(DNS_PORT)}:${DNS_PORT}`;
+  const halfDead = createPublicProbe({ nameServers: [closed, nameServers[0] ?? ''], queryTimeoutSeconds: 1 });
+  const [dead, alive] = await halfDead.authoritative('www.ultramarket.com', 'A', ctx);
+  expect(dead).toMatchObject({ server: closed, values: [] });
+  expect(dead?.problem).toMatch(/ECONNREFUSED|no answer within 1 s/);
+  expect(alive).toMatchObject({ values: ['10.0.1.100'], problem: null });
+});
+
+test('names that do not exist, have another type or lie in another zone are told as problems', async () => {
+  const problemOf = async (name: string, type: 'A' | 'AAAA') =>
+    (await probe.authoritative(name, type, ctx))[0]?.problem;
+  await expect(problemOf('absent.ultramarket.com', 'A')).resolves.toMatch(/NXDOMAIN/);
+  await expect(problemOf('www.ultramarket.com', 'AAAA')).resolves.toBe('has no AAAA record for www.ultramarket.com');
+  await expect(problemOf('www.example.org', 'A')).resolves.toMatch(/not authoritative|REFUSED/);
+});
