@@ -26,6 +26,21 @@ export interface DnsAnswer {
   readonly problem: string | null;
 }
 
+/** Whether a server answered with exactly these values, as DNS compares them: names without case, addresses in any notation. */
+export function hasValues(answer: DnsAnswer, type: DnsRecord['type'], values: readonly string[]): boolean {
+  const form = (each: readonly string[]) =>
+    each
+      .map((value) => comparable(type, value))
+      .toSorted()
+      .join(' ');
+  return answer.problem === null && form(answer.values) === form(values);
+}
+
+function comparable(type: DnsRecord['type'], value: string): string {
+  if (type === 'AAAA') return URL.canParse(`http://[${value}]`) ? new URL(`http://[${value}]`).hostname : value;
+  return value.toLowerCase().replace(/\.$/, '');
+}
+
 export interface EndpointResult {
   readonly url: string;
   readonly method: string;
