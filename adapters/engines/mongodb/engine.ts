@@ -1,0 +1,75 @@
+import type { Engine, StoreProbe } from '../../../core/engine';
+import { failure } from '../../../core/errors';
+import { MongoClient } from 'mongodb';
+import { dumpMember } from './dump';
+import { fingerprintServer } from './fingerprint';
+import { archiveLog } from './log-archiver';
+import { Members, mongoFailure } from './members';
+import { naming, positions } from './positions';
+import { planRestore, recoveryWindows } from './plan-restore';
+import { chooseDumpMember, probeSite } from './probe';
+import { createReplication } from './replication';
+import { createRestore } from './restore';
+import type { MongodbSettings } from './settings';
+
+/** One MongoDB replica set whose members live at the application's sites. Sharded clusters are refused. */
+export function createMongodbEngine({
+  store,
+  settings,
+}: {
+  readonly store: string;
+  readonly settings: MongodbSettings;
+}): Engine<'mongodb'> {
+  const members = new Members(store, settings);
+  return {
+    kind: 'mongodb',
+    store,
+    artifactKind: (type) => type,
+    positions,
+    replication: createReplication(members),
+    restore: createRestore(store, settings.toolsDirectory),
+    log: {
+      naming,
+      archive: (request, archive, onDurable, ctx) =>
+        // The active site's members first: the log is read near the writes, and the heartbeat goes to the primary anyway.
+        members.withSet(
+          (client) => archiveLog(client, request, archive, onDurable, ctx),
+          [...members.at(request.site), ...members.all()],
+        ),
+      // An oplog is kept by size and time whoever reads it, so an archiver leaves nothing at the source.
+      release: async () => {},
+    },
+    probe: (site): Promise<StoreProbe> => probeSite(members, site),
+    async planDump({ backupId, type, site }) {
+      const { member, estimatedBytes } = await chooseDumpMember(members, site);
+      const typeReason =
+        type === 'full' ? null : 'incremental asked, full taken: the archived oplog takes the place of incrementals';
+      return { backupId, type: 'full', typeReason, parent: null, source: { site, member }, estimatedBytes };
+    },
+    async dump(plan, _parent, sink, ctx) {
+      const source = { store, ...plan.source };
+      return members.withMember(source.member, (client) => dumpMember(client, source, sink, ctx));
+    },
+    planRestore: (target, catalog) => planRestore(store, target, catalog),
+    windows: recoveryWindows,
+    async fingerprint(of, ctx) {
+      if ('site' in of) {
+        const { member } = await chooseDumpMember(members, of.site, true);
+        return members.withMember(member, (client) => fingerprintServer(client, ctx));
+      }
+      if (!of.address) throw failure('NotFound', `no restored server of ${store} is named`);
+      const where = `${of.address.host}:${of.address.port}`;
+      const client = new MongoClient(`mongodb://${where}/`, {
+        directConnection: true,
+        serverSelectionTimeoutMS: 10_000,
+      });
+      try {
+        return await fingerprintServer(await client.connect(), ctx);
+      } catch (error) {
+        throw mongoFailure(error, `restored at ${where}`);
+      } finally {
+        await client.close();
+      }
+    },
+  };
+}

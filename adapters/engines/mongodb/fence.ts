@@ -1,0 +1,123 @@
+import type { Document } from 'mongodb';
+import type { CallContext } from '../../../core/call';
+import type { FenceEvidence } from '../../../core/fencing';
+import type { Members } from './members';
+import { pollUntil } from './poll';
+import { hostsOf, type MemberReport, siteVotes, statusOf } from './votes';
+
+/** How long a fenced member may not stand for election; the fence is repeated or made needless by the promotion before. */
+const FREEZE_SECONDS = 600;
+/** Beyond the election timeout of the set: two rounds of voting and a connection that times out. */
+const ELECTION_GRACE_MILLISECONDS = 8_000;
+
+/**
+ * What counts as a proof here. MongoDB's own fence is the term: a member that voted in term T durably refuses everything of
+ * earlier terms. So when a primary of the surviving side was elected in term T and members with a majority of the votes, each
+ * asked itself, are in term T and see that primary, then no write of an older term can ever be majority-committed, whatever the
+ * old primary believes; what it still accepts with `w: 1` is rolled back when it returns. That is *proven*.
+ *
+ * No proof: that the old site does not answer, to us or to the majority (it may answer again in a second and still lead), that
+ * its members are a minority, or that they were asked to step down. Before an election nothing durable stands against the old
+ * primary, so the evidence is then *weak* (a majority survives and sees no primary of the site) or *none*.
+ */
+export async function fenceSite(
+  members: Members,
+  site: string,
+  survivingSite: string,
+  epoch: number,
+  ctx: CallContext,
+): Promise<FenceEvidence> {
+  const base = { site, stores: [members.store], epoch, by: 'mongodb' };
+  const asked = await stepDown(members, site);
+  const first = await survey(members, site, survivingSite);
+  const electionMilliseconds = Number(first.config?.['settings']?.['electionTimeoutMillis'] ?? 10_000);
+  const deadline = Date.now() + electionMilliseconds + ELECTION_GRACE_MILLISECONDS;
+  let last = first;
+  const proof = await pollUntil(deadline, ctx.signal, async () => {
+    ctx.progress({ phase: 'waiting for the surviving majority to elect', note: last.how });
+    last = await survey(members, site, survivingSite);
+    return last.proven || !last.hasMajority ? last : null;
+  });
+  const { strength, how } = verdict(proof ?? last);
+  return { ...base, strength, at: new Date().toISOString(), how: `${how}${asked}` };
+}
+
+interface Survey {
+  readonly config: Document | null;
+  readonly proven: boolean;
+  readonly hasMajority: boolean;
+  readonly sitePrimary: boolean;
+  readonly how: string;
+}
+
+function verdict(found: Survey): Pick<FenceEvidence, 'strength' | 'how'> {
+  if (found.proven) return { strength: 'proven', how: found.how };
+  if (found.hasMajority && !found.sitePrimary) return { strength: 'weak', how: found.how };
+  return { strength: 'none', how: found.how };
+}
+
+/** Asks every member outside the fenced site, one by one. */
+async function survey(members: Members, site: string, survivingSite: string): Promise<Survey> {
+  const outside = (host: string) => members.siteOf(host) !== site;
+  const seeds = await statusOf(members, members.all().filter(outside));
+  const config = newestConfig(seeds);
+  if (!config)
+    return { config, proven: false, hasMajority: false, sitePrimary: false, how: `no member outside ${site} answers` };
+  const unasked = hostsOf(config).filter((host) => outside(host) && !seeds.some(({ member }) => member === host));
+  const reports = [...seeds, ...(await statusOf(members, unasked))].filter(({ status }) => status !== null);
+  const { votes, total } = siteVotes(config, (host) => reports.some(({ member }) => member === host));
+  const hasMajority = votes > total / 2;
+  const newestTerm = Math.max(...reports.map(termOf));
+  const agreed = reports.filter((report) => termOf(report) === newestTerm);
+  const leader = agreed.map(primarySeenBy).find((host) => host !== null && outside(host)) ?? null;
+  const leads = leader !== null && reports.some(({ member, status }) => member === leader && status?.['myState'] === 1);
+  const backers = agreed.filter((report) => primarySeenBy(report) === leader).map(({ member }) => member);
+  const backing = siteVotes(config, (host) => backers.includes(host));
+  const sitePrimary = reports.some((report) => {
+    const seen = primarySeenBy(report);
+    return seen !== null && !outside(seen);
+  });
+  const proven = leads && backing.votes > backing.total / 2;
+  const how = proven
+    ? `${backing.votes} of ${total} votes outside ${site} are in term ${newestTerm} with ${leader} as primary: no older term can commit`
+    : `${votes} of ${total} votes outside ${site} answer${leader ? `, primary ${leader}` : sitePrimary ? `, and see a primary at ${site}` : ', no primary elected yet'} (surviving site ${survivingSite})`;
+  return { config, proven, hasMajority, sitePrimary, how };
+}
+
+/** Where the site's members answer: hand over, and let none of them stand again. Told in the evidence, proves nothing. */
+async function stepDown(members: Members, site: string): Promise<string> {
+  const outcomes = await Promise.all(
+    members.at(site).map(async (member) => {
+      try {
+        return await members.withMember(member, async (client) => {
+          const admin = client.db('admin');
+          const hello = await admin.command({ hello: 1 });
+          if (hello['isWritablePrimary'])
+            await admin.command({ replSetStepDown: FREEZE_SECONDS, secondaryCatchUpPeriodSecs: 10 });
+          else await admin.command({ replSetFreeze: FREEZE_SECONDS });
+          return `${member} stepped down`;
+        });
+      } catch {
+        return null; // a site that does not answer is the usual case, and what is asked of it is no proof anyway
+      }
+    }),
+  );
+  const done = outcomes.filter((each) => each !== null);
+  return done.length === 0 ? '' : `; ${done.join(', ')}`;
+}
+
+function newestConfig(reports: readonly MemberReport[]): Document | null {
+  const configs = reports.map(({ config }) => config).filter((each) => each !== null);
+  return configs.toSorted((a, b) => Number(b['version']) - Number(a['version']))[0] ?? null;
+}
+
+function termOf({ status }: MemberReport): number {
+  return Number(status?.['term'] ?? -1);
+}
+
+function primarySeenBy({ status }: MemberReport): string | null {
+  const primary = ((status?.['members'] ?? []) as Document[]).find(
+    (each) => each['state'] === 1 && each['health'] === 1,
+  );
+  return primary ? String(primary['name']) : null;
+}

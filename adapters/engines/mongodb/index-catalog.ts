@@ -1,0 +1,122 @@
+import type { Collection, Document, MongoClient } from 'mongodb';
+import type { CallContext } from '../../../core/call';
+
+/** The restored server's database for what a restore must remember; dropped when the store is opened. */
+export const RESTORE_DATABASE = 'drctl_restore';
+
+interface CollectionIndexes {
+  /** Namespace without `system.buckets.`. */
+  readonly _id: string;
+  readonly indexes: readonly { readonly on: string; readonly spec: Document }[];
+}
+
+/**
+ * The indexes that exist at the point that a replay has reached. They are built at its end only: the state in between may
+ * break a unique index (the copy is fuzzy, and a repeated entry too), and replay needs none but `_id`. Kept in the server,
+ * so that it is exactly as far as the data is after a crash.
+ */
+export class IndexCatalog {
+  private readonly client: MongoClient;
+  private readonly records: Collection<CollectionIndexes>;
+
+  constructor(client: MongoClient) {
+    this.client = client;
+    this.records = client
+      .db(RESTORE_DATABASE)
+      .collection<CollectionIndexes>('indexes', { promoteValues: false, promoteLongs: false });
+  }
+
+  async add(db: string, collection: string, specs: readonly Document[]): Promise<void> {
+    const wanted = specs
+      .filter((spec) => !isIdIndex(spec))
+      .map((spec) => ({ on: collection, spec: without(spec, ['ns']) }));
+    if (wanted.length === 0) return;
+    const names = new Set(wanted.map(({ spec }) => String(spec['name'])));
+    await this.change(keyOf(db, collection), (indexes) => [
+      ...indexes.filter(({ spec }) => !names.has(String(spec['name']))),
+      ...wanted,
+    ]);
+  }
+
+  async drop(db: string, collection: string, name: string): Promise<void> {
+    await this.change(keyOf(db, collection), (indexes) =>
+      name === '*' ? [] : indexes.filter(({ spec }) => String(spec['name']) !== name),
+    );
+  }
+
+  /** What `collMod` changed of one index: `index` of its entry. */
+  async modify(db: string, collection: string, change: Document): Promise<void> {
+    const name = change['name'] as unknown;
+    const changes = without(change, ['name', 'keyPattern']);
+    await this.change(keyOf(db, collection), (indexes) =>
+      indexes.map((each) =>
+        String(each.spec['name']) === String(name) ? { ...each, spec: { ...each.spec, ...changes } } : each,
+      ),
+    );
+  }
+
+  async forget(db: string, collection: string): Promise<void> {
+    await this.records.deleteOne({ _id: keyOf(db, collection) });
+  }
+
+  async forgetDatabase(db: string): Promise<void> {
+    const keys = await this.records.find({}, { projection: { _id: 1 } }).toArray();
+    await this.records.deleteMany({
+      _id: { $in: keys.map(({ _id }) => _id).filter((key) => key.startsWith(`${db}.`)) },
+    });
+  }
+
+  async rename(from: string, to: string): Promise<void> {
+    const record = await this.records.findOne({ _id: from });
+    const name = to.slice(to.indexOf('.') + 1);
+    await this.records.deleteOne({ _id: to });
+    if (!record) return;
+    await this.records.insertOne({ _id: to, indexes: record.indexes.map(({ spec }) => ({ on: name, spec })) });
+    await this.records.deleteOne({ _id: from });
+  }
+
+  /** Builds what is missing; indexes that are there already cost nothing, so that it can be repeated. */
+  async build(ctx: CallContext): Promise<void> {
+    const records = await this.records.find().toArray();
+    for (const [doneItems, { _id, indexes }] of records.entries()) {
+      ctx.progress({ phase: 'building indexes', doneItems, totalItems: records.length, note: _id });
+      // The server reports nothing meanwhile, and a large collection takes minutes.
+      const alive = setInterval(
+        () => ctx.progress({ phase: 'building indexes', doneItems, totalItems: records.length, note: _id }),
+        2_000,
+      );
+      try {
+        const db = this.client.db(_id.slice(0, _id.indexOf('.')));
+        for (const on of new Set(indexes.map((each) => each.on))) {
+          ctx.signal.throwIfAborted();
+          await db.command({
+            createIndexes: on,
+            indexes: indexes.filter((each) => each.on === on).map(({ spec }) => spec),
+          });
+        }
+      } finally {
+        clearInterval(alive);
+      }
+    }
+  }
+
+  private async change(
+    key: string,
+    to: (indexes: CollectionIndexes['indexes']) => CollectionIndexes['indexes'],
+  ): Promise<void> {
+    const record = await this.records.findOne({ _id: key });
+    await this.records.replaceOne({ _id: key }, { indexes: to(record?.indexes ?? []) }, { upsert: true });
+  }
+}
+
+function keyOf(db: string, collection: string): string {
+  return `${db}.${collection.replace(/^system\.buckets\./, '')}`;
+}
+
+function without(document: Document, names: readonly string[]): Document {
+  return Object.fromEntries(Object.entries(document).filter(([name]) => !names.includes(name)));
+}
+
+function isIdIndex(spec: Document): boolean {
+  return spec['name'] === '_id_' || spec['clustered'] !== undefined;
+}

@@ -1,0 +1,135 @@
+import { type Document, MongoClient, type MongoClientOptions, MongoError, MongoServerError } from 'mongodb';
+import { failure } from '../../../core/errors';
+import type { MongodbSettings } from './settings';
+
+/** A member that is alive answers within milliseconds; a dead one must not hold up a failover. */
+const CONNECT_MILLISECONDS = 3_000;
+
+const UNREACHABLE = [
+  'MongoNetworkError',
+  'MongoNetworkTimeoutError',
+  'MongoServerSelectionError',
+  'MongoTopologyClosedError',
+];
+
+/** What one member says of itself. */
+export interface MemberState {
+  readonly member: string;
+  readonly hello: Document;
+}
+
+/** The members of one replica set, reached one by one (so that a dead one is seen as such) or as the set. */
+export class Members {
+  readonly settings: MongodbSettings;
+  readonly store: string;
+
+  constructor(store: string, settings: MongodbSettings) {
+    this.store = store;
+    this.settings = settings;
+  }
+
+  at(site: string): readonly string[] {
+    const found = this.settings.sites[site];
+    if (!found) {
+      const known = Object.keys(this.settings.sites).join(', ');
+      throw failure('ConfigInvalid', `store ${this.store} has no site "${site}": its sites are ${known}`);
+    }
+    return found.members;
+  }
+
+  /** Every member named in the config, whatever its site. */
+  all(): readonly string[] {
+    return [...new Set(Object.values(this.settings.sites).flatMap((site) => site.members))];
+  }
+
+  siteOf(member: string): string | null {
+    return Object.entries(this.settings.sites).find(([, site]) => site.members.includes(member))?.[0] ?? null;
+  }
+
+  /** One member alone, whatever its role. Errors come out as errors of ours. The connection is closed afterwards. */
+  async withMember<T>(member: string, use: (client: MongoClient) => Promise<T>): Promise<T> {
+    const options = { ...this.options(), directConnection: true, readPreference: 'secondaryPreferred' as const };
+    return this.with(new MongoClient(`mongodb://${member}/`, options), `${this.store} at ${member}`, use);
+  }
+
+  /** The set as an application sees it: writes find the primary wherever it is. */
+  async withSet<T>(use: (client: MongoClient) => Promise<T>, seeds = this.all()): Promise<T> {
+    const options = { ...this.options(), replicaSet: this.settings.replicaSet, retryWrites: true };
+    return this.with(
+      new MongoClient(`mongodb://${seeds.join(',')}/`, options),
+      `${this.store} (${seeds.join(', ')})`,
+      use,
+    );
+  }
+
+  /** What each member says, null for those that do not answer; never throws for those. */
+  async hellos(
+    members: readonly string[],
+  ): Promise<(MemberState | { readonly member: string; readonly hello: null; readonly problem: string })[]> {
+    return Promise.all(
+      members.map(async (member) => {
+        try {
+          return { member, hello: await this.withMember(member, (client) => client.db('admin').command({ hello: 1 })) };
+        } catch (error) {
+          return { member, hello: null, problem: error instanceof Error ? error.message : String(error) };
+        }
+      }),
+    );
+  }
+
+  private async with<T>(client: MongoClient, where: string, use: (client: MongoClient) => Promise<T>): Promise<T> {
+    try {
+      return await use(await client.connect());
+    } catch (error) {
+      throw mongoFailure(error, where);
+    } finally {
+      await client.close();
+    }
+  }
+
+  private options(): MongoClientOptions {
+    const { user, password, authSource, tls } = this.settings;
+    return {
+      appName: 'drctl',
+      serverSelectionTimeoutMS: CONNECT_MILLISECONDS,
+      connectTimeoutMS: CONNECT_MILLISECONDS,
+      ...(user && password ? { auth: { username: user, password: password.reveal() }, authSource } : {}),
+      ...(tls && {
+        tls: true,
+        tlsAllowInvalidHostnames: tls.allowInvalidHostnames,
+        ...(tls.authorityFile ? { tlsCAFile: tls.authorityFile } : {}),
+        ...(tls.certificateKeyFile ? { tlsCertificateKeyFile: tls.certificateKeyFile } : {}),
+      }),
+    };
+  }
+}
+
+export function codeNameOf(error: unknown): string | null {
+  return error instanceof MongoServerError ? (error.codeName ?? null) : null;
+}
+
+/** The driver's error as one of ours; what is one already, or is not the driver's, stays as it is. */
+export function mongoFailure(error: unknown, where: string): unknown {
+  if (!(error instanceof MongoError)) return error;
+  const codeName = codeNameOf(error);
+  if (codeName === 'AuthenticationFailed' || codeName === 'Unauthorized') {
+    return failure('AccessDenied', `MongoDB ${where}: ${error.message}`, { cause: error });
+  }
+  const retryable =
+    error instanceof MongoServerError && (error.hasErrorLabel('RetryableWriteError') || isRoleChange(codeName));
+  if (UNREACHABLE.includes(error.name) || retryable) {
+    return failure('TargetUnreachable', `MongoDB ${where} does not answer: ${error.message}`, { cause: error });
+  }
+  return error;
+}
+
+function isRoleChange(codeName: string | null): boolean {
+  return [
+    'NotWritablePrimary',
+    'PrimarySteppedDown',
+    'InterruptedDueToReplStateChange',
+    'ShutdownInProgress',
+    'NotPrimaryNoSecondaryOk',
+    'NotPrimaryOrSecondary',
+  ].includes(codeName ?? '');
+}

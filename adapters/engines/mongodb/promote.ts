@@ -1,0 +1,112 @@
+import type { Document } from 'mongodb';
+import type { CallContext } from '../../../core/call';
+import type { PromoteRequest, PromoteResult } from '../../../core/engine';
+import { failure } from '../../../core/errors';
+import { unfencedStores } from '../../../core/fencing';
+import { currentEpoch, noteEpoch, readEpoch } from './epoch';
+import { currentGeneration, lineageOf } from './lineage';
+import type { Members } from './members';
+import { newestCommitted, replicaSetId } from './oplog';
+import { positionOf } from './positions';
+import { pollUntil } from './poll';
+import { hostsOf, statusOf } from './votes';
+
+/** An election, a priority takeover after catching up (one more election timeout), and as much again in reserve. */
+const LEADER_MILLISECONDS = 60_000;
+
+/**
+ * Waits until a member of the site leads and makes that last: the site's members get the highest priority, so that a lost
+ * site that returns does not take the role back. Nothing is forced; without a majority this fails and can be tried again.
+ */
+export async function promoteSite(
+  members: Members,
+  { site, epoch, evidence }: PromoteRequest,
+  ctx: CallContext,
+): Promise<PromoteResult> {
+  const unfenced = unfencedStores(
+    [members.store],
+    evidence.filter((each) => each.site !== site),
+  );
+  if (unfenced.length > 0) {
+    throw failure(
+      'FencingUnconfirmed',
+      `MongoDB ${members.store} is not promoted at ${site}: no proof that its old primary is fenced`,
+    );
+  }
+  const noted = await currentEpoch(members, site);
+  if (noted !== null && noted > epoch)
+    throw failure('StaleEpoch', `MongoDB ${members.store} holds epoch ${noted}, newer than ${epoch}`);
+  const before = await leaderAt(members, site);
+  let last = 'no member answers';
+  const leader = await pollUntil(Date.now() + LEADER_MILLISECONDS, ctx.signal, async () => {
+    ctx.progress({ phase: `waiting for a primary at ${site}`, note: last });
+    const seen = await leaderAnywhere(members);
+    last = seen ? `the primary is ${seen.member}` : 'no primary is elected';
+    if (seen) await prefer(members, seen.member, site);
+    return seen && members.at(site).includes(seen.member) ? seen.member : null;
+  });
+  if (!leader) {
+    const states = (await statusOf(members, members.all())).map(
+      ({ member, status }) => `${member} ${stateName(status)}`,
+    );
+    throw failure(
+      'PromotionFailed',
+      `no member of ${members.store} at ${site} leads after ${LEADER_MILLISECONDS / 1_000} s: ${last}; ${states.join(', ')}`,
+      {
+        next: 'A majority of votes must answer and a member of the site must be up to date; then let the step be tried again.',
+      },
+    );
+  }
+  return members.withSet(
+    async (client) => {
+      const already = before === leader && (await readEpoch(client)) === epoch;
+      await noteEpoch(client, epoch, site);
+      const { id } = await replicaSetId(client);
+      const { optime } = await newestCommitted(client);
+      const position = positionOf(optime, lineageOf(id, await currentGeneration(client, id)));
+      return { site, position, promotedAt: new Date().toISOString(), already };
+    },
+    [leader],
+  );
+}
+
+async function leaderAt(members: Members, site: string): Promise<string | null> {
+  const states = await members.hellos(members.at(site));
+  return states.find(({ hello }) => hello?.['isWritablePrimary'] === true)?.member ?? null;
+}
+
+/** The writable member of the newest term, also one that our config does not name. */
+async function leaderAnywhere(members: Members): Promise<{ member: string; term: number } | null> {
+  const named = await statusOf(members, members.all());
+  const config = named.find((each) => each.config !== null)?.config;
+  const others = config ? hostsOf(config).filter((host) => !named.some(({ member }) => member === host)) : [];
+  const reports = [...named, ...(await statusOf(members, others))];
+  const leaders = reports
+    .filter(({ status }) => status?.['myState'] === 1)
+    .map(({ member, status }) => ({ member, term: Number(status?.['term']) }));
+  return leaders.toSorted((a, b) => b.term - a.term)[0] ?? null;
+}
+
+/** Gives the site's members that hold data the highest priority; nothing is written when they have it. */
+async function prefer(members: Members, primary: string, site: string): Promise<void> {
+  await members.withMember(primary, async (client) => {
+    const { config } = await replicaSetId(client);
+    const all = config['members'] as Document[];
+    const ofSite = (each: Document) =>
+      members.at(site).includes(String(each['host'])) && !each['arbiterOnly'] && !each['hidden'];
+    const highestElsewhere = Math.max(
+      0,
+      ...all.filter((each) => !ofSite(each)).map((each) => Number(each['priority'] ?? 1)),
+    );
+    if (all.filter(ofSite).every((each) => Number(each['priority'] ?? 1) > highestElsewhere)) return;
+    const raised = all.map((each) => (ofSite(each) ? { ...each, priority: highestElsewhere + 1 } : each));
+    const next = { ...config, version: Number(config['version']) + 1, members: raised };
+    await client.db('admin').command({ replSetReconfig: next, maxTimeMS: 10_000 });
+  });
+}
+
+function stateName(status: Document | null): string {
+  return status === null
+    ? 'does not answer'
+    : String((status['members'] as Document[]).find((each) => each['self'])?.['stateStr'] ?? 'unknown');
+}

@@ -1,0 +1,127 @@
+import type { Document, MongoClient, Timestamp } from 'mongodb';
+import type { CallContext } from '../../../core/call';
+import type { Replication } from '../../../core/engine';
+import { failure } from '../../../core/errors';
+import type { ReplicaState } from '../../../core/replication';
+import { currentEpoch } from './epoch';
+import { fenceSite } from './fence';
+import { currentGeneration, lineageOf, OWN_DATABASE } from './lineage';
+import type { Members } from './members';
+import { optimeFrom, replicaSetId } from './oplog';
+import { positionOf } from './positions';
+import { promoteSite } from './promote';
+import { siteVotes, statusOf } from './votes';
+
+export function createReplication(members: Members): Replication {
+  return {
+    async sample(primarySite, standbySite, ctx) {
+      const [primary, standby] = await Promise.all([
+        sideState(members, primarySite, 'primary'),
+        sideState(members, standbySite, 'any'),
+      ]);
+      const problem = [
+        ...(primary ? [] : [`no primary answers at ${primarySite}`]),
+        ...(standby ? [] : [`no member answers at ${standbySite}`]),
+      ].join('; ');
+      const majorityAtStandby = standby ? await survivesWithout(members, primarySite, ctx) : false;
+      return {
+        store: members.store,
+        takenAt: new Date().toISOString(),
+        primary,
+        standby,
+        problem: problem || null,
+        majorityAtStandby,
+      };
+    },
+    state: (site) => sideState(members, site, 'any'),
+    fence: (site, survivingSite, epoch, ctx) => fenceSite(members, site, survivingSite, epoch, ctx),
+    async unfence(site) {
+      // Members may be led again at once; nothing else was changed by the fence.
+      await Promise.all(
+        members
+          .at(site)
+          .map((member) => members.withMember(member, (client) => client.db('admin').command({ replSetFreeze: 0 }))),
+      );
+    },
+    promote: (request, ctx) => promoteSite(members, request, ctx),
+    epoch: (site) => currentEpoch(members, site),
+    async writeProbe(site, marker, ctx) {
+      const startedAt = Date.now();
+      const [primary] = (await members.hellos(members.at(site))).filter(
+        ({ hello }) => hello?.['isWritablePrimary'] === true,
+      );
+      if (!primary) throw failure('RoleMismatch', `MongoDB ${members.store} has no writable primary at ${site}`);
+      const read = await members.withSet(async (client) => writeAndRead(client, marker), [primary.member]);
+      ctx.progress({ phase: 'writing through MongoDB' });
+      if (read !== marker)
+        throw failure('VerificationFailed', `MongoDB ${members.store} at ${site} did not give back what was written`);
+      return { site, at: new Date().toISOString(), marker, roundTripMilliseconds: Date.now() - startedAt };
+    },
+  };
+}
+
+/** A linearizable read proves that the server that answers still leads: a deposed one cannot answer it. */
+async function writeAndRead(client: MongoClient, marker: string): Promise<string | null> {
+  const probes = client.db(OWN_DATABASE).collection<{ _id: string; marker: string }>('write_probe');
+  await probes.updateOne(
+    { _id: 'probe' },
+    { $set: { marker } },
+    { upsert: true, writeConcern: { w: 'majority', wtimeoutMS: 10_000 } },
+  );
+  const found = await probes.findOne({ _id: 'probe' }, { readConcern: { level: 'linearizable' }, maxTimeMS: 10_000 });
+  return found?.marker ?? null;
+}
+
+/** The site's primary, or its newest member; null when none of them answers. */
+async function sideState(members: Members, site: string, wanted: 'primary' | 'any'): Promise<ReplicaState | null> {
+  const states = await members.hellos(members.at(site));
+  const wroteAt = (hello: Document | null) =>
+    (hello?.['lastWrite']?.['opTime']?.['ts'] as Timestamp | undefined)?.toBigInt() ?? 0n;
+  const candidates = states.filter(
+    ({ hello }) => hello?.['isWritablePrimary'] || (wanted === 'any' && hello?.['secondary']),
+  );
+  const [best] = candidates.toSorted((a, b) => (wroteAt(b.hello) > wroteAt(a.hello) ? 1 : -1));
+  if (!best) return null;
+  try {
+    return await members.withMember(best.member, (client) => memberState(client, site));
+  } catch {
+    return null; // it died between two questions: not measured, which is what null says
+  }
+}
+
+async function memberState(client: MongoClient, site: string): Promise<ReplicaState> {
+  const admin = client.db('admin');
+  const [{ id }, status, server] = await Promise.all([
+    replicaSetId(client),
+    admin.command({ replSetGetStatus: 1 }),
+    admin.command({ serverStatus: 1, repl: 0, wiredTiger: 0, tcmalloc: 0, locks: 0 }),
+  ]);
+  const at = new Date().toISOString();
+  const applied = status['optimes']['appliedOpTime']['ts'] as Timestamp;
+  const wall = status['optimes']['lastAppliedWallTime'] as Date;
+  const documents = server['metrics']['document'] as Record<string, number>;
+  const isPrimary = status['myState'] === 1;
+  // Changes asked of this member by clients; a secondary applies them without counting, so only the primary's mean something.
+  const operations = isPrimary
+    ? Number(documents['inserted']) + Number(documents['updated']) + Number(documents['deleted'])
+    : null;
+  const position = positionOf(optimeFrom(applied), lineageOf(id, await currentGeneration(client, id)));
+  return { site, at, position, bytes: null, operations, appliedUntil: wall.toISOString() };
+}
+
+/** Whether the members outside the site have the majority of votes, by the word of those that answer now. */
+async function survivesWithout(members: Members, lostSite: string, ctx: CallContext): Promise<boolean> {
+  ctx.signal.throwIfAborted();
+  const survivors = (await statusOf(members, members.all())).filter(
+    ({ member }) => members.siteOf(member) !== lostSite,
+  );
+  const config = survivors.find(({ status }) => status !== null)?.config;
+  if (!config) return false;
+  const { votes, total } = siteVotes(config, (host) => members.siteOf(host) !== lostSite);
+  const healthy = survivors.find(({ status }) => status !== null)?.status?.['members'] as Document[];
+  const dead = healthy
+    .filter((each) => each['health'] !== 1 && members.siteOf(String(each['name'])) !== lostSite)
+    .map((each) => String(each['name']));
+  const lost = siteVotes(config, (host) => dead.includes(host)).votes;
+  return votes - lost > total / 2;
+}

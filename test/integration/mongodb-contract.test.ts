@@ -1,0 +1,28 @@
+import { engineContract } from '../contract/engine.contract';
+import { startMongodb } from '../support/mongodb-harness';
+
+engineContract('MongoDB', async () => {
+  const { engine, client, place, stop } = await startMongodb();
+  let round = 0;
+  return {
+    engine,
+    site: 'primary',
+    deadSite: 'nowhere',
+    standbySite: 'dr',
+    async change() {
+      round += 1;
+      const orders = client.db('shop').collection<{ _id: string; items?: number[]; at?: Date }>('orders');
+      const concern = { writeConcern: { w: 'majority' as const } };
+      const documents = Array.from({ length: 50 }, (_, item) => ({
+        _id: `order-${round}-${item}`,
+        items: [item, round],
+      }));
+      await orders.insertMany(documents, concern);
+      await orders.updateMany({ _id: /-1$/ }, { $push: { items: round } }, concern);
+      await orders.deleteOne({ _id: `order-${round}-7` }, concern);
+      await orders.createIndex({ items: 1, [`round${round}`]: 1 });
+    },
+    place: async () => place(),
+    stop,
+  };
+});

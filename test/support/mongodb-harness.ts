@@ -1,0 +1,69 @@
+import * as fs from 'node:fs';
+import * as os from 'node:os';
+import * as path from 'node:path';
+import { MongoClient } from 'mongodb';
+import { createMongodbEngine } from '../../adapters/engines/mongodb/engine';
+import { settings } from '../../adapters/engines/mongodb/settings';
+import type { Engine } from '../../core/engine';
+import type { RestorePlace } from '../../core/recovery';
+import { Secret } from '../../core/secret';
+import { serverBinaries, startMongoReplicaSet, type TestReplicaSet } from './servers';
+
+export interface MongodbHarness {
+  readonly set: TestReplicaSet;
+  readonly engine: Engine<'mongodb'>;
+  /** The set as root. */
+  readonly client: MongoClient;
+  place(): RestorePlace;
+  stop(): Promise<void>;
+}
+
+/** Members of a real set, the first two at `primary`, the next two at `dr`, a fifth at `witness`; `nowhere` is dead. */
+export async function startMongodb(
+  options: { members?: number; extra?: readonly string[] } = {},
+): Promise<MongodbHarness> {
+  const { members = 2, extra } = options;
+  const set = await startMongoReplicaSet({ members, ...(extra ? { extra } : {}), priorities: [3, 2, 1, 1, 0] });
+  const host = (index: number) => `${set.members[index]?.host}:${set.members[index]?.port}`;
+  const indexes = Array.from({ length: members }, (_, index) => index);
+  const site = (from: number, to: number) => ({ members: indexes.slice(from, to).map(host) });
+  const split = members > 2 ? { primary: site(0, 2), dr: site(2, 4) } : { primary: site(0, 1), dr: site(1, 2) };
+  const parsed = settings.parse({
+    replicaSet: set.name,
+    user: set.user,
+    password: new Secret(set.password),
+    sites: {
+      ...split,
+      ...(members > 4 ? { witness: site(4, 5) } : {}),
+      nowhere: { members: ['127.23.255.254:27017'] },
+    },
+    allowPrimary: true,
+    toolsDirectory: path.dirname(serverBinaries().mongod),
+  });
+  const client = await new MongoClient(set.url).connect();
+  const base = fs.mkdtempSync(path.join(os.tmpdir(), 'drctl-mongodb-restore-'));
+  const engine = createMongodbEngine({ store: 'orders', settings: parsed });
+  const places: RestorePlace[] = [];
+  const ctx = {
+    signal: new AbortController().signal,
+    log: { debug() {}, info() {}, warn() {}, error() {} },
+    progress() {},
+  };
+  return {
+    set,
+    engine,
+    client,
+    place: () => {
+      const directory = path.join(base, `${places.length}`);
+      const place = { directory, host: '127.23.0.9', port: 0, osUser: null, overwrite: false };
+      places.push(place);
+      return place;
+    },
+    async stop() {
+      for (const place of places) await engine.restore.discard(place, ctx).catch(() => undefined); // a test may have put other files there
+      await client.close();
+      await set.stop();
+      fs.rmSync(base, { recursive: true, force: true });
+    },
+  };
+}
