@@ -1,4 +1,4 @@
-import type { JsonReply, Route } from './json-server';
+import type { JsonReply } from './json-server';
 import type { StoreName, Stores } from './stores';
 
 export type StoreUse = 'read' | 'write';
@@ -10,15 +10,15 @@ export interface ServiceHealth {
 }
 
 /**
- * `GET /health`: 200 when every store the service uses answers, and takes a real write where the service writes (a
+ * The answer to `GET /health`, never rejecting: 200 when every store the service uses answers, and takes a real write where the service writes (a
  * standby, a fenced server or a replica set without a majority answers reads); else 503 with the reason per store.
  */
-export function healthRoute(
+export function healthCheck(
   service: string,
   site: string,
   uses: Partial<Record<StoreName, StoreUse>>,
   stores: Stores,
-): Route {
+): () => Promise<JsonReply> {
   const probe = async (): Promise<JsonReply> => {
     const names = Object.keys(uses) as StoreName[];
     const results = await Promise.all(
@@ -33,8 +33,7 @@ export function healthRoute(
   };
   let running: Promise<JsonReply> | undefined;
   // Several probes at one moment share one round of writes: watching a service must not load its stores.
-  const handle = () => (running ??= probe().finally(() => (running = undefined)));
-  return { method: 'GET', path: '/health', handle };
+  return () => (running ??= probe().finally(() => (running = undefined)));
 }
 
 type Probe = (stores: Stores, who: string, write: boolean) => Promise<unknown>;

@@ -134,10 +134,11 @@ async function readJson(request: IncomingMessage): Promise<unknown> {
   let sizeBytes = 0;
   for await (const chunk of request as AsyncIterable<Buffer>) {
     sizeBytes += chunk.length;
-    if (sizeBytes > LARGEST_BODY_BYTES) {
-      throw new Refusal(413, 'body-too-large', `a body may have ${LARGEST_BODY_BYTES} bytes`);
-    }
-    chunks.push(chunk);
+    // The rest is read and dropped: leaving it unread would close the connection before the refusal is sent.
+    if (sizeBytes <= LARGEST_BODY_BYTES) chunks.push(chunk);
+  }
+  if (sizeBytes > LARGEST_BODY_BYTES) {
+    throw new Refusal(413, 'body-too-large', `a body may have ${LARGEST_BODY_BYTES} bytes, this one has ${sizeBytes}`);
   }
   if (sizeBytes === 0) return undefined;
   try {

@@ -1,6 +1,6 @@
-import { enableCompileCache } from 'node:module';
+import { enableCompileCache, flushCompileCache } from 'node:module';
 import { once } from 'node:events';
-import { healthRoute } from './health';
+import { healthCheck } from './health';
 import { createJsonServer, drain } from './json-server';
 import { serviceSettings, type ServiceSettings } from './settings';
 import { SHOP_SERVICES } from './services';
@@ -24,8 +24,9 @@ export async function startService(settings: ServiceSettings): Promise<RunningSe
     process.stderr.write(`${JSON.stringify({ at: new Date().toISOString(), service, site, event, ...fields })}\n`);
   const stores = openStores(settings.stores, `shop-${service}-${site}`, log);
   const { uses, routes } = SHOP_SERVICES[service]({ site, stores });
+  const health = healthCheck(service, site, uses, stores);
   const server = createJsonServer({
-    routes: [healthRoute(service, site, uses, stores), ...routes],
+    routes: [{ method: 'GET', path: '/health', handle: health }, ...routes],
     headers: { 'x-site': site },
     deadlineMs: REQUEST_DEADLINE_MS,
     log,
@@ -33,6 +34,8 @@ export async function startService(settings: ServiceSettings): Promise<RunningSe
   server.listen(port, host);
   await once(server, 'listening');
   log('listening', { host, port });
+  // Loads the drivers and connects before anyone asks. What was compiled is kept now, because a lost site gets no exit.
+  void health().then(() => flushCompileCache());
   return {
     port,
     async stop() {

@@ -203,6 +203,17 @@ describe('the services', () => {
     expect(await readOrdersFromPostgres(postgres.url)).toHaveLength(before);
   });
 
+  test('a body that is too large or no JSON is refused, and says so', async () => {
+    const large = { ...orderOf('shop-test', 4), customer: 'x'.repeat(2 ** 20) };
+    expect(await call('POST', '/v2/orders', large)).toMatchObject({
+      status: 413,
+      body: { error: { code: 'body-too-large' } },
+    });
+    const response = await fetch(`${gatewayUrl}/v2/orders`, { method: 'POST', body: '{"id":' });
+    expect(response.status).toBe(400);
+    expect(await call('DELETE', '/v2/orders')).toMatchObject({ status: 405 });
+  });
+
   test('payment is taken once; a cart is kept for a day and emptied', async () => {
     const payment = { id: randomUUID(), orderId: randomUUID(), amountCents: 4_200, method: 'card' };
     expect(await call('POST', '/v2/payments', payment)).toMatchObject({ status: 201 });
@@ -249,8 +260,13 @@ describe('the gateway', () => {
     expect(await call('GET', '/v2/products')).toMatchObject({ status: 200 });
     rmSync(upstreamsFile());
     await answersWith(503, `${gatewayUrl}/v2/products`);
-    writeFileSync(upstreamsFile(), '{"order": [');
     expect(await call('GET', '/elsewhere')).toMatchObject({ status: 404 });
+  });
+
+  test('an upstreams file that is not understood is reported, and the last good one stays in force', async () => {
+    writeFileSync(upstreamsFile(), '{"order": [');
+    await waitUntil('the gateway saying so', async () => gateway.output().includes('upstreams not understood'));
+    expect(await call('GET', '/v2/products')).toMatchObject({ status: 200 });
   });
 
   test('passes over a replica that takes no connection', async () => {
