@@ -13,7 +13,7 @@ const schedule = z.strictObject({
   /** What happens when the run before has not ended: skip this one, or let one wait. */
   overlap: z.enum(['skip', 'buffer-one']).default('skip'),
   /** Runs missed while Temporal was away are made up for when they are no older than this. */
-  catchUp: duration,
+  catchUp: duration.refine(({ seconds }) => seconds >= 10, 'must be at least 10s: Temporal takes no less'),
 });
 
 export const scheduleSettings = z

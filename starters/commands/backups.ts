@@ -1,0 +1,117 @@
+import { formatBytes, formatDuration } from '../../core/clock';
+import { chainOf, type Manifest, storedBytes } from '../../core/catalog';
+import { failure } from '../../core/errors';
+import { isBackupId } from '../../core/layout';
+import type { Front } from '../front';
+import type { Session } from '../session';
+import { relativeTime, shortTime, tableLines } from '../table';
+
+export function registerBackups(front: Front): void {
+  const group = front.group('backups', 'list and show the backups in the repository');
+
+  front
+    .command<{ limit: string }>(
+      group,
+      'list [stores...]',
+      'backups of every store, or of the ones named, newest first',
+      [
+        ['drctl backups list', 'everything that could be restored'],
+        ['drctl backups list orders-db --limit 5', 'the newest five of one store'],
+      ],
+      async (session, named, { limit }) => {
+        const stores = session.stores(named, named.length === 0);
+        const manifests = (await Promise.all(stores.map((store) => list(session, store)))).flatMap((each) =>
+          each.toReversed().slice(0, Number(limit)),
+        );
+        session.print(manifests.map(summary), () => listLines(manifests, session.io.now()));
+      },
+    )
+    .option('-n, --limit <count>', 'at most this many of each store', wholeNumber, '20');
+
+  front.command(
+    group,
+    'show <backup>',
+    'one backup: where it lies, what it holds, what it depends on',
+    [['drctl backups show 20261122T020000Z-full-1a2b3c4d', 'an id from `drctl backups list`']],
+    async (session, [backupId = '']) => {
+      if (!isBackupId(backupId))
+        throw failure('UsageInvalid', `"${backupId}" is not a backup id`, {
+          next: 'Ids are listed by `drctl backups list`.',
+        });
+      for (const store of Object.keys(session.config.stores)) {
+        const all = await list(session, store);
+        const found = all.find((each) => each.backupId === backupId);
+        if (found) return session.print(found, () => showLines(found, all));
+      }
+      throw failure('NotFound', `there is no backup ${backupId} of any store in ${session.config.file}`);
+    },
+  );
+}
+
+async function list(session: Session, store: string): Promise<Manifest[]> {
+  return (await session.open()).catalog(store).list(store);
+}
+
+const summary = (manifest: Manifest) => ({
+  backupId: manifest.backupId,
+  store: manifest.store,
+  engine: manifest.engine,
+  type: manifest.type,
+  parent: manifest.parent,
+  consistentAt: manifest.consistentAt,
+  committedAt: manifest.committedAt,
+  storedBytes: storedBytes(manifest),
+  contentBytes: contentBytes(manifest),
+});
+
+const contentBytes = ({ artifacts }: Manifest) => artifacts.reduce((sum, each) => sum + each.contentBytes, 0);
+
+function listLines(manifests: readonly Manifest[], now: Date): string[] {
+  if (manifests.length === 0) return ['There are no backups yet. Take one with: drctl backup --all'];
+  return tableLines(
+    ['store', 'backup', 'type', 'state of', 'age', 'stored', 'content'],
+    manifests.map((each) => [
+      each.store,
+      each.backupId,
+      each.type,
+      shortTime(each.consistentAt),
+      relativeTime(each.consistentAt, now),
+      formatBytes(storedBytes(each)),
+      formatBytes(contentBytes(each)),
+    ]),
+  );
+}
+
+function showLines(manifest: Manifest, all: readonly Manifest[]): string[] {
+  const chain = chainOf(manifest, all);
+  const took = Date.parse(manifest.committedAt) - Date.parse(manifest.startedAt);
+  const position = (at: Manifest['start']) => (at ? `${at.value} (${at.lineage})` : '-');
+  return [
+    `${manifest.backupId}  ${manifest.store} (${manifest.engine} ${manifest.serverVersion})`,
+    `  type        ${manifest.type}${manifest.typeReason ? `: ${manifest.typeReason}` : ''}`,
+    `  state of    ${manifest.consistentAt}`,
+    `  taken       ${shortTime(manifest.startedAt)} to ${shortTime(manifest.committedAt)} (${formatDuration(took)}) from ${manifest.source.member} at ${manifest.source.site}`,
+    `  log         ${position(manifest.start)} to ${position(manifest.stop)}`,
+    `  identity    ${manifest.identity}`,
+    `  chain       ${chain ? chain.map(({ backupId }) => backupId).join(' → ') : 'BROKEN: a backup that it builds on is missing'}`,
+    `  size        ${formatBytes(storedBytes(manifest))} stored, ${formatBytes(contentBytes(manifest))} content, ${manifest.artifacts.length} artifacts`,
+    `  made by     ${manifest.workflowId}, attempt ${manifest.attempt}`,
+    ...manifest.warnings.map((warning) => `  warning     ${warning}`),
+    '',
+    ...tableLines(
+      ['artifact', 'stored', 'codec', 'sha-256 of the stored bytes', 'key'],
+      manifest.artifacts.map(({ name, sizeBytes, codec, sha256, key }) => [
+        name,
+        formatBytes(sizeBytes),
+        codec,
+        `${sha256.slice(0, 16)}…`,
+        key,
+      ]),
+    ),
+  ];
+}
+
+function wholeNumber(text: string): string {
+  if (!/^[1-9]\d*$/.test(text)) throw failure('UsageInvalid', `--limit is "${text}"; write a whole number from 1`);
+  return text;
+}

@@ -1,0 +1,65 @@
+import { configJsonSchema } from '../../config/json-schema';
+import { secretReferences } from '../../config/secret-input';
+import { findFailure } from '../../core/errors';
+import type { Front } from '../front';
+
+export function registerConfig(front: Front): void {
+  const group = front.group('config', 'check the configuration, print its JSON Schema');
+
+  front
+    .command<{ secrets?: boolean }>(
+      group,
+      'check',
+      'validate the config and say what is in it',
+      [
+        ['drctl config check', 'is ./drctl.yaml right?'],
+        ['drctl config check --secrets', 'can this machine read every secret that it points to?'],
+      ],
+      async (session, _, { secrets }) => {
+        const { config } = session;
+        const unreadable = secrets ? secretReferences(config).flatMap(whyUnreadable) : [];
+        const summary = {
+          file: config.file,
+          application: config.application,
+          sites: Object.keys(config.sites),
+          stores: Object.entries(config.stores).map(([store, { engine }]) => `${store} (${engine})`),
+          repositories: Object.entries(config.repositories).map(([name, { kind }]) => `${name} (${kind})`),
+          schedules: Object.keys(config.schedules.runs),
+          unreadableSecrets: unreadable,
+        };
+        session.print(summary, () => [
+          `${config.file} is right.`,
+          `  application   ${summary.application}`,
+          `  sites         ${summary.sites.join(', ')}`,
+          `  stores        ${summary.stores.join(', ')}`,
+          `  repositories  ${summary.repositories.join(', ')}`,
+          `  schedules     ${summary.schedules.join(', ')}`,
+          ...(secrets
+            ? [
+                `  secrets       ${unreadable.length === 0 ? 'all can be read here' : `${unreadable.length} cannot be read here:`}`,
+              ]
+            : []),
+          ...unreadable.map((why) => `    ${why}`),
+        ]);
+        return unreadable.length > 0 ? 2 : 0;
+      },
+    )
+    .option('--secrets', 'also read every secret (values are never shown)');
+
+  front.command(
+    group,
+    'schema',
+    'print the JSON Schema of the config, for editors',
+    [['drctl config schema > drctl.schema.json', 'completion and checks in an editor']],
+    async ({ io }) => io.out(JSON.stringify(configJsonSchema(), null, 2)),
+  );
+}
+
+function whyUnreadable(secret: { reveal(): string }): string[] {
+  try {
+    secret.reveal();
+    return [];
+  } catch (error) {
+    return [findFailure(error)?.message ?? String(error)];
+  }
+}

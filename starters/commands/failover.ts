@@ -1,0 +1,83 @@
+import { failure } from '../../core/errors';
+import type { commands } from '../../core/runs';
+import { followFailover, showFailover, startFailover, tell } from '../failover';
+import type { Front } from '../front';
+import { showReport } from '../reports';
+
+/** The commands to a failover that runs, with whether a reason is wanted. */
+const COMMANDS: readonly (readonly [keyof typeof commands, string, boolean])[] = [
+  ['approve', 'approve it as a named person, with the loss that its card shows', false],
+  ['reject', 'reject it; nothing is changed', true],
+  ['abort', 'stop it: before the promotion everything is undone, after it there is only the way forward', true],
+  ['pause', 'hold it before its next step', false],
+  ['resume', 'let a held one go on', false],
+  ['retry', 'try the step again that waits for a person', false],
+  ['skip', 'leave out the step that waits for a person', true],
+  ['attest', 'vouch, as a named person, that the old site is dead, where no fence can prove it', true],
+];
+
+export function registerFailover(front: Front): void {
+  const group = front.group('failover', 'move the application to another site');
+
+  front
+    .command<{ to: string; reason: string; yes?: boolean; by?: string; detach?: boolean }>(
+      group,
+      'start',
+      'confirm that the active site is down, show what would be lost, ask, and move',
+      [
+        ['drctl failover start --to dr --reason "primary site lost power"', 'start it and decide on the terminal'],
+        ['drctl failover start --to dr --reason drill --detach', 'start it; somebody else approves'],
+      ],
+      (session, _, { to, reason, yes, by, detach }) => {
+        if (by !== undefined && !yes)
+          throw failure('UsageInvalid', '--by names the approver for --yes; without it you are asked');
+        return startFailover(session, {
+          toSite: to,
+          reason,
+          approver: yes ? (by ?? session.io.user) : null,
+          detach: detach ?? false,
+        });
+      },
+    )
+    .requiredOption('--to <site>', 'the site that takes over')
+    .requiredOption('--reason <text>', 'why; it stands in the report')
+    .option('-y, --yes', 'approve whatever loss is measured, without asking')
+    .option('--by <name>', 'with --yes: the approver (default: you)')
+    .option('--detach', 'do not wait for the end');
+
+  front
+    .command<{ follow?: boolean }>(
+      group,
+      'status',
+      'its steps, and what it waits for',
+      [
+        ['drctl failover status', 'once'],
+        ['drctl failover status --follow', 'until it ends, and decide when it asks'],
+      ],
+      (session, _, { follow }) => (follow ? followFailover(session, null) : showFailover(session)),
+    )
+    .option('-f, --follow', 'stay until it ends');
+
+  for (const [name, description, needsReason] of COMMANDS) {
+    const command = front
+      .command<{ by?: string; reason?: string }>(
+        group,
+        name,
+        description,
+        [[`drctl failover ${name} --by dana${needsReason ? ' --reason "…"' : ''}`, 'in the name of dana']],
+        (session, _, { by, reason }) =>
+          tell(session, name, { by: by ?? session.io.user, ...(reason ? { reason } : {}) }),
+      )
+      .option('--by <name>', 'the person who decides (default: you)');
+    if (needsReason) command.requiredOption('--reason <text>', 'why; it stands in the report');
+    else command.option('--reason <text>', 'why; it stands in the report');
+  }
+
+  front.command(
+    group,
+    'report [id]',
+    'the report of the newest failover, or of the one named',
+    [['drctl failover report', 'what was done, by whom, how long it took']],
+    (session, [id]) => showReport(session, id ?? null),
+  );
+}

@@ -1,0 +1,73 @@
+import type { Front } from '../front';
+import type { Session } from '../session';
+
+/**
+ * `drctl lab …`: the two-site environment of real servers on this machine. Nothing else in starters/ knows the lab; it is
+ * loaded by `require` when one of these commands runs, so that an installation without lab/ only lacks these commands.
+ */
+function lab(): typeof import('../../lab/lab') {
+  // oxlint-disable-next-line no-restricted-imports -- the one door from the front to the lab
+  return require('../../lab/lab') as typeof import('../../lab/lab');
+}
+
+interface Options {
+  name: string;
+}
+
+export function registerLab(front: Front): void {
+  const group = front.group('lab', 'two sites of real servers on this machine, to try everything on');
+  const named = (session: Session, { name }: Options) => ({
+    name,
+    onProgress: (line: string) => session.io.note(`  ${line}`),
+  });
+
+  front
+    .command<Options>(
+      group,
+      'up',
+      'start the lab, new or as it was left',
+      [['drctl lab up', 'then see `drctl lab status`']],
+      async (session, _, options) => {
+        const up = await lab().labUp(named(session, options));
+        session.print(up, () => [
+          `The lab ${up.name} is up: Web UI ${up.temporal.webUi}, state in ${up.folder}.`,
+          'See it with: drctl lab status',
+        ]);
+      },
+    )
+    .option('--name <name>', 'which lab', 'default');
+
+  front
+    .command<Options>(group, 'status', 'its processes and services', [], async (session, _, { name }) => {
+      const { statusTable } = require('../../lab/main') as typeof import('../../lab/main');
+      const status = await lab().labStatus({ name });
+      session.print(status, () => [statusTable(status)]);
+    })
+    .option('--name <name>', 'which lab', 'default');
+
+  front
+    .command<Options>(group, 'down', 'stop every process of the lab; its data stay', [], (session, _, options) =>
+      lab().labDown(named(session, options)),
+    )
+    .option('--name <name>', 'which lab', 'default');
+
+  front
+    .command<Options>(group, 'destroy', 'stop the lab and remove its data', [], (session, _, options) =>
+      lab().labDestroy(named(session, options)),
+    )
+    .option('--name <name>', 'which lab', 'default');
+
+  front
+    .command<Options>(
+      group,
+      'kill-site <site>',
+      'SIGKILL everything of a site at once, as if its power failed',
+      [['drctl lab kill-site primary', 'then: drctl failover start --to dr --reason "primary is dead"']],
+      async (session, [site = ''], { name }) => {
+        const { lab: described } = await lab().labStatus({ name });
+        await lab().supervisorOf(described).killSite(site);
+        session.print({ killed: site }, () => [`Everything at ${site} was killed.`]);
+      },
+    )
+    .option('--name <name>', 'which lab', 'default');
+}

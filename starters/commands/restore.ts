@@ -1,0 +1,76 @@
+import { failure } from '../../core/errors';
+import type { Front } from '../front';
+import { readTarget } from '../recovery-target';
+import { planRestore, startRestore } from '../restore';
+
+interface Options {
+  all?: boolean;
+  to: string;
+  into?: string;
+  port?: string;
+  site?: string;
+  overwrite?: boolean;
+  dryRun?: boolean;
+  yes?: boolean;
+  detach?: boolean;
+}
+
+export function registerRestore(front: Front): void {
+  front
+    .command<Options>(
+      front.program,
+      'restore [stores...]',
+      'restore stores into a new place, to the state of a moment; the running stores are not touched',
+      [
+        ['drctl restore orders-db --to "10 minutes ago" --into /restore/orders', 'show the plan, ask, restore'],
+        [
+          'drctl restore --all --to 2026-11-22T13:05:03Z --into /restore --yes',
+          'every store to one instant, each below /restore',
+        ],
+        ['drctl restore orders-db --to latest --into /restore/orders --dry-run', 'the plan only; starts nothing'],
+        ['drctl restore orders-db --to 20261122T020000Z-full-1a2b3c4d --into /restore/orders', 'exactly one backup'],
+      ],
+      async (session, named, { all, to, into, port, site, overwrite, dryRun, yes, detach }) => {
+        const { target, note } = readTarget(to, session.io.now());
+        if (note) session.io.note(`Note: ${note}`);
+        if (into === undefined && !dryRun) throw failure('UsageInvalid', 'say where to restore to, with --into DIR');
+        if (site !== undefined && !Object.hasOwn(session.config.sites, site)) {
+          throw failure(
+            'NotFound',
+            `there is no site "${site}"; there are: ${Object.keys(session.config.sites).join(', ')}`,
+          );
+        }
+        const request = {
+          stores: session.stores(named, all ?? false),
+          target,
+          into: into ?? session.config.restore.directory,
+          port: portOf(port),
+          overwrite: overwrite ?? false,
+        };
+        if (dryRun) return planRestore(session, request);
+        return startRestore(session, {
+          ...request,
+          site: site ?? null,
+          approved: yes ?? false,
+          detach: detach ?? false,
+        });
+      },
+    )
+    .option('--all', 'every store of the config, to the same moment')
+    .requiredOption('--to <target>', 'latest, a time, a backup id, name:<restore point> or position:<log position>')
+    .option('--into <directory>', 'an empty directory on the worker; with several stores each gets its own below it')
+    .option('--port <port>', 'port of the restored server (default: a free one)')
+    .option('--site <site>', 'whose worker restores (default: the active site)')
+    .option('--overwrite', 'replace what is in the directory')
+    .option('--dry-run', 'show the plan and start nothing')
+    .option('-y, --yes', 'do not ask')
+    .option('--detach', 'do not wait: it waits for `approve` unless --yes is given');
+}
+
+function portOf(text: string | undefined): number {
+  if (text === undefined) return 0;
+  const port = Number(text);
+  if (!Number.isInteger(port) || port < 1 || port > 65_535)
+    throw failure('UsageInvalid', `--port is "${text}"; write a number from 1 to 65535`);
+  return port;
+}

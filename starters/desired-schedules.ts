@@ -1,0 +1,124 @@
+import type { ScheduleDescription, ScheduleOptions, ScheduleUpdateOptions } from '@temporalio/client';
+import type { Config } from '../config/schema';
+import type { ScheduleConfig } from '../config/schedules';
+import { engineEntries } from '../adapters/engines/registry';
+import { taskQueues, workflowIds } from '../core/names';
+import type { CheckHealthInput, DrillInput, LaunchBackupsInput, workflowTypes } from '../core/runs';
+
+/** Put into each schedule's memo when it is created: only what carries it is ever changed or removed. */
+export const OWNER_MEMO = 'drctlApplication';
+
+/** A schedule in the words of the config: what is compared, and what a person is shown. */
+export interface ScheduleFacts {
+  readonly cron: string;
+  readonly timezone: string;
+  readonly overlap: string;
+  readonly catchUpSeconds: number;
+  readonly workflow: string;
+  readonly input: string;
+}
+
+export interface DesiredSchedule {
+  readonly name: string;
+  readonly id: string;
+  readonly facts: ScheduleFacts;
+  readonly create: ScheduleOptions;
+  readonly update: ScheduleUpdateOptions;
+}
+
+const OVERLAP = { skip: 'SKIP', 'buffer-one': 'BUFFER_ONE' } as const;
+
+/** What the config wants to be scheduled. */
+export function desiredSchedules(config: Config): DesiredSchedule[] {
+  return Object.entries(config.schedules.runs).map(([name, schedule]) => {
+    const { application } = config;
+    const id = workflowIds.schedule(application, name);
+    const timezone = schedule.timezone ?? config.schedules.timezone;
+    const { workflowType, input } = actionOf(config, name, schedule);
+    const update: ScheduleUpdateOptions = {
+      // The comment survives in Temporal, where the line itself is compiled away: it is how a difference is seen and shown.
+      spec: { cronExpressions: [`${schedule.cron} # ${schedule.cron}`], timezone },
+      policies: { overlap: OVERLAP[schedule.overlap], catchupWindow: schedule.catchUp.milliseconds },
+      action: {
+        type: 'startWorkflow',
+        workflowType,
+        // Temporal appends the time: this id is no lock, the ids of the launcher's children are (rule 7).
+        workflowId: id,
+        taskQueue: taskQueues.workflows,
+        args: [input],
+        staticSummary: `${name} of ${application} (schedule)`,
+      },
+      state: {},
+    };
+    return {
+      name,
+      id,
+      facts: {
+        cron: schedule.cron,
+        timezone,
+        overlap: OVERLAP[schedule.overlap],
+        catchUpSeconds: schedule.catchUp.seconds,
+        workflow: workflowType,
+        input: JSON.stringify(input),
+      },
+      update,
+      create: { ...update, scheduleId: id, memo: { [OWNER_MEMO]: application } },
+    };
+  });
+}
+
+function actionOf(
+  config: Config,
+  name: string,
+  schedule: ScheduleConfig,
+): { workflowType: keyof typeof workflowTypes; input: object } {
+  const { application } = config;
+  if (schedule.run === 'health-check') {
+    return { workflowType: 'checkHealth', input: { application } satisfies CheckHealthInput };
+  }
+  if (schedule.run === 'drill') {
+    return { workflowType: 'drill', input: { application, requestedBy: `schedule ${name}` } satisfies DrillInput };
+  }
+  const input: LaunchBackupsInput = {
+    application,
+    stores: schedule.stores ?? Object.keys(config.stores),
+    type: schedule.run === 'full-backup' ? 'full' : 'incr',
+    reason: `schedule ${name}`,
+  };
+  return { workflowType: 'launchBackups', input };
+}
+
+/** What Temporal says it does, in the same words. A schedule changed by hand differs here. */
+export function factsOf({ spec, policies, action }: ScheduleDescription): ScheduleFacts {
+  const lines = (spec.calendars ?? []).map(({ comment }) => comment ?? 'a calendar that drctl did not write');
+  return {
+    cron: lines.length > 0 ? lines.join(' and ') : 'never',
+    timezone: spec.timezone || 'UTC',
+    overlap: policies.overlap ?? 'none',
+    catchUpSeconds: policies.catchupWindow / 1_000,
+    workflow: action.workflowType,
+    input: JSON.stringify(action.args?.[0] ?? null),
+  };
+}
+
+/** The long-lived runs that the application needs besides its schedules: an archiver a log, a watcher of the replication. */
+export function desiredFollowers(
+  config: Config,
+): { readonly workflowId: string; readonly type: keyof typeof workflowTypes; readonly input: object }[] {
+  const { application } = config;
+  const stores = Object.entries(config.stores);
+  const archivers = stores
+    .filter(([, { engine }]) => engineEntries[engine].hasLog)
+    .map(([store]) => ({
+      workflowId: workflowIds.archive(application, store),
+      type: 'archiveLog' as const,
+      input: { application, store },
+    }));
+  const replicated = stores.some(([, { engine, sites }]) => engineEntries[engine].hasReplication && sites.length > 1);
+  return [
+    ...archivers,
+    ...(replicated
+      ? [{ workflowId: workflowIds.watch(application), type: 'watchReplication' as const, input: { application } }]
+      : []),
+  ];
+}

@@ -1,0 +1,182 @@
+import { formatDuration } from '../core/clock';
+import { FAILURES, failure } from '../core/errors';
+import { workflowIds } from '../core/names';
+import type { Command, commands, FailOverInput, FailOverResult, FailOverStatus } from '../core/runs';
+import { cardLines } from './approval-card';
+import { DETACHED_EXIT_CODE, follow, queryStatus, stepLine } from './follow';
+import { detachedLines, startRun } from './runs';
+import { runAsScript } from './script';
+import { sendCommand } from './send-command';
+import type { Session } from './session';
+import { shortTime } from './table';
+import { temporalFailure } from './temporal-errors';
+
+export interface FailoverRequest {
+  readonly toSite: string;
+  readonly reason: string;
+  /** Approve at once in this person's name; null: ask on the terminal, or leave it to `drctl failover approve`. */
+  readonly approver: string | null;
+  readonly detach: boolean;
+}
+
+const BACK = 'drctl failover status --follow';
+
+/** Starts the failover of the application and follows it to its end. Answers the exit code. */
+export async function startFailover(
+  session: Session,
+  { toSite, reason, approver, detach }: FailoverRequest,
+): Promise<number> {
+  const { application, io, config } = session;
+  if (!Object.hasOwn(config.sites, toSite)) {
+    throw failure(
+      'NotFound',
+      `there is no site "${toSite}" in ${config.file}; there are: ${Object.keys(config.sites).join(', ')}`,
+    );
+  }
+  const workflowId = workflowIds.roleChange(application);
+  const input: FailOverInput = { application, toSite, requestedBy: io.user, reason };
+  await startRun(session, {
+    workflowId,
+    type: 'failOver',
+    input,
+    summary: `fail ${application} over to ${toSite} (${io.user}: ${reason})`,
+  });
+  if (detach) {
+    session.print({ workflowId, link: session.link(workflowId) }, () => detachedLines(session, workflowId, BACK));
+    return 0;
+  }
+  return followFailover(session, approver);
+}
+
+/** Follows the failover that runs, and asks for the decision when it waits for one. Answers the exit code. */
+export async function followFailover(session: Session, approver: string | null): Promise<number> {
+  const { application, io } = session;
+  const workflowId = workflowIds.roleChange(application);
+  const handle = (await session.client()).workflow.getHandle(workflowId);
+  let cardShown: string | null = null;
+  const followed = await follow<FailOverResult, FailOverStatus>(session, handle, {
+    back: BACK,
+    async onStatus({ card, waitingFor, approvedBy, outcome }) {
+      if (!card || waitingFor === null || approvedBy !== null || outcome !== null || card.measuredAt === cardShown)
+        return;
+      cardShown = card.measuredAt;
+      for (const line of cardLines(card, io.now())) io.note(line);
+      if (approver !== null) await tell(session, 'approve', { by: approver });
+      else if (io.isTerminal) await askApprover(session, card.toSite);
+      else for (const line of howToDecide()) io.note(line);
+    },
+  });
+  if (!followed.ended) return DETACHED_EXIT_CODE;
+  session.print(followed.result, () => resultLines(followed.result));
+  return outcomeExitCode(followed.result);
+}
+
+/** Prints where the failover stands, or how the last one ended. */
+export async function showFailover(session: Session): Promise<void> {
+  const workflowId = workflowIds.roleChange(session.application);
+  const handle = (await session.client()).workflow.getHandle(workflowId);
+  try {
+    await handle.describe();
+  } catch (error) {
+    const found = temporalFailure(error, { workflowId, address: session.config.temporal.address });
+    throw failure('NotFound', `there was no failover of ${session.application}`, {
+      cause: found,
+      next: 'Start one with `drctl failover start`.',
+    });
+  }
+  const status = await queryStatus<FailOverStatus>(session, handle);
+  if (typeof status === 'string')
+    throw failure('TargetUnreachable', `the failover cannot be looked at: ${status}`, {
+      next: 'Check that a worker runs (`drctl worker`); the Web UI shows the steps too.',
+    });
+  session.print(status, () => failoverLines(status, session.io.now()));
+}
+
+/** Sends a decision and says how it was taken. */
+export async function tell(session: Session, name: keyof typeof commands, command: Command): Promise<void> {
+  const workflowId = workflowIds.roleChange(session.application);
+  const delivery = await sendCommand(session, workflowId, name, command);
+  session.io.note(
+    delivery === 'accepted'
+      ? `${name}: accepted, by ${command.by}.`
+      : `${name}: no worker answers now; Temporal keeps it and hands it over when one is back.`,
+  );
+}
+
+export function failoverLines(status: FailOverStatus, now: Date): string[] {
+  const {
+    fromSite,
+    toSite,
+    phase,
+    startedAt,
+    finishedAt,
+    waitingFor,
+    steps,
+    messages,
+    card,
+    approvedBy,
+    approvedAt,
+    epoch,
+  } = status;
+  const took = formatDuration(Date.parse(finishedAt ?? now.toISOString()) - Date.parse(startedAt));
+  return [
+    `Failover of ${status.application} ${fromSite ?? '?'} → ${toSite}: ${phase}`,
+    `  started ${shortTime(startedAt)}, ${finishedAt ? `took ${took}` : `running for ${took}`}${epoch === null ? '' : `, epoch ${epoch}`}`,
+    ...(approvedBy ? [`  approved by ${approvedBy} at ${shortTime(approvedAt)}`] : []),
+    '',
+    ...steps.map(stepLine),
+    ...messages.map((message) => `  ! ${message}`),
+    ...(waitingFor && card && !approvedBy ? cardLines(card, now) : []),
+    ...(waitingFor ? [`Waiting for: ${waitingFor}`, ...(approvedBy ? [] : howToDecide())] : []),
+  ];
+}
+
+async function askApprover(session: Session, toSite: string): Promise<void> {
+  const { io } = session;
+  const answer = (await io.ask(`Type "${toSite}" to approve, "no" to reject, Enter to leave it to others: `))?.trim();
+  if (answer === toSite) {
+    const by = (await io.ask(`Approver's name [${io.user}]: `))?.trim();
+    if (by === undefined) return;
+    await tellAndStay(session, 'approve', { by: by || io.user });
+  } else if (answer === 'no') {
+    const reason = (await io.ask('Why? '))?.trim();
+    await tellAndStay(session, 'reject', { by: io.user, reason: reason || 'rejected on the terminal' });
+  } else for (const line of howToDecide()) io.note(line);
+}
+
+/** On a terminal a refusal ("the requester may not approve") is shown and the run stays in view. */
+async function tellAndStay(session: Session, name: 'approve' | 'reject', command: Command): Promise<void> {
+  try {
+    await tell(session, name, command);
+  } catch (error) {
+    session.io.note(
+      `${name}: refused: ${error instanceof Error ? ((error.cause as Error | undefined)?.message ?? error.message) : String(error)}`,
+    );
+    for (const line of howToDecide()) session.io.note(line);
+  }
+}
+
+const howToDecide = () => [
+  'To decide:  drctl failover approve --by <name>',
+  '            drctl failover reject  --by <name> --reason <why>',
+];
+
+export function resultLines(result: FailOverResult): string[] {
+  const { outcome, reason, fromSite, toSite, approvedBy, approvalToVerifiedSeconds, reportKey } = result;
+  return [
+    '',
+    `Failover ${fromSite} → ${toSite}: ${outcome}. ${reason}`,
+    ...(approvedBy ? [`  approved by  ${approvedBy}`] : []),
+    ...(approvalToVerifiedSeconds === null
+      ? []
+      : [`  approval to verified service  ${formatDuration(approvalToVerifiedSeconds * 1_000)}`]),
+    ...(reportKey ? ['  report       drctl failover report'] : []),
+  ];
+}
+
+function outcomeExitCode({ outcome }: FailOverResult): number {
+  if (outcome === 'rejected') return FAILURES.ApprovalRejected.exitCode;
+  return outcome === 'aborted' || outcome === 'rolled back' ? FAILURES.Aborted.exitCode : 0;
+}
+
+runAsScript(module, 'failover');

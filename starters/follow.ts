@@ -1,0 +1,147 @@
+import type { WorkflowHandle } from '@temporalio/client';
+import { formatDuration } from '../core/clock';
+import { queries, type RunStatus, type StepState, type StepStatus } from '../core/runs';
+import { temporalFailure } from './temporal-errors';
+import type { Session } from './session';
+
+/** Exit code of a command that was left with Ctrl-C while its workflow goes on, as shells use it. */
+export const DETACHED_EXIT_CODE = 130;
+
+/** A person sees movement, the workers see little load. */
+const POLL_MILLISECONDS = 500;
+/** A query that no worker answers within this says so instead of hanging. */
+const QUERY_MILLISECONDS = 5_000;
+
+const SIGNS: Record<StepState, string> = {
+  waiting: '·',
+  running: '▶',
+  done: '✔',
+  failed: '✘',
+  skipped: '–',
+  undone: '↩',
+};
+
+export interface FollowOptions<S extends RunStatus> {
+  /** The command that brings a person back to this run. */
+  readonly back: string;
+  /** Called for every status seen, before it is shown; may ask the person something. */
+  onStatus?(status: S): Promise<void> | void;
+}
+
+export type Followed<R> = { readonly ended: true; readonly result: R } | { readonly ended: false };
+
+/**
+ * Shows the steps of a run as they happen until it ends, and answers its result; throws what it failed with. Ctrl-C only
+ * stops the looking: the run goes on, and the way back is shown.
+ */
+export async function follow<R, S extends RunStatus = RunStatus>(
+  session: Session,
+  handle: WorkflowHandle,
+  options: FollowOptions<S>,
+): Promise<Followed<R>> {
+  const { io } = session;
+  const shown = new StepLines(session);
+  const state: { outcome: { readonly result: R } | { readonly error: unknown } | null; detached: boolean } = {
+    outcome: null,
+    detached: false,
+  };
+  const ending = handle.result().then(
+    (result) => void (state.outcome = { result: result as R }),
+    (error: unknown) => void (state.outcome = { error }),
+  );
+  const leaving = io.interrupted.then(() => void (state.detached = true));
+  const look = async () => {
+    const status = await queryStatus<S>(session, handle);
+    if (typeof status === 'string') return shown.problem(status);
+    shown.show(status);
+    if (!state.detached && state.outcome === null) await options.onStatus?.(status);
+  };
+
+  while (state.outcome === null && !state.detached) {
+    await Promise.race([look(), leaving]);
+    await Promise.race([ending, leaving, pause(POLL_MILLISECONDS)]);
+  }
+  if (state.outcome === null) {
+    detachedLines(session, handle.workflowId, options.back).forEach((line) => io.note(line));
+    return { ended: false };
+  }
+  await look();
+  io.live(null);
+  if ('error' in state.outcome) {
+    throw temporalFailure(state.outcome.error, {
+      workflowId: handle.workflowId,
+      address: session.config.temporal.address,
+    });
+  }
+  return { ended: true, result: state.outcome.result };
+}
+
+function detachedLines(session: Session, workflowId: string, back: string): string[] {
+  const link = session.link(workflowId);
+  session.io.live(null);
+  return [
+    '',
+    `Detached: ${workflowId} goes on without you.`,
+    `  back to it:  ${back}`,
+    ...(link ? [`  Web UI:      ${link}`] : []),
+  ];
+}
+
+/** The run's status, or in a few words why it cannot be seen now. */
+export async function queryStatus<S extends RunStatus>(session: Session, handle: WorkflowHandle): Promise<S | string> {
+  const client = await session.client();
+  try {
+    return await client.connection.withDeadline(Date.now() + QUERY_MILLISECONDS, () => handle.query<S>(queries.status));
+  } catch (error) {
+    // Progress is a courtesy: the run is durable and its result is waited for elsewhere.
+    return `no worker tells how far it is: ${error instanceof Error ? error.message : String(error)}`;
+  }
+}
+
+/** Prints each step when it ends, and the ones that run on the live line (or when they begin, where there is no terminal). */
+class StepLines {
+  private readonly seen = new Map<string, StepState>();
+  private messages = 0;
+  private problemSeen: string | null = null;
+  private readonly session: Session;
+
+  constructor(session: Session) {
+    this.session = session;
+  }
+
+  show(status: RunStatus): void {
+    const { io } = this.session;
+    this.problemSeen = null;
+    for (const message of status.messages.slice(this.messages)) io.note(`  ! ${message}`);
+    this.messages = Math.max(this.messages, status.messages.length);
+    for (const step of status.steps) {
+      const before = this.seen.get(step.id);
+      this.seen.set(step.id, step.state);
+      if (before === step.state || step.state === 'waiting') continue;
+      if (step.state !== 'running') io.note(stepLine(step));
+      else if (!io.isTerminal) io.note(`  ▶ ${step.title}`);
+    }
+    const running = status.steps.filter(({ state }) => state === 'running');
+    const doing = running.map((step) => `${step.title} ${elapsed(step, io.now())}`).join(' · ');
+    const waiting = status.waitingFor === null ? '' : `waiting for ${status.waitingFor}`;
+    io.live(`  … ${doing || waiting || status.phase}`);
+  }
+
+  problem(message: string): void {
+    if (message === this.problemSeen) return;
+    this.problemSeen = message;
+    this.session.io.note(`  ? ${message}`);
+  }
+}
+
+/** `  ✔ Promote orders-db at dr   1.2 s   timeline 2 at 0/5000148` */
+export function stepLine(step: StepStatus): string {
+  const took =
+    step.startedAt && step.finishedAt ? formatDuration(Date.parse(step.finishedAt) - Date.parse(step.startedAt)) : '';
+  return `  ${SIGNS[step.state]} ${step.title.padEnd(44)} ${took.padStart(8)}  ${(step.note ?? '').replaceAll('\n', ' ')}`.trimEnd();
+}
+
+const elapsed = ({ startedAt }: StepStatus, now: Date) =>
+  startedAt === null ? '' : formatDuration(Math.max(0, now.getTime() - Date.parse(startedAt)));
+
+const pause = (milliseconds: number) => new Promise<void>((resolve) => setTimeout(resolve, milliseconds));

@@ -1,0 +1,74 @@
+import { registerBackup } from './commands/backup';
+import { registerBackups } from './commands/backups';
+import { registerConfig } from './commands/config';
+import { registerFailover } from './commands/failover';
+import { registerLab } from './commands/lab';
+import { registerLog } from './commands/log';
+import { registerReport } from './commands/report';
+import { registerRestore } from './commands/restore';
+import { registerRuns } from './commands/runs';
+import { registerSchedules } from './commands/schedules';
+import { registerSites } from './commands/sites';
+import { registerStatus } from './commands/status';
+import { registerWorker } from './commands/worker';
+import { FAILURES } from '../core/errors';
+import { Front } from './front';
+import { type Io, processIo } from './io';
+import { describeError, errorLines, isCommanderError } from './show-error';
+
+/** In the order of a person's day: look, keep, bring back, move, look after. */
+const NOUNS = [
+  registerStatus,
+  registerBackup,
+  registerBackups,
+  registerLog,
+  registerRestore,
+  registerFailover,
+  registerReport,
+  registerSchedules,
+  registerRuns,
+  registerSites,
+  registerConfig,
+  registerWorker,
+  registerLab,
+];
+
+/** The front door. Runs one command line and answers its exit code; nothing is thrown. */
+export async function main(argv: readonly string[], io: Io): Promise<number> {
+  const front = new Front(io);
+  for (const register of NOUNS) register(front);
+  try {
+    await front.program.parseAsync(argv.length === 0 ? ['--help'] : argv, { from: 'user' });
+    return front.exitCode;
+  } catch (error) {
+    // Commander has printed its own message by then; help that was asked for is no error.
+    if (isCommanderError(error)) return error.exitCode === 0 ? 0 : FAILURES.UsageInvalid.exitCode;
+    return report(error, argv, io);
+  }
+}
+
+function report(error: unknown, argv: readonly string[], io: Io): number {
+  const shown = describeError(
+    error,
+    `drctl ${argv
+      .slice(0, 2)
+      .filter((word) => !word.startsWith('-'))
+      .join(' ')}`.trim(),
+  );
+  io.live(null);
+  if (wantsJson(argv)) io.out(JSON.stringify({ error: shown }, null, 2));
+  else for (const line of errorLines(shown)) io.note(line);
+  if (io.env['DRCTL_DEBUG'] && error instanceof Error) io.note(error.stack ?? error.message);
+  return shown.exitCode;
+}
+
+/** Looked up by hand, because a command line that cannot be parsed may still ask for JSON. */
+function wantsJson(argv: readonly string[]): boolean {
+  return argv.some(
+    (word, index) =>
+      word === '--output=json' || (word === 'json' && ['-o', '--output'].includes(argv[index - 1] ?? '')),
+  );
+}
+
+if (require.main === module)
+  void main(process.argv.slice(2), processIo()).then((exitCode) => (process.exitCode = exitCode));

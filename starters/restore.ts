@@ -1,0 +1,183 @@
+import { join, resolve } from 'node:path';
+import { formatBytes, formatDuration } from '../core/clock';
+import { failure } from '../core/errors';
+import { workflowIds } from '../core/names';
+import type { RecoveryTarget, RestorePlan } from '../core/recovery';
+import { queries, type RestoreStoresInput, type RestoreStoresResult } from '../core/runs';
+import { DETACHED_EXIT_CODE, follow } from './follow';
+import { detachedLines, newRunName, startRun } from './runs';
+import { runAsScript } from './script';
+import { sendCommand } from './send-command';
+import type { Session } from './session';
+import { shortTime, tableLines } from './table';
+
+export interface RestoreRequest {
+  readonly stores: readonly string[];
+  readonly target: RecoveryTarget;
+  /** Where to; a store gets its own folder below it when there are several. */
+  readonly into: string;
+  readonly port: number;
+  readonly overwrite: boolean;
+  /** The site whose worker restores; the active one where it is left out. */
+  readonly site: string | null;
+  readonly approved: boolean;
+  readonly detach: boolean;
+}
+
+/** Restores stores into new places: the plan is shown first and nothing starts before a person agreed. Answers the exit code. */
+export async function startRestore(session: Session, request: RestoreRequest): Promise<number> {
+  const { application, io } = session;
+  if (!request.approved && !request.detach && !io.isTerminal) {
+    throw failure('UsageInvalid', 'a restore shows its plan and asks, and there is no terminal to ask on', {
+      next: 'Add --yes to restore without being asked, or --dry-run to see the plan only.',
+    });
+  }
+  const restoreId = newRunName(io.now());
+  const workflowId = workflowIds.restore(application, restoreId);
+  const input: RestoreStoresInput = {
+    application,
+    restoreId,
+    site: request.site ?? (await activeSite(session)),
+    target: request.target,
+    stores: placesOf(session, request),
+    requestedBy: io.user,
+    approved: request.approved,
+  };
+  const handle = await startRun(session, {
+    workflowId,
+    type: 'restoreStores',
+    input,
+    summary: `restore ${request.stores.join(', ')} to ${targetText(request.target)} (${io.user})`,
+  });
+  const back = `drctl runs status ${workflowId} --follow`;
+  if (request.detach) {
+    session.print({ workflowId, restoreId, link: session.link(workflowId) }, () =>
+      detachedLines(session, workflowId, back),
+    );
+    return 0;
+  }
+  let asked = request.approved;
+  let planShown = false;
+  const followed = await follow<RestoreStoresResult>(session, handle, {
+    back,
+    async onStatus({ steps, waitingFor }) {
+      if (planShown || !steps.some(({ id, state }) => id === 'plan' && state === 'done')) return;
+      planShown = true;
+      for (const line of planLines(await handle.query<RestorePlan[]>(queries.plan), input.stores)) io.note(line);
+      if (asked || waitingFor === null) return;
+      asked = true;
+      await decide(session, workflowId);
+    },
+  });
+  if (!followed.ended) return DETACHED_EXIT_CODE;
+  session.print(followed.result, () => resultLines(followed.result));
+  return 0;
+}
+
+/** Shows what a restore would do; reads the repository only and starts nothing. */
+export async function planRestore(
+  session: Session,
+  request: Pick<RestoreRequest, 'stores' | 'target' | 'into' | 'port' | 'overwrite'>,
+): Promise<void> {
+  const open = await session.open();
+  const plans = await Promise.all(
+    request.stores.map(async (store) => {
+      const catalog = { backups: await open.catalog(store).list(store), log: open.logArchive(store) };
+      return open.engine(store).planRestore(request.target, catalog, quietContext());
+    }),
+  );
+  const places = placesOf(session, request);
+  session.print(plans, () => [...planLines(plans, places), 'Nothing was started.']);
+}
+
+/** The site that the newest role change made active. */
+export async function activeSite(session: Session): Promise<string> {
+  const current = await (await session.open()).epochs.current();
+  return current?.activeSite ?? session.config.initialSite;
+}
+
+export function placesOf(
+  session: Session,
+  { stores, into, port, overwrite }: Pick<RestoreRequest, 'stores' | 'into' | 'port' | 'overwrite'>,
+): RestoreStoresInput['stores'] {
+  const { restore } = session.config;
+  if (port !== 0 && stores.length > 1)
+    throw failure('UsageInvalid', '--port is for one store; several stores take free ports');
+  return stores.map((store) => {
+    const own = session.config.stores[store]?.restore;
+    return {
+      store,
+      place: {
+        directory: stores.length > 1 ? join(resolve(into), store) : resolve(into),
+        host: own?.host ?? restore.host,
+        port,
+        osUser: own?.osUser ?? restore.osUser ?? null,
+        overwrite,
+      },
+    };
+  });
+}
+
+async function decide(session: Session, workflowId: string): Promise<void> {
+  const { io } = session;
+  const answer = (await io.ask('Restore this? [yes/no] '))?.trim().toLowerCase();
+  if (answer === undefined) return; // The terminal was closed or left: the run keeps waiting.
+  const yes = answer === 'y' || answer === 'yes';
+  await sendCommand(session, workflowId, yes ? 'approve' : 'reject', {
+    by: io.user,
+    ...(yes ? {} : { reason: 'the plan was declined' }),
+  });
+}
+
+export function targetText(target: RecoveryTarget): string {
+  if (target.kind === 'time') return target.time;
+  if (target.kind === 'position') return `position ${target.text}`;
+  if (target.kind === 'name') return `restore point ${target.name}`;
+  return target.kind === 'backup' ? `backup ${target.backupId}` : 'the latest state';
+}
+
+export function planLines(plans: readonly RestorePlan[], places: RestoreStoresInput['stores']): string[] {
+  const lines = plans.flatMap((plan) => {
+    const place = places.find(({ store }) => store === plan.store)?.place;
+    const { reaches } = plan;
+    return [
+      '',
+      `${plan.store} (${plan.engine}) to ${targetText(plan.target)}`,
+      `  reaches   ${reaches.time}${reaches.exact ? '' : '  (the nearest earlier backup: this store has no log)'}`,
+      `  from      ${plan.chain.join(' + ')}${plan.log ? `, then the log from ${plan.log.from.value}` : ''}`,
+      `  download  ${formatBytes(plan.downloadBytes)}${plan.log ? ' and the log' : ''}`,
+      ...(place ? [`  into      ${place.directory}${place.overwrite ? '  (what is there is REPLACED)' : ''}`] : []),
+      ...plan.notes.map((note) => `  note      ${note}`),
+    ];
+  });
+  return ['Plan of the restore; the running stores are not touched.', ...lines, ''];
+}
+
+function resultLines({ stores, seconds }: RestoreStoresResult): string[] {
+  const rows = stores.map(({ store, restored, fingerprint, seconds: took }) => [
+    store,
+    restored.reachedTime ? shortTime(restored.reachedTime) : (restored.reachedPosition?.value ?? '-'),
+    restored.address ? `${restored.address.host}:${restored.address.port}` : '-',
+    restored.directory,
+    String(fingerprint.items.reduce((sum, { count }) => sum + count, 0)),
+    formatDuration(took * 1_000),
+  ]);
+  return [
+    '',
+    ...tableLines(['store', 'state of', 'address', 'directory', 'entries read', 'took'], rows),
+    ...stores.flatMap(({ store, restored }) => restored.notes.map((note) => `${store}: ${note}`)),
+    `Restored and read completely in ${formatDuration(seconds * 1_000)}.`,
+  ];
+}
+
+/** For reading the repository from a command: nothing to cancel, no progress to report, nothing to log. */
+function quietContext() {
+  const silent = () => {};
+  return {
+    signal: new AbortController().signal,
+    log: { debug: silent, info: silent, warn: silent, error: silent },
+    progress: silent,
+  };
+}
+
+runAsScript(module, 'restore');

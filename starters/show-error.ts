@@ -1,0 +1,50 @@
+import { CommanderError } from 'commander';
+import { FAILURES, findFailure, type FailureCode } from '../core/errors';
+
+/** An error as a person and a script see it: what failed, where, what it means for the data, what to do next. */
+export interface ShownError {
+  readonly code: FailureCode | 'Unexpected';
+  readonly message: string;
+  readonly where: string;
+  readonly data: string;
+  readonly next: string;
+  readonly exitCode: number;
+}
+
+/** Errors that are not in the table are defects of drctl or of its surroundings: scripts must treat them as failures. */
+const UNEXPECTED_EXIT_CODE = 1;
+
+export function describeError(error: unknown, command: string): ShownError {
+  const found = findFailure(error);
+  const where = workflowOf(error) ?? command;
+  if (found) {
+    const { code, message, details } = found;
+    return { code, message, where, data: details.data, next: details.next, exitCode: FAILURES[code].exitCode };
+  }
+  return {
+    code: 'Unexpected',
+    message: innermostMessage(error),
+    where,
+    data: 'It is not known how far this went: `drctl status` shows what is there and what still runs.',
+    next: 'Run it again with DRCTL_DEBUG=1 for the full trace; report it with that trace.',
+    exitCode: UNEXPECTED_EXIT_CODE,
+  };
+}
+
+export function errorLines({ code, message, where, data, next }: ShownError): string[] {
+  return [`Failed: ${message}`, `Where:  ${where} (${code})`, `Data:   ${data}`, `Next:   ${next}`];
+}
+
+export const isCommanderError = (error: unknown): error is CommanderError => error instanceof CommanderError;
+
+function workflowOf(error: unknown): string | null {
+  const { workflowId } = (error ?? {}) as { workflowId?: unknown };
+  return typeof workflowId === 'string' ? `workflow ${workflowId}` : null;
+}
+
+/** Temporal wraps what went wrong in layers that only say that something did. */
+function innermostMessage(error: unknown): string {
+  let current = error;
+  while (current instanceof Error && current.cause instanceof Error) current = current.cause;
+  return current instanceof Error ? current.message : String(current);
+}
