@@ -72,11 +72,12 @@ export function createPromoteActivities(deps: ActivityDeps) {
       });
     },
 
-    /** Whether a promotion of the store at the site may have happened: then nothing is unfenced any more. */
+    /** Whether somebody else has promoted the store at the site meanwhile: then nothing is unfenced any more. */
     async mayBePromoted(input: RoleStep): Promise<boolean> {
       return withCallContext(async (ctx) => {
-        const probe = await deps.open(input.application).engine(input.store).probe(input.site, ctx);
-        return probe.writable !== false;
+        const open = deps.open(input.application);
+        if (replicationOf(open, input.store).electsItself) return false;
+        return (await open.engine(input.store).probe(input.site, ctx)).writable !== false;
       });
     },
 

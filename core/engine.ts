@@ -184,6 +184,11 @@ export interface WriteProbe {
 
 /** Roles of a store that lives at several sites. */
 export interface Replication {
+  /**
+   * True where the members elect their primary themselves and two can never both commit (MongoDB): such a store may be
+   * writable at the surviving site before anybody promoted it, and lifting its fence is always safe.
+   */
+  readonly electsItself: boolean;
   /** Measures both sides from where the worker stands; a side that does not answer is null, with the problem said. */
   sample(primarySite: string, standbySite: string, ctx: CallContext): Promise<ReplicationSample>;
   /** One side alone, for the moment of decision. Null when it does not answer. */

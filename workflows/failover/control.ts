@@ -1,8 +1,8 @@
 import { condition, defineQuery, setHandler, upsertSearchAttributes } from '@temporalio/workflow';
-import type { FailoverPolicy } from '../core/application';
-import { failure } from '../core/errors';
-import { whyNotApprover } from '../core/failover-policy';
-import type { FenceEvidence } from '../core/fencing';
+import type { FailoverPolicy } from '../../core/application';
+import { failure } from '../../core/errors';
+import { whyNotApprover } from '../../core/failover-policy';
+import type { FenceEvidence } from '../../core/fencing';
 import {
   commands,
   queries,
@@ -10,15 +10,15 @@ import {
   type FailOverInput,
   type FailOverOutcome,
   type FailOverStatus,
-} from '../core/runs';
-import { onCommand, refuse } from './commands';
-import { reasonOf, StepTable } from './step-table';
+} from '../../core/runs';
+import { onCommand, refuse } from '../commands';
+import { reasonOf, StepTable } from '../step-table';
 
 type Decision = 'retry' | 'skip';
 
 /**
  * The people's side of a failover: approve, reject, abort, pause, resume, retry, skip and attest, and what the `status`
- * query answers. The runbook itself is in `fail-over.ts`.
+ * query answers. The runbook itself is in `workflows/fail-over.ts`.
  */
 export class FailoverControl {
   readonly steps: StepTable;

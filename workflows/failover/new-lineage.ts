@@ -1,12 +1,11 @@
-import { getExternalWorkflowHandle, ParentClosePolicy, startChild } from '@temporalio/workflow';
+import { getExternalWorkflowHandle, ParentClosePolicy, startChild, workflowInfo } from '@temporalio/workflow';
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
-import type { Application } from '../core/application';
-import { workflowIds } from '../core/names';
-import { archiveLog } from './archive-log';
-import { moveToSignal } from './follow';
-import { launchBackups } from './launch-backups';
-import { watchReplication } from './watch-replication';
-import { workflowInfo } from '@temporalio/workflow';
+import type { Application } from '../../core/application';
+import { workflowIds } from '../../core/names';
+import { archiveLog } from '../archive-log';
+import { moveToSignal } from '../follow';
+import { launchBackups } from '../launch-backups';
+import { watchReplication } from '../watch-replication';
 
 /**
  * After a role change: archivers and the watch follow the new site (started where they did not run), and a new full backup

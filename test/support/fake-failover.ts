@@ -1,0 +1,141 @@
+import type { SiteVerdict } from '../../activities/primary';
+import type { EpochRecord } from '../../core/epoch';
+import { failure } from '../../core/errors';
+import type { FenceEvidence } from '../../core/fencing';
+import type { FakeActivities } from './workflow-environment';
+import { shop } from './shop-application';
+
+/** A pretended outside world for failovers: it remembers what was asked of it, in order, and can be told what to answer. */
+export interface FakeWorld {
+  readonly calls: string[];
+  readonly activities: FakeActivities;
+  epoch: EpochRecord | null;
+  verdict: Pick<SiteVerdict, 'alive' | 'healthy'>;
+  siteFence: FenceEvidence['strength'];
+  storeFence: FenceEvidence['strength'];
+  promoted: Set<string>;
+  /** Called before each activity of the name; throws to make it fail. */
+  before: Partial<Record<string, () => void>>;
+}
+
+export function fakeFailoverWorld(): FakeWorld {
+  const at = '2026-01-01T00:00:00.000Z';
+  const position = { engine: 'fake', lineage: '1', value: '42' };
+  const stores = shop.stores.filter((store) => store.hasReplication).map((store) => store.name);
+  const world: FakeWorld = {
+    calls: [],
+    activities: {},
+    epoch: null,
+    verdict: { alive: false, healthy: false },
+    siteFence: 'proven',
+    storeFence: 'none',
+    promoted: new Set(),
+    before: {},
+  };
+  const note = (name: string, what = '') => {
+    world.before[name]?.();
+    world.calls.push(what ? `${name}:${what}` : name);
+  };
+  const evidence = (
+    strength: FenceEvidence['strength'],
+    covered: string[],
+    site: string,
+    epoch: number,
+  ): FenceEvidence => ({
+    strength,
+    site,
+    stores: strength === 'none' ? [] : covered,
+    epoch,
+    at,
+    how: 'as the test says',
+    by: 'fake',
+  });
+  const activities: FakeActivities = {
+    describeApplication: async () => ({
+      application: shop,
+      activeSite: world.epoch?.activeSite ?? shop.initialSite,
+      epoch: world.epoch?.epoch ?? 0,
+    }),
+    probeSite: async ({ site }) => {
+      note('probeSite', site);
+      return { site, at, ...world.verdict, stores: [], findings: ['orders at primary: does not answer'] };
+    },
+    assessLoss: async () => {
+      note('assessLoss');
+      return stores.map((store) => ({
+        store,
+        certainty: 'bound' as const,
+        bytes: 1_000,
+        operations: 10,
+        seconds: 2.5,
+        sampleAgeSeconds: 2,
+        basis: 'as the test says',
+      }));
+    },
+    takeEpoch: async ({ expected, record }) => {
+      note('takeEpoch', record.activeSite);
+      if ((world.epoch?.epoch ?? 0) !== expected) throw failure('StaleEpoch', 'somebody else took the epoch');
+      world.epoch = { ...record, epoch: expected + 1 };
+      return world.epoch;
+    },
+    fenceSite: async ({ site, epoch }) => {
+      note('fenceSite', site);
+      return evidence(world.siteFence, stores, site, epoch);
+    },
+    unfenceSite: async ({ site }) => note('unfenceSite', site),
+    fenceStore: async ({ store, site, epoch }) => {
+      note('fenceStore', store);
+      return evidence(world.storeFence, [store], site, epoch);
+    },
+    unfenceStore: async ({ store }) => note('unfenceStore', store),
+    mayBePromoted: async ({ store }) => world.promoted.has(store),
+    promoteStore: async ({ store, site }) => {
+      note('promoteStore', store);
+      const already = world.promoted.has(store);
+      world.promoted.add(store);
+      return { site, position, promotedAt: at, already };
+    },
+    startService: async ({ site, service, replicas }) => {
+      note('startService', service);
+      return { site, service, desiredReplicas: replicas, readyReplicas: replicas, settled: true };
+    },
+    pointDns: async ({ target }) => {
+      note('pointDns', target.name);
+      return [{ server: 'ns1', values: ['10.0.2.100'], ttlSeconds: 60, problem: null }];
+    },
+    verifyEndpoint: async ({ check }) => {
+      note('verifyEndpoint');
+      return {
+        url: check.url,
+        method: check.method,
+        ok: true,
+        status: 200,
+        milliseconds: 5,
+        address: '10.0.2.100',
+        problem: null,
+      };
+    },
+    probeWrite: async ({ store, site, marker }) => {
+      note('probeWrite', store);
+      return { site, at, marker, roundTripMilliseconds: 3 };
+    },
+    notify: async ({ title }) => {
+      note('notify', title);
+      return [];
+    },
+    storeReport: async ({ id }) => {
+      note('storeReport');
+      return `reports/${id}.json`;
+    },
+    archiveLog: async ({ site }) => {
+      note('archiveLog', site);
+      return { lineage: '2', durable: position, coversUntil: at, entriesStored: 0, needsBase: null };
+    },
+    sampleReplication: async () => 0,
+    prepareBackup: async () => {
+      throw failure('ConfigInvalid', 'no backups in this test');
+    },
+  };
+  Object.assign(world.activities, activities);
+  return world;
+}

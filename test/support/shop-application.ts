@@ -1,0 +1,39 @@
+import type { Application } from '../../core/application';
+
+/** An application like the shop's, for tests of workflows. */
+export const shop: Application = {
+  name: 'shop',
+  sites: ['primary', 'dr'],
+  initialSite: 'primary',
+  stores: [
+    { name: 'orders', engine: 'postgresql', hasLog: true, hasReplication: true, rpoSeconds: 900 },
+    { name: 'events', engine: 'mongodb', hasLog: true, hasReplication: true, rpoSeconds: 900 },
+    { name: 'sessions', engine: 'redis', hasLog: false, hasReplication: true, rpoSeconds: 900 },
+    { name: 'assets', engine: 'files', hasLog: false, hasReplication: false, rpoSeconds: 900 },
+  ],
+  serviceGroups: [
+    { name: 'base', services: [{ name: 'auth', replicas: 2 }] },
+    {
+      name: 'front',
+      services: [
+        { name: 'order', replicas: 3 },
+        { name: 'cart', replicas: 1 },
+      ],
+    },
+  ],
+  dns: [
+    { name: 'api.shop.test', type: 'A', ttlSeconds: 60, valuesBySite: { primary: ['10.0.1.100'], dr: ['10.0.2.100'] } },
+  ],
+  endpoints: [{ url: 'http://api.shop.test/health', method: 'GET', expectStatus: 200, timeoutMilliseconds: 30_000 }],
+  objectives: { rtoSeconds: 14_400, rpoSeconds: 900 },
+  failover: {
+    confirmProbes: 3,
+    confirmIntervalSeconds: 1,
+    escalateAfterSeconds: 600,
+    approvers: ['dana', 'erin'],
+    requesterMayApprove: false,
+    servicesReadySeconds: 120,
+    dnsPropagationSeconds: 120,
+  },
+  backup: { mode: 'spool', volumeBytes: 128 * 2 ** 20 },
+};

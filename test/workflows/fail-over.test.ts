@@ -1,0 +1,228 @@
+import { randomUUID } from 'node:crypto';
+import type { TestWorkflowEnvironment } from '@temporalio/testing';
+import type { WorkflowHandle } from '@temporalio/client';
+import { failure } from '../../core/errors';
+import { taskQueues, workflowIds } from '../../core/names';
+import type { FailOverResult, FailOverStatus } from '../../core/runs';
+import { fakeFailoverWorld, type FakeWorld } from '../support/fake-failover';
+import { shop } from '../support/shop-application';
+import { localEnvironment, withWorkers } from '../support/workflow-environment';
+import { waitUntil } from '../support/servers';
+
+let env: TestWorkflowEnvironment;
+beforeAll(async () => {
+  env = await localEnvironment();
+}, 120_000);
+afterAll(() => env?.teardown());
+
+type Handle = WorkflowHandle<() => Promise<FailOverResult>>;
+
+/** Starts a failover in a world and lets the test drive it; entity workflows that it started are ended afterwards. */
+async function withFailover(world: FakeWorld, drive: (handle: Handle) => Promise<void>): Promise<void> {
+  const queues = [taskQueues.site(shop.name, 'dr'), taskQueues.site(shop.name, 'primary')];
+  await withWorkers(env, world.activities, queues, async () => {
+    const handle = await env.client.workflow.start('failOver', {
+      taskQueue: taskQueues.workflows,
+      workflowId: `${workflowIds.roleChange(shop.name)}:${randomUUID()}`,
+      args: [{ application: shop.name, toSite: 'dr', requestedBy: 'sam', reason: 'the data centre is dark' }],
+    });
+    try {
+      await drive(handle);
+    } finally {
+      const started = [
+        workflowIds.archive(shop.name, 'orders'),
+        workflowIds.archive(shop.name, 'events'),
+        workflowIds.watch(shop.name),
+      ];
+      for (const id of [handle.workflowId, ...started])
+        await env.client.workflow
+          .getHandle(id)
+          .terminate()
+          .catch(() => {});
+    }
+  });
+}
+
+async function waitingFor(handle: Handle, what: RegExp): Promise<FailOverStatus> {
+  let status = await handle.query<FailOverStatus>('status');
+  await waitUntil(
+    `the failover to wait for ${what}`,
+    async () => what.test((status = await handle.query<FailOverStatus>('status')).waitingFor ?? ''),
+    { deadlineMs: 30_000 },
+  );
+  return status;
+}
+
+const approve = (handle: Handle, by = 'dana') => handle.executeUpdate('approve', { args: [{ by }] });
+
+test('runs the runbook in its order after an approval', async () => {
+  const world = fakeFailoverWorld();
+  await withFailover(world, async (handle) => {
+    const { card } = await waitingFor(handle, /approval/);
+    expect(card?.losses.map(({ store, seconds }) => [store, seconds])).toEqual([
+      ['orders', 2.5],
+      ['events', 2.5],
+      ['sessions', 2.5],
+    ]);
+    expect(world.calls).toEqual(['probeSite:primary', 'probeSite:primary', 'probeSite:primary', 'assessLoss']);
+    await approve(handle);
+    const result = await handle.result();
+    expect(result).toMatchObject({ outcome: 'completed', epoch: 1, approvedBy: 'dana' });
+    const order = (name: string) => world.calls.findIndex((call) => call.startsWith(name));
+    const sequence = [
+      'takeEpoch',
+      'fenceSite',
+      'fenceStore',
+      'promoteStore',
+      'startService:auth',
+      'startService:order',
+      'pointDns',
+      'verifyEndpoint',
+    ];
+    expect(sequence.map(order)).toEqual(sequence.map(order).toSorted((a, b) => a - b));
+    expect(world.calls.filter((call) => call.startsWith('promoteStore'))).toHaveLength(3);
+    expect(result.steps.every((step) => step.state === 'done')).toBe(true);
+  });
+});
+
+test('ends as not necessary while the primary is healthy, and touches nothing', async () => {
+  const world = fakeFailoverWorld();
+  world.verdict = { alive: true, healthy: true };
+  await withFailover(world, async (handle) => {
+    await expect(handle.result()).resolves.toMatchObject({ outcome: 'not necessary', epoch: null });
+    expect(world.calls.filter((call) => /fence|promote|takeEpoch|pointDns/.test(call))).toEqual([]);
+  });
+});
+
+test('a primary that recovered while people were deciding is left alone', async () => {
+  const world = fakeFailoverWorld();
+  await withFailover(world, async (handle) => {
+    await waitingFor(handle, /approval/);
+    world.verdict = { alive: true, healthy: true };
+    await approve(handle);
+    await expect(handle.result()).resolves.toMatchObject({ outcome: 'not necessary' });
+    expect(world.calls.filter((call) => /fence|promote|takeEpoch/.test(call))).toEqual([]);
+  });
+});
+
+test('only an approver who did not ask may approve, and only once', async () => {
+  const world = fakeFailoverWorld();
+  await withFailover(world, async (handle) => {
+    await expect(approve(handle, 'dana').then(() => approve(handle, 'dana'))).rejects.toThrow();
+  });
+  const second = fakeFailoverWorld();
+  await withFailover(second, async (handle) => {
+    await waitingFor(handle, /approval/);
+    await expect(approve(handle, 'mallory')).rejects.toMatchObject({
+      cause: { message: expect.stringMatching(/not an approver/) },
+    });
+    await expect(approve(handle, ' ')).rejects.toMatchObject({ cause: { message: expect.stringMatching(/by whom/) } });
+    await handle.signal('approve', { by: 'mallory' });
+    await waitUntil(
+      'the refused signal to be noted',
+      async () => (await handle.query<FailOverStatus>('status')).messages.some((line) => /not an approver/.test(line)),
+      { deadlineMs: 10_000 },
+    );
+    await handle.signal('approve', { by: 'erin' });
+    await expect(handle.result()).resolves.toMatchObject({ outcome: 'completed', approvedBy: 'erin' });
+    await expect(approve(handle)).rejects.toThrow();
+  });
+});
+
+test('a rejection and an abort before the fence change nothing', async () => {
+  for (const [command, outcome] of [
+    ['reject', 'rejected'],
+    ['abort', 'aborted'],
+  ] as const) {
+    const world = fakeFailoverWorld();
+    await withFailover(world, async (handle) => {
+      await waitingFor(handle, /approval/);
+      await expect(handle.executeUpdate(command, { args: [{ by: 'dana' }] })).rejects.toMatchObject({
+        cause: { message: expect.stringMatching(/reason/) },
+      });
+      await handle.executeUpdate(command, { args: [{ by: 'dana', reason: 'power is back' }] });
+      await expect(handle.result()).resolves.toMatchObject({ outcome, epoch: null });
+      expect(world.calls.filter((call) => /fence|promote|takeEpoch/.test(call))).toEqual([]);
+    });
+  }
+});
+
+test('nothing is promoted without a proven fence; an abort then undoes in reverse', async () => {
+  const world = fakeFailoverWorld();
+  world.siteFence = 'none';
+  world.storeFence = 'weak';
+  await withFailover(world, async (handle) => {
+    await waitingFor(handle, /approval/);
+    await approve(handle);
+    const status = await waitingFor(handle, /Fence primary/);
+    expect(status.waitingFor).toMatch(/not proven to be fenced for orders, events, sessions/);
+    await expect(handle.executeUpdate('skip', { args: [{ by: 'dana', reason: 'hurry' }] })).rejects.toMatchObject({
+      cause: { message: expect.stringMatching(/cannot be skipped/) },
+    });
+    await handle.executeUpdate('abort', { args: [{ by: 'dana', reason: 'cannot prove it' }] });
+    await expect(handle.result()).resolves.toMatchObject({ outcome: 'aborted' });
+    expect(world.calls.filter((call) => call.startsWith('promoteStore'))).toEqual([]);
+    const undone = world.calls.filter((call) => /^unfence|takeEpoch:primary/.test(call));
+    expect(undone).toEqual([
+      'unfenceSite:primary',
+      'unfenceStore:sessions',
+      'unfenceStore:events',
+      'unfenceStore:orders',
+      'takeEpoch:primary',
+    ]);
+    expect(world.epoch).toMatchObject({ epoch: 2, activeSite: 'primary' });
+  });
+});
+
+test('a named person may attest that the site is dead where nothing can prove it', async () => {
+  const world = fakeFailoverWorld();
+  world.siteFence = 'none';
+  await withFailover(world, async (handle) => {
+    await waitingFor(handle, /approval/);
+    await approve(handle);
+    await waitingFor(handle, /Fence primary/);
+    await handle.executeUpdate('attest', { args: [{ by: 'erin', reason: 'I pulled the power cord' }] });
+    const result = await handle.result();
+    expect(result.outcome).toBe('completed');
+    expect(result.evidence).toContainEqual(
+      expect.objectContaining({ strength: 'attested', by: 'erin', stores: ['orders', 'events', 'sessions'] }),
+    );
+  });
+});
+
+test('after the promotion there is no abort, and a step that fails for good waits for a decision', async () => {
+  const world = fakeFailoverWorld();
+  world.before['startService'] = () => {
+    throw failure('AccessDenied', 'scaling is forbidden');
+  };
+  await withFailover(world, async (handle) => {
+    await waitingFor(handle, /approval/);
+    await approve(handle);
+    await waitingFor(handle, /Start auth/);
+    await expect(handle.executeUpdate('abort', { args: [{ by: 'dana', reason: 'stop' }] })).rejects.toMatchObject({
+      cause: { message: expect.stringMatching(/only the way forward/) },
+    });
+    delete world.before['startService'];
+    await handle.executeUpdate('retry', { args: [{ by: 'dana' }] });
+    await expect(handle.result()).resolves.toMatchObject({ outcome: 'completed' });
+    expect(world.calls.filter((call) => call.startsWith('unfence'))).toEqual([]);
+  });
+});
+
+test('a promotion whose answer was lost is repeated, not doubled', async () => {
+  const world = fakeFailoverWorld();
+  let lost = 0;
+  const promote = world.activities.promoteStore;
+  world.activities.promoteStore = async (input) => {
+    const result = await promote!(input);
+    if (input.store === 'orders' && lost++ === 0) throw new Error('the connection was cut after the promotion');
+    return result;
+  };
+  await withFailover(world, async (handle) => {
+    await waitingFor(handle, /approval/);
+    await approve(handle);
+    const result = await handle.result();
+    expect(result.outcome).toBe('completed');
+    expect(result.steps.find((step) => step.id === 'promote:orders')?.note).toMatch(/already/);
+  });
+});

@@ -1,0 +1,63 @@
+import { sleep } from '@temporalio/workflow';
+import type { SiteVerdict } from '../../activities/primary';
+import { type FailoverRun, tell } from './run';
+
+export async function confirmPrimaryIsDown(run: FailoverRun): Promise<SiteVerdict> {
+  run.steps.enter('confirming');
+  const { confirmProbes, confirmIntervalSeconds } = run.app.failover;
+  return run.steps.run(
+    'confirm',
+    `Confirm that ${run.fromSite} is down (${confirmProbes} looks, ${confirmIntervalSeconds} s apart)`,
+    async () => {
+      for (let look = 1; ; look += 1) {
+        const verdict = await run.at.probeSite({ application: run.app.name, site: run.fromSite });
+        if (verdict.healthy || look >= confirmProbes) return verdict;
+        await sleep(confirmIntervalSeconds * 1_000);
+      }
+    },
+    (verdict) => (verdict.healthy ? 'it is healthy' : verdict.alive ? 'partly alive' : 'it is down'),
+  );
+}
+
+/** What approvers need to know before they sign; nothing is changed to find it out. */
+export async function priceTheLoss(run: FailoverRun, verdict: SiteVerdict): Promise<void> {
+  const losses = await run.steps.run(
+    'assess',
+    'Measure what a failover would lose',
+    () => run.at.assessLoss({ application: run.app.name, toSite: run.site }),
+    (estimates) =>
+      estimates
+        .map(({ store, seconds }) => `${store}: ${seconds === null ? 'unknown' : `≤ ${seconds.toFixed(1)} s`}`)
+        .join(', '),
+  );
+  run.control.card = {
+    application: run.app.name,
+    fromSite: run.fromSite,
+    toSite: run.site,
+    requestedBy: run.input.requestedBy,
+    reason: run.input.reason,
+    evidence: verdict.findings,
+    losses,
+    measuredAt: new Date().toISOString(),
+    rtoSeconds: run.app.objectives.rtoSeconds,
+    rpoSeconds: run.app.objectives.rpoSeconds,
+  };
+}
+
+/** Nobody answered: tell more loudly. A timeout never approves. */
+export async function escalate(run: FailoverRun): Promise<void> {
+  run.steps.say('nobody has decided yet: escalated');
+  await tell(run, 'escalate', 'critical', `Failover of ${run.app.name} waits for approval`, [
+    `${run.fromSite} is down; ${run.input.requestedBy} asked to fail over to ${run.site}: ${run.input.reason}`,
+    `Approve with: drctl failover approve --by <name>`,
+  ]);
+}
+
+export async function lookAgain(run: FailoverRun): Promise<SiteVerdict> {
+  return run.steps.run(
+    'look-again',
+    `Look at ${run.fromSite} once more`,
+    () => run.at.probeSite({ application: run.app.name, site: run.fromSite }),
+    (verdict) => (verdict.healthy ? 'it has recovered' : 'still down'),
+  );
+}

@@ -1,0 +1,145 @@
+import { upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
+import { failure, hasCode } from '../../core/errors';
+import { unfencedStores, type FenceEvidence } from '../../core/fencing';
+import { control as anywhere } from '../activities';
+import { reasonOf } from '../step-table';
+import { type FailoverRun, tryTo } from './run';
+
+/** From here on this role change is the only one: steps of older ones refuse (rule 7). */
+export async function takeEpoch(run: FailoverRun, expected: number): Promise<void> {
+  const { workflowId, runId } = workflowInfo();
+  run.steps.enter('fencing');
+  const record = await run.control.step(
+    'epoch',
+    'Take the epoch: from here on steps of older role changes refuse',
+    () =>
+      anywhere.takeEpoch({
+        application: run.app.name,
+        expected,
+        record: {
+          activeSite: run.site,
+          previousSite: run.fromSite,
+          takenAt: new Date().toISOString(),
+          reason: run.input.reason,
+          workflowId,
+          runId,
+          approvedBy: run.control.approvedBy,
+        },
+      }),
+    ({ epoch }) => `epoch ${epoch}`,
+  );
+  run.control.epoch = record?.epoch ?? null;
+  upsertSearchAttributes({ DrEpoch: [run.epoch] });
+  // An aborted failover leaves the old site active: a further epoch says so, because epochs are never taken back.
+  run.undo.unshift({
+    id: 'undo:epoch',
+    title: `Give the epoch back to ${run.fromSite}`,
+    work: () =>
+      anywhere.takeEpoch({
+        application: run.app.name,
+        expected: run.epoch,
+        record: {
+          activeSite: run.fromSite,
+          previousSite: run.site,
+          takenAt: new Date().toISOString(),
+          reason: 'the failover was undone before anything was promoted',
+          workflowId,
+          runId,
+          approvedBy: run.control.approvedBy,
+        },
+      }),
+  });
+}
+
+/** Every fence; each undo is registered before its step, because a step that timed out may have happened. */
+export async function fence(run: FailoverRun): Promise<void> {
+  const { app, fromSite: site, site: survivingSite, epoch, stores } = run;
+  const application = app.name;
+  for (const store of stores) {
+    run.undo.unshift({
+      id: `undo:fence:${store}`,
+      title: `Unfence ${store} at ${site}`,
+      work: () => run.at.unfenceStore({ application, store, site, epoch }),
+    });
+  }
+  run.undo.unshift({
+    id: 'undo:fence:site',
+    title: `Unfence the site ${site}`,
+    work: () => run.at.unfenceSite({ application, site, epoch }),
+  });
+  await run.control.step(
+    'evidence',
+    `Fence ${site} and prove it for every store`,
+    async () => {
+      // The site's own fence first: an engine can only prove what it sees once the site's writers are gone.
+      const evidence: FenceEvidence[] = [await fenceSite(run)];
+      evidence.push(
+        ...(await Promise.all(
+          stores.map((store) =>
+            run.steps.run(
+              `fence:${store}`,
+              `Fence ${store} at ${site}`,
+              () => run.at.fenceStore({ application, store, site, survivingSite, epoch }),
+              ({ strength, how }) => `${strength}: ${how}`,
+            ),
+          ),
+        )),
+      );
+      const { attestation } = run.control;
+      if (attestation) evidence.push(attested(run, attestation));
+      run.control.evidence = evidence;
+      const unproven = unfencedStores(stores, evidence);
+      if (unproven.length > 0) {
+        throw failure('FencingUnconfirmed', `${site} is not proven to be fenced for ${unproven.join(', ')}`, {
+          next: 'Retry, or let a named person attest that the site is dead: drctl failover attest --by <name> --reason <why>.',
+        });
+      }
+    },
+    () =>
+      run.control.evidence
+        .filter(({ strength }) => strength === 'proven' || strength === 'attested')
+        .map(({ how }) => how)
+        .join('; '),
+  );
+}
+
+/** A site fence that proves nothing is no reason to stop: the stores' own proofs or an attestation may do. */
+async function fenceSite(run: FailoverRun): Promise<FenceEvidence> {
+  const { fromSite: site, epoch } = run;
+  const work = () => run.at.fenceSite({ application: run.app.name, site, epoch });
+  try {
+    return await run.steps.run(
+      'fence:site',
+      `Fence the site ${site}`,
+      work,
+      ({ strength, how }) => `${strength}: ${how}`,
+    );
+  } catch (error) {
+    if (hasCode(error, 'StaleEpoch')) throw error;
+    const how = reasonOf(error);
+    return { strength: 'none', site, stores: [], epoch, at: new Date().toISOString(), how, by: 'drctl' };
+  }
+}
+
+function attested(run: FailoverRun, { by, reason, at }: { by: string; reason: string; at: string }): FenceEvidence {
+  const how = `${by} attests: ${reason}`;
+  return { strength: 'attested', site: run.fromSite, stores: run.stores, epoch: run.epoch, at, how, by };
+}
+
+/** Undoes in reverse what was registered; one that fails must not keep the others from being undone. */
+export async function undo(run: FailoverRun): Promise<void> {
+  run.steps.enter('undoing');
+  for (const store of run.stores) {
+    const may = await run.at.mayBePromoted({
+      application: run.app.name,
+      store,
+      site: run.site,
+      epoch: run.control.epoch ?? 0,
+    });
+    if (may) {
+      run.steps.say(`${store} at ${run.site} may have been promoted by somebody else: nothing is unfenced (rule 2)`);
+      return;
+    }
+  }
+  for (const { id, title, work } of run.undo) await tryTo(run, id, title, work);
+}

@@ -1,0 +1,87 @@
+import { workflowInfo } from '@temporalio/workflow';
+import { roleChangeWithin } from '../activities';
+import { continueAt } from './new-lineage';
+import type { FailoverRun } from './run';
+
+/** All stores at once: each has its own proof, and every second counts. */
+export async function promote(run: FailoverRun): Promise<void> {
+  run.steps.enter('promoting');
+  const { site, epoch } = run;
+  const { evidence } = run.control;
+  await Promise.all(
+    run.stores.map((store) =>
+      run.control.step(
+        `promote:${store}`,
+        `Promote ${store} at ${site}`,
+        () => run.at.promoteStore({ application: run.app.name, store, site, epoch, evidence }),
+        ({ position, already }) => `${already ? 'was promoted already' : 'promoted'} at ${position.value}`,
+      ),
+    ),
+  );
+}
+
+export async function startServices(run: FailoverRun): Promise<void> {
+  run.steps.enter('starting services');
+  const { site, epoch } = run;
+  const within = roleChangeWithin(run.app.name, site, run.app.failover.servicesReadySeconds);
+  for (const group of run.app.serviceGroups) {
+    await Promise.all(
+      group.services.map(({ name: service, replicas }) =>
+        run.control.step(
+          `service:${service}`,
+          `Start ${service} at ${site}`,
+          () => within.startService({ application: run.app.name, site, service, replicas, epoch }),
+          ({ readyReplicas }) => `${readyReplicas} ready`,
+        ),
+      ),
+    );
+  }
+}
+
+export async function pointDns(run: FailoverRun): Promise<void> {
+  run.steps.enter('moving the name');
+  const { site, epoch } = run;
+  const within = roleChangeWithin(run.app.name, site, run.app.failover.dnsPropagationSeconds);
+  for (const target of run.app.dns) {
+    await run.control.step(
+      `dns:${target.name}`,
+      `Point ${target.name} to ${(target.valuesBySite[site] ?? []).join(', ')}`,
+      () => within.pointDns({ application: run.app.name, site, target, epoch }),
+      (answers) => `${answers.length} authoritative servers answer so`,
+    );
+  }
+}
+
+export async function verify(run: FailoverRun): Promise<void> {
+  run.steps.enter('verifying');
+  const { site, epoch } = run;
+  const expectAddresses = run.app.dns.flatMap((target) => target.valuesBySite[site] ?? []);
+  const marker = workflowInfo().runId;
+  const endpoints = run.app.endpoints.map((check) =>
+    run.control.step(
+      `verify:${check.method} ${check.url}`,
+      `${check.method} ${check.url} through the new record`,
+      () => run.at.verifyEndpoint({ application: run.app.name, check, expectAddresses }),
+      ({ status, milliseconds, address }) => `${status} from ${address} in ${milliseconds} ms`,
+    ),
+  );
+  const writes = run.stores.map((store) =>
+    run.control.step(
+      `verify:${store}`,
+      `Write to ${store} and read it back`,
+      () => run.at.probeWrite({ application: run.app.name, store, site, epoch, marker }),
+      ({ roundTripMilliseconds }) => `${Math.round(roundTripMilliseconds)} ms`,
+    ),
+  );
+  const results = await Promise.all(endpoints);
+  await Promise.all(writes);
+  run.endpoints = results.filter((result) => result !== null);
+  run.verifiedAt = new Date().toISOString();
+}
+
+export async function continueTheNewLineage(run: FailoverRun): Promise<void> {
+  run.steps.enter('archiving the new lineage');
+  await run.control.step('lineage', `Archive and back up from ${run.site}`, () =>
+    continueAt(run.app, run.site, run.epoch),
+  );
+}

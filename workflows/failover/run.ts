@@ -1,0 +1,131 @@
+import { condition, allHandlersFinished, workflowInfo } from '@temporalio/workflow';
+import type { Application } from '../../core/application';
+import type { Json } from '../../core/catalog';
+import { failure } from '../../core/errors';
+import { failoverMarkdown } from '../../core/failover-report';
+import type { Severity } from '../../core/notify';
+import type { FailOverInput, FailOverOutcome, FailOverResult } from '../../core/runs';
+import type { EndpointResult } from '../../core/traffic';
+import { control as anywhere, roleChange, telling } from '../activities';
+import { reasonOf, type StepTable } from '../step-table';
+import type { FailoverControl } from './control';
+
+interface UndoStep {
+  readonly id: string;
+  readonly title: string;
+  readonly work: () => Promise<unknown>;
+}
+
+/** What the chapters of one failover share. */
+export class FailoverRun {
+  readonly input: FailOverInput;
+  readonly app: Application;
+  readonly fromSite: string;
+  /** The surviving site: every step runs there. */
+  readonly site: string;
+  readonly control: FailoverControl;
+  readonly steps: StepTable;
+  readonly at: ReturnType<typeof roleChange>;
+  /** Newest first. */
+  readonly undo: UndoStep[] = [];
+  endpoints: readonly EndpointResult[] = [];
+  verifiedAt: string | null = null;
+
+  constructor(input: FailOverInput, app: Application, fromSite: string, control: FailoverControl) {
+    this.input = input;
+    this.app = app;
+    this.fromSite = fromSite;
+    this.site = input.toSite;
+    this.control = control;
+    this.steps = control.steps;
+    this.at = roleChange(app.name, input.toSite);
+  }
+
+  /** The stores whose role changes. */
+  get stores(): string[] {
+    return this.app.stores.filter((store) => store.hasReplication).map((store) => store.name);
+  }
+
+  get epoch(): number {
+    if (this.control.epoch === null) throw failure('StaleEpoch', 'no epoch was taken');
+    return this.control.epoch;
+  }
+}
+
+/** A step whose failure is told and then passed over: news and reports never hold up people's data. */
+export async function tryTo<T>(
+  run: FailoverRun,
+  id: string,
+  title: string,
+  work: () => Promise<T>,
+  note?: (result: T) => string,
+): Promise<T | null> {
+  try {
+    return await run.steps.run(id, title, work, note);
+  } catch (error) {
+    run.steps.say(`${title} failed: ${reasonOf(error)}`);
+    return null;
+  }
+}
+
+export async function tell(
+  run: FailoverRun,
+  id: string,
+  severity: Severity,
+  title: string,
+  lines: readonly string[],
+): Promise<void> {
+  const notification = {
+    id: `${workflowInfo().runId}:${id}:${run.steps.messages.length}`,
+    application: run.app.name,
+    severity,
+    title,
+    lines,
+    at: new Date().toISOString(),
+    fields: { kind: 'failover', from: run.fromSite, to: run.site },
+  };
+  await tryTo(
+    run,
+    `notify:${id}`,
+    `Tell people: ${title}`,
+    () => telling(run.app.name, run.site).notify(notification),
+    (deliveries) =>
+      deliveries.length === 0
+        ? 'no channel is configured'
+        : deliveries.map(({ channel, delivered, problem }) => `${channel}: ${delivered ? 'told' : problem}`).join(', '),
+  );
+}
+
+/** The last page: people are told, the report is stored, nobody's command is left unanswered. */
+export async function end(run: FailoverRun, outcome: FailOverOutcome, reason: string): Promise<FailOverResult> {
+  const { control, app } = run;
+  control.outcome = outcome;
+  await tell(run, 'end', outcome === 'completed' ? 'warning' : 'info', `Failover of ${app.name}: ${outcome}`, [reason]);
+  const approvalToVerifiedSeconds =
+    control.approvedAt && run.verifiedAt ? (Date.parse(run.verifiedAt) - Date.parse(control.approvedAt)) / 1_000 : null;
+  const result: FailOverResult = {
+    outcome,
+    reason,
+    epoch: control.epoch,
+    approvedBy: control.approvedBy,
+    fromSite: run.fromSite,
+    toSite: run.site,
+    losses: control.card?.losses ?? [],
+    evidence: control.evidence,
+    endpoints: run.endpoints,
+    steps: run.steps.steps.map((step) => ({ ...step })),
+    approvalToVerifiedSeconds,
+    reportKey: null,
+  };
+  const reportKey = await tryTo(run, 'report', 'Store the report', () =>
+    anywhere.storeReport({
+      application: app.name,
+      id: `failover-${workflowInfo().runId}`,
+      content: JSON.parse(JSON.stringify(result)) as Json,
+      markdown: failoverMarkdown(app.name, run.input, result),
+    }),
+  );
+  await condition(allHandlersFinished);
+  run.steps.finish(outcome);
+  return { ...result, steps: run.steps.steps.map((step) => ({ ...step })), reportKey };
+}
