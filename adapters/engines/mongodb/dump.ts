@@ -95,8 +95,10 @@ async function oldestNeeded(client: MongoClient): Promise<Optime> {
   return compareOptimes(began, now) < 0 ? began : now;
 }
 
+/** Grows with each rollback of the member. From serverStatus, because only members may ask replSetGetRBID. */
 async function rollbackId(client: MongoClient): Promise<number> {
-  return Number((await client.db('admin').command({ replSetGetRBID: 1 }))['rbid']);
+  const { repl } = await client.db('admin').command({ serverStatus: 1, repl: 1, wiredTiger: 0, tcmalloc: 0 });
+  return Number((repl as Document)['rbid']);
 }
 
 async function copyCollections(

@@ -113,7 +113,8 @@ export function mongoFailure(error: unknown, where: string): unknown {
   if (!(error instanceof MongoError)) return error;
   const codeName = codeNameOf(error);
   if (codeName === 'AuthenticationFailed' || codeName === 'Unauthorized') {
-    return failure('AccessDenied', `MongoDB ${where}: ${error.message}`, { cause: error });
+    // The message ends with the whole command, which may hold the user's data.
+    return failure('AccessDenied', `MongoDB ${where}: ${error.message.replace(/ \{.*$/s, '')}`, { cause: error });
   }
   const retryable =
     error instanceof MongoServerError && (error.hasErrorLabel('RetryableWriteError') || isRoleChange(codeName));

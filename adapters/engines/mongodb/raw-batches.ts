@@ -18,7 +18,7 @@ export async function* rawBatches(client: MongoClient, database: string, find: D
   let open: { id: Long; collection: string } | null = null;
   try {
     // The limit of a batch is then the reply's 16 MB; by default a first batch is 101 documents.
-    let reply = await db.command({ batchSize: 1_000_000, ...find }, { raw: true, session });
+    let reply = await db.command({ ...find, batchSize: 1_000_000 }, { raw: true, session });
     for (;;) {
       const cursor = cursorOf(reply['cursor'] as Uint8Array);
       open = cursor.id.isZero() ? null : { id: cursor.id, collection: cursor.collection };
