@@ -224,7 +224,7 @@ export function engineContract(name: string, start: () => Promise<EngineHarness>
           return engine.dump(plan, null, slow, testContext(stop.signal));
         })
         .catch((error: unknown) => error);
-      expect(await running).toBeInstanceOf(Error);
+      expect(await running).toHaveProperty('message'); // an abort's DOMException is of another realm in jest
       expect(Date.now() - started).toBeLessThan(3_000);
     });
 
