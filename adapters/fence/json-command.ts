@@ -38,7 +38,10 @@ export async function runJsonCommand(command: JsonCommand): Promise<unknown> {
     const { exitCode, stdout, stderr } = await finish(child, JSON.stringify(command.input));
     command.signal?.throwIfAborted();
     if (deadline.aborted) throw new CommandProblem('late', `not finished within ${command.timeoutSeconds} s, killed`);
-    if (exitCode !== 0) throw new CommandProblem('failed', `exit ${exitCode}: ${lastLine(stderr)}`, exitCode);
+    if (exitCode !== 0) {
+      const end = exitCode === null ? 'ended by a signal' : `exit ${exitCode}`;
+      throw new CommandProblem('failed', `${end}: ${lastLine(stderr)}`, exitCode);
+    }
     return parse(stdout);
   } finally {
     stop.removeEventListener('abort', killGroup);

@@ -45,7 +45,8 @@ export function snsSubject(
   const backupType = fields['backup_type'];
   const subject = backupType === undefined ? `${application}: ${title}` : `${prefix}: ${backupType}`;
   return subject
-    .replaceAll(/[^\x20-\x7e]+/g, ' ')
+    .replaceAll(/\s+/g, ' ')
+    .replaceAll(/[^\x20-\x7e]/g, '?')
     .trim()
     .slice(0, MAX_SUBJECT_LENGTH);
 }

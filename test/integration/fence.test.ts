@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import * as http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -178,7 +178,7 @@ describe('the fence of a command', () => {
     ['exit 1', `console.error('no such instance'); process.exit(1);`, 'FencingUnconfirmed', 'exit 1: no such instance'],
     ['exit 75, try again', `console.error('throttled'); process.exit(75);`, 'TargetUnreachable', 'throttled'],
     ['exit 79, a newer epoch', `process.exit(79);`, 'StaleEpoch', 'exit 79'],
-    ['killed by a signal', `process.kill(process.pid, 'SIGKILL');`, 'FencingUnconfirmed', 'exit null'],
+    ['killed by a signal', `process.kill(process.pid, 'SIGKILL');`, 'FencingUnconfirmed', 'ended by a signal'],
   ])('%s', async (_, script, code, says) => {
     await expectFailure(commandFence(script).fence('primary', 5, ctx), code, says);
   });
@@ -196,7 +196,6 @@ describe('the fence of a command', () => {
       { timeoutSeconds: 1 },
     );
     await expectFailure(fence.fence('primary', 5, ctx), 'TargetUnreachable', 'not finished within 1 s, killed');
-    const { readFileSync } = await import('node:fs');
     const pid = Number(readFileSync(pidFile, 'utf8'));
     expect(pid).toBeGreaterThan(1);
     await waitUntil('its child being gone', async () => identify(pid) === null);

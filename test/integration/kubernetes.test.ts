@@ -63,7 +63,10 @@ function deployment(name: string, more: { replicas?: number; labels?: Record<str
 async function grant(): Promise<void> {
   const objects = client.KubernetesObjectApi.makeApiClient(admin);
   const wanted = client.loadAllYaml(readFileSync(RBAC, 'utf8')) as KubernetesObject[];
-  for (const each of wanted) await objects.create({ ...each, metadata: { ...each.metadata, namespace: NAMESPACE } });
+  for (const each of wanted) {
+    if (each.metadata) each.metadata.namespace = NAMESPACE;
+    await objects.create(each);
+  }
 }
 
 suite('services on a real Kubernetes API server', () => {

@@ -1,11 +1,6 @@
-import { execFileSync } from 'node:child_process';
 import * as dgram from 'node:dgram';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import * as http from 'node:http';
 import * as https from 'node:https';
-import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import * as packet from 'dns-packet';
 import { createPublicProbe } from '../../adapters/traffic';
 import { hasValues, type EndpointCheck, type PublicProbe } from '../../core/traffic';
@@ -13,6 +8,7 @@ import { startNameServer, type NameServer } from '../../lab/dns/name-server';
 import type { Zone } from '../../lab/dns/zone';
 import { freeLoopbackHost } from '../../lab/servers/loopback';
 import { testContext } from '../support/call-context';
+import { selfSigned } from '../support/certificate';
 
 const DNS_PORT = 5353;
 const WEB_PORT = 8080;
@@ -26,7 +22,7 @@ interface Site {
   stop(): Promise<void>;
 }
 
-async function startSite(handler: http.RequestListener, tls?: { key: Buffer; cert: Buffer }): Promise<Site> {
+async function startSite(handler: http.RequestListener, tls?: { key: string; cert: string }): Promise<Site> {
   const host = await freeLoopbackHost(WEB_PORT);
   const seen: http.IncomingMessage[] = [];
   let connections = 0;
@@ -154,7 +150,7 @@ describe('a request at a given address', () => {
     ['that never answers', () => {}, null],
     [
       'that stops after the headers',
-      (_: unknown, response: http.ServerResponse) => void response.writeHead(200).flushHeaders(),
+      (_: unknown, response: http.ServerResponse) => response.writeHead(200).flushHeaders(),
       200,
     ],
     ['that trickles its body for ever', (_: unknown, response: http.ServerResponse) => trickle(response), 200],
@@ -183,22 +179,12 @@ describe('a request at a given address', () => {
 });
 
 describe('https', () => {
-  let folder: string;
   let secure: Site;
-  let authority: string;
+  const { key, cert: authority } = selfSigned('api.ultramarket.com');
   beforeAll(async () => {
-    folder = mkdtempSync(join(tmpdir(), 'drctl-tls-'));
-    const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')];
-    const subject = ['-subj', '/CN=api.ultramarket.com', '-addext', 'subjectAltName=DNS:api.ultramarket.com'];
-    const keyKind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'];
-    execFileSync('openssl', ['req', '-x509', ...keyKind, '-keyout', key, '-out', cert, ...subject], { stdio: 'pipe' });
-    authority = readFileSync(cert, 'utf8');
-    secure = await startSite((_, response) => response.end('ok'), { key: readFileSync(key), cert: readFileSync(cert) });
+    secure = await startSite((_, response) => response.end('ok'), { key, cert: authority });
   });
-  afterAll(async () => {
-    await secure?.stop();
-    rmSync(folder, { recursive: true, force: true });
-  });
+  afterAll(async () => secure?.stop());
 
   const secureCheck = (name: string) => check('', { url: `https://${name}:${WEB_PORT}/health` });
 
@@ -266,7 +252,7 @@ describe('questions to the authoritative servers', () => {
     });
     await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
     try {
-      const asked = createPublicProbe({ nameServers: [`127.0.0.1:${(socket.address() as AddressInfo).port}`] });
+      const asked = createPublicProbe({ nameServers: [`127.0.0.1:${socket.address().port}`] });
       await expect(asked.authoritative('api.ultramarket.com', 'A', ctx)).resolves.toMatchObject([
         { values: ['10.0.2.100'], problem: null },
       ]);
@@ -280,7 +266,7 @@ describe('questions to the authoritative servers', () => {
     const socket = dgram.createSocket('udp4').on('message', () => (asked += 1));
     await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
     try {
-      const nameServers = [`127.0.0.1:${(socket.address() as AddressInfo).port}`];
+      const nameServers = [`127.0.0.1:${socket.address().port}`];
       const silent = createPublicProbe({ nameServers, queryTimeoutSeconds: 0.4 });
       const startedAt = performance.now();
       const [answer] = await silent.authoritative('api.ultramarket.com', 'A', ctx);

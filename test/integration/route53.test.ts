@@ -1,4 +1,9 @@
-import { ChangeResourceRecordSetsCommand, CreateHostedZoneCommand, Route53Client } from '@aws-sdk/client-route-53';
+import {
+  ChangeResourceRecordSetsCommand,
+  CreateHostedZoneCommand,
+  ListResourceRecordSetsCommand,
+  Route53Client,
+} from '@aws-sdk/client-route-53';
 import { createDnsZone, createPublicProbe } from '../../adapters/traffic';
 import { settings as zoneSettings } from '../../adapters/traffic/settings';
 import { Secret } from '../../core/secret';
@@ -103,7 +108,10 @@ test('an alias or a weighted record is refused and stays as it is', async () => 
   const ChangeBatch = { Changes: [{ Action: 'CREATE' as const, ResourceRecordSet }] };
   await aws.send(new ChangeResourceRecordSetsCommand({ HostedZoneId: zoneId, ChangeBatch }));
   const wanted = { name: 'weighted.ultramarket.com', type: 'A', ttlSeconds: 60, values: ['10.0.2.100'] } as const;
-  await expectFailure(zone.upsert(wanted, ctx), 'ConfigInvalid', 'weighted.ultramarket.com');
+  await expectFailure(zone.upsert(wanted, ctx), 'ConfigInvalid', 'one of several weighted or routed records');
+  const { ResourceRecordSets = [] } = await aws.send(new ListResourceRecordSetsCommand({ HostedZoneId: zoneId }));
+  const left = ResourceRecordSets.filter(({ Name }) => Name === 'weighted.ultramarket.com.');
+  expect(left).toMatchObject([{ SetIdentifier: 'primary', ResourceRecords: [{ Value: '10.0.1.100' }] }]);
 });
 
 test('an unknown zone, nobody there and a silent peer are told apart', async () => {

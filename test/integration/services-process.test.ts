@@ -1,3 +1,4 @@
+import * as http from 'node:http';
 import { createServices } from '../../adapters/services';
 import { settings as servicesSettings } from '../../adapters/services/settings';
 import { Secret } from '../../core/secret';
@@ -38,7 +39,6 @@ test('the services of a fenced site are not started, and the error says that it 
 });
 
 test('something that is no supervisor is named as such', async () => {
-  const http = await import('node:http');
   const server = http.createServer((_, response) => response.end('<html>a web server</html>'));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as { port: number };
