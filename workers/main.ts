@@ -1,0 +1,131 @@
+import { parseArgs } from 'node:util';
+import { NativeConnection, Worker } from '@temporalio/worker';
+import { createActivities } from '../activities';
+import type { OpenApplication } from '../activities/deps';
+import { type LoadedConfig, loadConfig } from '../config/load';
+import { failure, findFailure } from '../core/errors';
+import { taskQueues } from '../core/names';
+import { workflowBundle } from './bundle';
+import { hostId } from './host-id';
+import { installRuntime, logger } from './runtime';
+import { openApplication } from './wiring';
+
+const USAGE = `usage: node dist/workers/main.js --config FILE [--config FILE …] --site NAME
+
+Serves every application named, at one site: its workflows, its site's activities and the work on this host's disk.`;
+
+/** Longer than an activity needs to stop its children and clean up, shorter than what service managers wait (90 s). */
+const GRACE = '20 seconds';
+/** Two dumps with their uploads, the archivers and the watch fit; more would only share the same disk and network. */
+const CONCURRENT_ACTIVITIES = 40;
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: { config: { type: 'string', multiple: true }, site: { type: 'string' }, help: { type: 'boolean' } },
+  });
+  if (values.help) return void process.stdout.write(`${USAGE}\n`);
+  const site = values.site;
+  const [first, ...others] = (values.config ?? []).map((file) => loadConfig(file));
+  if (!first || site === undefined) throw failure('UsageInvalid', USAGE);
+  for (const config of [first, ...others]) {
+    if (config.sites[site]) continue;
+    throw failure(
+      'ConfigInvalid',
+      `${config.file} has no site "${site}"; it has ${Object.keys(config.sites).join(', ')}`,
+    );
+  }
+  installRuntime();
+  await serve([first, ...others], first, site);
+}
+
+async function serve(configs: readonly LoadedConfig[], first: LoadedConfig, site: string): Promise<void> {
+  const applications = new Map<string, OpenApplication>();
+  for (const config of configs) applications.set(config.application, await openApplication(config));
+  const host = hostId(first.spool.directory, site);
+  const activities = createActivities({
+    site,
+    hostId: host,
+    open(application) {
+      const open = applications.get(application);
+      if (open) return open;
+      throw failure(
+        'NotFound',
+        `this worker does not serve "${application}"; it serves ${[...applications.keys()].join(', ')}`,
+      );
+    },
+  });
+  const { address, namespace, tls, apiKey } = first.temporal;
+  const connection = await NativeConnection.connect({
+    address,
+    ...(apiKey ? { apiKey: apiKey.reveal() } : {}),
+    ...(tls
+      ? {
+          tls: {
+            serverNameOverride: tls.serverName,
+            serverRootCACertificate: pem(tls.authority),
+            ...(tls.certificate && tls.key
+              ? {
+                  clientCertPair: {
+                    crt: pem(tls.certificate) ?? Buffer.alloc(0),
+                    key: pem(tls.key) ?? Buffer.alloc(0),
+                  },
+                }
+              : {}),
+          },
+        }
+      : {}),
+  });
+  const common = {
+    connection,
+    namespace,
+    activities,
+    shutdownGraceTime: GRACE,
+    identity: `${site}/${host}/${process.pid}`,
+  };
+  const queues = configs.flatMap(({ application }) => [
+    taskQueues.site(application, site),
+    taskQueues.host(application, site, host),
+  ]);
+  const workers = [
+    await Worker.create({
+      ...common,
+      taskQueue: taskQueues.workflows,
+      workflowBundle: await workflowBundle(),
+      // Short histories replay quickly; a small cache keeps the worker's memory for the dumps.
+      maxCachedWorkflows: 100,
+      // A site that was lost held tasks of workflows it had cached: others get them after this, not after ten seconds.
+      stickyQueueScheduleToStartTimeout: '3 seconds',
+    }),
+  ];
+  for (const taskQueue of queues) {
+    workers.push(
+      await Worker.create({ ...common, taskQueue, maxConcurrentActivityTaskExecutions: CONCURRENT_ACTIVITIES }),
+    );
+  }
+  let stopping = false;
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(signal, () => {
+      if (stopping) return;
+      stopping = true;
+      logger.info({ signal }, 'stopping: activities are told, others take over');
+      for (const worker of workers) worker.shutdown();
+    });
+  }
+  logger.info({ site, host, queues, applications: [...applications.keys()] }, 'worker is ready');
+  await Promise.all(workers.map((worker) => worker.run()));
+  await connection.close();
+}
+
+function pem(secret: { reveal(): string } | undefined): Buffer | undefined {
+  return secret ? Buffer.from(secret.reveal()) : undefined;
+}
+
+main().then(
+  // Drivers may hold sockets of servers that are gone; nothing of ours is left to do.
+  () => process.exit(process.exitCode ?? 0),
+  (error: unknown) => {
+    const known = findFailure(error);
+    logger.fatal({ err: error }, known ? `${known.message}. ${known.details.next}` : 'the worker failed');
+    process.exit(1);
+  },
+);

@@ -1,0 +1,101 @@
+import { join } from 'node:path';
+import type { OpenApplication } from '../activities/deps';
+import { createCatalog } from '../adapters/catalog/catalog';
+import { createEpochs } from '../adapters/catalog/epochs';
+import { engineEntries } from '../adapters/engines/registry';
+import { createSiteFence } from '../adapters/fence';
+import { createNotifiers } from '../adapters/notify';
+import { createRepository } from '../adapters/repository';
+import { createLogArchive } from '../adapters/repository/log-archive';
+import { createServices } from '../adapters/services';
+import { createDnsZone, createPublicProbe } from '../adapters/traffic';
+import { createSpool } from '../adapters/volumes/spool';
+import { createTransfer } from '../adapters/volumes/transfer';
+import { toApplication } from '../config/application';
+import type { LoadedConfig } from '../config/load';
+import type { Engine } from '../core/engine';
+import { failure } from '../core/errors';
+import type { LogArchive } from '../core/log-archive';
+import type { Repository } from '../core/repository';
+import type { BackupTransfer } from '../core/transfer';
+
+/**
+ * Opens an application of the config: the only place where adapters are chosen and put together. Connects to nothing; each
+ * adapter does when it is first used.
+ */
+export async function openApplication(config: LoadedConfig): Promise<OpenApplication> {
+  const name = config.application;
+  const engines = new Map<string, Engine>();
+  for (const [store, { engine, settings }] of Object.entries(config.stores)) {
+    engines.set(store, await engineEntries[engine].create(store, settings));
+  }
+  const repositories = new Map<string, Repository>();
+  const repositoryNamed = (wanted: string) =>
+    remembered(repositories, wanted, () => {
+      const settings = config.repositories[wanted];
+      if (!settings) throw failure('ConfigInvalid', `${config.file} has no repository "${wanted}"`);
+      return createRepository(wanted, settings, name);
+    });
+  const repositoryOf = (store: string) => repositoryNamed(config.stores[store]?.repository ?? config.repository);
+  const engine = (store: string) => {
+    const found = engines.get(store);
+    if (found) return found;
+    throw failure('NotFound', `${name} has no store "${store}"; its stores are ${[...engines.keys()].join(', ')}`);
+  };
+  const codec = { codec: 'zstd', level: config.backup.zstdLevel } as const;
+  const spool = createSpool({ directory: config.spool.directory, application: name, codec });
+  const archives = new Map<string, LogArchive>();
+  const transfers = new Map<string, BackupTransfer>();
+  const control = repositoryNamed(config.controlRepository ?? config.repository);
+
+  return {
+    application: toApplication(config),
+    engine,
+    catalog: (store) => createCatalog(repositoryOf(store)),
+    logArchive(store) {
+      const { log } = engine(store);
+      return log && remembered(archives, store, () => createLogArchive(repositoryOf(store), store, log.naming));
+    },
+    transfer: (store) =>
+      remembered(transfers, store, () =>
+        createTransfer({
+          repository: repositoryOf(store),
+          spool,
+          codec,
+          targetVolumeBytes: config.backup.volumeSize.bytes,
+        }),
+      ),
+    control,
+    epochs: createEpochs(control),
+    services: config.services ? createServices(config.services.controller) : null,
+    zone: config.dns ? createDnsZone(config.dns.zone) : null,
+    probe: createPublicProbe({ nameServers: config.dns?.nameServers ?? [] }),
+    siteFence: config.fence ? createSiteFence(config.fence, replicated(config)) : null,
+    notifiers: createNotifiers(config.notifications),
+    scratchPlace(store, purpose) {
+      const own = config.stores[store]?.restore;
+      return {
+        directory: join(own?.directory ?? config.restore.directory, purpose, store),
+        host: own?.host ?? config.restore.host,
+        port: 0,
+        osUser: own?.osUser ?? config.restore.osUser ?? null,
+        overwrite: false,
+      };
+    },
+  };
+}
+
+/** The stores that a site's fence covers: those that have a role there. */
+function replicated(config: LoadedConfig): string[] {
+  return Object.entries(config.stores)
+    .filter(([, store]) => engineEntries[store.engine].hasReplication)
+    .map(([store]) => store);
+}
+
+function remembered<K, V>(map: Map<K, V>, key: K, make: () => V): V {
+  const known = map.get(key);
+  if (known !== undefined) return known;
+  const made = make();
+  map.set(key, made);
+  return made;
+}
