@@ -68,7 +68,8 @@ export interface Repository {
 
   /**
    * Stores a local file, in parts where it is large, verified by SHA-256 (given, of the whole file). Durable when
-   * resolved. Leaves an unfinished upload behind only when the process dies; `resume` or `abortUpload` deal with it.
+   * resolved, at once where the object is there already. When the process dies, the network fails or the call is cancelled,
+   * the parts that were stored stay: `resume` goes on from them, `abortUpload` removes them.
    */
   uploadFile(key: string, path: string, options: UploadOptions, ctx: CallContext): Promise<ObjectHead>;
 
@@ -89,7 +90,10 @@ export interface Repository {
   /** Null when there is no such object. */
   head(key: string): Promise<ObjectHead | null>;
 
-  /** Every object below the prefix in key order, page by page. `after` starts behind that key. */
+  /**
+   * Every object below the prefix, page by page; the objects of one folder in key order (some S3 servers put a folder's
+   * objects before its siblings). `after` starts behind that key of the same folder.
+   */
   list(prefix: string, options?: { readonly after?: string }): AsyncIterable<StoredObject>;
 
   /** Removes objects; those that are gone already are fine. */

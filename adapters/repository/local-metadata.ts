@@ -50,7 +50,7 @@ export class LocalMetadata {
   }
 
   async remove(key: string): Promise<void> {
-    await fs.rm(this.#fileOf(key), { force: true });
+    await fs.rm(this.#fileOf(key), { force: true }).catch(absent);
   }
 
   #fileOf(key: string): string {

@@ -104,7 +104,10 @@ export function createLocalRepository({ name, directory, prefix }: LocalSettings
     },
 
     async uploadFile(key: string, file: string, options: UploadOptions, ctx: CallContext) {
+      checkKey(key);
       const { size } = await fs.stat(file);
+      const already = await metadata.head(key);
+      if (already?.sha256 === options.sha256 && already.sizeBytes === size) return already;
       const source = verified(createReadStream(file, { highWaterMark: 2 ** 20 }), file, options.sha256);
       return storeStream(key, source, options, ctx, size);
     },
@@ -146,7 +149,7 @@ export function createLocalRepository({ name, directory, prefix }: LocalSettings
     async delete(keys) {
       for (const key of keys) {
         checkKey(key);
-        await fs.rm(fileOf(key), { force: true });
+        await fs.rm(fileOf(key), { force: true }).catch(absent);
         await metadata.remove(key);
         await removeEmptyFolders(path.dirname(fileOf(key)), root);
       }
@@ -249,7 +252,7 @@ function readFailure(error: unknown, key: string, root: string): unknown {
 }
 
 function absent(error: unknown): null {
-  if (codeOf(error) === 'ENOENT') return null;
+  if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ENOTDIR') return null;
   throw error;
 }
 

@@ -1,0 +1,347 @@
+import { createHash } from 'node:crypto';
+import * as fs from 'node:fs/promises';
+import { Readable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
+import {
+  AbortMultipartUploadCommand,
+  DeleteObjectsCommand,
+  GetObjectCommand,
+  HeadObjectCommand,
+  ListMultipartUploadsCommand,
+  type ListMultipartUploadsCommandOutput,
+  ListObjectsV2Command,
+  paginateListObjectsV2,
+  PutObjectCommand,
+} from '@aws-sdk/client-s3';
+import { failure } from '../../core/errors';
+import type { ObjectHead, PutOptions, Repository } from '../../core/repository';
+import { checkKey, checkPrefix } from './keys';
+import { readBody } from './s3-body';
+import { createS3Client } from './s3-client';
+import { codeOf, s3Failure, statusOf, type S3Place } from './s3-errors';
+import type { MultipartTarget, ObjectAttributes } from './s3-multipart';
+import { PART_BYTES, uploadFileInParts, uploadStreamInParts } from './s3-upload';
+import type { S3RepositorySettings } from './settings';
+import { Slots } from './slots';
+
+/** Parts in flight at once, over all uploads of the repository: this and one part for each open stream bound its memory. */
+const PARALLEL_PARTS = 4;
+
+/** Uploads, and beside them the reads and listings of several stores. */
+const PARALLEL_REQUESTS = 32;
+
+/** Ours among an object's annotations; not shown to callers. */
+const SHA256_METADATA = 'drctl-sha256';
+
+/** Conflicts of two conditional writes at the same moment; each try waits a little longer. */
+const CONFLICT_TRIES = 5;
+
+export interface S3Options {
+  readonly name: string;
+  readonly settings: S3RepositorySettings;
+  /** `<prefix>/<application>`, without a slash at the end. */
+  readonly prefix: string;
+}
+
+/** A repository in an S3 bucket: Amazon's, or any server that knows SHA-256 checksums and If-None-Match. */
+export function createS3Repository({ name, settings, prefix }: S3Options): Repository {
+  const client = createS3Client(settings, PARALLEL_REQUESTS);
+  const slots = new Slots(PARALLEL_PARTS);
+  const { bucket } = settings;
+  const place: S3Place = {
+    name,
+    bucket,
+    location: `s3://${bucket}/${prefix}`,
+    region: settings.region,
+    endpoint: settings.endpoint ?? `S3 in ${settings.region}`,
+  };
+  const fullKey = (key: string) => `${prefix}/${key}`;
+  const ownKey = (full: string) => full.slice(prefix.length + 1);
+
+  async function mapped<T>(action: string, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      throw s3Failure(error, action, place);
+    }
+  }
+
+  function attributes(options: PutOptions, sha256: string | null): ObjectAttributes {
+    const { metadata = {}, storageClass } = options;
+    return {
+      Metadata: { ...metadata, ...(sha256 ? { [SHA256_METADATA]: sha256 } : {}) },
+      // The SDK's type lists the classes it knew when it was made; S3 decides.
+      ...(storageClass && storageClass !== 'STANDARD' ? { StorageClass: storageClass as 'STANDARD' } : {}),
+    };
+  }
+
+  function headOf(
+    key: string,
+    found: Omit<Partial<ObjectHead>, 'key'> & Pick<ObjectHead, 'etag' | 'sizeBytes'>,
+  ): ObjectHead {
+    return {
+      key,
+      modifiedAt: new Date().toISOString(),
+      metadata: {},
+      sha256: null,
+      storageClass: 'STANDARD',
+      ...found,
+    };
+  }
+
+  async function head(key: string): Promise<ObjectHead | null> {
+    checkKey(key);
+    try {
+      const request = { Bucket: bucket, Key: fullKey(key), ChecksumMode: 'ENABLED' as const };
+      const found = await client.send(new HeadObjectCommand(request));
+      const { [SHA256_METADATA]: recorded, ...metadata } = found.Metadata ?? {};
+      return headOf(key, {
+        etag: found.ETag!,
+        sizeBytes: found.ContentLength ?? 0,
+        modifiedAt: found.LastModified!.toISOString(),
+        metadata,
+        sha256: recorded ?? wholeChecksum(found.ChecksumSHA256),
+        storageClass: found.StorageClass ?? 'STANDARD',
+      });
+    } catch (error) {
+      if (statusOf(error) === 404) return null;
+      throw s3Failure(error, `looking at ${key}`, place);
+    }
+  }
+
+  async function putOnce(
+    key: string,
+    body: Uint8Array,
+    options: PutOptions,
+    signal?: AbortSignal,
+  ): Promise<ObjectHead> {
+    const digest = createHash('sha256').update(body).digest();
+    const sha256 = digest.toString('hex');
+    const request = {
+      Bucket: bucket,
+      Key: fullKey(key),
+      Body: body,
+      ContentLength: body.byteLength,
+      ChecksumSHA256: digest.toString('base64'),
+      ...(options.ifAbsent ? { IfNoneMatch: '*' } : {}),
+      ...attributes(options, sha256),
+    };
+    const { ETag } = await client.send(new PutObjectCommand(request), { abortSignal: signal });
+    const { metadata = {}, storageClass = 'STANDARD' } = options;
+    return headOf(key, { etag: ETag!, sizeBytes: body.byteLength, metadata, sha256, storageClass });
+  }
+
+  /** One of several writers gets the key; another with the same bytes finds its work done. */
+  async function putIfAbsent(key: string, body: Uint8Array, options: PutOptions): Promise<ObjectHead> {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await putOnce(key, body, options);
+      } catch (error) {
+        if (codeOf(error) === 'ConditionalRequestConflict' || statusOf(error) === 409) {
+          if (tries < CONFLICT_TRIES) {
+            await delay(50 * tries + Math.random() * 100);
+            continue;
+          }
+          throw failure('LockHeld', `${key} in ${place.location}: another writer stores it at the same moment`, {
+            cause: error,
+          });
+        }
+        if (statusOf(error) !== 412) throw error;
+      }
+      const [existing, found] = [await readIfThere(key), await head(key)];
+      if (existing === null || found === null) continue;
+      if (existing.equals(body)) return found;
+      throw failure('LockHeld', `${key} exists already in ${place.location} with other content`, { context: { key } });
+    }
+  }
+
+  async function read(key: string): Promise<Buffer> {
+    const { Body } = await client.send(new GetObjectCommand({ Bucket: bucket, Key: fullKey(key) }));
+    const chunks: Buffer[] = [];
+    for await (const chunk of readBody(Body as Readable, (error) => error)) chunks.push(chunk);
+    return Buffer.concat(chunks);
+  }
+
+  async function readIfThere(key: string): Promise<Buffer | null> {
+    try {
+      return await read(key);
+    } catch (error) {
+      if (statusOf(error) === 404) return null;
+      throw error;
+    }
+  }
+
+  function multipartTarget(key: string, signal: AbortSignal): MultipartTarget {
+    return { client, bucket, fullKey: fullKey(key), slots, signal };
+  }
+
+  return {
+    name,
+    kind: 's3',
+    location: place.location,
+    head,
+
+    async put(key, body, options = {}) {
+      checkKey(key);
+      return mapped(`storing ${key}`, () =>
+        options.ifAbsent ? putIfAbsent(key, body, options) : putOnce(key, body, options),
+      );
+    },
+
+    async uploadFile(key, file, options, ctx) {
+      checkKey(key);
+      const { sha256 } = options;
+      const withClass = { storageClass: settings.storageClass, ...options };
+      return mapped(`uploading ${key}`, async () => {
+        const { size: sizeBytes } = await fs.stat(file);
+        const already = await head(key);
+        if (already?.sha256 === sha256 && already.sizeBytes === sizeBytes) return already;
+        if (sizeBytes <= PART_BYTES) {
+          const bytes = await fs.readFile(file);
+          checkFile(file, bytes, sha256);
+          const giveBack = await slots.take();
+          return await putOnce(key, bytes, withClass, ctx.signal).finally(giveBack);
+        }
+        const target = multipartTarget(key, ctx.signal);
+        const { resume = null } = options;
+        const onPart = (state: Parameters<NonNullable<typeof options.onPart>>[0]) => options.onPart?.(state);
+        const upload = {
+          target,
+          attributes: attributes(withClass, sha256),
+          key,
+          file,
+          sizeBytes,
+          sha256,
+          resume,
+          onPart,
+        };
+        const etag = await uploadFileInParts(upload, ctx).catch(async (error: unknown) => {
+          // Completed by an earlier try whose answer was lost: then the object is there, whole.
+          const found = codeOf(error) === 'NoSuchUpload' ? await head(key) : null;
+          if (found?.sha256 === sha256 && found.sizeBytes === sizeBytes) return found;
+          throw error;
+        });
+        return headOf(key, {
+          ...etag,
+          sizeBytes,
+          sha256,
+          metadata: options.metadata ?? {},
+          storageClass: withClass.storageClass,
+        });
+      });
+    },
+
+    async uploadStream(key, source, options, ctx) {
+      checkKey(key);
+      const withClass = { storageClass: settings.storageClass, ...options };
+      return mapped(`uploading ${key}`, async () => {
+        const putSmall = (bytes: Buffer) => putOnce(key, bytes, withClass, ctx.signal);
+        const upload = {
+          target: multipartTarget(key, ctx.signal),
+          attributes: attributes(withClass, null),
+          key,
+          putSmall,
+        };
+        const stored = await uploadStreamInParts(source, upload, ctx);
+        const { metadata = {}, storageClass } = withClass;
+        return {
+          ...headOf(key, { etag: stored.etag, sizeBytes: stored.sizeBytes, metadata, storageClass }),
+          sha256: stored.sha256,
+        };
+      });
+    },
+
+    async get(key, range) {
+      checkKey(key);
+      return mapped(`reading ${key}`, async () => {
+        if (range && range.end <= range.start)
+          throw failure('UsageInvalid', `range ${range.start}-${range.end} of ${key} is empty`);
+        const Range = range ? `bytes=${range.start}-${range.end - 1}` : undefined;
+        const { Body } = await client.send(new GetObjectCommand({ Bucket: bucket, Key: fullKey(key), Range }));
+        const bytes = readBody(Body as Readable, (error) => s3Failure(error, `reading ${key}`, place));
+        return Readable.from(bytes, { objectMode: false, highWaterMark: 2 ** 18 });
+      });
+    },
+
+    async read(key) {
+      checkKey(key);
+      return mapped(`reading ${key}`, () => read(key));
+    },
+
+    async *list(keyPrefix, { after } = {}) {
+      checkPrefix(keyPrefix);
+      const request = { Bucket: bucket, Prefix: fullKey(keyPrefix), ...(after ? { StartAfter: fullKey(after) } : {}) };
+      try {
+        for await (const page of paginateListObjectsV2({ client }, request)) {
+          for (const { Key, Size, LastModified } of page.Contents ?? []) {
+            yield { key: ownKey(Key!), sizeBytes: Size ?? 0, modifiedAt: LastModified!.toISOString() };
+          }
+        }
+      } catch (error) {
+        throw s3Failure(error, `listing ${keyPrefix}`, place);
+      }
+    },
+
+    async delete(keys) {
+      keys.forEach(checkKey);
+      await mapped('deleting objects', async () => {
+        // S3 takes a thousand at once.
+        for (let at = 0; at < keys.length; at += 1_000) {
+          const Objects = keys.slice(at, at + 1_000).map((key) => ({ Key: fullKey(key) }));
+          const { Errors = [] } = await client.send(
+            new DeleteObjectsCommand({ Bucket: bucket, Delete: { Objects, Quiet: true } }),
+          );
+          const [first] = Errors.filter((each) => each.Code !== 'NoSuchKey');
+          if (first)
+            throw Object.assign(new Error(`${first.Key}: ${first.Message}`), { name: first.Code ?? 'InternalError' });
+        }
+      });
+    },
+
+    async *unfinishedUploads(keyPrefix) {
+      checkPrefix(keyPrefix);
+      try {
+        let from: { KeyMarker?: string; UploadIdMarker?: string } | null = {};
+        while (from !== null) {
+          const request = { Bucket: bucket, Prefix: fullKey(keyPrefix), ...from };
+          const page: ListMultipartUploadsCommandOutput = await client.send(new ListMultipartUploadsCommand(request));
+          for (const { Key, UploadId, Initiated } of page.Uploads ?? []) {
+            yield { key: ownKey(Key!), uploadId: UploadId!, startedAt: (Initiated ?? new Date(0)).toISOString() };
+          }
+          const { NextKeyMarker: KeyMarker, NextUploadIdMarker: UploadIdMarker } = page;
+          from = page.IsTruncated ? { KeyMarker, UploadIdMarker } : null;
+        }
+      } catch (error) {
+        throw s3Failure(error, `listing unfinished uploads below ${keyPrefix}`, place);
+      }
+    },
+
+    async abortUpload(key, uploadId) {
+      checkKey(key);
+      await mapped(`aborting the upload of ${key}`, async () => {
+        const request = { Bucket: bucket, Key: fullKey(key), UploadId: uploadId };
+        await client.send(new AbortMultipartUploadCommand(request)).catch((error: unknown) => {
+          if (codeOf(error) !== 'NoSuchUpload') throw error;
+        });
+      });
+    },
+
+    async check() {
+      // Not HeadBucket: its errors have no body, so that they cannot say what is wrong.
+      const request = { Bucket: bucket, Prefix: `${prefix}/`, MaxKeys: 1 };
+      await mapped('checking', () => client.send(new ListObjectsV2Command(request)));
+    },
+  };
+}
+
+/** The checksum of a multipart object is one of its parts' checksums, marked by "-<parts>": no digest of the bytes. */
+function wholeChecksum(base64: string | undefined): string | null {
+  return base64 === undefined || base64.includes('-') ? null : Buffer.from(base64, 'base64').toString('hex');
+}
+
+function checkFile(file: string, bytes: Buffer, sha256: string): void {
+  const found = createHash('sha256').update(bytes).digest('hex');
+  if (found !== sha256) {
+    throw failure('BackupCorrupt', `${file} changed since it was written: its SHA-256 is ${found}, not ${sha256}`);
+  }
+}

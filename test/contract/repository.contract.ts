@@ -1,0 +1,293 @@
+import * as fs from 'node:fs/promises';
+import * as os from 'node:os';
+import * as path from 'node:path';
+import { Readable } from 'node:stream';
+import type { Repository, UploadState } from '../../core/repository';
+import { testContext } from '../support/call-context';
+import { collect, sha256, shopRows } from '../support/content';
+
+export interface RepositoryUnderTest {
+  /** A repository with nothing in it, its application's prefix included. */
+  empty(): Promise<Repository>;
+  /** The same place seen by another application: nothing of the one may show in the other. */
+  neighbour(repository: Repository): Repository;
+  /** Changes stored bytes behind the repository's back. */
+  alter(repository: Repository, key: string, change: (bytes: Buffer) => Buffer): Promise<void>;
+}
+
+/** Every sentence of `core/repository.ts`, for whatever implements it. */
+export function describeRepository(kind: string, start: () => Promise<RepositoryUnderTest>): void {
+  describe(`repository contract: ${kind}`, () => {
+    let under: RepositoryUnderTest;
+    let repository: Repository;
+    let directory: string;
+    const ctx = testContext();
+
+    beforeAll(async () => {
+      under = await start();
+    });
+    beforeEach(async () => {
+      repository = await under.empty();
+      directory = await fs.mkdtemp(path.join(os.tmpdir(), 'drctl-contract-'));
+    });
+    afterEach(() => fs.rm(directory, { recursive: true, force: true }));
+
+    async function fileOf(content: Buffer, name = 'volume'): Promise<{ file: string; sha256: string }> {
+      const file = path.join(directory, name);
+      await fs.writeFile(file, content);
+      return { file, sha256: sha256(content) };
+    }
+
+    async function keysOf(prefix: string, after?: string): Promise<string[]> {
+      const keys: string[] = [];
+      for await (const { key } of repository.list(prefix, after === undefined ? {} : { after })) keys.push(key);
+      return keys;
+    }
+
+    async function unfinished(prefix: string): Promise<string[]> {
+      const keys: string[] = [];
+      for await (const { key } of repository.unfinishedUploads(prefix)) keys.push(key);
+      return keys;
+    }
+
+    test('what was put is read back, whole and in part, with its annotations and digest', async () => {
+      const body = shopRows(100_000);
+      const stored = await repository.put('catalog/orders/a.json', body, {
+        metadata: { 'covers-until': '2026-11-22T13:05:03Z' },
+      });
+      const head = await repository.head('catalog/orders/a.json');
+      expect(head).toMatchObject({ key: 'catalog/orders/a.json', sizeBytes: body.length, sha256: sha256(body) });
+      expect(head!.metadata).toEqual({ 'covers-until': '2026-11-22T13:05:03Z' });
+      expect(stored).toMatchObject({
+        etag: head!.etag,
+        sha256: head!.sha256,
+        metadata: head!.metadata,
+        storageClass: head!.storageClass,
+      });
+      expect((await repository.read('catalog/orders/a.json')).equals(body)).toBe(true);
+      expect((await collect(await repository.get('catalog/orders/a.json'))).equals(body)).toBe(true);
+      const part = await collect(await repository.get('catalog/orders/a.json', { start: 10, end: 70_000 }));
+      expect(part.equals(body.subarray(10, 70_000))).toBe(true);
+    });
+
+    test('an empty object is an object', async () => {
+      await repository.put('empty', Buffer.alloc(0));
+      expect((await repository.read('empty')).length).toBe(0);
+      expect((await collect(await repository.get('empty'))).length).toBe(0);
+      expect(await repository.head('empty')).toMatchObject({ sizeBytes: 0 });
+    });
+
+    test('put replaces, and the etag tells', async () => {
+      const first = await repository.put('samples/orders.json', Buffer.from('one'), { metadata: { of: 'one' } });
+      const second = await repository.put('samples/orders.json', Buffer.from('two'));
+      expect(second.etag).not.toBe(first.etag);
+      expect((await repository.read('samples/orders.json')).toString()).toBe('two');
+      expect((await repository.head('samples/orders.json'))!.metadata).toEqual({});
+    });
+
+    test('what is not there: NotFound before the first byte, null from head, no error from delete', async () => {
+      await expect(repository.get('nowhere/x')).rejects.toMatchObject({ type: 'NotFound' });
+      await expect(repository.read('nowhere/x')).rejects.toMatchObject({ type: 'NotFound' });
+      expect(await repository.head('nowhere/x')).toBeNull();
+      await repository.put('nowhere', Buffer.from('a key is no folder'));
+      expect(await repository.head('nowhere/x')).toBeNull();
+      await repository.delete(['nowhere/x', 'never/was']);
+      await repository.delete([]);
+    });
+
+    test('ifAbsent: the same bytes again are fine, other bytes are LockHeld and change nothing', async () => {
+      const first = await repository.put('epochs/0000000001.json', Buffer.from('{"a":1}'), {
+        ifAbsent: true,
+        metadata: { by: 'first' },
+      });
+      const again = await repository.put('epochs/0000000001.json', Buffer.from('{"a":1}'), {
+        ifAbsent: true,
+        metadata: { by: 'first' },
+      });
+      expect(again.etag).toBe(first.etag);
+      const other = repository.put('epochs/0000000001.json', Buffer.from('{"a":2}'), { ifAbsent: true });
+      await expect(other).rejects.toMatchObject({
+        type: 'LockHeld',
+        message: expect.stringContaining('epochs/0000000001.json'),
+      });
+      expect((await repository.read('epochs/0000000001.json')).toString()).toBe('{"a":1}');
+      expect((await repository.head('epochs/0000000001.json'))!.metadata).toEqual({ by: 'first' });
+    });
+
+    test('ifAbsent: of many writers at the same moment exactly one wins, in each of twenty races', async () => {
+      for (let race = 0; race < 20; race += 1) {
+        const key = `epochs/race-${race}.json`;
+        const put = (writer: number) => repository.put(key, Buffer.from(`{"writer":${writer}}`), { ifAbsent: true });
+        const results = await Promise.allSettled(Array.from({ length: 8 }, (_, writer) => put(writer)));
+        const winners = results.flatMap((result, writer) => (result.status === 'fulfilled' ? [writer] : []));
+        expect(winners).toHaveLength(1);
+        for (const result of results)
+          if (result.status === 'rejected') expect(result.reason).toMatchObject({ type: 'LockHeld' });
+        expect((await repository.read(key)).toString()).toBe(`{"writer":${winners[0]}}`);
+      }
+    });
+
+    test('a listing has every object below the prefix, in key order within a folder, and starts behind `after`', async () => {
+      const names = ['a-1', 'a.json', 'a/b.c/d', 'a/b/c', 'a/b/d', 'a/z', 'aa', 'b/x'].map((name) => `list/${name}`);
+      const many = Array.from({ length: 1_100 }, (_, i) => `many/${String(i).padStart(6, '0')}`);
+      const all = [...names, ...many];
+      for (let at = 0; at < all.length; at += 50) {
+        await Promise.all(all.slice(at, at + 50).map((key) => repository.put(key, Buffer.from(key))));
+      }
+      const below = (prefix: string) => all.filter((key) => key.startsWith(prefix)).toSorted();
+      for (const prefix of ['', 'list/', 'list/a', 'list/a/', 'list/a/b', 'nothing/']) {
+        expect((await keysOf(prefix)).toSorted()).toEqual(below(prefix));
+      }
+      const ofFolder = (keys: string[], folder: string) => keys.filter((key) => path.posix.dirname(key) === folder);
+      expect(ofFolder(await keysOf('list/'), 'list')).toEqual(['list/a-1', 'list/a.json', 'list/aa']);
+      expect(ofFolder(await keysOf('list/'), 'list/a/b')).toEqual(['list/a/b/c', 'list/a/b/d']);
+      expect(await keysOf('many/')).toEqual(many);
+      expect(await keysOf('many/', 'many/000999')).toEqual(many.slice(1_000));
+      expect(await keysOf('many/', 'many/001099')).toEqual([]);
+      expect(await keysOf('list/a/b/', 'list/a/b/c')).toEqual(['list/a/b/d']);
+      await repository.delete(all);
+      expect(await keysOf('')).toEqual([]);
+    });
+
+    test('a listing shows size and time of what was just written', async () => {
+      const before = Date.now() - 2_000;
+      await repository.put('reports/x.json', Buffer.alloc(1_234));
+      const listed = [];
+      for await (const object of repository.list('reports/')) listed.push(object);
+      expect(listed).toEqual([{ key: 'reports/x.json', sizeBytes: 1_234, modifiedAt: expect.any(String) }]);
+      expect(Date.parse(listed[0]!.modifiedAt)).toBeGreaterThan(before);
+    });
+
+    test('another application in the same place sees nothing of this one', async () => {
+      await repository.put('catalog/orders/a.json', Buffer.from('x'));
+      const other = under.neighbour(repository);
+      expect(await other.head('catalog/orders/a.json')).toBeNull();
+      for await (const { key } of other.list('')) throw new Error(`the neighbour sees ${key}`);
+    });
+
+    test.each([
+      ['nothing', 0],
+      ['one request', 1_000_000],
+      ['several parts', 20_000_001],
+      ['whole parts', 16 * 2 ** 20],
+    ])('a file of %s is stored as it is, and storing it again is fine', async (_, size) => {
+      const content = shopRows(size);
+      const { file, sha256: digest } = await fileOf(content);
+      for (let time = 0; time < 2; time += 1) {
+        const stored = await repository.uploadFile(
+          'data/full/orders/vol',
+          file,
+          { sha256: digest, metadata: { of: 'test' } },
+          ctx,
+        );
+        expect(stored).toMatchObject({
+          key: 'data/full/orders/vol',
+          sizeBytes: size,
+          sha256: digest,
+          metadata: { of: 'test' },
+        });
+      }
+      expect(await repository.head('data/full/orders/vol')).toMatchObject({
+        sizeBytes: size,
+        sha256: digest,
+        metadata: { of: 'test' },
+      });
+      expect((await collect(await repository.get('data/full/orders/vol'))).equals(content)).toBe(true);
+      const crossing = { start: Math.max(0, size - 12_000_000), end: Math.max(1, size) };
+      if (size > 0)
+        expect(
+          (await collect(await repository.get('data/full/orders/vol', crossing))).equals(
+            content.subarray(crossing.start),
+          ),
+        ).toBe(true);
+      expect(await unfinished('data/')).toEqual([]);
+    });
+
+    test.each([1_000, 20_000_000])(
+      'a file of %i bytes that is not what its digest says is refused by name',
+      async (size) => {
+        const { file } = await fileOf(shopRows(size));
+        const upload = repository.uploadFile(
+          'data/full/orders/vol',
+          file,
+          { sha256: sha256(Buffer.from('other')) },
+          ctx,
+        );
+        await expect(upload).rejects.toMatchObject({ type: 'BackupCorrupt', message: expect.stringContaining(file) });
+        expect(await repository.head('data/full/orders/vol')).toBeNull();
+      },
+    );
+
+    test.each([0, 5, 8 * 2 ** 20, 30_000_000])(
+      'a stream of %i bytes is stored with the digest that was seen',
+      async (size) => {
+        const content = shopRows(size);
+        const pieces = function* () {
+          for (let at = 0; at < size; at += 77_777) yield content.subarray(at, at + 77_777);
+        };
+        const stored = await repository.uploadStream(
+          'data/full/orders/stream',
+          Readable.from(pieces(), { objectMode: false }),
+          { metadata: { of: 'test' } },
+          ctx,
+        );
+        expect(stored).toMatchObject({ sizeBytes: size, sha256: sha256(content) });
+        expect((await collect(await repository.get('data/full/orders/stream'))).equals(content)).toBe(true);
+        expect((await repository.head('data/full/orders/stream'))!.metadata).toEqual({ of: 'test' });
+      },
+    );
+
+    test('a stream that breaks leaves no object and no parts', async () => {
+      const source = async function* () {
+        yield shopRows(20_000_000);
+        throw new Error('the dump died');
+      };
+      const upload = repository.uploadStream(
+        'data/full/orders/stream',
+        Readable.from(source(), { objectMode: false }),
+        {},
+        ctx,
+      );
+      await expect(upload).rejects.toThrow('the dump died');
+      expect(await repository.head('data/full/orders/stream')).toBeNull();
+      expect(await unfinished('data/')).toEqual([]);
+    });
+
+    test('an upload that is cancelled stops, and its remains are found and removed', async () => {
+      const controller = new AbortController();
+      const { file, sha256: digest } = await fileOf(shopRows(60_000_000));
+      const context = { ...testContext(controller.signal), progress: () => controller.abort(new Error('cancelled')) };
+      const states: UploadState[] = [];
+      const options = { sha256: digest, onPart: (state: UploadState) => void states.push(state) };
+      await expect(repository.uploadFile('data/full/orders/vol', file, options, context)).rejects.toThrow();
+      expect(await repository.head('data/full/orders/vol')).toBeNull();
+      for await (const { key, uploadId } of repository.unfinishedUploads('data/full/orders/')) {
+        await repository.abortUpload(key, uploadId);
+        await repository.abortUpload(key, uploadId);
+      }
+      expect(await unfinished('')).toEqual([]);
+      // What was aborted cannot be resumed: it starts again by itself.
+      await repository.uploadFile('data/full/orders/vol', file, { sha256: digest, resume: states.at(-1) ?? null }, ctx);
+      expect(await repository.head('data/full/orders/vol')).toMatchObject({ sha256: digest });
+    });
+
+    test.each(['', '/x', 'x/', 'a//b', '../x', 'a/../b', 'a/./b', 'ä', 'a b', 'a\\b', 'a\nb', 'x'.repeat(1_000)])(
+      'the key %j is refused',
+      async (key) => {
+        await expect(repository.put(key, Buffer.from('x'))).rejects.toMatchObject({ type: 'UsageInvalid' });
+        await expect(repository.read(key)).rejects.toMatchObject({ type: 'UsageInvalid' });
+        await expect(repository.delete([key])).rejects.toMatchObject({ type: 'UsageInvalid' });
+      },
+    );
+
+    test('check finds a usable repository usable', async () => {
+      await repository.check();
+    });
+
+    test('bytes altered behind its back do not go unnoticed in its own digest', async () => {
+      await repository.put('data/x', Buffer.from('hello'));
+      await under.alter(repository, 'data/x', () => Buffer.from('hello, changed'));
+      expect((await repository.head('data/x'))!.sha256).not.toBe(sha256(Buffer.from('hello')));
+    });
+  });
+}
