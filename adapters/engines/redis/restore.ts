@@ -1,0 +1,148 @@
+import * as fs from 'node:fs/promises';
+import { createWriteStream } from 'node:fs';
+import * as path from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import type { Manifest } from '../../../core/catalog';
+import type { Restore, RestoreRequest } from '../../../core/engine';
+import { failure } from '../../../core/errors';
+import type { RestoredStore } from '../../../core/recovery';
+import type { Secret } from '../../../core/secret';
+import type { VolumeSource } from '../../../core/volumes';
+import { diskFailure, requireFreeBytes, syncDirectory } from '../../filesystem/durable';
+import { claimPlace, removePlace, requireClaim, writeMarker } from '../restore-marker';
+import { ACL_VOLUME, RDB_VOLUME, STATE_FILE } from './dump';
+import {
+  aclFileFor,
+  RESTORED_ACL_FILE,
+  runningServer,
+  startRestoredServer,
+  stopRestoredServer,
+  switchAppendOnlyOn,
+  writePrivately,
+} from './restored-server';
+
+export interface RestoreOptions {
+  readonly store: string;
+  readonly toolsDirectory: string | undefined;
+  readonly password: Secret | undefined;
+}
+
+/** Puts the RDB in place and lets a server of its own load it: no `replicaof`, nothing of the source's network. */
+export function redisRestore({ store, toolsDirectory, password }: RestoreOptions): Restore {
+  return {
+    async rebuild({ restoreId, chain, place }, source, _log, ctx) {
+      const manifest = lastOf(chain);
+      const directory = place.directory;
+      const marker = { restoreId, engine: 'redis', store, detail: {} };
+      await claimPlace(directory, marker, place.overwrite, () => stopRestoredServer(directory));
+      const rdb = volumeOf(manifest, RDB_VOLUME);
+      await requireFreeBytes(directory, rdb.contentBytes, `restore of ${store}`);
+      await writeVolume(source, rdb, path.join(directory, 'dump.rdb'), (doneBytes) =>
+        ctx.progress({ phase: 'fetching RDB', doneBytes, totalBytes: rdb.contentBytes }),
+      );
+      const hasAclFile = manifest.artifacts.some((each) => each.name === ACL_VOLUME);
+      if (hasAclFile) {
+        const captured = path.join(directory, 'users.captured.acl');
+        await writeVolume(source, volumeOf(manifest, ACL_VOLUME), captured, () => undefined);
+        const rules = aclFileFor(await fs.readFile(captured, 'utf8'), password);
+        await writePrivately(path.join(directory, RESTORED_ACL_FILE), rules);
+        await fs.rm(captured);
+      }
+      const state = JSON.parse((await source.early(manifest.backupId, STATE_FILE)).toString('utf8')) as {
+        settings: Record<string, string>;
+      };
+      await writeMarker(directory, { ...marker, detail: { hasAclFile, settings: state.settings, rebuilt: true } });
+    },
+
+    async replay(request) {
+      await requireClaim(request.place.directory, request.restoreId);
+      return restored(request, null);
+    },
+
+    async open(request, ctx) {
+      const { directory, host } = request.place;
+      const marker = await requireClaim(directory, request.restoreId);
+      const detail = marker.detail as { hasAclFile?: boolean; settings?: Record<string, string>; rebuilt?: boolean };
+      if (!detail.rebuilt) throw failure('BackupIncomplete', `${directory} was not rebuilt to its end`);
+      const running = await runningServer(directory);
+      if (running) return restored(request, { host, port: running.port });
+      const settings = detail.settings ?? {};
+      const program = await findServer(toolsDirectory, lastOf(request.chain).serverVersion);
+      const { place } = request;
+      const port = await startRestoredServer(
+        { place, program, password, settings, hasAclFile: detail.hasAclFile ?? false },
+        ctx,
+      );
+      if (settings['appendonly'] === 'yes') await switchAppendOnlyOn(place, { host, port, password }, ctx);
+      return restored(request, { host, port });
+    },
+
+    async discard(place) {
+      await removePlace(place.directory, () => stopRestoredServer(place.directory));
+    },
+  };
+}
+
+function lastOf(chain: readonly Manifest[]): Manifest {
+  const manifest = chain.at(-1);
+  if (!manifest) throw failure('NotFound', 'the restore names no backup');
+  return manifest;
+}
+
+function volumeOf(manifest: Manifest, name: string) {
+  const artifact = manifest.artifacts.find((each) => each.name === name);
+  if (artifact) return artifact;
+  throw failure('BackupCorrupt', `backup ${manifest.backupId} of ${manifest.store} names no ${name}`);
+}
+
+/** Writes one volume; its name appears only after the source has confirmed every digest. */
+async function writeVolume(
+  source: VolumeSource,
+  artifact: Manifest['artifacts'][number],
+  file: string,
+  onBytes: (doneBytes: number) => void,
+): Promise<void> {
+  const partial = `${file}.partial`;
+  let doneBytes = 0;
+  const counted = async function* (content: AsyncIterable<Buffer>) {
+    for await (const part of content) {
+      onBytes((doneBytes += part.length));
+      yield part;
+    }
+  };
+  try {
+    await pipeline(await source.open(artifact), counted, createWriteStream(partial, { mode: 0o600, flush: true }));
+    await fs.rename(partial, file);
+    await syncDirectory(path.dirname(file));
+  } catch (error) {
+    throw diskFailure(error, file, 'writing a restored file');
+  }
+}
+
+function restored({ plan, place }: RestoreRequest, address: RestoredStore['address']): RestoredStore {
+  return {
+    directory: place.directory,
+    address,
+    reachedPosition: plan.reaches.position,
+    reachedTime: plan.reaches.time,
+    notes: plan.notes,
+  };
+}
+
+/** The server program of the backup's own flavour: Redis and Valkey refuse each other's newer files. */
+async function findServer(toolsDirectory: string | undefined, serverVersion: string): Promise<string> {
+  const name = serverVersion.startsWith('valkey') ? 'valkey-server' : 'redis-server';
+  const folders = toolsDirectory === undefined ? (process.env['PATH'] ?? '').split(':') : [toolsDirectory];
+  for (const folder of folders.filter((each) => each !== '')) {
+    const program = path.join(folder, name);
+    if (
+      await fs.access(program, fs.constants.X_OK).then(
+        () => true,
+        () => false,
+      )
+    )
+      return program;
+  }
+  const where = toolsDirectory ?? 'the PATH';
+  throw failure('ToolMissing', `${name} was not found in ${where}; the backup is of ${serverVersion}`);
+}
