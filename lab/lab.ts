@@ -1,12 +1,14 @@
 import { spawn } from 'node:child_process';
 import * as fs from 'node:fs';
 import * as path from 'node:path';
+import { writeApplicationConfig } from './application-config';
 import { projectRoot } from './runtime/servers';
 import { isAlive, killTree } from './servers/process-tree';
 import { waitUntil } from './servers/process';
 import { removeSockets } from './servers/seaweedfs';
 import { addressPlan } from './sites/address-plan';
 import type { LabBuild } from './sites/build';
+import { createFileTrees } from './sites/files';
 import { type LabDescription, labFolder, LabSecrets, readLab, writeLab } from './sites/lab-folder';
 import { startMongoSites } from './sites/mongodb';
 import { claimNetwork, releaseNetwork } from './sites/networks';
@@ -28,6 +30,7 @@ import { leftovers } from './supervisor/pid-files';
 import type { ProgramStatus } from './supervisor/program';
 import type { ServiceStatus } from './supervisor/services';
 
+export { applicationConfigFile } from './application-config';
 export type { LabDescription } from './sites/lab-folder';
 
 export interface LabUpOptions {
@@ -87,12 +90,10 @@ export async function labUp({
     step('S3 with its buckets', startS3(build)),
   ]);
   if (!lab.seeded) await step('the shop is seeded', seedShop(build));
+  createFileTrees(build);
   const described = writeLab({ ...lab, aws: { ...lab.aws, ...aws }, seeded: true });
-  await step(
-    'the shop: services and gateways',
-    shopReady(build, lab.seeded),
-  );
-  await startWorkers(build, described);
+  await step('the shop: services and gateways', shopReady(build, lab.seeded));
+  await startWorkers(build, writeApplicationConfig(described));
   return described;
 }
 

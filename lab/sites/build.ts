@@ -15,8 +15,8 @@ export interface LabBuild {
   readonly progress: (line: string) => void;
 }
 
-/** The names of the stores in the lab's application config, and of what a fence covers. */
-export const STORES = { postgresql: 'postgresql', mongodb: 'mongodb', redis: 'redis' } as const;
+/** The names of the stores in the lab's application config, and of what a fence covers; as config/examples names them. */
+export const STORES = { postgresql: 'orders-db', mongodb: 'catalog', redis: 'sessions' } as const;
 
 /** A folder that the store's server owns. */
 export function storeFolder({ folder }: LabBuild, site: string, store: string): string {

@@ -3,18 +3,11 @@ import * as path from 'node:path';
 import { projectRoot } from '../runtime/servers';
 import { SITES } from './address-plan';
 import type { LabBuild } from './build';
-import type { LabDescription } from './lab-folder';
-
-/** Where the lab's application config lies. */
-export function applicationConfigFile(lab: { folder: string }): string {
-  return path.join(lab.folder, 'ultramarket.yaml');
-}
 
 /** Starts drctl's worker of each site; it belongs to the site and dies with it. */
-export async function startWorkers(build: LabBuild, lab: LabDescription): Promise<void> {
+export async function startWorkers(build: LabBuild, config: string): Promise<void> {
   const program = path.join(projectRoot(), 'dist/workers/main.js');
-  const config = applicationConfigFile(lab);
-  if (!fs.existsSync(program) || !fs.existsSync(config)) return;
+  if (!fs.existsSync(program)) return;
   for (const site of SITES) {
     const argv = [process.execPath, program, '--config', config, '--site', site];
     await build.supervisor.register({

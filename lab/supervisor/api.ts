@@ -80,14 +80,14 @@ export async function serveSupervisor(options: {
   token: string;
   onShutdown: () => void;
 }): Promise<http.Server> {
-  const server = http.createServer((request, response) => {
-    void answer(options, request).then(({ status, body }) => {
-      response.writeHead(status, { 'content-type': 'application/json' });
-      response.end(JSON.stringify(body ?? null), () => {
-        if (status === 202) options.onShutdown();
-      });
+  const serve = async (request: http.IncomingMessage, response: http.ServerResponse): Promise<void> => {
+    const { status, body } = await answer(options, request);
+    response.writeHead(status, { 'content-type': 'application/json' });
+    response.end(JSON.stringify(body ?? null), () => {
+      if (status === 202) options.onShutdown();
     });
-  });
+  };
+  const server = http.createServer((request, response) => void serve(request, response));
   await new Promise<void>((resolve, reject) =>
     server.once('error', reject).listen(options.port, options.host, resolve),
   );

@@ -35,7 +35,9 @@ export class Supervisor {
 
   /** Ends what an earlier supervisor left behind, then starts what should run. */
   async resume(): Promise<void> {
-    const others = leftovers(this.pidFolder).filter(({ identity }) => identity.pid !== process.pid && isAlive(identity));
+    const others = leftovers(this.pidFolder).filter(
+      ({ identity }) => identity.pid !== process.pid && isAlive(identity),
+    );
     await Promise.all(others.map(({ identity }) => killTree(identity.pid)));
     for (const { spec, hold } of Object.values(this.state.programs)) this.adopt(spec, hold);
   }
