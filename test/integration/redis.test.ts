@@ -226,6 +226,7 @@ describe('roles', () => {
     expect(hasCode(stale, 'StaleEpoch')).toBe(true);
     await engine.replication?.unfence('primary', 3, testContext());
     await engine.replication?.unfence('primary', 3, testContext());
+    await inSync(primary, dr); // one replica is what was asked for before, so it must be back for a write
     const after = connect(primary);
     expect(await after.config('GET', 'min-replicas-to-write')).toEqual(['min-replicas-to-write', '1']);
     expect(await after.set('written', 'again')).toBe('OK');
