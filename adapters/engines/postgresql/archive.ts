@@ -1,0 +1,272 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { CallContext } from '../../../core/call';
+import type { ArchiveOutcome, ArchiveProgress, ArchiveRequest } from '../../../core/engine';
+import { failure } from '../../../core/errors';
+import type { LogArchive, LogEntry } from '../../../core/log-archive';
+import {
+  begin,
+  ensureSlot,
+  findStart,
+  isSlotBusy,
+  isWalGone,
+  renewSlot,
+  type ArchiveStart,
+  type Stretch,
+} from './archive-start';
+import { addressOf, withClient } from './connection';
+import { Heartbeat } from './heartbeat';
+import { formatLsn, pieceName, positionAt } from './lsn';
+import { ReplicationConnection } from './replication-connection';
+import { readFacts } from './server-facts';
+import type { PostgresqlSite } from './settings';
+import { type SegmentPart, WalCollector } from './wal-collector';
+import { WalStream } from './wal-stream';
+
+/** How long a slot held by a dying predecessor is waited for before the attempt ends. */
+const SLOT_BUSY_MILLISECONDS = 10_000;
+
+export function slotName(store: string): string {
+  return `drctl_${store.toLowerCase().replaceAll(/[^a-z0-9_]/g, '_')}`.slice(0, 63);
+}
+
+/**
+ * Receives WAL by a physical slot and stores it: slices every `sliceMilliseconds`, each complete segment in place of its
+ * slices. The slot is told only of what the archive has durable. Resumes behind what is durable in the archive.
+ */
+export async function archiveWal(
+  site: PostgresqlSite,
+  store: string,
+  request: ArchiveRequest,
+  archive: LogArchive,
+  onDurable: (progress: ArchiveProgress) => void,
+  ctx: CallContext,
+): Promise<ArchiveOutcome> {
+  const facts = await withClient(site, (client) => readFacts(client, addressOf(site)), { signal: ctx.signal });
+  if (facts.inRecovery) {
+    throw failure(
+      'RoleMismatch',
+      `${addressOf(site)} (site ${request.site}) is a standby; the log is archived at the primary`,
+    );
+  }
+  const slot = slotName(store);
+  const connection = await ReplicationConnection.open(site, ctx);
+  try {
+    await ensureSlot(connection, slot);
+    const start = await findStart(connection, slot, archive, facts.segmentBytes);
+    const run = new ArchiveRun(site, slot, request, archive, onDurable, ctx, facts.segmentBytes);
+    return await run.all(connection, start);
+  } finally {
+    await connection.close();
+  }
+}
+
+class ArchiveRun {
+  private readonly site: PostgresqlSite;
+  private readonly slot: string;
+  private readonly request: ArchiveRequest;
+  private readonly archive: LogArchive;
+  private readonly onDurable: (progress: ArchiveProgress) => void;
+  private readonly ctx: CallContext;
+  private readonly segmentBytes: bigint;
+  private readonly deadline: number;
+  private entriesStored = 0;
+  private coversUntil: string | null = null;
+
+  constructor(
+    site: PostgresqlSite,
+    slot: string,
+    request: ArchiveRequest,
+    archive: LogArchive,
+    onDurable: (progress: ArchiveProgress) => void,
+    ctx: CallContext,
+    segmentBytes: bigint,
+  ) {
+    this.site = site;
+    this.slot = slot;
+    this.request = request;
+    this.archive = archive;
+    this.onDurable = onDurable;
+    this.ctx = ctx;
+    this.segmentBytes = segmentBytes;
+    this.deadline = Date.now() + request.runForMilliseconds;
+  }
+
+  async all(first: ReplicationConnection, start: ArchiveStart): Promise<ArchiveOutcome> {
+    const ancestors = start.stretches.slice(0, -1);
+    const current = start.stretches.at(-1) as Stretch;
+    let needsBase = start.needsBase;
+    for (const stretch of ancestors) needsBase ??= await this.ancestor(stretch);
+    try {
+      return await this.follow(first, current, needsBase);
+    } catch (error) {
+      if (!isWalGone(error)) throw error;
+      return this.afterGap(current, error);
+    }
+  }
+
+  /** The rest of a timeline that ended, from a server that still has it. Without it there is a gap, not an error. */
+  private async ancestor(stretch: Stretch): Promise<string | null> {
+    const connection = await ReplicationConnection.open(this.site, this.ctx);
+    try {
+      await this.stream(connection, stretch, null, null);
+      return null;
+    } catch (error) {
+      if (!isWalGone(error)) throw error;
+      return `WAL of ${stretch.lineage} from ${formatLsn(stretch.durable)} to its end is gone from the server`;
+    } finally {
+      await connection.close();
+    }
+  }
+
+  private async follow(
+    connection: ReplicationConnection,
+    stretch: Stretch,
+    needsBase: string | null,
+  ): Promise<ArchiveOutcome> {
+    const last = (await this.archive.entries(stretch.lineage)).at(-1);
+    this.coversUntil = last ? (await this.archive.resolve(last)).coversUntil : null;
+    const heartbeat = await Heartbeat.start(this.site, this.coversUntil, this.ctx);
+    try {
+      const durable = await this.stream(connection, stretch, this.slot, heartbeat);
+      return {
+        lineage: stretch.lineage,
+        durable: positionAt(stretch.lineage, durable),
+        coversUntil: this.coversUntil,
+        entriesStored: this.entriesStored,
+        needsBase,
+      };
+    } finally {
+      await heartbeat.stop();
+    }
+  }
+
+  /** Goes on with what the server still has, and says that only a new full backup can be restored to later instants. */
+  private async afterGap(lost: Stretch, cause: unknown): Promise<ArchiveOutcome> {
+    const connection = await ReplicationConnection.open(this.site, this.ctx);
+    try {
+      await renewSlot(connection, this.slot, this.ctx);
+      const stretch = await begin(connection, this.slot, lost.lineage, lost.timeline, this.segmentBytes);
+      const gap = `WAL from ${formatLsn(lost.durable)} to ${formatLsn(stretch.from)} of ${lost.lineage} is gone from the server`;
+      this.ctx.log.error({ cause: String(cause), lineage: lost.lineage }, gap);
+      return await this.follow(connection, stretch, gap);
+    } finally {
+      await connection.close();
+    }
+  }
+
+  /** Stores a stretch until it ends or our time is over; answers what is durable. */
+  private async stream(
+    connection: ReplicationConnection,
+    stretch: Stretch,
+    slot: string | null,
+    heartbeat: Heartbeat | null,
+  ): Promise<bigint> {
+    const collector = new WalCollector(stretch.from, this.segmentBytes);
+    const { timeline, durable } = stretch;
+    const stream = await this.started(connection, collector, { slot, timeline, durable });
+    const writer = new PieceWriter(this.archive, stretch, this.segmentBytes);
+    let over = false;
+    const ended = stream.ended.then(
+      () => (over = true),
+      (error: unknown) => {
+        over = true;
+        throw error;
+      },
+    );
+    ended.catch(() => undefined); // awaited below, after what was received is stored
+    while (!over && !this.ctx.signal.aborted && Date.now() < this.deadline) {
+      await stream.waitForSegment(this.request.sliceMilliseconds);
+      await this.storeReceived(collector, writer, stream, heartbeat);
+    }
+    this.ctx.signal.throwIfAborted();
+    if (over) await ended;
+    await this.storeReceived(collector, writer, stream, heartbeat);
+    return writer.durable;
+  }
+
+  private async storeReceived(
+    collector: WalCollector,
+    writer: PieceWriter,
+    stream: WalStream,
+    heartbeat: Heartbeat | null,
+  ): Promise<void> {
+    for (;;) {
+      const part = collector.takeSegment() ?? collector.current();
+      if (part.end <= writer.durable && !part.whole) break;
+      const coversUntil = heartbeat ? heartbeat.coveredBy(part.end) : null;
+      await writer.store(part, coversUntil);
+      this.entriesStored += 1;
+      this.coversUntil = coversUntil;
+      stream.confirm(writer.durable);
+      this.onDurable({ durable: writer.position(), coversUntil, entriesStored: this.entriesStored });
+      this.ctx.progress({ phase: 'archiving WAL', note: formatLsn(writer.durable), doneItems: this.entriesStored });
+      if (!part.whole || this.ctx.signal.aborted) break;
+    }
+  }
+
+  /** Starts streaming; waits for a slot that a killed predecessor still holds. */
+  private async started(
+    connection: ReplicationConnection,
+    collector: WalCollector,
+    options: { slot: string | null; timeline: number; durable: bigint },
+  ): Promise<WalStream> {
+    const deadline = Date.now() + SLOT_BUSY_MILLISECONDS;
+    for (;;) {
+      const stream = new WalStream(connection, collector, options);
+      const early = await Promise.race([
+        stream.ended.then(
+          () => null,
+          (error: unknown) => error,
+        ),
+        connection.replicationStarted().then(() => null),
+      ]);
+      if (!isSlotBusy(early)) return stream;
+      if (Date.now() > deadline) {
+        throw failure('LockHeld', `the replication slot ${this.slot} is used by another archiver`, { cause: early });
+      }
+      await sleep(200, undefined, { signal: this.ctx.signal });
+    }
+  }
+}
+
+/** Names and stores what was received of a stretch, and has each whole segment take the place of its slices. */
+class PieceWriter {
+  durable: bigint;
+  private readonly archive: LogArchive;
+  private readonly stretch: Stretch;
+  private readonly segmentBytes: bigint;
+  private slices: LogEntry[];
+
+  constructor(archive: LogArchive, stretch: Stretch, segmentBytes: bigint) {
+    this.archive = archive;
+    this.stretch = stretch;
+    this.segmentBytes = segmentBytes;
+    this.durable = stretch.durable;
+    this.slices = [...stretch.slices];
+  }
+
+  position() {
+    return positionAt(this.stretch.lineage, this.durable);
+  }
+
+  async store(part: SegmentPart, coversUntil: string | null): Promise<void> {
+    const { lineage, timeline } = this.stretch;
+    const from = part.whole || this.durable < part.start ? part.start : this.durable;
+    const entry = await this.archive.append({
+      lineage,
+      name: pieceName(timeline, from, part.end, this.segmentBytes),
+      kind: part.whole ? 'segment' : 'slice',
+      from: positionAt(lineage, from),
+      to: positionAt(lineage, part.end),
+      coversUntil,
+      content: part.bytes.subarray(Number(from - part.start), Number(part.end - part.start)),
+    });
+    if (part.end > this.durable) this.durable = part.end;
+    if (!part.whole) {
+      this.slices.push(entry);
+    } else if (this.slices.length > 0) {
+      await this.archive.replace(this.slices, entry);
+      this.slices = [];
+    }
+  }
+}

@@ -1,0 +1,92 @@
+import type { Client } from 'pg';
+import type { CallContext } from '../../../core/call';
+import type { Engine, LogShipping } from '../../../core/engine';
+import { failure } from '../../../core/errors';
+import type { RestoredStore } from '../../../core/recovery';
+import { archiveWal, slotName } from './archive';
+import { addressOf, translate, withClient } from './connection';
+import { dump, planDump } from './dump';
+import { fingerprint, FINGERPRINT_STATEMENT_MILLISECONDS, type WithDatabase } from './fingerprint';
+import { positions, walNaming } from './lsn';
+import { planRestore, windows } from './plan-restore';
+import { probe } from './probe';
+import { createReplication } from './replication';
+import { createRestore } from './restore';
+import { withRestored } from './restored-server';
+import { pathsOf, readMarker } from './restore-place';
+import type { PostgresqlSettings, PostgresqlSite } from './settings';
+
+export interface PostgresqlEngineOptions {
+  readonly store: string;
+  readonly sites: Readonly<Record<string, PostgresqlSite>>;
+  readonly settings: PostgresqlSettings;
+  /** Folder of the server's own programs for restores; found where it is left out. */
+  readonly toolsDirectory?: string | undefined;
+}
+
+/** PostgreSQL 15 and newer: base backups, WAL, restores and roles of one cluster. */
+export function createPostgresqlEngine(options: PostgresqlEngineOptions): Engine<'postgresql'> {
+  const { store, settings, toolsDirectory } = options;
+  const siteOf = (name: string): PostgresqlSite => {
+    const site = options.sites[name];
+    if (site) return site;
+    const known = Object.keys(options.sites).join(', ');
+    throw failure('NotFound', `${store} has no endpoint at the site "${name}"; there is one at ${known}`);
+  };
+  return {
+    kind: 'postgresql',
+    store,
+    artifactKind: (type) => type,
+    positions,
+    log: createLogShipping(store, siteOf),
+    replication: createReplication(store, siteOf),
+    probe: (site, ctx) => probe(site, siteOf(site), ctx),
+    planDump: (request, ctx) => planDump(siteOf(request.site), request, ctx),
+    dump: (plan, parent, sink, ctx) => dump(siteOf(plan.source.site), settings, plan, parent, sink, ctx),
+    planRestore: (target, catalog) => planRestore(store, target, catalog),
+    windows,
+    restore: createRestore(toolsDirectory),
+    fingerprint: (of, ctx) =>
+      fingerprint('site' in of ? liveDatabases(siteOf(of.site), ctx) : restoredDatabases(of, ctx), ctx),
+  };
+}
+
+function createLogShipping(store: string, siteOf: (site: string) => PostgresqlSite): LogShipping {
+  return {
+    naming: walNaming,
+    archive: (request, archive, onDurable, ctx) =>
+      archiveWal(siteOf(request.site), store, request, archive, onDurable, ctx),
+    async release(site, ctx) {
+      await withClient(
+        siteOf(site),
+        (client: Client) =>
+          client.query('SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1', [
+            slotName(store),
+          ]),
+        { signal: ctx.signal },
+      );
+    },
+  };
+}
+
+function liveDatabases(site: PostgresqlSite, ctx: CallContext): WithDatabase {
+  const common = { signal: ctx.signal, statementMilliseconds: FINGERPRINT_STATEMENT_MILLISECONDS };
+  return (database, use) => withClient(site, use, database === null ? common : { ...common, database });
+}
+
+function restoredDatabases(restored: RestoredStore, ctx: CallContext): WithDatabase {
+  const paths = pathsOf(restored.directory);
+  return async (database, use) => {
+    const marker = await readMarker(paths.root);
+    if (!marker) throw failure('NotFound', `${restored.directory} carries no mark of a PostgreSQL restore`);
+    try {
+      return await withRestored(paths, database === null ? marker : { ...marker, database }, use, {
+        signal: ctx.signal,
+        statementMilliseconds: FINGERPRINT_STATEMENT_MILLISECONDS,
+      });
+    } catch (error) {
+      ctx.signal.throwIfAborted();
+      throw translate(error, addressOf(marker));
+    }
+  };
+}

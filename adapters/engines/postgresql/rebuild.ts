@@ -1,0 +1,171 @@
+import { spawn } from 'node:child_process';
+import * as fs from 'node:fs/promises';
+import * as path from 'node:path';
+import type { CallContext } from '../../../core/call';
+import type { Manifest } from '../../../core/catalog';
+import type { RestoreRequest } from '../../../core/engine';
+import { failure } from '../../../core/errors';
+import type { VolumeSource } from '../../../core/volumes';
+import { readBackupManifest } from './backup-manifest';
+import type { BackupDetail } from './dump';
+import { stopServer } from './restored-server';
+import {
+  clearPlace,
+  mayTake,
+  type Marker,
+  type Owner,
+  ownerOf,
+  pathsOf,
+  type PlacePaths,
+  portFor,
+  readMarker,
+  writeMarker,
+} from './restore-place';
+import { findTool } from './tools';
+import { makeDirectory, unpackBackup } from './unpack';
+import { writeOwned } from './restore-config';
+
+/** Writes the chain into the place; see core/engine.ts `Restore.rebuild`. Starts again from nothing unless it was complete. */
+export async function rebuild(
+  request: RestoreRequest,
+  source: VolumeSource,
+  toolsDirectory: string | undefined,
+  ctx: CallContext,
+): Promise<void> {
+  const { place, restoreId, chain } = request;
+  await mayTake(place, restoreId);
+  const paths = pathsOf(place.directory);
+  const before = await readMarker(paths.root);
+  if (before?.restoreId === restoreId && before.phase === 'rebuilt') return;
+  const newest = chain.at(-1) as Manifest;
+  const detail = newest.detail as BackupDetail;
+  const owner = await ownerOf(place);
+  // Before anything is fetched: a worker without the programs should say so now and not after an hour.
+  await findTool('postgres', detail.majorVersion, toolsDirectory);
+  if (before) await stopServer(paths);
+  else await refuseForeignServer(paths);
+  await fs.mkdir(path.dirname(paths.root), { recursive: true }); // of ours, but the server's user has to pass through
+  await makeDirectory(paths.root, owner);
+  const marker: Marker = {
+    engine: 'postgresql',
+    restoreId,
+    store: newest.store,
+    phase: 'rebuilding',
+    majorVersion: detail.majorVersion,
+    user: detail.user,
+    database: detail.database,
+    host: place.host,
+    port: 0,
+    reachedPosition: null,
+    reachedTime: null,
+  };
+  await writeMarker(paths.root, marker);
+  await clearPlace(paths.root, { keepMarker: true });
+  if (chain.length === 1)
+    await unpackMember(newest, source, { data: paths.data, tablespaces: paths.tablespaces }, owner, ctx);
+  else await combine(request, source, paths, owner, toolsDirectory, ctx);
+  await adopt(paths, owner);
+  await writeMarker(paths.root, { ...marker, phase: 'rebuilt', port: await portFor(place) });
+}
+
+async function unpackMember(
+  member: Manifest,
+  source: VolumeSource,
+  to: { data: string; tablespaces: string },
+  owner: Owner,
+  ctx: CallContext,
+): Promise<void> {
+  const bytes = await source.early(member.backupId, 'backup_manifest');
+  const files = readBackupManifest(bytes, `backup_manifest of ${member.backupId}`);
+  await unpackBackup(member.artifacts, files, source, { ...to, owner }, ctx);
+  await writeOwned(path.join(to.data, 'backup_manifest'), bytes.toString('utf8'), owner);
+}
+
+/** Unpacks every member of a chain and has PostgreSQL's own program put them together. */
+async function combine(
+  request: RestoreRequest,
+  source: VolumeSource,
+  paths: PlacePaths,
+  owner: Owner,
+  toolsDirectory: string | undefined,
+  ctx: CallContext,
+): Promise<void> {
+  const newest = request.chain.at(-1) as Manifest;
+  const program = await findTool('pg_combinebackup', (newest.detail as BackupDetail).majorVersion, toolsDirectory);
+  await makeDirectory(paths.chain, owner);
+  const folders: string[] = [];
+  for (const [index, member] of request.chain.entries()) {
+    const folder = path.join(paths.chain, String(index));
+    if (member.artifacts.some((each) => /^\d+-/.test(each.name))) {
+      throw failure(
+        'PitrTargetUnreachable',
+        `${member.backupId} is a chain with tablespaces, which cannot be put together yet`,
+        {
+          next: 'Restore from the newest full backup: replay of the log leads to the same target.',
+        },
+      );
+    }
+    await unpackMember(member, source, { data: folder, tablespaces: paths.tablespaces }, owner, ctx);
+    folders.push(folder);
+  }
+  ctx.progress({ phase: 'combining the chain' });
+  // --copy-file-range would share blocks where the file system can; plain copies work everywhere.
+  await runToEnd(program, [...folders, '-o', paths.data, '--no-sync', '--manifest-checksums=SHA256'], owner, ctx);
+  await fs.rm(paths.chain, { recursive: true, force: true });
+}
+
+async function runToEnd(program: string, args: string[], owner: Owner, ctx: CallContext): Promise<void> {
+  const asRoot = process.getuid?.() === 0;
+  const child = spawn(program, args, {
+    cwd: '/',
+    stdio: ['ignore', 'ignore', 'pipe'],
+    env: { PATH: '/usr/bin:/bin', LC_ALL: 'C' },
+    signal: ctx.signal,
+    killSignal: 'SIGKILL',
+    ...(asRoot ? { uid: owner.uid, gid: owner.gid } : {}),
+  });
+  let words = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (words = `${words}${text}`.slice(-4_000)));
+  const status = await new Promise<number | null>((resolve, reject) =>
+    child.once('error', reject).once('close', resolve),
+  );
+  ctx.signal.throwIfAborted();
+  if (status !== 0) throw failure('BackupCorrupt', `${path.basename(program)} refused the chain: ${words.trim()}`);
+}
+
+/** Makes the copied directory a place of its own: no settings of the source, tablespaces beside it, recovery asked for. */
+async function adopt(paths: PlacePaths, owner: Owner): Promise<void> {
+  const inData = (name: string) => path.join(paths.data, name);
+  await fs.rm(inData('standby.signal'), { force: true });
+  await fs.rm(inData('postmaster.pid'), { force: true });
+  const auto = inData('postgresql.auto.conf');
+  // Read by every server, whatever its config file: it may hold a fence, a primary's address, an archive command.
+  await fs.rename(auto, `${auto}.source`).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error; // a cluster may have none
+  });
+  const map = await fs.readFile(inData('tablespace_map'), 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return null;
+    throw error;
+  });
+  if (map !== null) {
+    const lines = map.split('\n').flatMap((line) => /^(\d+) /.exec(line)?.[1] ?? []);
+    const own = lines.map((oid) => `${oid} ${path.join(paths.tablespaces, oid)}\n`).join('');
+    await writeOwned(inData('tablespace_map'), own, owner);
+  }
+  await writeOwned(inData('recovery.signal'), '', owner);
+  await makeDirectory(paths.socket, owner);
+}
+
+async function refuseForeignServer(paths: PlacePaths): Promise<void> {
+  for (const folder of [paths.root, paths.data]) {
+    const there = await fs.access(path.join(folder, 'postmaster.pid')).then(
+      () => true,
+      () => false,
+    ); // absent is good
+    if (there) {
+      throw failure('TargetNotEmpty', `${folder} is the data directory of a server that was not restored here`, {
+        next: 'Stop that server and remove its directory yourself if it is to be replaced.',
+      });
+    }
+  }
+}

@@ -1,0 +1,277 @@
+import * as fs from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { CallContext } from '../../../core/call';
+import type { Manifest } from '../../../core/catalog';
+import type { RestoreRequest } from '../../../core/engine';
+import { failure } from '../../../core/errors';
+import type { LogArchive } from '../../../core/log-archive';
+import type { RestoredStore } from '../../../core/recovery';
+import { sqlState } from './connection';
+import type { BackupDetail } from './dump';
+import { ArchivedLog } from './log-chain';
+import { parseLsn } from './lsn';
+import { logTail, serverPid, startServer, stopServer, withRestored } from './restored-server';
+import { writeServerConfig } from './restore-config';
+import {
+  type Marker,
+  type Owner,
+  ownerOf,
+  pathsOf,
+  type PlacePaths,
+  portFor,
+  readMarker,
+  writeMarker,
+} from './restore-place';
+import { findTool } from './tools';
+import { fetchWal } from './wal-fetch';
+
+const POLL_MILLISECONDS = 100;
+/** The server reports every 5 s while it replays; this long without a word or a step it hangs. */
+const STALL_MILLISECONDS = 180_000;
+const CONNECT_CODES = new Set(['57P03', 'ENOENT', 'ECONNREFUSED']);
+
+/** Replays to the target and leaves the server paused there, readable; see core/engine.ts `Restore.replay`. */
+export async function replay(
+  request: RestoreRequest,
+  log: LogArchive | null,
+  toolsDirectory: string | undefined,
+  ctx: CallContext,
+): Promise<RestoredStore> {
+  const paths = pathsOf(request.place.directory);
+  const marker = await ownMarker(paths, request);
+  if (marker.phase === 'replayed' || marker.phase === 'open') {
+    if ((await serverPid(paths)) !== null) return restored(paths, marker);
+  }
+  const owner = await ownerOf(request.place);
+  const detail = (request.chain.at(-1) as Manifest).detail as BackupDetail;
+  // A server that was opened needs no log any more: it is only started again.
+  if (marker.phase !== 'open' && (await serverPid(paths)) === null) await fetch(request, log, paths, owner, ctx);
+  const program = await findTool('postgres', detail.majorVersion, toolsDirectory);
+  let current: Marker = { ...marker, phase: marker.phase === 'open' ? 'open' : 'replaying' };
+  await writeMarker(paths.root, current);
+  const recovery = current.phase === 'open' ? null : request.plan;
+  const lineage = request.plan.lineage ?? '';
+  const server = new Replay(paths, owner, program, { detail, recovery, lineage, host: request.place.host }, ctx);
+  current = await server.run(current, () => portFor(request.place));
+  await writeMarker(paths.root, current);
+  return restored(paths, current);
+}
+
+/** The part of the archived log that the plan names, in the place. */
+async function fetch(
+  request: RestoreRequest,
+  log: LogArchive | null,
+  paths: PlacePaths,
+  owner: Owner,
+  ctx: CallContext,
+): Promise<void> {
+  const { plan, chain } = request;
+  const newest = chain.at(-1) as Manifest;
+  if (!log) {
+    throw failure('PitrTargetUnreachable', `${newest.store} has no archived log: its backups cannot become consistent`);
+  }
+  const archived = await ArchivedLog.read(log);
+  const found = plan.lineage === null ? null : archived.chainFrom(newest, plan.lineage);
+  const end = plan.log?.to ?? null;
+  const last = found?.entries.findIndex(
+    (entry) => end !== null && entry.lineage === end.lineage && parseLsn(entry.to.value) >= parseLsn(end.value),
+  );
+  // Compaction may have replaced slices since the plan was made, so that the end is searched for and not counted.
+  if (!found || last === undefined || last === -1) {
+    throw failure(
+      'LogGap',
+      `the log of ${newest.store} that the plan needs, up to ${end?.value ?? 'its end'}, is not complete`,
+      {
+        next: 'Plan the restore again: `drctl restore … --dry-run` shows what can be reached now.',
+      },
+    );
+  }
+  await fetchWal(found.entries.slice(0, last + 1), newest.identity, log, paths.wal, owner, ctx);
+}
+
+interface ReplayConfig {
+  readonly detail: BackupDetail;
+  /** Null for a server that was opened before. */
+  readonly recovery: RestoreRequest['plan'] | null;
+  readonly lineage: string;
+  readonly host: string;
+}
+
+class Replay {
+  private readonly paths: PlacePaths;
+  private readonly owner: Owner;
+  private readonly program: string;
+  private readonly config: ReplayConfig;
+  private readonly ctx: CallContext;
+  private raised: Record<string, string> = {};
+
+  constructor(paths: PlacePaths, owner: Owner, program: string, config: ReplayConfig, ctx: CallContext) {
+    this.paths = paths;
+    this.owner = owner;
+    this.program = program;
+    this.config = config;
+    this.ctx = ctx;
+  }
+
+  /** Starts the server unless it runs, and waits for the target. Restarts it where the source had raised a setting. */
+  async run(marker: Marker, freePort: () => Promise<number>): Promise<Marker> {
+    for (let attempt = 1; ; attempt += 1) {
+      // A port that was free when the place was made may be taken by now.
+      const port = attempt === 1 && marker.port !== 0 ? marker.port : await freePort();
+      const current = { ...marker, port };
+      const running = (await serverPid(this.paths)) !== null;
+      const from = running ? 0 : await this.logSize();
+      const exited = running ? new Promise<string>(() => undefined) : await this.start(current);
+      await writeMarker(this.paths.root, current);
+      const outcome = await this.wait(current, exited, from);
+      if (typeof outcome !== 'string') return outcome;
+      if (attempt >= 5 || !this.canMend(outcome)) throw this.explain(outcome);
+      await stopServer(this.paths);
+    }
+  }
+
+  private async start(marker: Marker): Promise<Promise<string>[]> {
+    const { detail, recovery, host } = this.config;
+    await writeServerConfig(this.paths, { host, port: marker.port, detail, raised: this.raised, recovery }, this.owner);
+    const log = await fs.open(this.paths.log, 'a', 0o640);
+    try {
+      return [startServer(this.program, this.paths, this.owner, log.fd).exited];
+    } finally {
+      await log.close();
+    }
+  }
+
+  /** The new marker at the target, or what the server said when it gave up. */
+  private async wait(
+    marker: Marker,
+    exited: Promise<string>[] | Promise<string>,
+    from: number,
+  ): Promise<Marker | string> {
+    let gone: string | null = null;
+    for (const each of Array.isArray(exited) ? exited : [exited]) void each.then((reason) => (gone = reason));
+    let sign = '';
+    let signAt = Date.now();
+    for (;;) {
+      this.ctx.signal.throwIfAborted();
+      if (gone !== null || ((await serverPid(this.paths)) === null && Date.now() - signAt > 5_000)) {
+        return `${await logTail(this.paths, from)}\n(${String(gone ?? 'ended')})`;
+      }
+      const state = await this.state(marker);
+      const tail = state === null ? await this.logSize() : 0;
+      if (state && !state.inRecovery)
+        return {
+          ...marker,
+          phase: marker.phase === 'open' ? 'open' : 'replayed',
+          ...reached(marker, state, this.config.lineage),
+        };
+      if (state?.paused) {
+        const words = await logTail(this.paths, from);
+        if (/insufficient parameter settings/.test(words)) return words;
+        return { ...marker, phase: 'replayed', ...reached(marker, state, this.config.lineage) };
+      }
+      this.ctx.progress({ phase: 'replaying WAL', note: state?.lsn ?? 'until consistent' });
+      const now = `${state?.lsn ?? ''}/${tail}`;
+      if (now !== sign) [sign, signAt] = [now, Date.now()];
+      if (Date.now() - signAt > STALL_MILLISECONDS) {
+        throw failure(
+          'BackupIncomplete',
+          `the restored server in ${this.paths.root} has not replayed anything for ${STALL_MILLISECONDS / 1_000} s`,
+          {
+            data: 'The source was not touched.',
+            next: `Read ${this.paths.log}; a repeat of the step starts the replay again.`,
+          },
+        );
+      }
+      await sleep(POLL_MILLISECONDS, undefined, { signal: this.ctx.signal });
+    }
+  }
+
+  /** Null while the server does not take connections yet. */
+  private async state(marker: Marker): Promise<ReplayState | null> {
+    try {
+      return await withRestored(this.paths, marker, async (client) => {
+        const { rows } = await client.query(`
+          SELECT pg_is_in_recovery() AS "inRecovery",
+                 CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay_pause_state() = 'paused' END AS paused,
+                 pg_last_wal_replay_lsn()::text AS lsn, pg_last_xact_replay_timestamp() AS at`);
+        return rows[0] as ReplayState;
+      });
+    } catch (error) {
+      const code = sqlState(error) ?? (error as { code?: string }).code ?? '';
+      if (CONNECT_CODES.has(code) || /Connection terminated|timeout/.test(String(error))) return null;
+      throw error;
+    }
+  }
+
+  /** Takes over a setting that the source had raised while the log was written. */
+  private canMend(words: string): boolean {
+    let mended = false;
+    for (const match of words.matchAll(
+      /(\w+) = \d+ is a lower setting than on the primary server, where its value was (\d+)/g,
+    )) {
+      this.raised = { ...this.raised, [match[1] as string]: match[2] as string };
+      mended = true;
+    }
+    return mended || /could not bind IPv[46] address/.test(words);
+  }
+
+  private explain(words: string): Error {
+    const said =
+      words
+        .split('\n')
+        .filter((line) => /FATAL|ERROR|PANIC|HINT/.test(line))
+        .slice(-4)
+        .join(' | ') || words.slice(-600);
+    if (/recovery ended before configured recovery target was reached/.test(words)) {
+      return failure('PitrTargetUnreachable', `the archived log ends before the target: ${said}`);
+    }
+    if (/could not restore file/.test(words)) {
+      return failure('DiskFull', `the restored server could not copy a WAL segment: ${said}`, {
+        next: `Look at the space below ${this.paths.root}.`,
+      });
+    }
+    return failure('BackupIncomplete', `the restored server in ${this.paths.root} ended: ${said}`, {
+      data: 'The source was not touched; the backup is as it was.',
+      next: `Read ${this.paths.log}.`,
+    });
+  }
+
+  private async logSize(): Promise<number> {
+    return (await fs.stat(this.paths.log).catch(() => ({ size: 0 }))).size; // absent before the first start
+  }
+}
+
+interface ReplayState {
+  readonly inRecovery: boolean;
+  readonly paused: boolean | null;
+  readonly lsn: string | null;
+  readonly at: Date | null;
+}
+
+function reached(marker: Marker, state: ReplayState, lineage: string): Pick<Marker, 'reachedPosition' | 'reachedTime'> {
+  return {
+    reachedPosition: state.lsn === null ? marker.reachedPosition : { lineage, value: state.lsn },
+    reachedTime: state.at?.toISOString() ?? marker.reachedTime,
+  };
+}
+
+/** The marker of this very restore. Throws TargetNotEmpty for anybody else's place. */
+export async function ownMarker(paths: PlacePaths, request: RestoreRequest): Promise<Marker> {
+  const marker = await readMarker(paths.root);
+  if (marker?.restoreId !== request.restoreId || marker.phase === 'rebuilding') {
+    throw failure('TargetNotEmpty', `${paths.root} was not rebuilt by the restore ${request.restoreId}`, {
+      next: 'Run the rebuild step of this restore first.',
+    });
+  }
+  return marker;
+}
+
+export function restored(paths: PlacePaths, marker: Marker): RestoredStore {
+  return {
+    directory: paths.root,
+    address: { host: marker.host, port: marker.port },
+    reachedPosition: marker.reachedPosition === null ? null : { engine: 'postgresql', ...marker.reachedPosition },
+    reachedTime: marker.reachedTime,
+    notes: marker.phase === 'open' ? [] : ['paused at the target and readable; opening it starts a new timeline'],
+  };
+}

@@ -1,0 +1,196 @@
+import type { CallContext } from '../../../core/call';
+import type { PromoteRequest, PromoteResult, Replication, WriteProbe } from '../../../core/engine';
+import { failure, findFailure, hasCode } from '../../../core/errors';
+import { unfencedStores } from '../../../core/fencing';
+import type { ReplicaState, ReplicationSample } from '../../../core/replication';
+import { addressOf, withClient } from './connection';
+import { fencePrimary, unfencePrimary } from './fence';
+import { lineageOf, positionAt } from './lsn';
+import { noteEpoch, readEpoch } from './role-epoch';
+import { ensureSchema, SCHEMA } from './schema';
+import { readFacts } from './server-facts';
+import type { PostgresqlSite } from './settings';
+
+/** pg_promote's own wait; a promotion takes a second or two once what was received is replayed. */
+const PROMOTE_SECONDS = 60;
+/** A measurement must not hold up the next one, nor a decision. */
+const MEASURE_MILLISECONDS = 3_000;
+
+export function createReplication(store: string, siteOf: (site: string) => PostgresqlSite): Replication {
+  const measure = (site: string, ctx: CallContext) => measureState(site, siteOf(site), ctx);
+
+  return {
+    async sample(primarySite, standbySite, ctx): Promise<ReplicationSample> {
+      const takenAt = new Date().toISOString();
+      const [primary, standby] = await Promise.allSettled([measure(primarySite, ctx), measure(standbySite, ctx)]);
+      ctx.signal.throwIfAborted();
+      const problems = [[primarySite, primary] as const, [standbySite, standby] as const].flatMap(([site, result]) =>
+        result.status === 'rejected' ? [`${site}: ${(result.reason as Error).message}`] : [],
+      );
+      return {
+        store,
+        takenAt,
+        primary: primary.status === 'fulfilled' ? primary.value : null,
+        standby: standby.status === 'fulfilled' ? standby.value : null,
+        problem: problems.length > 0 ? problems.join('; ') : null,
+        majorityAtStandby: false,
+      };
+    },
+
+    async state(site, ctx) {
+      try {
+        return await measure(site, ctx);
+      } catch (error) {
+        ctx.signal.throwIfAborted();
+        if (hasCode(error, 'TargetUnreachable')) return null;
+        throw error;
+      }
+    },
+
+    fence: (site, _survivingSite, epoch, ctx) => fencePrimary(store, site, siteOf(site), epoch, ctx),
+    unfence: (site, epoch, ctx) => unfencePrimary(store, site, siteOf(site), epoch, ctx),
+
+    async promote(request, ctx) {
+      if (unfencedStores([store], request.evidence).length > 0) {
+        throw failure(
+          'FencingUnconfirmed',
+          `${store} at ${request.site} is not promoted: nothing proves that its old primary is fenced`,
+        );
+      }
+      return promote(store, siteOf(request.site), request, ctx);
+    },
+
+    async epoch(site, ctx) {
+      try {
+        return await withClient(siteOf(site), readEpoch, { signal: ctx.signal });
+      } catch (error) {
+        ctx.signal.throwIfAborted();
+        if (hasCode(error, 'TargetUnreachable')) return null;
+        throw error;
+      }
+    },
+
+    writeProbe: (site, marker, ctx) => writeProbe(site, siteOf(site), marker, ctx),
+  };
+}
+
+/**
+ * Position and counters of one side. `operations` counts transaction ids, which only writes take: the same counter is
+ * readable on both sides and its growth is the number of writing transactions.
+ */
+async function measureState(name: string, site: PostgresqlSite, ctx: CallContext): Promise<ReplicaState> {
+  return withClient(
+    site,
+    async (client) => {
+      const facts = await readFacts(client, addressOf(site));
+      const { rows } = await client.query(
+        `SELECT pg_snapshot_xmax(pg_current_snapshot())::text AS xids, to_regclass('${SCHEMA}.heartbeat') IS NOT NULL AS beats`,
+      );
+      const { xids, beats } = rows[0] as { xids: string; beats: boolean };
+      return {
+        site: name,
+        at: facts.now,
+        position: positionAt(lineageOf(facts.systemId, facts.timeline), facts.lsn),
+        bytes: Number(facts.lsn),
+        operations: Number(xids),
+        appliedUntil: facts.inRecovery ? (beats ? await heartbeatOf(client) : null) : facts.now,
+      };
+    },
+    { statementMilliseconds: MEASURE_MILLISECONDS, signal: ctx.signal },
+  );
+}
+
+async function heartbeatOf(client: Parameters<typeof readEpoch>[0]): Promise<string | null> {
+  const { rows } = await client.query(`SELECT at FROM ${SCHEMA}.heartbeat`);
+  return (rows[0] as { at: Date } | undefined)?.at.toISOString() ?? null;
+}
+
+/** Reads the state, acts, verifies: a repeat finds a primary of this epoch and changes nothing. */
+async function promote(
+  store: string,
+  site: PostgresqlSite,
+  request: PromoteRequest,
+  ctx: CallContext,
+): Promise<PromoteResult> {
+  return withClient(
+    site,
+    async (client) => {
+      const where = addressOf(site);
+      const noted = await readEpoch(client);
+      if (noted !== null && noted > request.epoch) {
+        throw failure(
+          'StaleEpoch',
+          `${store} at ${request.site} is at epoch ${noted}; this role change is ${request.epoch}`,
+        );
+      }
+      const before = await readFacts(client, where);
+      if (before.inRecovery) {
+        ctx.progress({ phase: 'promoting the standby', note: request.site });
+        // A replay that somebody paused would leave the promotion waiting, and received WAL unused.
+        await client.query('SELECT pg_wal_replay_resume()');
+        const { rows } = await client.query(`SELECT pg_promote(true, ${PROMOTE_SECONDS}) AS done`);
+        if (!(rows[0] as { done: boolean }).done) {
+          throw failure('PromotionFailed', `${where} did not end its recovery within ${PROMOTE_SECONDS} s`);
+        }
+      }
+      await dropDeadSynchronousStandbys(client);
+      await ensureSchema(client);
+      await noteEpoch(client, store, request);
+      const after = await readFacts(client, where);
+      if (after.inRecovery) throw failure('PromotionFailed', `${where} is still in recovery after its promotion`);
+      return {
+        site: request.site,
+        position: positionAt(lineageOf(after.systemId, after.timeline), after.lsn),
+        promotedAt: after.now,
+        already: !before.inRecovery && noted === request.epoch,
+      };
+    },
+    { statementMilliseconds: (PROMOTE_SECONDS + 15) * 1_000, signal: ctx.signal },
+  ).catch((error: unknown) => {
+    const known = findFailure(error);
+    if (known?.code !== 'TargetUnreachable') throw error;
+    throw failure('PromotionFailed', `${store} at ${request.site} was not seen to be promoted: ${known.message}`, {
+      cause: error,
+    });
+  });
+}
+
+/**
+ * synchronous_standby_names comes along from the old primary. When it names nobody who is connected, every commit would
+ * wait for ever; our own session does not.
+ */
+async function dropDeadSynchronousStandbys(client: Parameters<typeof readEpoch>[0]): Promise<void> {
+  await client.query('SET synchronous_commit = local');
+  const { rows } = await client.query(`
+    SELECT current_setting('synchronous_standby_names') <> ''
+           AND NOT EXISTS (SELECT FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')) AS dead`);
+  if (!(rows[0] as { dead: boolean }).dead) return;
+  await client.query("ALTER SYSTEM SET synchronous_standby_names = ''");
+  await client.query('SELECT pg_reload_conf()');
+}
+
+/** Writes and reads back one row; keeps the newest hundred. */
+async function writeProbe(name: string, site: PostgresqlSite, marker: string, ctx: CallContext): Promise<WriteProbe> {
+  return withClient(
+    site,
+    async (client) => {
+      await ensureSchema(client);
+      const started = performance.now();
+      await client.query(
+        `INSERT INTO ${SCHEMA}.write_probe VALUES ($1, now()) ON CONFLICT (marker) DO UPDATE SET at = excluded.at`,
+        [marker],
+      );
+      const { rows } = await client.query(`SELECT at FROM ${SCHEMA}.write_probe WHERE marker = $1`, [marker]);
+      const roundTripMilliseconds = performance.now() - started;
+      const at = (rows[0] as { at: Date } | undefined)?.at.toISOString();
+      if (!at)
+        throw failure('VerificationFailed', `${addressOf(site)} did not give back the row just written (${marker})`);
+      await client.query(
+        `DELETE FROM ${SCHEMA}.write_probe WHERE marker NOT IN
+           (SELECT marker FROM ${SCHEMA}.write_probe ORDER BY at DESC LIMIT 100)`,
+      );
+      return { site: name, at, marker, roundTripMilliseconds };
+    },
+    { signal: ctx.signal },
+  );
+}

@@ -1,0 +1,85 @@
+import * as fs from 'node:fs/promises';
+import type { RestorePlan } from '../../../core/recovery';
+import type { BackupDetail } from './dump';
+import { timelineOf } from './lsn';
+import type { Owner, PlacePaths } from './restore-place';
+
+/** How a value is written in postgresql.conf: in quotes, quotes and backslashes doubled. */
+function quoted(value: string): string {
+  return `'${value.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`;
+}
+
+export interface RestoredServerConfig {
+  readonly host: string;
+  readonly port: number;
+  readonly detail: BackupDetail;
+  /** Found out by the server itself when the source had raised them after the backup. */
+  readonly raised: Readonly<Record<string, string>>;
+  /** Null once the server was opened. */
+  readonly recovery: RestorePlan | null;
+}
+
+/**
+ * Writes the restored server's whole configuration. The source's own files stay in the data directory and are not read:
+ * they name the source's archive, addresses, primaries and paths, none of which a copy may touch (rule 5).
+ */
+export async function writeServerConfig(paths: PlacePaths, config: RestoredServerConfig, owner: Owner): Promise<void> {
+  const needed = { ...config.detail.recoverySettings, ...config.raised };
+  const lines: [string, string][] = [
+    ['listen_addresses', config.host],
+    ['port', String(config.port)],
+    ['unix_socket_directories', paths.socket],
+    ['unix_socket_permissions', '0700'],
+    ['hba_file', paths.hba],
+    ['archive_mode', 'off'],
+    ['hot_standby', 'on'],
+    ['max_wal_size', '4GB'],
+    ['recovery_init_sync_method', 'syncfs'],
+    // A sign of life in the log for whoever waits for the replay.
+    ['log_startup_progress_interval', '5s'],
+    ['log_line_prefix', '%m [%p] '],
+    ['logging_collector', 'off'],
+    ['log_destination', 'stderr'],
+    ...Object.entries(needed).filter(([, value]) => value !== ''),
+    ...(config.recovery ? recoveryLines(config.recovery) : []),
+  ];
+  await writeOwned(paths.config, lines.map(([name, value]) => `${name} = ${quoted(value)}\n`).join(''), owner);
+  // The socket's folder can be entered by the server's user (and root) only: that is what stands for a password there.
+  const hba = ['local all all trust', 'host all all 127.0.0.0/8 scram-sha-256', 'host all all ::1/128 scram-sha-256'];
+  await writeOwned(paths.hba, `${hba.join('\n')}\n`, owner);
+}
+
+function recoveryLines(plan: RestorePlan): [string, string][] {
+  return [
+    // Exit 1 means "not archived"; a copy that fails for another reason must not read as the end of the log (above 125).
+    ['restore_command', '[ -f ../wal/%f ] || exit 1; cp ../wal/%f %p || exit 130'],
+    // Pinned: `latest` would follow whatever history file lies in the archive.
+    ['recovery_target_timeline', String(timelineOf(plan.lineage ?? ''))],
+    ['recovery_target_action', 'pause'],
+    ...targetLines(plan),
+  ];
+}
+
+function targetLines(plan: RestorePlan): [string, string][] {
+  const { target, reaches } = plan;
+  switch (target.kind) {
+    case 'backup':
+      return [['recovery_target', 'immediate']];
+    case 'name':
+      return [['recovery_target_name', target.name]];
+    case 'position':
+      return [
+        ['recovery_target_lsn', reaches.position?.value ?? target.text],
+        ['recovery_target_inclusive', 'off'],
+      ];
+    case 'time':
+    case 'latest':
+      return [['recovery_target_time', reaches.time.replace('T', ' ').replace('Z', '+00')]];
+  }
+}
+
+export async function writeOwned(file: string, content: string, owner: Owner): Promise<void> {
+  await fs.writeFile(`${file}.new`, content, { mode: 0o600, flush: true });
+  if (process.getuid?.() === 0) await fs.chown(`${file}.new`, owner.uid, owner.gid);
+  await fs.rename(`${file}.new`, file);
+}

@@ -1,0 +1,91 @@
+import * as fs from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { CallContext } from '../../../core/call';
+import type { Manifest } from '../../../core/catalog';
+import type { Restore, RestoreRequest } from '../../../core/engine';
+import { failure } from '../../../core/errors';
+import type { RestoredStore, RestorePlace } from '../../../core/recovery';
+import type { BackupDetail } from './dump';
+import { rebuild } from './rebuild';
+import { ownMarker, replay, restored } from './replay';
+import { writeServerConfig } from './restore-config';
+import { serverPid, stopServer, withRestored } from './restored-server';
+import { clearPlace, entriesOf, ownerOf, pathsOf, readMarker, writeMarker } from './restore-place';
+
+const PROMOTE_SECONDS = 60;
+
+export function createRestore(toolsDirectory: string | undefined): Restore {
+  return {
+    rebuild: (request, source, _log, ctx) => rebuild(request, source, toolsDirectory, ctx),
+    replay: (request, log, ctx) => replay(request, log, toolsDirectory, ctx),
+    open: (request, ctx) => open(request, toolsDirectory, ctx),
+    discard,
+  };
+}
+
+/** Ends recovery on a new timeline; see core/engine.ts `Restore.open`. */
+async function open(
+  request: RestoreRequest,
+  toolsDirectory: string | undefined,
+  ctx: CallContext,
+): Promise<RestoredStore> {
+  const paths = pathsOf(request.place.directory);
+  const marker = await ownMarker(paths, request);
+  if (marker.phase !== 'replayed' && marker.phase !== 'open') {
+    throw failure('TargetNotEmpty', `the restore in ${paths.root} has not been replayed to its target yet`, {
+      next: 'Run the replay step first.',
+    });
+  }
+  if ((await serverPid(paths)) === null) {
+    if (marker.phase !== 'open') {
+      throw failure('TargetUnreachable', `the restored server in ${paths.root} does not run any more`, {
+        next: 'Repeat the replay step, then open it.',
+      });
+    }
+    await replay(request, null, toolsDirectory, ctx); // opened before: nothing is replayed, the server is only started
+  }
+  await withRestored(
+    paths,
+    marker,
+    async (client) => {
+      const inRecovery = async () =>
+        ((await client.query('SELECT pg_is_in_recovery() AS yes')).rows[0] as { yes: boolean }).yes;
+      if (await inRecovery()) await client.query(`SELECT pg_promote(true, ${PROMOTE_SECONDS})`);
+      for (const deadline = Date.now() + PROMOTE_SECONDS * 1_000; await inRecovery();) {
+        if (Date.now() > deadline) {
+          throw failure(
+            'PromotionFailed',
+            `the restored server in ${paths.root} did not end its recovery within ${PROMOTE_SECONDS} s`,
+          );
+        }
+        ctx.progress({ phase: 'opening the restored server' });
+        await sleep(100, undefined, { signal: ctx.signal });
+      }
+    },
+    { signal: ctx.signal, statementMilliseconds: (PROMOTE_SECONDS + 10) * 1_000 },
+  );
+  const detail = (request.chain.at(-1) as Manifest).detail as BackupDetail;
+  const settings = { host: marker.host, port: marker.port, detail, raised: {}, recovery: null };
+  await writeServerConfig(paths, settings, await ownerOf(request.place));
+  const opened = { ...marker, phase: 'open' as const };
+  await writeMarker(paths.root, opened);
+  await fs.rm(paths.wal, { recursive: true, force: true });
+  return restored(paths, opened);
+}
+
+/** Stops and removes; only what carries the marker of a restore. Repeatable. */
+async function discard(place: RestorePlace, ctx: CallContext): Promise<void> {
+  const paths = pathsOf(place.directory);
+  const names = await entriesOf(paths.root);
+  if (names.length > 0 && (await readMarker(paths.root)) === null) {
+    throw failure('TargetNotEmpty', `${paths.root} carries no mark of a restore, so nothing in it is removed`, {
+      next: 'Remove it yourself if it is not needed.',
+    });
+  }
+  ctx.progress({ phase: 'removing the restored server' });
+  await stopServer(paths);
+  await clearPlace(paths.root, { keepMarker: false });
+  await fs.rmdir(paths.root).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error; // removed by an earlier call
+  });
+}

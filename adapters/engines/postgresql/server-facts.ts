@@ -1,0 +1,82 @@
+import type { Client } from 'pg';
+import { failure } from '../../../core/errors';
+
+/**
+ * Settings that a server in recovery must have at least as large as the one it copies, or it stops replaying ("Hot
+ * Standby", administrator's overview), and libraries whose WAL only they can replay.
+ */
+export const RECOVERY_SETTINGS = [
+  'max_connections',
+  'max_worker_processes',
+  'max_wal_senders',
+  'max_prepared_transactions',
+  'max_locks_per_transaction',
+  'shared_preload_libraries',
+] as const;
+
+/** Typed messages inside the stream of BASE_BACKUP begin with 15. */
+const OLDEST_MAJOR = 15;
+
+export interface ServerFacts {
+  readonly systemId: string;
+  readonly version: string;
+  readonly major: number;
+  readonly inRecovery: boolean;
+  readonly timeline: number;
+  /** Flushed at a primary, received at a standby. */
+  readonly lsn: bigint;
+  readonly segmentBytes: bigint;
+  readonly settings: Readonly<Record<string, string>>;
+  readonly now: string;
+}
+
+const FACTS = `
+  SELECT (SELECT system_identifier::text FROM pg_control_system()) AS system_id,
+         current_setting('server_version') AS version,
+         current_setting('server_version_num')::int / 10000 AS major,
+         pg_is_in_recovery() AS in_recovery,
+         CASE WHEN pg_is_in_recovery()
+              THEN coalesce((SELECT received_tli FROM pg_stat_wal_receiver), (SELECT timeline_id FROM pg_control_checkpoint()))
+              -- The checkpoint's timeline lags behind a promotion; the name of the current segment does not.
+              ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int END AS timeline,
+         (CASE WHEN pg_is_in_recovery() THEN greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())
+              ELSE pg_current_wal_flush_lsn() END - '0/0'::pg_lsn)::text AS lsn,
+         (SELECT setting FROM pg_settings WHERE name = 'wal_segment_size') AS segment_bytes,
+         (SELECT json_object_agg(name, setting) FROM pg_settings WHERE name = ANY ($1)) AS settings,
+         clock_timestamp() AS now`;
+
+const WATCHED = [
+  ...RECOVERY_SETTINGS,
+  'summarize_wal',
+  'wal_level',
+  'full_page_writes',
+  'max_slot_wal_keep_size',
+  'data_checksums',
+];
+
+/** Everything that a decision needs, in one round trip. Throws ConfigInvalid for versions that are too old. */
+export async function readFacts(client: Client, where: string): Promise<ServerFacts> {
+  const { rows } = await client.query(FACTS, [WATCHED]);
+  const row = rows[0] as Record<string, unknown>;
+  const major = row['major'] as number;
+  if (major < OLDEST_MAJOR) {
+    throw failure(
+      'ConfigInvalid',
+      `${where} is version ${String(row['version'])}; ${OLDEST_MAJOR} or newer is needed`,
+      {
+        next: 'Upgrade the server, or leave this store out.',
+      },
+    );
+  }
+  return {
+    systemId: row['system_id'] as string,
+    version: row['version'] as string,
+    major,
+    inRecovery: row['in_recovery'] as boolean,
+    timeline: row['timeline'] as number,
+    lsn: BigInt(row['lsn'] as string),
+    segmentBytes: BigInt(row['segment_bytes'] as string),
+    settings: (row['settings'] ?? {}) as Record<string, string>,
+    now: (row['now'] as Date).toISOString(),
+  };
+}

@@ -1,0 +1,53 @@
+import { mkdtempSync, chmodSync, rmSync } from 'node:fs';
+import * as os from 'node:os';
+import * as path from 'node:path';
+import { Client } from 'pg';
+import { createPostgresqlEngine } from '../../adapters/engines/postgresql/engine';
+import { settings } from '../../adapters/engines/postgresql/settings';
+import { Secret } from '../../core/secret';
+import { engineContract, type EngineHarness } from '../contract/engine.contract';
+import { isRoot } from '../../lab/servers/process';
+import { postgresTool, startPostgres } from '../support/servers';
+
+async function startHarness(): Promise<EngineHarness> {
+  const server = await startPostgres();
+  const root = mkdtempSync(path.join(os.tmpdir(), 'drctl-pg-contract-'));
+  chmodSync(root, 0o755);
+  const site = { host: server.host, port: server.port, password: new Secret(server.password) };
+  const { sites, toolsDirectory, ...rest } = settings.parse({
+    sites: { primary: site, nowhere: { ...site, host: '127.22.255.254' } },
+    toolsDirectory: path.dirname(postgresTool('postgres')),
+  });
+  const client = new Client(server.url);
+  await client.connect();
+  await client.query('CREATE TABLE notes (id bigserial PRIMARY KEY, body text NOT NULL, at timestamptz DEFAULT now())');
+  let places = 0;
+  return {
+    engine: createPostgresqlEngine({ store: 'orders-db', sites, settings: rest, toolsDirectory }),
+    site: 'primary',
+    deadSite: 'nowhere',
+    standbySite: null,
+    async change() {
+      await client.query(`INSERT INTO notes (body) SELECT md5(random()::text) FROM generate_series(1, 5000)`);
+      await client.query('UPDATE notes SET body = body || $1 WHERE id % 7 = 0', ['x']);
+      await client.query('DELETE FROM notes WHERE id % 11 = 0');
+    },
+    async place() {
+      places += 1;
+      return {
+        directory: path.join(root, `place-${places}`),
+        host: '127.22.0.1',
+        port: 0,
+        osUser: isRoot ? 'nobody' : null,
+        overwrite: false,
+      };
+    },
+    async stop() {
+      await client.end();
+      await server.stop();
+      rmSync(root, { recursive: true, force: true });
+    },
+  };
+}
+
+engineContract('PostgreSQL', startHarness);
