@@ -23,12 +23,8 @@ export function createApplicationActivities(deps: ActivityDeps) {
     },
 
     /** Takes the next epoch for a role change. From here on, steps of older epochs refuse. */
-    async takeEpoch(input: {
-      application: string;
-      expected: number;
-      record: Omit<EpochRecord, 'epoch'>;
-    }): Promise<EpochRecord> {
-      return deps.open(input.application).epochs.take(input.expected, input.record);
+    async takeEpoch(input: { application: string; record: EpochRecord }): Promise<EpochRecord> {
+      return deps.open(input.application).epochs.take(input.record);
     },
   };
 }

@@ -1,12 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { activityInfo } from '@temporalio/activity';
+import type { CallContext } from '../core/call';
 import type { BackupType, Manifest } from '../core/catalog';
 import { storedBytes } from '../core/catalog';
 import type { DumpPlan } from '../core/engine';
 import { failure } from '../core/errors';
 import { backupIdOf } from '../core/layout';
 import { taskQueues } from '../core/names';
-import type { AttemptRef, BackupRef } from '../core/transfer';
+import type { UploadProgress } from '../core/spool';
+import type { AttemptRef, BackupRef, DumpAttempt } from '../core/transfer';
 import { withCallContext } from './context';
 import type { ActivityDeps, OpenApplication } from './deps';
 import { waitForLogTo } from './log-position';
@@ -82,8 +84,8 @@ export function createBackupActivities(deps: ActivityDeps) {
     /** Uploads volumes while `dumpVolumes` makes them; resumes by volume and part. */
     async uploadVolumes(input: { prepared: PreparedBackup }): Promise<UploadedBackup> {
       const { application, ref } = input.prepared;
-      return withCallContext(async (ctx) => {
-        const stored = await deps.open(application).transfer(ref.store).uploadSpool(ref, ctx);
+      return withCallContext<UploadedBackup, UploadProgress>(async (ctx, resume) => {
+        const stored = await deps.open(application).transfer(ref.store).uploadSpool(ref, resume, ctx);
         return summary(stored.attempt, stored.artifacts);
       });
     },
@@ -115,8 +117,8 @@ export function createBackupActivities(deps: ActivityDeps) {
       const { application, ref } = input.prepared;
       await withCallContext(async (ctx) => {
         const open = deps.open(application);
-        const { result } = await open.transfer(ref.store).stored({ ...ref, attempt: input.attempt });
-        await waitForLogTo(open, ref.store, result, ctx);
+        const { dump } = await open.transfer(ref.store).stored({ ...ref, attempt: input.attempt });
+        await waitForLogTo(open, ref.store, dump, ctx);
       });
     },
 
@@ -128,7 +130,7 @@ export function createBackupActivities(deps: ActivityDeps) {
       const { workflowExecution } = activityInfo();
       if (!workflowExecution) throw failure('UsageInvalid', 'commitManifest runs only as part of a backup workflow');
       const manifest: Manifest = {
-        ...stored.result,
+        ...stored.dump,
         formatVersion: 1,
         backupId: plan.backupId,
         application,
@@ -163,19 +165,20 @@ export function createBackupActivities(deps: ActivityDeps) {
   };
 }
 
+/** Lets the engine fill the attempt, and ends it one way or the other. */
 async function fill(
   open: OpenApplication,
   plan: DumpPlan,
   store: string,
-  dump: Awaited<ReturnType<ReturnType<OpenApplication['transfer']>['beginSpool']>>,
-  ctx: Parameters<Parameters<typeof withCallContext>[0]>[0],
+  dump: DumpAttempt,
+  ctx: CallContext,
 ): Promise<void> {
   try {
     const parent = plan.parent === null ? null : await open.catalog(store).get(store, plan.parent);
     const source = parent === null ? null : open.transfer(store).source([parent]);
     await dump.finish(await open.engine(store).dump(plan, source, dump.sink, ctx));
   } catch (error) {
-    await dump.discard();
+    await dump.discard(error);
     throw error;
   }
 }

@@ -13,25 +13,14 @@ export interface EpochRecord {
   readonly approvedBy: string | null;
 }
 
-/** The authority for the epoch: it lives in the DR side's repository. */
-export interface EpochStore {
-  /** Null before the first role change. */
-  current(): Promise<EpochRecord | null>;
-  /**
-   * Takes the number after `expected` (0 before the first). Of two callers one gets it, the other throws StaleEpoch; the
-   * same workflow and run asking again gets the record it made.
-   */
-  take(expected: number, record: Omit<EpochRecord, 'epoch'>): Promise<EpochRecord>;
-}
-
 /** The epochs of one application in one repository; the authority for which site is active (rule 7). */
 export interface EpochStore {
   /** The greatest epoch; null before the first role change. */
   current(): Promise<EpochRecord | null>;
   /**
    * Takes `record.epoch`, which must be one more than the current (1 at first). Repeatable by the same workflow run, which
-   * gets back what it stored first. Throws StaleEpoch when another run has taken it or gone beyond, and LockHeld when two
-   * take it at the same moment and the other won.
+   * gets back what it stored first. Throws StaleEpoch, naming the other run, when that has taken it or gone beyond; of two
+   * that take it at the same moment exactly one succeeds.
    */
   take(record: EpochRecord): Promise<EpochRecord>;
   /** Every record, oldest first. */

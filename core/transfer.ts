@@ -1,7 +1,7 @@
 import type { CallContext } from './call';
-import type { Artifact, ArtifactKind, DumpResult, EarlyFile } from './catalog';
+import type { ArtifactKind, DumpResult, Manifest } from './catalog';
+import type { AttemptRecord, UploadProgress } from './spool';
 import type { VolumeSink, VolumeSource } from './volumes';
-import type { Manifest } from './catalog';
 
 /** One backup in the making. */
 export interface BackupRef {
@@ -19,36 +19,32 @@ export interface AttemptRef extends BackupRef {
 export interface DumpAttempt {
   readonly sink: VolumeSink;
   finish(result: DumpResult): Promise<void>;
-  discard(): Promise<void>;
-}
-
-/** What an attempt stored: everything that the manifest says of it. Kept beside its artifacts until the commit. */
-export interface StoredAttempt {
-  readonly attempt: number;
-  readonly result: DumpResult;
-  readonly artifacts: readonly Artifact[];
-  readonly early: readonly EarlyFile[];
+  discard(reason: unknown): Promise<void>;
 }
 
 /**
- * How a dump of one application's store moves into its repository (DESIGN §4 "Two ways to move a dump"). Spool folders
- * belong to this host; the repository is everybody's.
+ * How the dumps of one store move into its repository (DESIGN §4 "Two ways to move a dump"). Spool folders belong to this
+ * host; the repository is everybody's. What an attempt stored is kept in its own record beside its artifacts until the
+ * commit, so that verifying and committing may run on any host and histories stay small.
  */
 export interface BackupTransfer {
   /** Spool: volumes become files of this host. Throws DiskFull before anything is written where it cannot fit. */
   beginSpool(ref: AttemptRef, estimatedBytes: number | null): Promise<DumpAttempt>;
   /**
    * Uploads the volumes of the backup's newest attempt while they appear, and ends when that attempt was finished and
-   * everything of it is stored. May be repeated: what is stored already is not sent again. Throws BackupIncomplete when
-   * the newest attempt was discarded and no newer one appears while `ctx.signal` lives.
+   * everything of it is stored. May be repeated: what is stored already is not sent again.
    */
-  uploadSpool(ref: BackupRef, ctx: CallContext): Promise<StoredAttempt>;
+  uploadSpool(
+    ref: BackupRef,
+    resume: { readonly state: UploadProgress | null; keep(state: UploadProgress): void },
+    ctx: CallContext,
+  ): Promise<AttemptRecord>;
   /** Stream: volumes go to the repository as they are written; `finish` resolves when everything is stored. */
   beginStream(ref: AttemptRef, ctx: CallContext): Promise<DumpAttempt>;
-  /** What a finished attempt stored, read from the repository by any host. */
-  stored(ref: AttemptRef): Promise<StoredAttempt>;
+  /** What a finished attempt stored. Throws NotFound while it is not complete. */
+  stored(ref: AttemptRef): Promise<AttemptRecord>;
   /** Compares size and digest that the repository reports with what was sent; BackupCorrupt names the object. */
-  verify(attempt: StoredAttempt, ctx: CallContext): Promise<void>;
+  verify(record: AttemptRecord, ctx: CallContext): Promise<void>;
   /** Removes this host's spool of the backup. */
   removeSpool(ref: BackupRef): Promise<void>;
   /** Removes what attempts of the backup left in the repository, except the one kept; unfinished uploads included. */

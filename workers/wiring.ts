@@ -13,6 +13,7 @@ import { createSpool } from '../adapters/volumes/spool';
 import { createTransfer } from '../adapters/volumes/transfer';
 import { toApplication } from '../config/application';
 import type { LoadedConfig } from '../config/load';
+import type { CatalogStore } from '../core/catalog-store';
 import type { Engine } from '../core/engine';
 import { failure } from '../core/errors';
 import type { LogArchive } from '../core/log-archive';
@@ -44,6 +45,11 @@ export async function openApplication(config: LoadedConfig): Promise<OpenApplica
   };
   const codec = { codec: 'zstd', level: config.backup.zstdLevel } as const;
   const spool = createSpool({ directory: config.spool.directory, application: name, codec });
+  const catalogs = new Map<string, CatalogStore>();
+  const catalog = (store: string) => {
+    const repository = repositoryOf(store);
+    return remembered(catalogs, repository.name, () => createCatalog(repository));
+  };
   const archives = new Map<string, LogArchive>();
   const transfers = new Map<string, BackupTransfer>();
   const control = repositoryNamed(config.controlRepository ?? config.repository);
@@ -51,7 +57,7 @@ export async function openApplication(config: LoadedConfig): Promise<OpenApplica
   return {
     application: toApplication(config),
     engine,
-    catalog: (store) => createCatalog(repositoryOf(store)),
+    catalog,
     logArchive(store) {
       const { log } = engine(store);
       return log && remembered(archives, store, () => createLogArchive(repositoryOf(store), store, log.naming));
@@ -60,6 +66,7 @@ export async function openApplication(config: LoadedConfig): Promise<OpenApplica
       remembered(transfers, store, () =>
         createTransfer({
           repository: repositoryOf(store),
+          catalog: catalog(store),
           spool,
           codec,
           targetVolumeBytes: config.backup.volumeSize.bytes,

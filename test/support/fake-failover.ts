@@ -72,11 +72,11 @@ export function fakeFailoverWorld(): FakeWorld {
         basis: 'as the test says',
       }));
     },
-    takeEpoch: async ({ expected, record }) => {
+    takeEpoch: async ({ record }) => {
       note('takeEpoch', record.activeSite);
-      if ((world.epoch?.epoch ?? 0) !== expected) throw failure('StaleEpoch', 'somebody else took the epoch');
-      world.epoch = { ...record, epoch: expected + 1 };
-      return world.epoch;
+      if ((world.epoch?.epoch ?? 0) + 1 !== record.epoch) throw failure('StaleEpoch', 'somebody else took the epoch');
+      world.epoch = record;
+      return record;
     },
     fenceSite: async ({ site, epoch }) => {
       note('fenceSite', site);

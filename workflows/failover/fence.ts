@@ -6,7 +6,7 @@ import { reasonOf } from '../step-table';
 import { type FailoverRun, tryTo } from './run';
 
 /** From here on this role change is the only one: steps of older ones refuse (rule 7). */
-export async function takeEpoch(run: FailoverRun, expected: number): Promise<void> {
+export async function takeEpoch(run: FailoverRun, current: number): Promise<void> {
   const { workflowId, runId } = workflowInfo();
   run.steps.enter('fencing');
   const record = await run.control.step(
@@ -15,8 +15,8 @@ export async function takeEpoch(run: FailoverRun, expected: number): Promise<voi
     () =>
       anywhere.takeEpoch({
         application: run.app.name,
-        expected,
         record: {
+          epoch: current + 1,
           activeSite: run.site,
           previousSite: run.fromSite,
           takenAt: new Date().toISOString(),
@@ -37,8 +37,8 @@ export async function takeEpoch(run: FailoverRun, expected: number): Promise<voi
     work: () =>
       anywhere.takeEpoch({
         application: run.app.name,
-        expected: run.epoch,
         record: {
+          epoch: run.epoch + 1,
           activeSite: run.fromSite,
           previousSite: run.site,
           takenAt: new Date().toISOString(),
