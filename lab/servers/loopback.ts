@@ -10,6 +10,15 @@ export async function freeLoopbackHost(port: number): Promise<string> {
   }
 }
 
+/** A port nobody uses at the address, for the server that must have that address. */
+export async function freeLoopbackPort(host: string): Promise<number> {
+  for (;;) {
+    // Below the ports that the system hands out itself, and apart from the labs' own.
+    const port = randomInt(20_000, 32_000);
+    if (await canBind(host, port)) return port;
+  }
+}
+
 /** True when a TCP server can be bound to the address. */
 export async function canBind(host: string, port: number): Promise<boolean> {
   return new Promise((resolve) => {

@@ -29,7 +29,8 @@ export interface AddressPlan {
 export function addressPlan(network: number): AddressPlan {
   const beside = (last: number, port: number): Address => ({ host: `127.${network}.0.${last}`, port });
   return {
-    temporal: { ...beside(1, 7233), uiPort: 8233 },
+    // Temporal's development server reaches its own parts at 127.0.0.1 whatever --ip says, so here the port tells labs apart.
+    temporal: { host: '127.0.0.1', port: 17_000 + network, uiPort: 18_000 + network },
     // SeaweedFS servers are kept apart by ports (see seaweedfs.ts); the tests' ones start at 12,000.
     s3: { ...beside(2, 9000), innerPorts: 11_000 + network * 10 },
     aws: beside(3, 5000),

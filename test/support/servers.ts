@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
-import { freeLoopbackHost } from '../../lab/servers/loopback';
+import { freeLoopbackHost, freeLoopbackPort } from '../../lab/servers/loopback';
 import { initiateReplicaSet, mongodCommand, mongodReady, mongoUrl } from '../../lab/servers/mongodb';
 import { motoCommand, motoReady } from '../../lab/servers/moto';
 import { initPostgres, postgresCommand, postgresReady } from '../../lab/servers/postgresql';
@@ -199,7 +199,9 @@ export async function startTemporalDev(
   options: Place & { uiPort?: number; databaseFile?: string } = {},
 ): Promise<TestServer & { address: string; namespace: string }> {
   ensureServers();
-  const { host, port, base, dataDir } = await place('temporal', 7233, options);
+  // Its parts reach each other at 127.0.0.1 whatever --ip says (temporalite issue 121), so it gets a port of its own instead.
+  const local = { host: '127.0.0.1', port: options.port ?? (await freeLoopbackPort('127.0.0.1')) };
+  const { host, port, base, dataDir } = await place('temporal', 7233, { ...options, ...local });
   serverFolder(dataDir);
   const command = temporalCommand({ dataDir, host, port, uiPort: options.uiPort, databaseFile: options.databaseFile });
   const ready = () => temporalReady({ host, port });
