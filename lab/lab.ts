@@ -6,10 +6,11 @@ import { projectRoot } from './runtime/servers';
 import { isAlive, killTree } from './servers/process-tree';
 import { waitUntil } from './servers/process';
 import { removeSockets } from './servers/seaweedfs';
-import { addressPlan } from './sites/address-plan';
+import { addressPlan, type SiteAddresses, type SiteName } from './sites/address-plan';
 import type { LabBuild } from './sites/build';
 import { createFileTrees } from './sites/files';
 import { type LabDescription, labFolder, LabSecrets, readLab, writeLab } from './sites/lab-folder';
+import { withLabLock } from './sites/lab-lock';
 import { startMongoSites } from './sites/mongodb';
 import { claimNetwork, releaseNetwork } from './sites/networks';
 import { startPostgresSites } from './sites/postgresql';
@@ -55,11 +56,11 @@ const TOKEN = 'supervisor-token';
  * Brings a lab up, new or as it was left: what a failover changed stays changed. Safe to repeat, also after it was
  * interrupted. Resolves when every server and every service that should run answers.
  */
-export async function labUp({
-  name = 'default',
-  network: wanted,
-  onProgress = () => {},
-}: LabUpOptions = {}): Promise<LabDescription> {
+export async function labUp(options: LabUpOptions = {}): Promise<LabDescription> {
+  return locked(options.name, () => up(options));
+}
+
+async function up({ name = 'default', network: wanted, onProgress = () => {} }: LabUpOptions): Promise<LabDescription> {
   const folder = labFolder(name);
   fs.mkdirSync(folder, { recursive: true, mode: 0o755 });
   const known = readLab(name);
@@ -123,10 +124,11 @@ export async function labStatus({ name = 'default' }: { name?: string } = {}): P
 }
 
 /** Stops every process of the lab and keeps its data; also when its supervisor was killed. Safe to repeat. */
-export async function labDown({
-  name = 'default',
-  onProgress = () => {},
-}: Omit<LabUpOptions, 'network'> = {}): Promise<void> {
+export async function labDown(options: Omit<LabUpOptions, 'network'> = {}): Promise<void> {
+  return locked(options.name, () => down(options));
+}
+
+async function down({ name = 'default', onProgress = () => {} }: Omit<LabUpOptions, 'network'>): Promise<void> {
   const lab = existing(name);
   if (supervisorRuns(lab)) {
     onProgress('stopping services, then stores, then the rest');
@@ -142,17 +144,25 @@ export async function labDown({
 }
 
 /** Takes the lab down and removes its data. Nothing of it is left. */
-export async function labDestroy({
-  name = 'default',
-  onProgress = () => {},
-}: Omit<LabUpOptions, 'network'> = {}): Promise<void> {
+export async function labDestroy(options: Omit<LabUpOptions, 'network'> = {}): Promise<void> {
+  return locked(options.name, () => destroy(options));
+}
+
+async function destroy({ name = 'default', onProgress = () => {} }: Omit<LabUpOptions, 'network'>): Promise<void> {
   const lab = readLab(name);
   if (lab) {
-    await labDown({ name, onProgress });
+    await down({ name, onProgress });
     releaseNetwork(lab.network, lab.folder);
   }
   fs.rmSync(labFolder(name), { recursive: true, force: true });
   onProgress(`lab ${name} is removed`);
+}
+
+/** Connection strings of the shop's own users, as its services have them; each carries a password. */
+export function storeUrls(lab: LabDescription, site: SiteName): { postgresql: string; mongodb: string; redis: string } {
+  const read = (store: string) =>
+    fs.readFileSync(new LabSecrets(lab.folder).file(`url-${store}-${site}`), 'utf8').trim();
+  return { postgresql: read('postgresql'), mongodb: read('mongodb'), redis: read('redis') };
 }
 
 /** The supervisor of a lab, for whoever kills sites, fences and scales. */
@@ -160,8 +170,14 @@ export function supervisorOf(lab: LabDescription): SupervisorClient {
   return client(lab);
 }
 
+async function locked<T>(name: string | undefined, work: () => Promise<T>): Promise<T> {
+  const folder = labFolder(name ?? 'default');
+  fs.mkdirSync(path.dirname(folder), { recursive: true, mode: 0o755 });
+  return withLabLock(folder, work);
+}
+
 function describe(name: string, folder: string, network: number, secrets: LabSecrets): LabDescription {
-  const { supervisor, temporal, s3, aws, dns, sites } = addressPlan(network);
+  const { supervisor, temporal, s3, aws, dns, sites, witness } = addressPlan(network);
   secrets.password(TOKEN);
   return {
     name,
@@ -177,8 +193,23 @@ function describe(name: string, folder: string, network: number, secrets: LabSec
       name: PUBLIC_NAME,
       gatewayPort: sites.primary.gateway.port,
     },
+    sites: { primary: describeSite(sites.primary), dr: describeSite(sites.dr) },
+    witness: text(witness),
     seeded: false,
   };
+}
+
+function describeSite({ postgresql, mongodb, redis, gateway }: SiteAddresses): LabDescription['sites'][SiteName] {
+  return {
+    postgresql: text(postgresql),
+    mongodb: mongodb.map(text),
+    redis: text(redis),
+    gateway: `http://${text(gateway)}`,
+  };
+}
+
+function text({ host, port }: { host: string; port: number }): string {
+  return `${host}:${port}`;
 }
 
 /** The supervisor outlives this command; it is the only process of the lab that does so on its own. */
@@ -199,6 +230,7 @@ async function startSupervisor(
       SUPERVISOR_TOKEN_FILE: secrets.file(TOKEN),
     };
     const program = path.join(projectRoot(), 'dist/lab/supervisor/main.js');
+    if (!fs.existsSync(program)) throw new Error(`${program} is missing: build the project with npm run build`);
     spawn(process.execPath, [program], { cwd: lab.folder, env, detached: true, stdio: ['ignore', log, log] }).unref();
     fs.closeSync(log);
     progress(`lab ${lab.name} at 127.${lab.network}.0.0/16, state in ${lab.folder}`);

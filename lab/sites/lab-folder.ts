@@ -3,6 +3,7 @@ import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { isRoot } from '../servers/process';
+import type { SiteName } from './address-plan';
 
 /** What `lab.json` says about a lab: enough to find, use, stop and remove it. */
 export interface LabDescription {
@@ -22,6 +23,10 @@ export interface LabDescription {
     readonly topicArn: string;
   };
   readonly dns: { readonly servers: readonly string[]; readonly name: string; readonly gatewayPort: number };
+  readonly sites: Readonly<
+    Record<SiteName, { postgresql: string; mongodb: readonly string[]; redis: string; gateway: string }>
+  >;
+  readonly witness: string;
   /** The schema and the seed are there. */
   readonly seeded: boolean;
 }
