@@ -14,6 +14,7 @@ import { siteVotes, statusOf } from './votes';
 
 export function createReplication(members: Members): Replication {
   return {
+    electsItself: true,
     async sample(primarySite, standbySite, ctx) {
       const [primary, standby] = await Promise.all([
         sideState(members, primarySite, 'primary'),
