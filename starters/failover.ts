@@ -1,5 +1,5 @@
 import { formatDuration } from '../core/clock';
-import { FAILURES, failure } from '../core/errors';
+import { FAILURES, failure, findFailure } from '../core/errors';
 import { workflowIds } from '../core/names';
 import type { Command, commands, FailOverInput, FailOverResult, FailOverStatus } from '../core/runs';
 import { cardLines } from './approval-card';
@@ -54,16 +54,21 @@ export async function followFailover(session: Session, approver: string | null):
   const workflowId = workflowIds.roleChange(application);
   const handle = (await session.client()).workflow.getHandle(workflowId);
   let cardShown: string | null = null;
+  let stuckShown: string | null = null;
   const followed = await follow<FailOverResult, FailOverStatus>(session, handle, {
     back: BACK,
     async onStatus({ card, waitingFor, approvedBy, outcome }) {
-      if (!card || waitingFor === null || approvedBy !== null || outcome !== null || card.measuredAt === cardShown)
-        return;
-      cardShown = card.measuredAt;
-      for (const line of cardLines(card, io.now())) io.note(line);
-      if (approver !== null) await tell(session, 'approve', { by: approver });
-      else if (io.isTerminal) await askApprover(session, card.toSite);
-      else for (const line of howToDecide()) io.note(line);
+      if (waitingFor === null || outcome !== null) return;
+      if (approvedBy !== null) {
+        if (waitingFor !== stuckShown) for (const line of howToGoOn()) io.note(line);
+        stuckShown = waitingFor;
+      } else if (card && card.measuredAt !== cardShown) {
+        cardShown = card.measuredAt;
+        for (const line of cardLines(card, io.now())) io.note(line);
+        if (approver !== null) await approveAs(session, approver);
+        else if (io.isTerminal) await askApprover(session, card.toSite);
+        else for (const line of howToDecide()) io.note(line);
+      }
     },
   });
   if (!followed.ended) return DETACHED_EXIT_CODE;
@@ -127,8 +132,23 @@ export function failoverLines(status: FailOverStatus, now: Date): string[] {
     ...steps.map(stepLine),
     ...messages.map((message) => `  ! ${message}`),
     ...(waitingFor && card && !approvedBy ? cardLines(card, now) : []),
-    ...(waitingFor ? [`Waiting for: ${waitingFor}`, ...(approvedBy ? [] : howToDecide())] : []),
+    ...(waitingFor ? [`Waiting for: ${waitingFor}`, ...(approvedBy ? howToGoOn() : howToDecide())] : []),
   ];
+}
+
+/** With --yes: nobody is at the terminal, so a refusal ends the command, and the run keeps waiting. */
+async function approveAs(session: Session, approver: string): Promise<void> {
+  try {
+    await tell(session, 'approve', { by: approver });
+  } catch (error) {
+    const found = findFailure(error);
+    if (found?.code !== 'UsageInvalid') throw error;
+    throw failure('UsageInvalid', `${approver} cannot approve this failover: ${found.message}`, {
+      data: 'Nothing was changed. The failover waits for an approver.',
+      next: 'Let an approver decide: drctl failover approve --by <name>.',
+      cause: error,
+    });
+  }
 }
 
 async function askApprover(session: Session, toSite: string): Promise<void> {
@@ -149,12 +169,17 @@ async function tellAndStay(session: Session, name: 'approve' | 'reject', command
   try {
     await tell(session, name, command);
   } catch (error) {
-    session.io.note(
-      `${name}: refused: ${error instanceof Error ? ((error.cause as Error | undefined)?.message ?? error.message) : String(error)}`,
-    );
+    session.io.note(`${name}: refused: ${findFailure(error)?.message ?? String(error)}`);
     for (const line of howToDecide()) session.io.note(line);
   }
 }
+
+const howToGoOn = () => [
+  'To go on:   drctl failover retry  --by <name>',
+  '            drctl failover skip   --by <name> --reason <why>',
+  '            drctl failover attest --by <name> --reason <why>     (only for a fence that cannot be proven)',
+  '            drctl failover abort  --by <name> --reason <why>     (undone, before the promotion only)',
+];
 
 const howToDecide = () => [
   'To decide:  drctl failover approve --by <name>',

@@ -103,6 +103,7 @@ class StepLines {
   private readonly seen = new Map<string, StepState>();
   private messages = 0;
   private problemSeen: string | null = null;
+  private waitingSeen: string | null = null;
   private readonly session: Session;
 
   constructor(session: Session) {
@@ -121,6 +122,9 @@ class StepLines {
       if (step.state !== 'running') io.note(stepLine(step));
       else if (!io.isTerminal) io.note(`  ▶ ${step.title}`);
     }
+    if (status.waitingFor !== null && status.waitingFor !== this.waitingSeen)
+      io.note(`  ⏸ waits for ${status.waitingFor}`);
+    this.waitingSeen = status.waitingFor;
     const running = status.steps.filter(({ state }) => state === 'running');
     const doing = running.map((step) => `${step.title} ${elapsed(step, io.now())}`).join(' · ');
     const waiting = status.waitingFor === null ? '' : `waiting for ${status.waitingFor}`;

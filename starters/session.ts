@@ -64,7 +64,10 @@ export class Session {
       return new Client({ connection: await this.connection, namespace });
     } catch (cause) {
       this.connection = null;
-      throw failure('TemporalUnavailable', `Temporal at ${address} does not answer`, { cause });
+      throw failure('TemporalUnavailable', `Temporal at ${address} does not answer`, {
+        data: 'Nothing was changed. Workflows that run are durable and go on by themselves once it is back.',
+        cause,
+      });
     }
   }
 

@@ -82,7 +82,12 @@ test.each([
   ['a number out of range', 'zstdLevel: 3', 'zstdLevel: 40', ['backup.zstdLevel', '40', 'at most 19']],
   ['a missing value', 'initialSite: primary', '', ['initialSite', 'is missing']],
   ['an undeclared site', 'initialSite: primary', 'initialSite: prime', ['initialSite', '"prime"', 'primary, dr']],
-  ['an undeclared repository', 'repository: cloud', 'repository: clod', ['repository', '"clod"', 'cloud, offsite']],
+  [
+    'an undeclared repository',
+    'repository: cloud',
+    'repository: clod',
+    ['repository', '"clod"', 'cloud, offsite, cdn'],
+  ],
   [
     'an undeclared store',
     'stores: [configuration]',
