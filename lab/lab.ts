@@ -133,7 +133,8 @@ async function down({ name = 'default', onProgress = () => {} }: Omit<LabUpOptio
   if (supervisorRuns(lab)) {
     onProgress('stopping services, then stores, then the rest');
     // Losing the emulator's records only matters to the next `up`, which then points at primary; it must not block a stop.
-    await saveRecords(lab).catch((error: Error) => onProgress(`the DNS records were not kept: ${error.message}`));
+    if (lab.aws.zoneId)
+      await saveRecords(lab).catch((error: Error) => onProgress(`DNS records not kept: ${error.message}`));
     await client(lab)
       .shutdown()
       .catch((error: Error) => onProgress(`the supervisor did not stop in order: ${error.message}`));
