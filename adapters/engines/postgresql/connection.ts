@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { types } from 'node:util';
 import { Client, type ClientConfig } from 'pg';
 import { failure } from '../../../core/errors';
 import type { PostgresqlSite } from './settings';
@@ -106,7 +107,7 @@ export function sqlState(error: unknown): string | null {
 
 /** Turns an error of the driver into one of our table. Errors of our table and aborts pass unchanged. */
 export function translate(error: unknown, where: string): unknown {
-  if (!(error instanceof Error) || error.name === 'AbortError' || error.name === 'ApplicationFailure') return error;
+  if (!types.isNativeError(error) || error.name === 'AbortError' || error.name === 'ApplicationFailure') return error;
   const state = sqlState(error);
   const why = error.message || (error as { code?: string }).code || 'no reason given';
   const context = { sqlState: state };

@@ -19,8 +19,13 @@ const DATABASES = 'SELECT datname AS name FROM pg_database WHERE datallowconn AN
 
 /** Permanent relations with rows of their own: tables, partitions (not their empty parents), materialised views. */
 const RELATIONS = `
-  SELECT n.nspname AS schema, c.relname AS name, c.relkind AS kind, s.seqincrement::text AS step
+  SELECT n.nspname AS schema, c.relname AS name, c.relkind AS kind, s.seqincrement::text AS step,
+         fn.nspname AS feeds_schema, f.relname AS feeds_table, a.attname AS feeds_column
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_sequence s ON s.seqrelid = c.oid
+    LEFT JOIN pg_depend d ON c.relkind = 'S' AND d.classid = 'pg_class'::regclass AND d.objid = c.oid
+      AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i')
+    LEFT JOIN pg_class f ON f.oid = d.refobjid LEFT JOIN pg_namespace fn ON fn.oid = f.relnamespace
+    LEFT JOIN pg_attribute a ON a.attrelid = f.oid AND a.attnum = d.refobjsubid
   WHERE c.relkind IN ('r', 'm', 'S') AND c.relpersistence = 'p' AND n.nspname <> 'information_schema'
     AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> '${SCHEMA}'
   ORDER BY 1, 2`;
@@ -30,7 +35,7 @@ export type WithDatabase = <T>(database: string | null, use: (client: Client) =>
 
 /**
  * Every table's row count and two sums of 64-bit hashes of its rows, computed in the server and independent of row order;
- * sequences by the value that can be reached; all of a database in one snapshot.
+ * sequences by whether they are ahead of their column; all of a database in one snapshot.
  */
 export async function fingerprint(withDatabase: WithDatabase, ctx: CallContext): Promise<Fingerprint> {
   const databases = await withDatabase(
@@ -59,9 +64,14 @@ interface Relation {
   readonly name: string;
   readonly kind: 'r' | 'm' | 'S';
   readonly step: string | null;
+  /** The column that a sequence feeds; null for tables and for sequences that stand alone. */
+  readonly feeds_schema: string | null;
+  readonly feeds_table: string | null;
+  readonly feeds_column: string | null;
 }
 
-const qualified = ({ schema, name }: Relation) => `${escapeIdentifier(schema)}.${escapeIdentifier(name)}`;
+const qualified = ({ schema, name }: Pick<Relation, 'schema' | 'name'>) =>
+  `${escapeIdentifier(schema)}.${escapeIdentifier(name)}`;
 
 async function rows(client: Client, relation: Relation): Promise<{ count: number; digest: string }> {
   const result = await client.query(`
@@ -73,14 +83,22 @@ async function rows(client: Client, relation: Relation): Promise<{ count: number
 }
 
 /**
- * A sequence logs 32 values ahead (SEQ_LOG_VALS in sequence.c), so that a recovered one stands at the end of what its
- * source had logged: that end is what both have in common.
+ * A sequence's definition, and whether it has passed every value of the column it feeds. Not its value: nextval is not
+ * transactional and logs 32 values ahead (sequence.c), so that a copy replayed to an instant may stand further.
  */
 async function sequence(client: Client, relation: Relation): Promise<{ count: number; digest: string }> {
-  const result = await client.query(
-    `SELECT (last_value + log_cnt * $1::bigint)::text AS reach, is_called::text AS called FROM ${qualified(relation)}`,
-    [relation.step ?? '1'],
+  const { step, feeds_schema: schema, feeds_table: name, feeds_column: column } = relation;
+  const value = await client.query(`SELECT last_value::text AS last FROM ${qualified(relation)}`);
+  const { last } = value.rows[0] as { last: string };
+  if (schema === null || name === null || column === null) return { count: 1, digest: `step ${step}` };
+  const edge = step?.startsWith('-') ? 'min' : 'max';
+  const fed = await client.query(
+    `SELECT coalesce(${edge}(${escapeIdentifier(column)}) ${edge === 'max' ? '<=' : '>='} $1::bigint, true) AS passed
+     FROM ${qualified({ ...relation, schema, name })}`,
+    [last],
   );
-  const { reach, called } = result.rows[0] as { reach: string; called: string };
-  return { count: 1, digest: `${reach}:${called}` };
+  return {
+    count: 1,
+    digest: `step ${step}, ${(fed.rows[0] as { passed: boolean }).passed ? 'ahead of' : 'behind'} ${column}`,
+  };
 }

@@ -20,6 +20,8 @@ export function createReplication(store: string, siteOf: (site: string) => Postg
   const measure = (site: string, ctx: CallContext) => measureState(site, siteOf(site), ctx);
 
   return {
+    electsItself: false,
+
     async sample(primarySite, standbySite, ctx): Promise<ReplicationSample> {
       const takenAt = new Date().toISOString();
       const [primary, standby] = await Promise.allSettled([measure(primarySite, ctx), measure(standbySite, ctx)]);

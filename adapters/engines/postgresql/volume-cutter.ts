@@ -111,11 +111,12 @@ export class VolumeCutter {
   private async waitForDrain(volume: Writable): Promise<void> {
     this.waiting = true;
     this.onFull();
-    try {
-      await once(volume, 'drain');
-    } catch (error) {
-      this.onError(error);
-    }
+    const over = new AbortController();
+    // A volume that was ended meanwhile never drains: it finishes. Failures reach `onError` by its own `finished`.
+    await Promise.race([once(volume, 'drain', over), once(volume, 'finish', over), once(volume, 'close', over)]).catch(
+      () => undefined,
+    );
+    over.abort();
     this.waiting = false;
     this.onDrained();
   }
