@@ -7,7 +7,6 @@ import type { DumpPlan } from '../core/engine';
 import { failure } from '../core/errors';
 import { backupIdOf } from '../core/layout';
 import { taskQueues } from '../core/names';
-import type { UploadProgress } from '../core/spool';
 import type { AttemptRef, BackupRef, DumpAttempt } from '../core/transfer';
 import { withCallContext } from './context';
 import type { ActivityDeps, OpenApplication } from './deps';
@@ -84,8 +83,8 @@ export function createBackupActivities(deps: ActivityDeps) {
     /** Uploads volumes while `dumpVolumes` makes them; resumes by volume and part. */
     async uploadVolumes(input: { prepared: PreparedBackup }): Promise<UploadedBackup> {
       const { application, ref } = input.prepared;
-      return withCallContext<UploadedBackup, UploadProgress>(async (ctx, resume) => {
-        const stored = await deps.open(application).transfer(ref.store).uploadSpool(ref, resume, ctx);
+      return withCallContext(async (ctx) => {
+        const stored = await deps.open(application).transfer(ref.store).uploadSpool(ref, ctx);
         return summary(stored.attempt, stored.artifacts);
       });
     },

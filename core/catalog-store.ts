@@ -1,5 +1,4 @@
-import type { ArtifactKind, Manifest } from './catalog';
-import type { AttemptRecord } from './spool';
+import type { Manifest } from './catalog';
 
 /** The catalogue of one repository. Its only database is the listing (DESIGN §4). */
 export interface CatalogStore {
@@ -14,14 +13,4 @@ export interface CatalogStore {
    * is returned); another backup under the same id throws LockHeld.
    */
   commit(manifest: Manifest): Promise<Manifest>;
-  /** Greater than the number of every attempt whose objects or unfinished uploads are in the repository. */
-  nextAttempt(kind: ArtifactKind, store: string, backupId: string): Promise<number>;
-  putAttempt(prefix: string, record: AttemptRecord): Promise<void>;
-  /** Throws NotFound while the attempt's upload is not complete. */
-  attempt(prefix: string): Promise<AttemptRecord>;
-  /**
-   * Deletes every object below the prefix of an attempt or of a backup's data, and aborts every unfinished upload there.
-   * Refuses (UsageInvalid) a prefix that is not one of those, or the data of a committed backup's own attempt.
-   */
-  sweep(prefix: string): Promise<{ readonly objects: number; readonly uploads: number }>;
 }

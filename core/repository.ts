@@ -28,19 +28,8 @@ export interface PutOptions {
   readonly storageClass?: string;
 }
 
-/** A resumable upload in flight; plain JSON for a heartbeat. */
-export interface UploadState {
-  readonly key: string;
-  readonly uploadId: string;
-  readonly partSizeBytes: number;
-  readonly parts: readonly { readonly number: number; readonly etag: string; readonly checksum: string }[];
-}
-
 export interface UploadOptions extends Omit<PutOptions, 'ifAbsent'> {
   readonly sha256: string;
-  /** Where an earlier try came to; parts that are there are not sent again. Ignored when the upload is gone. */
-  readonly resume?: UploadState | null;
-  onPart?(state: UploadState): void;
 }
 
 export interface UnfinishedUpload {
@@ -69,7 +58,7 @@ export interface Repository {
   /**
    * Stores a local file, in parts where it is large, verified by SHA-256 (given, of the whole file). Durable when
    * resolved, at once where the object is there already. When the process dies, the network fails or the call is cancelled,
-   * the parts that were stored stay: `resume` goes on from them, `abortUpload` removes them.
+   * the parts that were stored stay: the same call goes on from them, on any host; `abortUpload` removes them.
    */
   uploadFile(key: string, path: string, options: UploadOptions, ctx: CallContext): Promise<ObjectHead>;
 

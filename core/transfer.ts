@@ -1,6 +1,5 @@
 import type { CallContext } from './call';
-import type { ArtifactKind, DumpResult, Manifest } from './catalog';
-import type { AttemptRecord, UploadProgress } from './spool';
+import type { Artifact, ArtifactKind, DumpResult, EarlyFile, Manifest } from './catalog';
 import type { VolumeSink, VolumeSource } from './volumes';
 
 /** One backup in the making. */
@@ -22,6 +21,17 @@ export interface DumpAttempt {
   discard(reason: unknown): Promise<void>;
 }
 
+/** `…/attempt-<n>/artifacts.json`: all that verifying and committing an attempt needs, on any host. */
+export interface AttemptRecord {
+  readonly formatVersion: 1;
+  readonly store: string;
+  readonly backupId: string;
+  readonly attempt: number;
+  readonly dump: DumpResult;
+  readonly artifacts: readonly Artifact[];
+  readonly early: readonly EarlyFile[];
+}
+
 /**
  * How the dumps of one store move into its repository (DESIGN §4 "Two ways to move a dump"). Spool folders belong to this
  * host; the repository is everybody's. What an attempt stored is kept in its own record beside its artifacts until the
@@ -32,16 +42,13 @@ export interface BackupTransfer {
   beginSpool(ref: AttemptRef, estimatedBytes: number | null): Promise<DumpAttempt>;
   /**
    * Uploads the volumes of the backup's newest attempt while they appear, and ends when that attempt was finished and
-   * everything of it is stored. May be repeated: what is stored already is not sent again.
+   * everything of it is stored. May be repeated: what the repository has, parts included, is not sent again. Throws
+   * BackupIncomplete when the newest attempt failed and no newer one began before `ctx.signal` was aborted.
    */
-  uploadSpool(
-    ref: BackupRef,
-    resume: { readonly state: UploadProgress | null; keep(state: UploadProgress): void },
-    ctx: CallContext,
-  ): Promise<AttemptRecord>;
+  uploadSpool(ref: BackupRef, ctx: CallContext): Promise<AttemptRecord>;
   /** Stream: volumes go to the repository as they are written; `finish` resolves when everything is stored. */
   beginStream(ref: AttemptRef, ctx: CallContext): Promise<DumpAttempt>;
-  /** What a finished attempt stored. Throws NotFound while it is not complete. */
+  /** What a finished attempt stored. Throws BackupIncomplete while it is not complete. */
   stored(ref: AttemptRef): Promise<AttemptRecord>;
   /** Compares size and digest that the repository reports with what was sent; BackupCorrupt names the object. */
   verify(record: AttemptRecord, ctx: CallContext): Promise<void>;

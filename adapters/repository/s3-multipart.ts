@@ -7,11 +7,15 @@ import {
   type S3Client,
   UploadPartCommand,
 } from '@aws-sdk/client-s3';
-import type { UploadState } from '../../core/repository';
 import { codeOf } from './s3-errors';
 import type { Slots } from './slots';
 
-export type UploadedPart = UploadState['parts'][number];
+export interface UploadedPart {
+  readonly number: number;
+  readonly etag: string;
+  /** SHA-256, base64. */
+  readonly checksum: string;
+}
 
 export interface MultipartTarget {
   readonly client: S3Client;

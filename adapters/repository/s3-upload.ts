@@ -3,7 +3,6 @@ import * as fs from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 import type { CallContext } from '../../core/call';
 import { failure } from '../../core/errors';
-import type { UploadState } from '../../core/repository';
 import {
   isSamePart,
   MultipartUpload,
@@ -25,39 +24,34 @@ export interface FileUpload {
   readonly file: string;
   readonly sizeBytes: number;
   readonly sha256: string;
-  readonly resume: UploadState | null;
-  onPart(state: UploadState): void;
+  /** An upload that an earlier try began and did not complete. */
+  readonly unfinished: string | null;
 }
 
 /** Sends a file in parts; those that are there are only compared. The file's own digest is taken on the way. */
 export async function uploadFileInParts(upload: FileUpload, ctx: CallContext): Promise<{ etag: string }> {
-  const { target, file, sizeBytes } = upload;
-  const resumed =
-    upload.resume?.key === upload.key ? await MultipartUpload.resume(target, upload.resume.uploadId) : null;
-  const partSizeBytes = resumed ? upload.resume!.partSizeBytes : filePartBytes(sizeBytes);
+  const { target, file, sizeBytes, unfinished } = upload;
+  const resumed = unfinished === null ? null : await MultipartUpload.resume(target, unfinished);
   const multipart = resumed?.upload ?? (await MultipartUpload.begin(target, upload.attributes));
-  const report = () =>
-    upload.onPart({ key: upload.key, uploadId: multipart.uploadId, partSizeBytes, parts: multipart.parts });
-  report();
+  const partSizeBytes = filePartBytes(sizeBytes);
   const handle = await fs.open(file, 'r');
   try {
     const found = await sendParts(
       multipart,
-      { ...upload, partSizeBytes, handle, there: resumed?.there ?? new Map(), report },
+      { ...upload, partSizeBytes, handle, there: resumed?.there ?? new Map() },
       ctx,
     );
     if (found !== upload.sha256) {
+      await multipart.abort();
       throw failure(
         'BackupCorrupt',
         `${file} changed since it was written: its SHA-256 is ${found}, not ${upload.sha256}`,
       );
     }
     return await multipart.complete();
-  } catch (error) {
-    await multipart.settled();
-    report();
-    throw error;
   } finally {
+    // Parts in flight read from the handle's buffers and would outlive the call.
+    await multipart.settled();
     await handle.close();
   }
 }
@@ -66,7 +60,6 @@ interface PartSending extends FileUpload {
   readonly partSizeBytes: number;
   readonly handle: fs.FileHandle;
   readonly there: PartsThere;
-  report(): void;
 }
 
 async function sendParts(multipart: MultipartUpload, sending: PartSending, ctx: CallContext): Promise<string> {
@@ -90,10 +83,7 @@ async function sendParts(multipart: MultipartUpload, sending: PartSending, ctx: 
       multipart.adopt({ number, etag: there.get(number)!.etag, checksum });
       done();
     } else {
-      await multipart.send(number, bytes, checksum, () => {
-        done();
-        sending.report();
-      });
+      await multipart.send(number, bytes, checksum, done);
     }
   }
   return whole.digest('hex');

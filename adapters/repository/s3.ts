@@ -14,7 +14,7 @@ import {
   PutObjectCommand,
 } from '@aws-sdk/client-s3';
 import { failure } from '../../core/errors';
-import type { ObjectHead, PutOptions, Repository } from '../../core/repository';
+import type { ObjectHead, PutOptions, Repository, UnfinishedUpload } from '../../core/repository';
 import { checkKey, checkPrefix } from './keys';
 import { readBody } from './s3-body';
 import { createS3Client } from './s3-client';
@@ -175,6 +175,33 @@ export function createS3Repository({ name, settings, prefix }: S3Options): Repos
     return { client, bucket, fullKey: fullKey(key), slots, signal };
   }
 
+  async function* unfinishedUploads(keyPrefix: string): AsyncGenerator<UnfinishedUpload, void> {
+    checkPrefix(keyPrefix);
+    try {
+      let from: { KeyMarker?: string; UploadIdMarker?: string } | null = {};
+      while (from !== null) {
+        const request = { Bucket: bucket, Prefix: fullKey(keyPrefix), ...from };
+        const page: ListMultipartUploadsCommandOutput = await client.send(new ListMultipartUploadsCommand(request));
+        for (const { Key, UploadId, Initiated } of page.Uploads ?? []) {
+          yield { key: ownKey(Key!), uploadId: UploadId!, startedAt: (Initiated ?? new Date(0)).toISOString() };
+        }
+        const { NextKeyMarker: KeyMarker, NextUploadIdMarker: UploadIdMarker } = page;
+        from = page.IsTruncated ? { KeyMarker, UploadIdMarker } : null;
+      }
+    } catch (error) {
+      throw s3Failure(error, `listing unfinished uploads below ${keyPrefix}`, place);
+    }
+  }
+
+  /** The newest, should several tries have begun one each; the others go with the sweep of the attempt. */
+  async function unfinishedUploadOf(key: string): Promise<string | null> {
+    let newest: UnfinishedUpload | null = null;
+    for await (const upload of unfinishedUploads(key)) {
+      if (upload.key === key && (newest === null || upload.startedAt >= newest.startedAt)) newest = upload;
+    }
+    return newest?.uploadId ?? null;
+  }
+
   return {
     name,
     kind: 's3',
@@ -203,18 +230,8 @@ export function createS3Repository({ name, settings, prefix }: S3Options): Repos
           return await putOnce(key, bytes, withClass, ctx.signal).finally(giveBack);
         }
         const target = multipartTarget(key, ctx.signal);
-        const { resume = null } = options;
-        const onPart = (state: Parameters<NonNullable<typeof options.onPart>>[0]) => options.onPart?.(state);
-        const upload = {
-          target,
-          attributes: attributes(withClass, sha256),
-          key,
-          file,
-          sizeBytes,
-          sha256,
-          resume,
-          onPart,
-        };
+        const unfinished = await unfinishedUploadOf(key);
+        const upload = { target, attributes: attributes(withClass, sha256), key, file, sizeBytes, sha256, unfinished };
         const etag = await uploadFileInParts(upload, ctx).catch(async (error: unknown) => {
           // Completed by an earlier try whose answer was lost: then the object is there, whole.
           const found = codeOf(error) === 'NoSuchUpload' ? await head(key) : null;
@@ -298,23 +315,7 @@ export function createS3Repository({ name, settings, prefix }: S3Options): Repos
       });
     },
 
-    async *unfinishedUploads(keyPrefix) {
-      checkPrefix(keyPrefix);
-      try {
-        let from: { KeyMarker?: string; UploadIdMarker?: string } | null = {};
-        while (from !== null) {
-          const request = { Bucket: bucket, Prefix: fullKey(keyPrefix), ...from };
-          const page: ListMultipartUploadsCommandOutput = await client.send(new ListMultipartUploadsCommand(request));
-          for (const { Key, UploadId, Initiated } of page.Uploads ?? []) {
-            yield { key: ownKey(Key!), uploadId: UploadId!, startedAt: (Initiated ?? new Date(0)).toISOString() };
-          }
-          const { NextKeyMarker: KeyMarker, NextUploadIdMarker: UploadIdMarker } = page;
-          from = page.IsTruncated ? { KeyMarker, UploadIdMarker } : null;
-        }
-      } catch (error) {
-        throw s3Failure(error, `listing unfinished uploads below ${keyPrefix}`, place);
-      }
-    },
+    unfinishedUploads,
 
     async abortUpload(key, uploadId) {
       checkKey(key);

@@ -6,6 +6,8 @@ import type { Repository } from '../../core/repository';
 import type { VolumeSource } from '../../core/volumes';
 import { decompressFrames, ZstdFormatError } from './zstd-frame-reader';
 
+type StoredBytes = Pick<Artifact, 'key' | 'sizeBytes' | 'sha256'>;
+
 /** Tries in a row without a single byte before a read is given up to the caller's own retry. */
 const FRUITLESS_READS = 3;
 
@@ -39,10 +41,10 @@ export function createVolumeSource(repository: Repository, chain: readonly Manif
   };
 }
 
-/** Reads the stored bytes of an artifact and compares size and digest, without undoing the codec. */
+/** Reads the stored bytes of an object and compares size and digest, without undoing a codec. */
 export async function verifyStored(
   repository: Repository,
-  artifact: Artifact,
+  artifact: StoredBytes,
   onBytes: (bytes: number) => void,
 ): Promise<void> {
   for await (const chunk of verifiedStored(repository, artifact)) onBytes(chunk.length);
@@ -69,7 +71,7 @@ async function* verifiedContent(repository: Repository, artifact: Artifact): Asy
   }
 }
 
-async function* verifiedStored(repository: Repository, artifact: Artifact): AsyncGenerator<Buffer, void> {
+async function* verifiedStored(repository: Repository, artifact: StoredBytes): AsyncGenerator<Buffer, void> {
   const hash = createHash('sha256');
   let sizeBytes = 0;
   for await (const chunk of resumingBytes(repository, artifact)) {
@@ -81,7 +83,7 @@ async function* verifiedStored(repository: Repository, artifact: Artifact): Asyn
 }
 
 /** The stored bytes; a connection lost in the middle is taken up again where it broke. */
-async function* resumingBytes(repository: Repository, { key, sizeBytes }: Artifact): AsyncGenerator<Buffer, void> {
+async function* resumingBytes(repository: Repository, { key, sizeBytes }: StoredBytes): AsyncGenerator<Buffer, void> {
   let received = 0;
   for (let fruitless = 0; ;) {
     try {

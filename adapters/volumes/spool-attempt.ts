@@ -2,12 +2,31 @@ import { createHash } from 'node:crypto';
 import * as fs from 'node:fs/promises';
 import * as path from 'node:path';
 import type { Writable } from 'node:stream';
-import type { DumpResult } from '../../core/catalog';
+import type { Artifact, DumpResult, EarlyFile } from '../../core/catalog';
 import { failure } from '../../core/errors';
-import type { SpoolAttempt, SpooledEarly, SpooledVolume } from '../../core/spool';
+import type { VolumeSink } from '../../core/volumes';
 import { diskFailure, makeDirectory, syncDirectory, writeFileDurably } from '../filesystem/durable';
 import { checkVolumeName, storedName } from './volume-names';
 import { type StoredVolume, type VolumeCodec, type VolumeTarget, VolumeWriter } from './volume-writer';
+
+/** A finished volume in the spool: durable, complete, and never changed again. */
+export interface SpooledVolume extends Omit<Artifact, 'key'> {
+  readonly path: string;
+}
+
+export interface SpooledEarly extends Omit<EarlyFile, 'key'> {
+  readonly path: string;
+}
+
+/** One try at dumping into the spool. Ends with `finish` or `fail`; neither when the process died. */
+export interface SpoolAttempt extends VolumeSink {
+  readonly attempt: number;
+  readonly directory: string;
+  /** Throws BackupIncomplete while a volume is still open. Repeatable. */
+  finish(dump: DumpResult): Promise<void>;
+  /** Discards what is still open and tells the uploader. Never throws: the dump's own error is the one to report. */
+  fail(error: unknown): Promise<void>;
+}
 
 /** One line of `volumes.jsonl` for each file that is complete; the uploader takes nothing that is not in it. */
 export const SPOOL_INDEX = 'volumes.jsonl';

@@ -2,8 +2,22 @@ import * as fs from 'node:fs/promises';
 import * as path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { DumpResult } from '../../core/catalog';
-import type { SpoolEvent } from '../../core/spool';
-import { SPOOL_DONE, SPOOL_FAILED, SPOOL_INDEX, type SpoolLine } from './spool-attempt';
+import {
+  SPOOL_DONE,
+  SPOOL_FAILED,
+  SPOOL_INDEX,
+  type SpooledEarly,
+  type SpooledVolume,
+  type SpoolLine,
+} from './spool-attempt';
+
+/** What the uploader sees of a backup's spool, in order. After `attempt` everything seen before it is void. */
+export type SpoolEvent =
+  | { readonly kind: 'attempt'; readonly attempt: number }
+  | { readonly kind: 'volume'; readonly volume: SpooledVolume }
+  | { readonly kind: 'early'; readonly early: SpooledEarly }
+  | { readonly kind: 'failed'; readonly reason: string }
+  | { readonly kind: 'done'; readonly dump: DumpResult };
 
 /** How often the index is looked at: a volume takes a second or so to fill, and a look costs one small read. */
 const LOOK_MILLISECONDS = 200;

@@ -2,14 +2,46 @@ import * as fs from 'node:fs/promises';
 import * as path from 'node:path';
 import { failure } from '../../core/errors';
 import { isBackupId } from '../../core/layout';
-import type { Spool, SpoolEvent, SpoolRequest, SpooledBackup } from '../../core/spool';
 import { diskFailure, makeDirectory, requireFreeBytes, syncDirectory } from '../filesystem/durable';
-import { DirectoryAttempt } from './spool-attempt';
-import { followSpool, newestAttempt } from './spool-follower';
+import { DirectoryAttempt, type SpoolAttempt } from './spool-attempt';
+import { followSpool, newestAttempt, type SpoolEvent } from './spool-follower';
 import type { VolumeCodec } from './volume-writer';
 
 /** Kept free beside what is expected, for the server's own files when it shares the disk with the spool. */
 const RESERVE_BYTES = 256 * 2 ** 20;
+
+export interface SpoolRequest {
+  readonly store: string;
+  readonly backupId: string;
+  /** The number of the attempt; a greater one is taken when the spool has it already (a workflow that was reset). */
+  readonly atLeast: number;
+  /** Bytes that will be spooled at the least, for the check of free space beforehand. */
+  readonly leastBytes: number;
+  readonly targetVolumeBytes: number;
+}
+
+export interface SpooledBackup {
+  readonly store: string;
+  readonly backupId: string;
+  readonly sizeBytes: number;
+  readonly modifiedAt: string;
+}
+
+/** The folder of one host where dumps wait for their upload; also the strategy's local copy until it is removed. */
+export interface Spool {
+  readonly directory: string;
+  /** Opens a new attempt, which makes older ones of the backup obsolete and removes them. Throws DiskFull beforehand. */
+  begin(request: SpoolRequest): Promise<SpoolAttempt>;
+  /**
+   * Follows the newest attempt of a backup, also one that another process writes or that begins later. Returns after
+   * `done`. After `failed` it waits for a newer attempt: leave the loop, or abort the signal, to stop waiting.
+   */
+  follow(store: string, backupId: string, signal: AbortSignal): AsyncGenerator<SpoolEvent, void>;
+  /** Removes every attempt of the backup; fine when there is none. */
+  remove(store: string, backupId: string): Promise<void>;
+  /** What is in the spool, for the local retention. */
+  list(): Promise<SpooledBackup[]>;
+}
 
 export interface SpoolSettings {
   readonly directory: string;
@@ -27,11 +59,11 @@ export function createSpool(settings: SpoolSettings): Spool {
   return {
     directory: root,
 
-    async begin({ store, backupId, atLeast, expectedBytes, targetVolumeBytes }: SpoolRequest) {
+    async begin({ store, backupId, atLeast, leastBytes, targetVolumeBytes }: SpoolRequest) {
       const backup = folder(store, backupId);
       try {
         await makeDirectory(backup);
-        await requireFreeBytes(backup, (expectedBytes ?? 0) + reserveBytes, 'starting a dump into the spool');
+        await requireFreeBytes(backup, leastBytes + reserveBytes, 'starting a dump into the spool');
         const older = await newestAttempt(backup);
         const attempt = Math.max(atLeast, (older ?? 0) + 1);
         const directory = path.join(backup, `attempt-${attempt}`);

@@ -4,10 +4,9 @@ import { finished } from 'node:stream/promises';
 import type { CallContext } from '../../core/call';
 import type { Artifact, EarlyFile } from '../../core/catalog';
 import { failure } from '../../core/errors';
-import { layout } from '../../core/layout';
 import type { Repository } from '../../core/repository';
 import type { VolumeSink } from '../../core/volumes';
-import { checkVolumeName, storedName } from './volume-names';
+import { checkVolumeName, earlyKey, storedName } from './volume-names';
 import { type StoredVolume, type VolumeCodec, type VolumeTarget, VolumeWriter } from './volume-writer';
 
 export interface StreamSinkOptions {
@@ -71,11 +70,6 @@ export function createStreamSink(options: StreamSinkOptions, ctx: CallContext): 
       await Promise.allSettled(unfinished.map((writer) => finished(writer)));
     },
   };
-}
-
-/** Beside the manifest, in the attempt's own folder: a dump believed dead cannot replace what its successor stored. */
-export function earlyKey(store: string, backupId: string, attempt: number, name: string): string {
-  return layout.early(store, backupId, `attempt-${attempt}/${name}`);
 }
 
 class UploadTarget implements VolumeTarget {

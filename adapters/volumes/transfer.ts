@@ -1,13 +1,23 @@
-import type { CatalogStore } from '../../core/catalog-store';
-import { failure } from '../../core/errors';
+import type { CallContext } from '../../core/call';
+import type { DumpResult } from '../../core/catalog';
+import { failure, hasCode } from '../../core/errors';
 import { layout } from '../../core/layout';
+import type { CatalogStore } from '../../core/catalog-store';
 import type { Repository } from '../../core/repository';
-import type { AttemptRecord, Spool } from '../../core/spool';
-import type { AttemptRef, BackupRef, BackupTransfer } from '../../core/transfer';
-import { createVolumeSource } from './source';
+import type { AttemptRecord, AttemptRef, BackupRef, BackupTransfer } from '../../core/transfer';
+import { attemptSchema } from '../catalog/manifest-schema';
+import { parseStored, toBytes } from '../catalog/stored-json';
+import { createVolumeSource, verifyStored } from './source';
+import type { Spool } from './spool';
+import { uploadSpool } from './spool-upload';
 import { createStreamSink } from './stream-sink';
-import { uploadSpooled } from './upload-spooled';
 import type { VolumeCodec } from './volume-writer';
+
+/** Beside the artifacts of an attempt: all that verifying and committing it needs, on any host. */
+const RECORD = 'artifacts.json';
+
+/** Shop-like data shrink to a quarter at the best: with less room than that a dump cannot fit. */
+const BEST_COMPRESSION = 0.25;
 
 export interface TransferOptions {
   readonly repository: Repository;
@@ -17,87 +27,75 @@ export interface TransferOptions {
   readonly targetVolumeBytes: number;
 }
 
-/** Objects whose heads are asked for at once: each is one small request. */
-const PARALLEL_HEADS = 8;
-
-const attemptPrefix = ({ kind, store, backupId }: BackupRef, attempt: number) =>
-  layout.attempt(kind, store, backupId, attempt);
-
-/** Spool and stream behind one interface. */
 export function createTransfer(options: TransferOptions): BackupTransfer {
   const { repository, catalog, spool, codec, targetVolumeBytes } = options;
+  const prefixOf = ({ kind, store, backupId, attempt }: AttemptRef) => layout.attempt(kind, store, backupId, attempt);
+
+  async function keep(ref: BackupRef, stored: AttemptRecord): Promise<AttemptRecord> {
+    await repository.put(`${prefixOf({ ...ref, attempt: stored.attempt })}${RECORD}`, toBytes(stored));
+    return stored;
+  }
+
   return {
-    async beginSpool(ref: AttemptRef, estimatedBytes: number | null) {
-      const { store, backupId, kind } = ref;
-      const atLeast = Math.max(ref.attempt, await catalog.nextAttempt(kind, store, backupId));
-      const request = { store, backupId, atLeast, expectedBytes: estimatedBytes, targetVolumeBytes };
-      const attempt = await spool.begin(request);
-      return {
-        sink: attempt,
-        finish: (result) => attempt.finish(result),
-        discard: (reason) => attempt.fail(reason),
-      };
+    async beginSpool({ store, backupId, attempt }, estimatedBytes) {
+      const leastBytes = codec.codec === 'zstd' ? (estimatedBytes ?? 0) * BEST_COMPRESSION : (estimatedBytes ?? 0);
+      const sink = await spool.begin({ store, backupId, atLeast: attempt, leastBytes, targetVolumeBytes });
+      return { sink, finish: (dump) => sink.finish(dump), discard: (reason) => sink.fail(reason) };
     },
 
-    uploadSpool(ref, resume, ctx) {
-      const { store, backupId } = ref;
-      const request = {
-        store,
-        backupId,
-        attemptPrefix: (attempt: number) => attemptPrefix(ref, attempt),
-        plan: {},
-        resume: resume.state,
-        onProgress: resume.keep,
-      };
-      return uploadSpooled({ repository, catalog, spool }, request, ctx);
+    async uploadSpool(ref, ctx) {
+      return keep(ref, await uploadSpool(repository, spool, ref, ctx));
     },
 
-    async beginStream(ref: AttemptRef, ctx) {
+    async beginStream(ref, ctx) {
       const { store, backupId, attempt } = ref;
-      const prefix = attemptPrefix(ref, attempt);
-      const common = { repository, store, backupId, attempt, attemptPrefix: prefix, targetVolumeBytes, codec };
-      const sink = createStreamSink(common, ctx);
-      return {
-        sink,
-        async finish(dump) {
-          const { artifacts, early } = sink.stored();
-          await catalog.putAttempt(prefix, {
-            formatVersion: 1,
-            store,
-            backupId,
-            attempt,
-            dump,
-            artifacts,
-            early,
-            plan: {},
-          });
-        },
-        discard: () => sink.discard(),
-      };
+      const sink = createStreamSink(
+        { repository, store, backupId, attempt, attemptPrefix: prefixOf(ref), targetVolumeBytes, codec },
+        ctx,
+      );
+      const finish = async (dump: DumpResult) =>
+        void (await keep(ref, { formatVersion: 1, store, backupId, attempt, dump, ...sink.stored() }));
+      return { sink, finish, discard: () => sink.discard() };
     },
 
-    stored: (ref: AttemptRef) => catalog.attempt(attemptPrefix(ref, ref.attempt)),
+    async stored(ref) {
+      const key = `${prefixOf(ref)}${RECORD}`;
+      try {
+        return parseStored(repository, key, await repository.read(key), attemptSchema);
+      } catch (error) {
+        if (!hasCode(error, 'NotFound')) throw error;
+        throw failure(
+          'BackupIncomplete',
+          `attempt ${ref.attempt} of ${ref.store} ${ref.backupId} is not wholly stored: ${key} is missing`,
+          {
+            cause: error,
+          },
+        );
+      }
+    },
 
-    async verify({ artifacts, early }: AttemptRecord, ctx) {
-      const all = [...artifacts, ...early];
-      for (let at = 0; at < all.length; at += PARALLEL_HEADS) {
+    async verify({ artifacts, early }, ctx) {
+      for (const [index, object] of [...artifacts, ...early].entries()) {
         ctx.signal.throwIfAborted();
-        await Promise.all(all.slice(at, at + PARALLEL_HEADS).map((each) => verifyHead(repository, each)));
-        ctx.progress({ phase: 'verifying artifacts', doneItems: at, totalItems: all.length });
+        await verifyObject(repository, object, ctx);
+        ctx.progress({ phase: 'verifying', doneItems: index + 1, totalItems: artifacts.length + early.length });
       }
     },
 
-    removeSpool: ({ store, backupId }: BackupRef) => spool.remove(store, backupId),
+    removeSpool: ({ store, backupId }) => spool.remove(store, backupId),
 
-    async sweep(ref: BackupRef, keepAttempt: number | null) {
+    async sweep(ref, keepAttempt) {
+      await refuseCommitted(catalog, ref, keepAttempt);
       const { kind, store, backupId } = ref;
-      const prefix = layout.backupData(kind, store, backupId);
-      if (keepAttempt === null) {
-        await catalog.sweep(prefix);
-        return;
-      }
-      for (const attempt of await attemptsBelow(repository, prefix)) {
-        if (attempt !== keepAttempt) await catalog.sweep(attemptPrefix(ref, attempt));
+      const kept = keepAttempt === null ? null : `attempt-${keepAttempt}/`;
+      for (const prefix of [layout.backupData(kind, store, backupId), layout.early(store, backupId, '')]) {
+        const isKept = (key: string) => kept !== null && key.startsWith(`${prefix}${kept}`);
+        for await (const { key, uploadId } of repository.unfinishedUploads(prefix)) {
+          if (!isKept(key)) await repository.abortUpload(key, uploadId);
+        }
+        const gone: string[] = [];
+        for await (const { key } of repository.list(prefix)) if (!isKept(key)) gone.push(key);
+        await repository.delete(gone);
       }
     },
 
@@ -105,32 +103,39 @@ export function createTransfer(options: TransferOptions): BackupTransfer {
   };
 }
 
-async function verifyHead(
-  repository: Repository,
-  expected: { readonly key: string; readonly sizeBytes: number; readonly sha256: string },
-): Promise<void> {
-  const head = await repository.head(expected.key);
-  const problem = !head
-    ? 'is not there'
-    : head.sizeBytes !== expected.sizeBytes
-      ? `has ${head.sizeBytes} bytes, not ${expected.sizeBytes}`
-      : head.sha256 !== null && head.sha256 !== expected.sha256
-        ? `has SHA-256 ${head.sha256}, not ${expected.sha256}`
-        : null;
-  if (problem === null) return;
-  throw failure('BackupCorrupt', `${expected.key} in ${repository.location} ${problem}`, {
-    data: 'This backup was not committed; earlier backups are not affected.',
-    next: 'The backup is tried again by its schedule; look at the repository if it happens twice.',
-  });
+type StoredObject = AttemptRecord['artifacts'][number] | AttemptRecord['early'][number];
+
+/** Trusts a digest that the repository computed or confirmed itself; where it has none, the bytes are read. */
+async function verifyObject(repository: Repository, object: StoredObject, ctx: CallContext): Promise<void> {
+  const head = await repository.head(object.key);
+  const where = `${object.key} in ${repository.location}`;
+  const context = { key: object.key, repository: repository.name };
+  if (!head) throw failure('BackupCorrupt', `${where} was stored and is not there any more`, { context });
+  if (head.sizeBytes !== object.sizeBytes) {
+    throw failure('BackupCorrupt', `${where} has ${head.sizeBytes} bytes, ${object.sizeBytes} were sent`, { context });
+  }
+  if (head.sha256 === null) {
+    await verifyStored(repository, object, (doneBytes) =>
+      ctx.progress({ phase: 'verifying', doneBytes, note: object.key }),
+    );
+  } else if (head.sha256 !== object.sha256) {
+    throw failure('BackupCorrupt', `${where} has SHA-256 ${head.sha256}, ${object.sha256} was sent`, { context });
+  }
 }
 
-async function attemptsBelow(repository: Repository, prefix: string): Promise<Set<number>> {
-  const attempts = new Set<number>();
-  const note = (key: string) => {
-    const number = /^attempt-(\d+)\//.exec(key.slice(prefix.length))?.[1];
-    if (number !== undefined) attempts.add(Number(number));
-  };
-  for await (const { key } of repository.list(prefix)) note(key);
-  for await (const { key } of repository.unfinishedUploads(prefix)) note(key);
-  return attempts;
+/** A sweep that came late, or with a wrong number, must not take the data of a backup that exists. */
+async function refuseCommitted(
+  catalog: CatalogStore,
+  { store, backupId }: BackupRef,
+  keepAttempt: number | null,
+): Promise<void> {
+  const committed = await catalog.get(store, backupId).catch((error: unknown) => {
+    if (hasCode(error, 'NotFound')) return null;
+    throw error;
+  });
+  if (committed === null || committed.attempt === keepAttempt) return;
+  throw failure(
+    'UsageInvalid',
+    `backup ${backupId} of ${store} is committed from attempt ${committed.attempt}: only other attempts may be swept`,
+  );
 }

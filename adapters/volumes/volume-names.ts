@@ -1,4 +1,5 @@
 import { failure } from '../../core/errors';
+import { layout } from '../../core/layout';
 import type { VolumeCodec } from './volume-writer';
 
 const NAME = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,180}$/;
@@ -17,4 +18,9 @@ export function checkVolumeName(name: string, taken: ReadonlySet<string>): void 
 /** `vol-00001.tar` → `vol-00001.tar.zst`: the name that a person's own tools understand. */
 export function storedName(name: string, codec: VolumeCodec['codec']): string {
   return codec === 'zstd' ? `${name}.zst` : name;
+}
+
+/** Beside the manifest, in the attempt's own folder: a dump believed dead cannot replace what its successor stored. */
+export function earlyKey(store: string, backupId: string, attempt: number, name: string): string {
+  return layout.early(store, backupId, `attempt-${attempt}/${name}`);
 }

@@ -3,9 +3,10 @@ import * as os from 'node:os';
 import * as path from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { createSpool } from '../../adapters/volumes/spool';
 import type { Artifact, DumpResult } from '../../core/catalog';
-import type { Spool, SpoolAttempt, SpoolEvent } from '../../core/spool';
+import { createSpool, type Spool } from '../../adapters/volumes/spool';
+import type { SpoolAttempt } from '../../adapters/volumes/spool-attempt';
+import type { SpoolEvent } from '../../adapters/volumes/spool-follower';
 import { sha256, shopRows } from '../support/content';
 import { dumpResult } from '../support/manifests';
 
@@ -21,7 +22,7 @@ beforeEach(async () => {
 afterEach(() => fs.rm(directory, { recursive: true, force: true }));
 
 function begin(atLeast = 1): Promise<SpoolAttempt> {
-  return spool.begin({ store: 'orders', backupId: BACKUP, atLeast, expectedBytes: null, targetVolumeBytes: 2 ** 20 });
+  return spool.begin({ store: 'orders', backupId: BACKUP, atLeast, leastBytes: 0, targetVolumeBytes: 2 ** 20 });
 }
 
 function write(attempt: SpoolAttempt, name: string, content: Buffer): Promise<void> {
@@ -106,7 +107,7 @@ test('a newer attempt makes the older one void, whether it failed or just stoppe
 
 test('a full disk is told beforehand where it can be, with the path', async () => {
   const request = { store: 'orders', backupId: BACKUP, atLeast: 1, targetVolumeBytes: 2 ** 20 };
-  await expect(spool.begin({ ...request, expectedBytes: Number.MAX_SAFE_INTEGER })).rejects.toMatchObject({
+  await expect(spool.begin({ ...request, leastBytes: Number.MAX_SAFE_INTEGER })).rejects.toMatchObject({
     type: 'DiskFull',
     message: expect.stringContaining(directory),
   });

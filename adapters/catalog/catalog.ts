@@ -1,0 +1,106 @@
+import type { Manifest } from '../../core/catalog';
+import type { CatalogStore } from '../../core/catalog-store';
+import { failure, hasCode } from '../../core/errors';
+import { isBackupId, layout } from '../../core/layout';
+import type { Repository, StoredObject } from '../../core/repository';
+import { manifestSchema } from './manifest-schema';
+import { parseStored, toBytes, unreadable } from './stored-json';
+
+/** Manifests read at once by a listing that has none of them cached. */
+const PARALLEL_READS = 8;
+
+/** The catalogue is the listing of `catalog/<store>/`; manifests never change, so each is read once. */
+export function createCatalog(repository: Repository): CatalogStore {
+  const cache = new Map<string, { readonly version: string; readonly manifest: Manifest }>();
+
+  /** `version`: what a listing tells of the object; another one means that somebody replaced it. */
+  async function manifestAt(key: string, version: string): Promise<Manifest> {
+    const cached = cache.get(key);
+    if (cached?.version === version) return cached.manifest;
+    const manifest = parseStored(repository, key, await repository.read(key), manifestSchema);
+    const expected = layout.manifest(manifest.store, manifest.backupId);
+    if (expected !== key) throw unreadable(repository, key, `it is the manifest of ${expected}`);
+    cache.set(key, { version, manifest });
+    return manifest;
+  }
+
+  async function listed(store: string): Promise<StoredObject[]> {
+    const objects: StoredObject[] = [];
+    for await (const object of repository.list(layout.manifests(store))) {
+      if (manifestIdOf(store, object.key) !== null) objects.push(object);
+    }
+    return objects.toSorted((a, b) => (a.key < b.key ? -1 : 1));
+  }
+
+  async function get(store: string, backupId: string): Promise<Manifest> {
+    const key = layout.manifest(store, backupId);
+    const head = isBackupId(backupId) ? await repository.head(key) : null;
+    if (head) return manifestAt(key, versionOf(head));
+    const ids = (await listed(store)).map((each) => manifestIdOf(store, each.key)!);
+    const existing = ids.length === 0 ? 'the store has no backup yet' : `the newest are ${ids.slice(-3).join(', ')}`;
+    throw failure(
+      'NotFound',
+      `there is no backup ${backupId} of store "${store}" in ${repository.location}: ${existing}`,
+      {
+        next: 'List the backups with `drctl backups list`.',
+        context: { store, backupId, repository: repository.name },
+      },
+    );
+  }
+
+  return {
+    get,
+
+    async stores() {
+      const stores = new Set<string>();
+      for await (const { key } of repository.list('catalog/')) {
+        const [, store = '', file = ''] = key.split('/');
+        if (manifestIdOf(store, `catalog/${store}/${file}`) !== null) stores.add(store);
+      }
+      return [...stores].toSorted();
+    },
+
+    async list(store) {
+      const objects = await listed(store);
+      const manifests: Manifest[] = [];
+      for (let at = 0; at < objects.length; at += PARALLEL_READS) {
+        const batch = objects.slice(at, at + PARALLEL_READS);
+        manifests.push(...(await Promise.all(batch.map((object) => manifestAt(object.key, versionOf(object))))));
+      }
+      return manifests;
+    },
+
+    async commit(manifest) {
+      const { store, backupId } = manifest;
+      const checked = parseStored(repository, layout.manifest(store, backupId), toBytes(manifest), manifestSchema);
+      try {
+        await repository.put(layout.manifest(store, backupId), toBytes(checked), { ifAbsent: true });
+        return checked;
+      } catch (error) {
+        if (!hasCode(error, 'LockHeld')) throw error;
+        const existing = await get(store, backupId);
+        if (isSameBackup(existing, checked)) return existing;
+        throw error;
+      }
+    },
+  };
+}
+
+function manifestIdOf(store: string, key: string): string | null {
+  const prefix = layout.manifests(store);
+  const name = key.slice(prefix.length);
+  if (!key.startsWith(prefix) || !name.endsWith('.json')) return null;
+  const id = name.slice(0, -'.json'.length);
+  return isBackupId(id) ? id : null;
+}
+
+/** Size and time are what both a listing and a head tell; S3 gives whole seconds in the one and not in the other. */
+function versionOf(object: StoredObject): string {
+  return `${object.sizeBytes} ${object.modifiedAt.slice(0, 19)}`;
+}
+
+/** A commit is repeated with another run id or time when its answer was lost; what it describes is the same. */
+function isSameBackup(a: Manifest, b: Manifest): boolean {
+  const described = ({ committedAt: _at, runId: _run, workflowId: _id, ...rest }: Manifest) => toBytes(rest);
+  return described(a).equals(described(b));
+}

@@ -1,0 +1,136 @@
+import { createHash } from 'node:crypto';
+import { Readable } from 'node:stream';
+import { failure, hasCode } from '../../core/errors';
+import { layout } from '../../core/layout';
+import type { LogArchive, LogEntry, LogNaming, LogPiece } from '../../core/log-archive';
+import type { ObjectHead, Repository } from '../../core/repository';
+import { decompressFrames, ZstdFormatError } from '../volumes/zstd-frame-reader';
+import { zstdFrame } from '../volumes/zstd-frames';
+import { LogListing } from './log-listing';
+import { hideReplaced } from './log-order';
+
+/** Slices are small and many: a higher level would cost the archiver's CPU for little. */
+const ZSTD_LEVEL = 3;
+
+/** Annotations of a stored entry. */
+const COVERS_UNTIL = 'covers-until';
+const CONTENT_SHA256 = 'content-sha256';
+const CONTENT_BYTES = 'content-bytes';
+
+/** What a person's `zstd -d` takes away again. */
+const SUFFIX = '.zst';
+
+/** The log of one store in a repository: `data/log/<store>/<lineage>/<name>.zst`, each object one zstd frame. */
+export function createLogArchive(repository: Repository, store: string, naming: LogNaming): LogArchive {
+  const listing = new LogListing(repository, layout.logs(store));
+  const keyOf = (lineage: string, name: string) => `${layout.log(store, lineage, name)}${SUFFIX}`;
+
+  function entryAt(lineage: string, fileName: string, sizeBytes: number): LogEntry | null {
+    if (!fileName.endsWith(SUFFIX)) return null;
+    const name = fileName.slice(0, -SUFFIX.length);
+    const read = naming.read(lineage, name);
+    return read && { key: keyOf(lineage, name), lineage, name, sizeBytes, ...read };
+  }
+
+  async function entries(lineage: string): Promise<LogEntry[]> {
+    const files = await listing.files(lineage);
+    const all = [...files].flatMap(([name, sizeBytes]) => entryAt(lineage, name, sizeBytes) ?? []);
+    return hideReplaced(all);
+  }
+
+  async function plain(entry: Pick<LogEntry, 'key'>, head: ObjectHead | null): Promise<Buffer> {
+    const corrupt = (why: string, cause?: unknown) =>
+      failure('BackupCorrupt', `${entry.key} in ${repository.location} cannot be used: ${why}`, {
+        context: { key: entry.key, repository: repository.name },
+        cause,
+      });
+    if (!head) throw corrupt('it is not there any more');
+    const stored = await repository.read(entry.key);
+    const chunks: Buffer[] = [];
+    try {
+      for await (const chunk of decompressFrames(Readable.from([stored]))) chunks.push(chunk);
+    } catch (error) {
+      if (error instanceof ZstdFormatError) throw corrupt(error.message, error);
+      throw error;
+    }
+    const content = Buffer.concat(chunks);
+    // Absent only where the process died between an object and its annotations; zstd's own checksum was right then.
+    const expected = head.metadata[CONTENT_SHA256];
+    if (expected !== undefined && sha256Of(content) !== expected) {
+      throw corrupt(`its content has SHA-256 ${sha256Of(content)}, not ${expected}`);
+    }
+    return content;
+  }
+
+  async function refuseOtherBytes(key: string, sha256: string): Promise<ObjectHead> {
+    const head = await repository.head(key);
+    const found = head?.metadata[CONTENT_SHA256] ?? sha256Of(await plain({ key }, head));
+    if (head && found === sha256) return head;
+    throw failure('LogGap', `${key} in ${repository.location} is archived already with other content (split brain)`, {
+      data: 'Two servers wrote different log under one name: what was archived first stays, the new log is not archived.',
+      next: 'Find the second server that writes on this lineage and stop it; then take a full backup of the right one.',
+      context: { key, found, offered: sha256 },
+    });
+  }
+
+  return {
+    entries,
+
+    async append(piece: LogPiece): Promise<LogEntry> {
+      const { lineage, name, kind, from, to, coversUntil, content } = piece;
+      const key = keyOf(lineage, name);
+      const sha256 = sha256Of(content);
+      const metadata = {
+        [CONTENT_SHA256]: sha256,
+        [CONTENT_BYTES]: String(content.byteLength),
+        ...(coversUntil === null ? {} : { [COVERS_UNTIL]: coversUntil }),
+      };
+      const body = await zstdFrame(content, { level: ZSTD_LEVEL });
+      const head = await repository.put(key, body, { ifAbsent: true, metadata }).catch((error: unknown) => {
+        // The same content may have been compressed by another version of zstd: only the content decides.
+        if (hasCode(error, 'LockHeld')) return refuseOtherBytes(key, sha256);
+        throw error;
+      });
+      listing.added(lineage, `${name}${SUFFIX}`, head.sizeBytes);
+      return { key, lineage, name, kind, from, to, coversUntil, sizeBytes: head.sizeBytes };
+    },
+
+    async lineages() {
+      return listing.folders();
+    },
+
+    async resolve(entry) {
+      if (entry.coversUntil !== null) return entry;
+      const head = await repository.head(entry.key);
+      return { ...entry, coversUntil: head?.metadata[COVERS_UNTIL] ?? null };
+    },
+
+    async open(entry) {
+      return Readable.from([await plain(entry, await repository.head(entry.key))], { objectMode: false });
+    },
+
+    async replace(slices, segment) {
+      if (segment.kind !== 'segment') throw failure('UsageInvalid', `${segment.key} is a slice: it replaces nothing`);
+      await plain(segment, await repository.head(segment.key));
+      const gone = slices.filter((slice) => slice.kind === 'slice' && slice.lineage === segment.lineage);
+      await repository.delete(gone.map((slice) => slice.key));
+      for (const slice of gone) listing.removed(slice.lineage, `${slice.name}${SUFFIX}`);
+    },
+
+    async putHistory(name, bytes) {
+      await repository.put(layout.history(store, name), bytes);
+    },
+
+    async history() {
+      const prefix = layout.history(store);
+      const files = new Map<string, Buffer>();
+      for await (const { key } of repository.list(prefix))
+        files.set(key.slice(prefix.length), await repository.read(key));
+      return files;
+    },
+  };
+}
+
+function sha256Of(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
