@@ -1,0 +1,232 @@
+import * as fs from 'node:fs/promises';
+import { once } from 'node:events';
+import { PassThrough, type Writable } from 'node:stream';
+import { finished } from 'node:stream/promises';
+import { release } from 'node:os';
+import type { CallContext } from '../../../core/call';
+import type { DumpResult } from '../../../core/catalog';
+import type { DumpPlan } from '../../../core/engine';
+import { failure } from '../../../core/errors';
+import type { VolumeSink } from '../../../core/volumes';
+import { excludeMatcher } from './exclude-patterns';
+import { listingLine } from './listing';
+import type { FilesSettings } from './settings';
+import { createArchive, type TarWarnings } from './tar-process';
+import { nameOf, printable, resolveRoot, type TreeEntry, walkTree, withoutNested } from './tree-walk';
+import { type VolumeBatch, VolumePlanner } from './volume-plan';
+
+/** Directories and symbolic links, unpacked last: their times are then final, and no file was ever written through a link. */
+export const TREE_VOLUME = 'vol-tree.tar';
+/**
+ * A volume and not an early file: an early file is handed over in one piece, and the listing of a million files would not
+ * stay within constant memory.
+ */
+export const LISTING_VOLUME = 'listing.jsonl';
+
+/** Two tars keep reading and compressing busy on the small hosts that applications run on. */
+const VOLUMES_AT_ONCE = 2;
+/** More than that says nothing more to a person; the number is given. */
+const WARNINGS_NAMED = 50;
+
+/** Copies the trees. The roots are read once, by file, in a moving tree: `consistentAt` is when the last file was read. */
+export async function dumpFiles(
+  plan: DumpPlan,
+  roots: readonly string[],
+  settings: FilesSettings,
+  sink: VolumeSink,
+  ctx: CallContext,
+): Promise<DumpResult> {
+  const startedAt = new Date().toISOString();
+  const dump = new TreeDump(settings, sink, ctx);
+  const found = await dump.resolve(roots);
+  await dump.run(found);
+  return {
+    start: null,
+    stop: null,
+    startedAt,
+    consistentAt: new Date().toISOString(),
+    identity: `${plan.source.member}:${found.join(',')}`,
+    lineage: null,
+    serverVersion: `${process.platform} ${release()}`,
+    toolVersions: { tar: 'GNU tar, pax format' },
+    source: plan.source,
+    warnings: dump.warnings(),
+    detail: { roots: found, entries: dump.entries, retriedVolume: dump.retriedVolume },
+  };
+}
+
+class TreeDump {
+  entries = 0;
+  retriedVolume: string | null = null;
+  readonly #settings: FilesSettings;
+  readonly #sink: VolumeSink;
+  readonly #ctx: CallContext;
+  readonly #stop = new AbortController();
+  readonly #signal: AbortSignal;
+  readonly #running = new Set<Promise<void>>();
+  readonly #warnings: string[] = [];
+  readonly #changed: Buffer[] = [];
+  #warningCount = 0;
+  #volumes = 0;
+  #doneBytes = 0;
+
+  constructor(settings: FilesSettings, sink: VolumeSink, ctx: CallContext) {
+    this.#settings = settings;
+    this.#sink = sink;
+    this.#ctx = ctx;
+    this.#signal = AbortSignal.any([ctx.signal, this.#stop.signal]);
+  }
+
+  /** The directories behind the roots, each once. Throws TargetUnreachable when there is none at all. */
+  async resolve(roots: readonly string[]): Promise<string[]> {
+    const found: string[] = [];
+    for (const root of roots) {
+      const real = await resolveRoot(root);
+      if (real === null) this.#warn(`${root} does not exist and is not in the backup`);
+      else if (real !== root) this.#warn(`${root} is a link: ${real} is what was saved`);
+      if (real !== null) found.push(real);
+    }
+    if (found.length === 0) throw failure('TargetUnreachable', `none of the directories exists: ${roots.join(', ')}`);
+    return withoutNested(found);
+  }
+
+  async run(roots: readonly string[]): Promise<void> {
+    const names = new PassThrough({ objectMode: true });
+    const listing = this.#sink.volume(LISTING_VOLUME);
+    listing.on('error', (error) => this.#stop.abort(error));
+    // Whatever fails first ends all the others; nothing goes on behind the caller's back.
+    const tree = this.#guard(this.#archiveTree(names as AsyncIterable<Buffer>));
+    tree.catch(() => undefined); // awaited below; it may fail while we walk
+    try {
+      await this.#walk(roots, names, listing);
+      names.end();
+      await Promise.all([...this.#running, tree]);
+      await this.#retryChanged();
+      await end(listing, this.#signal);
+    } catch (error) {
+      this.#stop.abort(error);
+      names.destroy();
+      listing.destroy();
+      await Promise.allSettled([...this.#running, tree]);
+      this.#ctx.signal.throwIfAborted();
+      // The first failure is the reason; the others only say that they were stopped.
+      throw this.#signal.reason === undefined || this.#signal.reason === error ? error : this.#signal.reason;
+    }
+  }
+
+  warnings(): string[] {
+    const more = this.#warningCount - this.#warnings.length;
+    return more > 0 ? [...this.#warnings, `and ${more} more`] : [...this.#warnings];
+  }
+
+  async #walk(roots: readonly string[], names: PassThrough, listing: Writable): Promise<void> {
+    const planner = new VolumePlanner(this.#sink.targetVolumeBytes);
+    const options = {
+      excluded: excludeMatcher(this.#settings.excludes),
+      oneFileSystem: this.#settings.oneFileSystem,
+      onProblem: (problem: string) => this.#warn(problem),
+      signal: this.#signal,
+    };
+    for (const root of roots) {
+      for await (const entry of walkTree(root, nameOf(root), options)) {
+        if (entry.type === 'socket' || (entry.type === 'device' && !this.#settings.devices)) {
+          this.#warn(`${printable(entry.absolute)} is a ${entry.type} and is not in the backup`);
+          continue;
+        }
+        this.entries++;
+        if (entry.type === 'directory' || entry.type === 'link') {
+          await write(names, archiveName(entry), this.#signal);
+          await this.#list(entry, TREE_VOLUME, listing);
+        } else {
+          const batch = planner.add(entry);
+          if (batch) await this.#archive(batch, listing);
+        }
+      }
+    }
+    for (const batch of planner.finish()) await this.#archive(batch, listing);
+  }
+
+  /** Begins a volume, after waiting for one of the running ones where there are enough. */
+  async #archive({ entries, contentBytes }: VolumeBatch, listing: Writable): Promise<void> {
+    while (this.#running.size >= VOLUMES_AT_ONCE) await Promise.race(this.#running);
+    const volume = this.#nextVolume();
+    const work = this.#guard(this.#archiveVolume(volume, entries, contentBytes)).finally(() =>
+      this.#running.delete(work),
+    );
+    this.#running.add(work);
+    work.catch(() => undefined); // run() awaits it, perhaps later
+    for (const entry of entries) await this.#list(entry, volume, listing);
+  }
+
+  async #archiveTree(names: AsyncIterable<Buffer>): Promise<void> {
+    this.#note(await createArchive(names, this.#sink.volume(TREE_VOLUME), this.#signal), false);
+  }
+
+  async #archiveVolume(volume: string, entries: readonly TreeEntry[], contentBytes: number): Promise<void> {
+    const names = entries.map(archiveName);
+    const { changed, other } = await createArchive(names, this.#sink.volume(volume), this.#signal);
+    this.#note({ changed: withHardLinks(changed, entries), other }, false);
+    this.#doneBytes += contentBytes;
+    this.#ctx.progress({ phase: 'archiving files', doneBytes: this.#doneBytes, doneItems: this.entries });
+  }
+
+  /** Files that changed while tar read them, once more, into a volume that is unpacked after the others. */
+  async #retryChanged(): Promise<void> {
+    if (this.#changed.length === 0) return;
+    this.retriedVolume = this.#nextVolume();
+    const output = this.#sink.volume(this.retriedVolume);
+    this.#note(await createArchive(this.#changed.splice(0), output, this.#signal), true);
+  }
+
+  #note({ changed, other }: TarWarnings, last: boolean): void {
+    for (const warning of other) this.#warn(warning);
+    if (!last) this.#changed.push(...changed);
+    else
+      for (const name of changed)
+        this.#warn(`/${printable(name)} changed again while it was read: its copy may be torn`);
+  }
+
+  #nextVolume(): string {
+    return `vol-${String(++this.#volumes).padStart(5, '0')}.tar`;
+  }
+
+  async #list(entry: TreeEntry, volume: string, listing: Writable): Promise<void> {
+    // A link that vanished since is in no archive either.
+    const target = entry.type === 'link' ? await fs.readlink(entry.absolute, 'buffer').catch(() => null) : null;
+    await write(listing, listingLine(entry.absolute, entry, volume, target), this.#signal);
+  }
+
+  #guard<T>(work: Promise<T>): Promise<T> {
+    return work.catch((error: unknown) => {
+      this.#stop.abort(error);
+      throw error;
+    });
+  }
+
+  #warn(warning: string): void {
+    this.#warningCount++;
+    if (this.#warnings.length < WARNINGS_NAMED) this.#warnings.push(warning);
+  }
+}
+
+/** Below `/`, so that an archive unpacked by hand asks where to. */
+const archiveName = (entry: TreeEntry): Buffer => entry.absolute.subarray(1);
+
+/** A file that is read again comes with all of its names: unpacking it under one would part it from the others. */
+function withHardLinks(changed: readonly Buffer[], entries: readonly TreeEntry[]): Buffer[] {
+  if (changed.length === 0) return [];
+  const inode = ({ stat }: TreeEntry) => `${stat.dev}:${stat.ino}`;
+  const wanted = new Set(changed.map((name) => name.toString('latin1')));
+  const inodes = new Set(entries.filter((each) => wanted.has(archiveName(each).toString('latin1'))).map(inode));
+  return entries.filter((each) => inodes.has(inode(each))).map(archiveName);
+}
+
+async function write(stream: Writable, chunk: Buffer | string, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  if (!stream.write(chunk)) await once(stream, 'drain', { signal });
+}
+
+async function end(stream: Writable, signal: AbortSignal): Promise<void> {
+  stream.end();
+  await finished(stream, { signal });
+}

@@ -1,0 +1,156 @@
+import { execFile } from 'node:child_process';
+import * as fs from 'node:fs/promises';
+import { Readable } from 'node:stream';
+import { promisify } from 'node:util';
+import type { CallContext } from '../../../core/call';
+import type { Artifact, Manifest } from '../../../core/catalog';
+import type { Restore, RestoreRequest } from '../../../core/engine';
+import { failure } from '../../../core/errors';
+import type { RestoredStore } from '../../../core/recovery';
+import type { VolumeSource } from '../../../core/volumes';
+import { requireFreeBytes } from '../../filesystem/durable';
+import { claimPlace, readMarker, removePlace, requireClaim, writeMarker } from '../restore-marker';
+import { gateArchive } from './archive-gate';
+import { LISTING_VOLUME, TREE_VOLUME } from './dump';
+import { extractArchive } from './tar-process';
+
+const VOLUMES_AT_ONCE = 2;
+
+/**
+ * Unpacks the trees below the place, each under its full path (`<place>/opt/ultramarket/…`). Owners are those of the
+ * archive when the worker is root, else the worker; `osUser` is for engines with a server and does not matter here.
+ */
+export function filesRestore(store: string, devices: boolean): Restore {
+  return {
+    async rebuild({ restoreId, chain, place }, source, _log, ctx) {
+      const manifest = chain.at(-1);
+      if (!manifest) throw failure('NotFound', 'the restore names no backup');
+      const { roots, retriedVolume } = manifest.detail as { roots?: string[]; retriedVolume?: string | null };
+      const marker = { restoreId, engine: 'files', store, detail: {} };
+      await claimPlace(place.directory, marker, place.overwrite, () => allowRemoval(place.directory));
+      const contents = manifest.artifacts.filter((each) => each.name !== LISTING_VOLUME && each.name !== TREE_VOLUME);
+      const total = manifest.artifacts.reduce((sum, each) => sum + each.contentBytes, 0);
+      await requireFreeBytes(place.directory, total, `restore of ${store}`);
+      const unpack = new Unpacking(source, place.directory, devices, total, ctx);
+      await unpack.inParallel(contents.filter((each) => each.name !== retriedVolume));
+      // These come after all others: the second reading of files that changed, and the tree that sets directories' times.
+      for (const name of [retriedVolume ?? null, TREE_VOLUME].filter((each) => each !== null)) {
+        await unpack.one(artifactOf(manifest, name), name === TREE_VOLUME ? 'tree' : 'contents');
+      }
+      await writeMarker(place.directory, { ...marker, detail: { roots: roots ?? [], rebuilt: true } });
+    },
+
+    async replay(request) {
+      return restored(request);
+    },
+
+    async open(request) {
+      return restored(request);
+    },
+
+    async discard(place) {
+      await removePlace(place.directory, () => allowRemoval(place.directory));
+    },
+  };
+}
+
+/** The roots that a restored place holds; throws BackupIncomplete for one that was not unpacked to its end. */
+export async function restoredRoots(directory: string): Promise<string[]> {
+  const marker = await readMarker(directory);
+  const { roots, rebuilt } = (marker?.detail ?? {}) as { roots?: string[]; rebuilt?: boolean };
+  if (!rebuilt || !roots) throw failure('BackupIncomplete', `${directory} was not unpacked to its end`);
+  return roots;
+}
+
+class Unpacking {
+  readonly #source: VolumeSource;
+  readonly #directory: string;
+  readonly #devices: boolean;
+  readonly #totalBytes: number;
+  readonly #ctx: CallContext;
+  readonly #stop = new AbortController();
+  #doneBytes = 0;
+
+  constructor(source: VolumeSource, directory: string, devices: boolean, totalBytes: number, ctx: CallContext) {
+    this.#source = source;
+    this.#directory = directory;
+    this.#devices = devices;
+    this.#totalBytes = totalBytes;
+    this.#ctx = ctx;
+  }
+
+  async inParallel(artifacts: readonly Artifact[]): Promise<void> {
+    const waiting = [...artifacts];
+    const lane = async () => {
+      for (let next = waiting.shift(); next; next = waiting.shift()) await this.one(next, 'contents');
+    };
+    await Promise.all(Array.from({ length: VOLUMES_AT_ONCE }, lane));
+  }
+
+  async one(artifact: Artifact, role: 'contents' | 'tree'): Promise<void> {
+    const signal = AbortSignal.any([this.#ctx.signal, this.#stop.signal]);
+    const content = await this.#source.open(artifact);
+    // Symbolic links exist only from the tree volume on, which makes its directories itself.
+    const prepare = role === 'contents' ? this.#makeParents() : undefined;
+    const gate = gateArchive(this.#counted(content), artifact.key, role, this.#devices, prepare);
+    const checked = Readable.from(gate, { objectMode: false });
+    try {
+      await extractArchive(checked, this.#directory, signal);
+    } catch (error) {
+      // The other lane stops too: nothing may be unpacked behind the back of a caller who was told that it failed.
+      this.#stop.abort(error);
+      this.#ctx.signal.throwIfAborted();
+      throw this.#stop.signal.reason;
+    } finally {
+      content.destroy();
+    }
+  }
+
+  /**
+   * Makes the directories that a member lies in. Tar would too, but two of them at once fail over the same one ("Cannot
+   * open: No such file or directory"). What they are to be like, the tree volume says in the end.
+   */
+  #makeParents(): (name: string) => Promise<void> {
+    let made = '';
+    return async (name) => {
+      const parent = name.slice(0, Math.max(0, name.lastIndexOf('/')));
+      if (parent === made || parent === '') return;
+      await fs.mkdir(Buffer.from(`${Buffer.from(this.#directory).toString('latin1')}/${parent}`, 'latin1'), {
+        recursive: true,
+      });
+      made = parent;
+    };
+  }
+
+  async *#counted(content: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+    for await (const part of content) {
+      this.#doneBytes += part.length;
+      this.#ctx.progress({ phase: 'unpacking', doneBytes: this.#doneBytes, totalBytes: this.#totalBytes });
+      yield part;
+    }
+  }
+}
+
+function artifactOf(manifest: Manifest, name: string): Artifact {
+  const found = manifest.artifacts.find((each) => each.name === name);
+  if (found) return found;
+  throw failure('BackupCorrupt', `backup ${manifest.backupId} of ${manifest.store} names no ${name}`);
+}
+
+async function restored({ restoreId, plan, place }: RestoreRequest): Promise<RestoredStore> {
+  await requireClaim(place.directory, restoreId);
+  await restoredRoots(place.directory);
+  return {
+    directory: place.directory,
+    address: null,
+    reachedPosition: null,
+    reachedTime: plan.reaches.time,
+    notes: plan.notes,
+  };
+}
+
+/** Restored directories may forbid their owner to change them; root may anyway. */
+async function allowRemoval(directory: string): Promise<void> {
+  if (process.getuid?.() === 0) return;
+  await promisify(execFile)('chmod', ['-R', 'u+rwX', '--', directory]);
+}

@@ -1,0 +1,144 @@
+import { spawn } from 'node:child_process';
+import type { Readable, Writable } from 'node:stream';
+import { finished, pipeline } from 'node:stream/promises';
+import { failure } from '../../../core/errors';
+
+/** Names in warnings are escaped by tar itself, so that a line break in a name breaks no line. */
+const QUOTING = '--quoting-style=escape';
+/** What tar says on standard error is kept up to here; a tree of unreadable files would fill the memory otherwise. */
+const WARNINGS_KEPT = 1_000;
+
+/**
+ * Names from standard input and nothing else, so that what was listed is what is archived. pax for names, sizes and times
+ * without limits; owners by number, because the restoring host may give the names to others.
+ */
+const CREATE = [
+  '--create',
+  '--file=-',
+  '--directory=/',
+  '--format=pax',
+  // Without it a header names the process id of tar, and the same tree gives other bytes each time.
+  '--pax-option=exthdr.name=%d/PaxHeaders/%f',
+  '--xattrs',
+  '--acls',
+  '--sparse',
+  '--numeric-owner',
+  '--no-recursion',
+  '--ignore-failed-read',
+  '--null',
+  '--files-from=-',
+  QUOTING,
+];
+
+/** `user.*` only: security labels and capabilities are the receiving host's to give. */
+const EXTRACT = [
+  '--extract',
+  '--file=-',
+  '--preserve-permissions',
+  '--numeric-owner',
+  '--xattrs',
+  '--xattrs-include=user.*',
+  '--acls',
+  '--delay-directory-restore',
+  '--warning=no-timestamp', // a file from the future is not what a person should read about here
+  QUOTING,
+];
+
+export interface TarWarnings {
+  /** Archive names of files that were being written while tar read them. */
+  readonly changed: readonly Buffer[];
+  readonly other: readonly string[];
+}
+
+/** Archives the names, which are relative to `/`. Resolves when the output is finished; throws BackupIncomplete. */
+export async function createArchive(
+  names: Iterable<Buffer> | AsyncIterable<Buffer>,
+  output: Writable,
+  signal: AbortSignal,
+) {
+  const tar = start(CREATE, signal);
+  const feed = async function* () {
+    for await (const name of names) yield Buffer.concat([name, NUL]);
+  };
+  const [, , ended] = await Promise.all([
+    pipeline(feed(), tar.stdin, { signal }),
+    pipeline(tar.stdout, output, { signal }),
+    tar.ended,
+  ]);
+  // 1: some files changed or vanished while they were read, which the warnings name (tar manual, "Exit status").
+  if (ended.status > 1) throw failure('BackupIncomplete', `tar failed: ${ended.lines.slice(-4).join(' | ')}`);
+  return readWarnings(ended.lines);
+}
+
+const NUL = Buffer.from([0]);
+
+/** Unpacks a stream of members that were all found harmless. What tar itself cannot do is the error. */
+export async function extractArchive(content: Readable, directory: string, signal: AbortSignal): Promise<void> {
+  const tar = start([...EXTRACT, `--directory=${directory}`], signal);
+  tar.stdout.resume();
+  try {
+    await pipeline(content, tar.stdin, { signal });
+  } catch (error) {
+    // A tar that died closes its input: its own words say why. Any other error is the content's and goes first.
+    if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error;
+  }
+  const { status, lines } = await tar.ended;
+  if (status === 0) return;
+  const words = lines.slice(-4).join(' | ');
+  const code = /No space left|Disk quota/.test(words) ? 'DiskFull' : 'BackupCorrupt';
+  throw failure(code, `unpacking into ${directory}: ${words}`);
+}
+
+function start(args: readonly string[], signal: AbortSignal) {
+  const child = spawn('tar', args, {
+    stdio: ['pipe', 'pipe', 'pipe'],
+    env: { PATH: process.env['PATH'] ?? '/usr/bin:/bin', LC_ALL: 'C' }, // messages are read
+    signal,
+    killSignal: 'SIGKILL',
+  });
+  const lines: string[] = [];
+  let rest = '';
+  child.stderr.setEncoding('latin1').on('data', (text: string) => {
+    const parts = (rest + text).split('\n');
+    rest = parts.pop() ?? '';
+    lines.push(...parts);
+    if (lines.length > WARNINGS_KEPT) lines.splice(WARNINGS_KEPT / 2, lines.length - WARNINGS_KEPT);
+  });
+  const exited = new Promise<number>((resolve, reject) => {
+    child.once('error', (error: NodeJS.ErrnoException) =>
+      reject(
+        error.code === 'ENOENT' ? failure('ToolMissing', 'GNU tar was not found in the PATH', { cause: error }) : error,
+      ),
+    );
+    child.once('close', (code) => resolve(code ?? 2));
+  });
+  const ended = Promise.all([exited, finished(child.stderr)]).then(([status]) => ({ status, lines }));
+  ended.catch(() => undefined); // whoever awaits it hears of it; until then it is no unhandled rejection
+  return { stdin: child.stdin, stdout: child.stdout, ended };
+}
+
+function readWarnings(lines: readonly string[]): TarWarnings {
+  const changed: Buffer[] = [];
+  const other: string[] = [];
+  for (const line of lines) {
+    const name = /^tar: (.*): (?:file changed as we read it|File shrank by \d+ bytes?; padding with zeros)$/.exec(
+      line,
+    )?.[1];
+    if (name !== undefined) changed.push(unescapeName(name));
+    else if (!/Exiting with failure status|File removed before we read it|socket ignored/.test(line)) other.push(line);
+  }
+  return { changed, other };
+}
+
+const ESCAPES: Readonly<Record<string, number>> = { a: 7, b: 8, t: 9, n: 10, v: 11, f: 12, r: 13, '\\': 92, ' ': 32 };
+
+/** Undoes `--quoting-style=escape`. */
+export function unescapeName(text: string): Buffer {
+  const bytes: number[] = [];
+  for (const [token] of text.matchAll(/\\[0-7]{3}|\\.|[\s\S]/g)) {
+    if (token.length === 4) bytes.push(Number.parseInt(token.slice(1), 8));
+    else if (token.length === 2) bytes.push(ESCAPES[token.charAt(1)] ?? token.charCodeAt(1));
+    else bytes.push(token.charCodeAt(0));
+  }
+  return Buffer.from(bytes);
+}

@@ -1,0 +1,170 @@
+import { execFileSync } from 'node:child_process';
+import * as fs from 'node:fs';
+import * as os from 'node:os';
+import * as path from 'node:path';
+import { createFilesEngine } from '../../adapters/engines/files/engine';
+import { settings } from '../../adapters/engines/files/settings';
+import type { Manifest } from '../../core/catalog';
+import { compareFingerprints } from '../../core/recovery';
+import { engineContract } from '../contract/engine.contract';
+import { combinedSource, MemoryVolumes, takeBackup, testContext } from '../support/engine-harness';
+import { describeTree, makeRandomTree } from '../support/random-tree';
+import { seededNumbers } from '../support/redis-content';
+
+const folders: string[] = [];
+function folder(): string {
+  const made = fs.mkdtempSync(path.join(os.tmpdir(), 'drctl-files-'));
+  folders.push(made);
+  return made;
+}
+afterAll(() => folders.forEach((each) => fs.rmSync(each, { recursive: true, force: true })));
+
+function engineFor(roots: readonly string[], extra: Record<string, unknown> = {}) {
+  return createFilesEngine({
+    store: 'application',
+    settings: settings.parse({
+      sites: { primary: { roots }, dead: { roots: ['/nonexistent/application'] } },
+      ...extra,
+    }),
+  });
+}
+
+async function restoreOf(
+  engine: ReturnType<typeof engineFor>,
+  manifest: Manifest,
+  volumes: Map<string, MemoryVolumes>,
+) {
+  const target = { kind: 'backup', backupId: manifest.backupId } as const;
+  const plan = await engine.planRestore(target, { backups: [manifest], log: null }, testContext());
+  const place = {
+    directory: path.join(folder(), 'place'),
+    host: '127.24.0.9',
+    port: 0,
+    osUser: null,
+    overwrite: false,
+  };
+  const request = { restoreId: 'restore', plan, chain: [manifest], place };
+  await engine.restore.rebuild(request, combinedSource(volumes), null, testContext());
+  await engine.restore.replay(request, null, testContext());
+  return engine.restore.open(request, testContext());
+}
+
+engineContract('files', async () => {
+  const root = folder();
+  makeRandomTree(root, seededNumbers(3), 60);
+  let changes = 0;
+  return {
+    engine: engineFor([root]),
+    site: 'primary',
+    deadSite: 'dead',
+    standbySite: null,
+    change: async () => fs.writeFileSync(path.join(root, `change-${changes}`), `${changes++}`),
+    place: async () => ({ directory: folder(), host: '127.24.0.9', port: 0, osUser: null, overwrite: false }),
+    stop: async () => undefined,
+  };
+});
+
+describe('a random tree is restored as it was', () => {
+  const base = Number(process.env['DRCTL_SEED'] ?? 20261122);
+  test.each(Array.from({ length: 8 }, (_, index) => base + index))(
+    'seed %i',
+    async (seed) => {
+      const root = folder();
+      makeRandomTree(root, seededNumbers(seed), 250);
+      const model = describeTree(root);
+      const engine = engineFor([root]);
+      const volumes = new Map<string, MemoryVolumes>();
+      // Small volumes, so that the tree is cut into many.
+      const { manifest } = await takeBackup(engine, 'primary', volumes, [], { targetVolumeBytes: 100_000 });
+      expect(manifest.artifacts.length).toBeGreaterThan(4);
+      expect(manifest.warnings).toEqual([]);
+      const restored = await restoreOf(engine, manifest, volumes);
+      expect(describeTree(restored.directory + root)).toEqual(model);
+      const [live, copy] = [
+        await engine.fingerprint({ site: 'primary' }, testContext()),
+        await engine.fingerprint(restored, testContext()),
+      ];
+      expect(compareFingerprints(live, copy)).toEqual([]);
+      expect(live.items[0]?.count).toBe(model.length);
+    },
+    60_000,
+  );
+});
+
+test('sparse files stay sparse, and extended attributes come back', async () => {
+  const root = folder();
+  const sparse = path.join(root, 'sparse');
+  fs.writeFileSync(sparse, '');
+  fs.truncateSync(sparse, 1024 ** 3);
+  const attribute = (file: string) => [
+    '-c',
+    'import os,sys;print(os.getxattr(sys.argv[1],"user.note").decode())',
+    file,
+  ];
+  execFileSync('python3', ['-c', 'import os,sys;os.setxattr(sys.argv[1],"user.note",b"kept\\n\\xff"[:5])', sparse]);
+  const engine = engineFor([root]);
+  const volumes = new Map<string, MemoryVolumes>();
+  const { manifest } = await takeBackup(engine, 'primary', volumes, []);
+  const restored = (await restoreOf(engine, manifest, volumes)).directory + sparse;
+  expect(fs.statSync(restored).size).toBe(1024 ** 3);
+  expect(fs.statSync(restored).blocks).toBeLessThan(1_000);
+  expect(execFileSync('python3', attribute(restored)).toString()).toBe('kept\n\n');
+});
+
+test('excludes of the strategy, missing roots, roots inside others and links to roots', async () => {
+  const base = folder();
+  const root = path.join(base, 'ultramarket');
+  for (const each of ['node_modules/left', 'src/node_modules/left', 'logs', 'tmp', 'public']) {
+    fs.mkdirSync(path.join(root, each), { recursive: true });
+    fs.writeFileSync(path.join(root, each, 'file'), each);
+  }
+  fs.symlinkSync(root, path.join(base, 'link'));
+  const excludes = ['*/node_modules/*', '*/logs/*', '*/tmp/*'];
+  const roots = [path.join(base, 'link'), root, path.join(root, 'public'), '/nonexistent/etc'];
+  const engine = engineFor(roots, { excludes });
+  const volumes = new Map<string, MemoryVolumes>();
+  const { manifest } = await takeBackup(engine, 'primary', volumes, [], { type: 'incr' });
+  expect(manifest.typeReason).toContain('incremental');
+  expect(manifest.warnings.join()).toContain('/nonexistent/etc does not exist');
+  expect(manifest.warnings.join()).toContain('is a link');
+  expect(manifest.detail['roots']).toEqual([root]);
+  const listing = volumes.get(manifest.backupId)?.contents.get('listing.jsonl')?.toString() ?? '';
+  const listed = listing
+    .trim()
+    .split('\n')
+    .map((line) => (JSON.parse(line) as { path: string }).path);
+  const expected = ['', '/node_modules', '/src', '/src/node_modules', '/logs', '/tmp', '/public', '/public/file'];
+  expect(listed.toSorted()).toEqual(expected.map((each) => root + each).toSorted());
+  const restored = await restoreOf(engine, manifest, volumes);
+  const live = await engine.fingerprint({ site: 'primary' }, testContext());
+  expect(compareFingerprints(live, await engine.fingerprint(restored, testContext()))).toEqual([]);
+});
+
+test('a file that changes while it is read is read again, and what was torn is said', async () => {
+  const root = folder();
+  const growing = path.join(root, 'growing');
+  fs.writeFileSync(growing, Buffer.alloc(48 * 1024 * 1024, 1));
+  fs.linkSync(growing, path.join(root, 'same'));
+  const engine = engineFor([root]);
+  const volumes = new Map<string, MemoryVolumes>();
+  const writer = setInterval(() => fs.appendFileSync(growing, 'more'), 2);
+  const { manifest } = await takeBackup(engine, 'primary', volumes, []);
+  clearInterval(writer);
+  expect(manifest.detail['retriedVolume']).toMatch(/^vol-\d+\.tar$/);
+  expect(manifest.warnings.join()).toContain('changed again');
+  const restored = (await restoreOf(engine, manifest, volumes)).directory + root;
+  expect(fs.statSync(path.join(restored, 'growing')).ino).toBe(fs.statSync(path.join(restored, 'same')).ino);
+});
+
+test('what was stored is restored by hand with tar alone', async () => {
+  const root = folder();
+  makeRandomTree(root, seededNumbers(99), 150);
+  const volumes = new Map<string, MemoryVolumes>();
+  const { manifest } = await takeBackup(engineFor([root]), 'primary', volumes, [], { targetVolumeBytes: 200_000 });
+  const place = folder();
+  const stored = volumes.get(manifest.backupId)?.contents as Map<string, Buffer>;
+  for (const name of [...stored.keys()].filter((each) => each.endsWith('.tar')).toSorted()) {
+    execFileSync('tar', ['-xpf', '-', '--numeric-owner', '-C', place], { input: stored.get(name) });
+  }
+  expect(describeTree(place + root)).toEqual(describeTree(root));
+});
