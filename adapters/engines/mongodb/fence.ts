@@ -28,7 +28,7 @@ export async function fenceSite(
   ctx: CallContext,
 ): Promise<FenceEvidence> {
   const base = { site, stores: [members.store], epoch, by: 'mongodb' };
-  const asked = await stepDown(members, site);
+  let asked = await stepDown(members, site);
   const first = await survey(members, site, survivingSite);
   const electionMilliseconds = Number(first.config?.['settings']?.['electionTimeoutMillis'] ?? 10_000);
   const deadline = Date.now() + electionMilliseconds + ELECTION_GRACE_MILLISECONDS;
@@ -36,6 +36,7 @@ export async function fenceSite(
   const proof = await pollUntil(deadline, ctx.signal, async () => {
     ctx.progress({ phase: 'waiting for the surviving majority to elect', note: last.how });
     last = await survey(members, site, survivingSite);
+    if (last.sitePrimary) asked = await stepDown(members, site);
     return last.proven || !last.hasMajority ? last : null;
   });
   const { strength, how } = verdict(proof ?? last);
@@ -84,26 +85,28 @@ async function survey(members: Members, site: string, survivingSite: string): Pr
   return { config, proven, hasMajority, sitePrimary, how };
 }
 
-/** Where the site's members answer: hand over, and let none of them stand again. Told in the evidence, proves nothing. */
+/**
+ * Where the site's members answer: first let none of the followers stand for election, then let the primary hand over (it
+ * would hand over to a follower of its own site). Told in the evidence, proves nothing.
+ */
 async function stepDown(members: Members, site: string): Promise<string> {
-  const outcomes = await Promise.all(
-    members.at(site).map(async (member) => {
-      try {
-        return await members.withMember(member, async (client) => {
-          const admin = client.db('admin');
-          const hello = await admin.command({ hello: 1 });
-          if (hello['isWritablePrimary'])
-            await admin.command({ replSetStepDown: FREEZE_SECONDS, secondaryCatchUpPeriodSecs: 10 });
-          else await admin.command({ replSetFreeze: FREEZE_SECONDS });
-          return `${member} stepped down`;
-        });
-      } catch {
-        return null; // a site that does not answer is the usual case, and what is asked of it is no proof anyway
-      }
-    }),
+  const states = await members.hellos(members.at(site));
+  const ask = async (member: string, command: Document, done: string) => {
+    try {
+      await members.withMember(member, (client) => client.db('admin').command(command));
+      return `${member} ${done}`;
+    } catch (error) {
+      return `${member} did not: ${error instanceof Error ? error.message : String(error)}`;
+    }
+  };
+  const followers = states.filter(({ hello }) => hello?.['secondary'] === true);
+  const leaders = states.filter(({ hello }) => hello?.['isWritablePrimary'] === true);
+  const frozen = await Promise.all(
+    followers.map(({ member }) => ask(member, { replSetFreeze: FREEZE_SECONDS }, 'is frozen')),
   );
-  const done = outcomes.filter((each) => each !== null);
-  return done.length === 0 ? '' : `; ${done.join(', ')}`;
+  const handOver = { replSetStepDown: FREEZE_SECONDS, secondaryCatchUpPeriodSecs: 10 };
+  const down = await Promise.all(leaders.map(({ member }) => ask(member, handOver, 'stepped down')));
+  return [...frozen, ...down].map((each) => `; ${each}`).join('');
 }
 
 function newestConfig(reports: readonly MemberReport[]): Document | null {

@@ -36,10 +36,16 @@ export async function archiveLog(
   const endAt = Date.now() + request.runForMilliseconds;
   let entriesStored = 0;
   try {
-    let tail = await readTail(archive, setId);
-    let needsBase: string | null = null;
-    if (!tail) tail = await beginLineage(client, archive, setId, 1);
-    while (Date.now() < endAt && !ctx.signal.aborted && needsBase === null) {
+    const archived = await readTail(archive, setId);
+    const noted = await currentGeneration(client, setId);
+    // Noted, but nothing of it stored: a run that began a lineage died before its first slice.
+    const isBegun = archived !== null && noted > (generationOf(archived.lineage, setId) ?? 0);
+    let needsBase: string | null = isBegun
+      ? `lineage ${lineageOf(setId, noted)} was begun after an interruption`
+      : null;
+    let tail = archived && !isBegun ? archived : await beginLineage(client, archive, setId, noted);
+    // A new lineage is told as soon as its first slice is durable, so that the next run finds it.
+    while (Date.now() < endAt && !ctx.signal.aborted && !(needsBase !== null && tail.entry)) {
       const startedAt = Date.now();
       try {
         let overlaps = true;

@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { type Document, MongoClient, type MongoClientOptions, MongoError, MongoServerError } from 'mongodb';
 import { failure } from '../../../core/errors';
 import type { MongodbSettings } from './settings';
@@ -48,6 +50,7 @@ export class Members {
 
   /** One member alone, whatever its role. Errors come out as errors of ours. The connection is closed afterwards. */
   async withMember<T>(member: string, use: (client: MongoClient) => Promise<T>): Promise<T> {
+    await answers(member, `${this.store} at ${member}`);
     const options = { ...this.options(), directConnection: true, readPreference: 'secondaryPreferred' as const };
     return this.with(new MongoClient(`mongodb://${member}/`, options), `${this.store} at ${member}`, use);
   }
@@ -101,6 +104,20 @@ export class Members {
         ...(tls.certificateKeyFile ? { tlsCertificateKeyFile: tls.certificateKeyFile } : {}),
       }),
     };
+  }
+}
+
+/** A refused connection is known at once; the driver would try again until its time is up. */
+async function answers(member: string, where: string): Promise<void> {
+  const at = member.lastIndexOf(':');
+  const socket = connect({ host: member.slice(0, at), port: Number(member.slice(at + 1)) });
+  try {
+    await once(socket, 'connect', { signal: AbortSignal.timeout(CONNECT_MILLISECONDS) });
+  } catch (error) {
+    const reason = error instanceof Error && error.name === 'AbortError' ? 'no answer in time' : String(error);
+    throw failure('TargetUnreachable', `MongoDB ${where} does not answer: ${reason}`, { cause: error });
+  } finally {
+    socket.destroy();
   }
 }
 

@@ -1,0 +1,102 @@
+import { MongoClient } from 'mongodb';
+import type { FenceEvidence } from '../../core/fencing';
+import { hasCode } from '../../core/errors';
+import { testContext } from '../support/engine-harness';
+import { type MongodbHarness, startMongodb } from '../support/mongodb-harness';
+import { waitUntil } from '../support/servers';
+
+describe('losing the primary site of five members at three sites', () => {
+  let harness: MongodbHarness;
+  let evidence: FenceEvidence;
+  const roles = () => harness.engine.replication!;
+
+  beforeAll(async () => {
+    harness = await startMongodb({ members: 5 });
+    await harness.client
+      .db('shop')
+      .collection('orders')
+      .insertOne({ n: 1 }, { writeConcern: { w: 'majority' } });
+  }, 120_000);
+  afterAll(async () => harness?.stop(), 60_000);
+
+  test('while it is healthy, both sides are measured and the survivors are a majority', async () => {
+    const sample = await roles().sample('primary', 'dr', testContext());
+    expect(sample).toMatchObject({ problem: null, majorityAtStandby: true });
+    expect(sample.primary?.operations).toBeGreaterThan(0);
+    expect(sample.primary?.appliedUntil).toMatch(/^20/);
+    expect(sample.standby?.position.lineage).toBe(sample.primary?.position.lineage);
+    expect((await harness.engine.probe('dr', testContext())).role).toBe('replica');
+    await expect(roles().writeProbe('dr', 'm', testContext())).rejects.toThrow(/no writable primary at dr/);
+    expect(await roles().epoch('dr', testContext())).toBeNull();
+  });
+
+  test('killed, it is fenced by the term of the election elsewhere', async () => {
+    await Promise.all(harness.set.members.slice(0, 2).map((member) => member.server.kill('SIGKILL')));
+    evidence = await roles().fence('primary', 'dr', 1, testContext());
+    expect(evidence).toMatchObject({ strength: 'proven', site: 'primary', stores: ['orders'], epoch: 1 });
+    expect(evidence.how).toMatch(/3 of 5 votes outside primary are in term \d+/);
+    const sample = await roles().sample('primary', 'dr', testContext());
+    expect(sample.primary).toBeNull();
+    expect(sample.problem).toMatch(/primary/);
+    expect(sample.majorityAtStandby).toBe(true);
+  }, 60_000);
+
+  test('the other site is promoted, once, and serves', async () => {
+    const done = await roles().promote({ site: 'dr', epoch: 1, evidence: [evidence] }, testContext());
+    expect(done).toMatchObject({ site: 'dr', already: false });
+    expect(await roles().promote({ site: 'dr', epoch: 1, evidence: [evidence] }, testContext())).toMatchObject({
+      already: true,
+    });
+    expect(await roles().epoch('dr', testContext())).toBe(1);
+    const probe = await roles().writeProbe('dr', 'hello', testContext());
+    expect(probe).toMatchObject({ site: 'dr', marker: 'hello' });
+    const [item] = (await harness.engine.fingerprint({ site: 'dr' }, testContext())).items;
+    expect(item).toMatchObject({ name: 'shop.orders', count: 1 });
+  }, 120_000);
+
+  test('when the lost site returns it follows and does not take the role back', async () => {
+    await Promise.all(harness.set.members.slice(0, 2).map((member) => member.server.start()));
+    await waitUntil(
+      'the lost site following',
+      async () => (await harness.engine.probe('primary', testContext())).role === 'replica',
+    );
+    // Its members had the highest priority before: a priority takeover would come within two election timeouts of 2 s.
+    const watchedUntil = Date.now() + 6_000;
+    await waitUntil('six seconds passing with the primary at dr', async () => {
+      const { role } = await harness.engine.probe('primary', testContext());
+      if (role === 'primary') throw new Error('the lost site took the role back');
+      return Date.now() > watchedUntil;
+    });
+    expect((await harness.engine.probe('dr', testContext())).role).toBe('primary');
+    const direct = new MongoClient(harness.set.url);
+    const config = await direct.db('admin').command({ replSetGetConfig: 1 });
+    await direct.close();
+    expect(config['config'].members.map(({ priority }: { priority: number }) => priority)).toEqual([3, 2, 4, 4, 0]);
+  }, 60_000);
+
+  test('a role change of an older epoch is refused', async () => {
+    const back: FenceEvidence = { ...evidence, site: 'dr', strength: 'proven', epoch: 2 };
+    const fenced = await roles().fence('dr', 'primary', 2, testContext());
+    expect(fenced.strength).toBe('proven');
+    const done = await roles().promote({ site: 'primary', epoch: 2, evidence: [back] }, testContext());
+    expect(done.site).toBe('primary');
+    const stale = await roles()
+      .promote({ site: 'dr', epoch: 1, evidence: [evidence] }, testContext())
+      .catch((error: unknown) => error);
+    expect(hasCode(stale, 'StaleEpoch')).toBe(true);
+    await roles().unfence('dr', 2, testContext());
+  }, 120_000);
+
+  test('without a majority nothing is proven and nothing is promoted', async () => {
+    await Promise.all([0, 1, 4].map((index) => harness.set.members[index]?.server.kill('SIGKILL')));
+    const found = await roles().fence('primary', 'dr', 3, testContext());
+    expect(found.strength).toBe('none');
+    expect(found.how).toMatch(/2 of 5 votes/);
+    const sample = await roles().sample('primary', 'dr', testContext());
+    expect(sample.majorityAtStandby).toBe(false);
+    const refused = await roles()
+      .promote({ site: 'dr', epoch: 3, evidence: [found] }, testContext())
+      .catch((error: unknown) => error);
+    expect(hasCode(refused, 'FencingUnconfirmed')).toBe(true);
+  }, 120_000);
+});

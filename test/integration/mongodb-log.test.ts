@@ -1,0 +1,195 @@
+import { BSON, type Collection, type MongoClient } from 'mongodb';
+import type { Manifest } from '../../core/catalog';
+import type { ArchiveOutcome, RestoreRequest } from '../../core/engine';
+import { compareFingerprints, type RestoredStore } from '../../core/recovery';
+import { combinedSource, MemoryLogArchive, MemoryVolumes, takeBackup, testContext } from '../support/engine-harness';
+import { type MongodbHarness, startMongodb } from '../support/mongodb-harness';
+
+describe('what an oplog can hold', () => {
+  const volumes = new Map<string, MemoryVolumes>();
+  let harness: MongodbHarness;
+  let client: MongoClient;
+  let log: MemoryLogArchive;
+  let backup: Manifest;
+
+  /** One archiver run; the heartbeat moves the covered instant on, so that two runs cover what lies between. */
+  const archive = (runForMilliseconds = 1_500): Promise<ArchiveOutcome> =>
+    harness.engine.log!.archive(
+      { site: 'primary', runForMilliseconds, sliceMilliseconds: 100 },
+      log,
+      () => undefined,
+      testContext(),
+    );
+  const restoreLatest = async (restoreId: string): Promise<[RestoreRequest, RestoredStore]> => {
+    const plan = await harness.engine.planRestore({ kind: 'latest' }, { backups: [backup], log }, testContext());
+    const request = { restoreId, plan, chain: [backup], place: harness.place() };
+    await harness.engine.restore.rebuild(request, combinedSource(volumes), log, testContext());
+    await harness.engine.restore.replay(request, log, testContext());
+    return [request, await harness.engine.restore.open(request, testContext())];
+  };
+
+  beforeAll(async () => {
+    harness = await startMongodb();
+    client = harness.client;
+    log = new MemoryLogArchive(harness.engine.log!.naming);
+    await client
+      .db('kept')
+      .collection('before')
+      .insertOne({ here: true }, { writeConcern: { w: 'majority' } });
+    await client
+      .db('gone')
+      .collection('before')
+      .insertOne({ here: true }, { writeConcern: { w: 'majority' } });
+    await client.db('kept').createCollection('old_view', { viewOn: 'before', pipeline: [] });
+    await archive(500);
+    backup = (await takeBackup(harness.engine, 'primary', volumes, [])).manifest;
+  }, 120_000);
+  afterAll(async () => harness?.stop(), 60_000);
+
+  test('collections of every kind, large transactions, commands, users: all are as at the source after a replay', async () => {
+    const db = client.db('kept');
+    const majority = { writeConcern: { w: 'majority' as const } };
+    await db.createCollection('capped', { capped: true, size: 100_000, max: 5 });
+    await db.collection('capped').insertMany(
+      Array.from({ length: 5 }, (_, n) => ({ n })),
+      majority,
+    );
+    await db.createCollection('series', {
+      timeseries: { timeField: 'at', metaField: 'who' },
+      expireAfterSeconds: 1_000_000_000,
+    });
+    await db
+      .collection('series')
+      .insertMany(Array.from({ length: 20 }, (_, n) => ({ at: new Date(1_700_000_000_000 + n), who: n % 2, n })));
+    await db.collection('series').createIndex({ who: 1, at: -1 });
+    await db.createCollection('view', { viewOn: 'before', pipeline: [{ $match: { here: true } }] });
+    await db.dropCollection('old_view');
+    await db.createCollection('collated', { collation: { locale: 'de', strength: 1 } });
+    await db.collection('collated').insertMany([{ _id: 'a' as never }, { _id: 'b' as never }]);
+    await db.createCollection('clustered', { clusteredIndex: { key: { _id: 1 }, unique: true } });
+    await db.collection('clustered').insertMany(Array.from({ length: 10 }, () => ({ x: 1 })));
+    await db.createCollection('checked', { validator: { n: { $gte: 0 } } });
+    await db.command({ collMod: 'checked', validator: { n: { $gte: 10 } }, validationLevel: 'moderate' });
+    await db.collection('ttl').insertOne({ at: new Date(0), keep: false });
+    await db.collection('ttl').createIndex({ other: 1 }, { expireAfterSeconds: 3_600, name: 'by_other' });
+    await db.command({ collMod: 'ttl', index: { name: 'by_other', expireAfterSeconds: 7_200 } });
+    await db.collection('odd').insertOne(
+      new Map<string, unknown>([
+        ['_id', 1],
+        ['b', 1],
+        ['2', 'two'],
+        ['1', new BSON.Double(4)],
+      ]) as never,
+      majority,
+    );
+    await db
+      .collection('odd')
+      .updateOne({ _id: 1 as never }, { $set: { '10': 1, '9': BSON.Long.fromNumber(2) } }, majority);
+    await db
+      .collection('before')
+      .aggregate([{ $out: 'copied' }])
+      .toArray();
+    await db
+      .collection('before')
+      .createIndex({ here: 1 }, { partialFilterExpression: { here: true }, name: 'partial' });
+    await client.db('gone').dropDatabase();
+    await client.db('gone').collection('again').insertOne({ second: true }, majority);
+    await client.db('kept').command({ createUser: 'late', pwd: 'p', roles: ['read'], ...majority });
+    // 40 MB in one transaction: three entries, chained, of which only the last one commits.
+    await client.withSession((session) =>
+      session.withTransaction(async () => {
+        const big: Collection<{ _id: number; text: string }> = db.collection('big');
+        for (let _id = 0; _id < 40; _id++) await big.insertOne({ _id, text: 'x'.repeat(1_000_000) }, { session });
+        await db.collection('before').updateOne({}, { $set: { changed: true } }, { session });
+      }, majority),
+    );
+    await db.command({ convertToCapped: 'collated', size: 200_000 });
+    await archive();
+    const expected = await harness.engine.fingerprint({ site: 'primary' }, testContext());
+    for (const name of [
+      'capped',
+      'series',
+      'view',
+      'collated',
+      'clustered',
+      'checked',
+      'ttl',
+      'odd',
+      'copied',
+      'big',
+    ]) {
+      expect(expected.items.map((item) => item.name)).toContain(`kept.${name}`);
+    }
+    const [request, store] = await restoreLatest('everything');
+    expect(compareFingerprints(expected, await harness.engine.fingerprint(store, testContext()))).toEqual([]);
+    const copy = new (client.constructor as typeof MongoClient)(
+      `mongodb://${store.address?.host}:${store.address?.port}/?directConnection=true`,
+    );
+    const users = await copy.db('admin').collection('system.users').find().toArray();
+    expect(users.map(({ user }) => user)).toEqual(expect.arrayContaining(['root', 'late']));
+    const parameters = await copy.db('admin').command({ getParameter: 1, ttlMonitorEnabled: 1 });
+    expect(parameters['ttlMonitorEnabled']).toBe(true);
+    const { databases } = await copy.db('admin').admin().listDatabases({ nameOnly: true });
+    expect(databases.map(({ name }) => name)).not.toContain('drctl_restore');
+    await copy.close();
+    await harness.engine.restore.discard(request.place, testContext());
+  }, 180_000);
+
+  test('slices overlap by one entry, and a second archiver harms nothing', async () => {
+    const [one, two] = await Promise.all([archive(), archive()]);
+    expect(one.lineage).toBe(two.lineage);
+    const entries = await log.entries(one.lineage);
+    expect(entries.length).toBeGreaterThan(2);
+    const documents = async (index: number) => {
+      const parts: Buffer[] = [];
+      for await (const part of await log.open(entries[index] as never)) parts.push(part as Buffer);
+      const bytes = Buffer.concat(parts);
+      const found: Buffer[] = [];
+      for (let at = 0; at < bytes.length; at += bytes.readInt32LE(at))
+        found.push(bytes.subarray(at, at + bytes.readInt32LE(at)));
+      return found;
+    };
+    for (let index = 1; index < entries.length; index++) {
+      const from = entries[index]?.from.value;
+      const before = entries.findIndex((entry) => entry.to.value === from);
+      expect(before).toBeGreaterThanOrEqual(0);
+      expect((await documents(index))[0]?.equals((await documents(before)).at(-1) as Buffer)).toBe(true);
+    }
+  }, 60_000);
+
+  test('an oplog that lost the last archived entry is a new lineage and asks for a base', async () => {
+    const lost = new MemoryLogArchive(harness.engine.log!.naming);
+    const setId = backup.identity;
+    const old = BSON.serialize({
+      ts: new BSON.Timestamp({ t: 1_000, i: 2 }),
+      wall: new Date(1_000_000),
+      op: 'n',
+      ns: '',
+      o: {},
+    });
+    const at = (value: string) => ({ engine: 'mongodb', lineage: `${setId}/4`, value });
+    await lost.append({
+      lineage: `${setId}/4`,
+      name: '1000.0000000001-1000.0000000002',
+      kind: 'slice',
+      from: at('1000:1'),
+      to: at('1000:2'),
+      coversUntil: null,
+      content: old,
+    });
+    const run = { site: 'primary', runForMilliseconds: 20_000, sliceMilliseconds: 100 };
+    const outcome = await harness.engine.log!.archive(run, lost, () => undefined, testContext());
+    expect(outcome.needsBase).toMatch(/1000:2/);
+    expect(outcome.lineage).toBe(`${setId}/5`);
+    const next = await harness.engine.log!.archive(
+      { ...run, runForMilliseconds: 1_500 },
+      lost,
+      () => undefined,
+      testContext(),
+    );
+    expect(next).toMatchObject({ needsBase: null, lineage: `${setId}/5` });
+    expect(next.entriesStored).toBeGreaterThan(0);
+    const taken = await takeBackup(harness.engine, 'primary', new Map(), []);
+    expect(taken.manifest.lineage).toBe(`${setId}/5`);
+  }, 60_000);
+});
