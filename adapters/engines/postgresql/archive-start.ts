@@ -97,7 +97,8 @@ export async function begin(
 }
 
 function resume(lineage: string, timeline: number, entries: readonly LogEntry[], segmentBytes: bigint): Stretch {
-  const durable = parseLsn((entries.at(-1) as LogEntry).to.value);
+  // Two archivers may have overlapped for a moment: the last entry is not always the one that reaches furthest.
+  const durable = entries.map((each) => parseLsn(each.to.value)).reduce((a, b) => (a > b ? a : b));
   const from = floorToSegment(durable, segmentBytes);
   const slices = entries.filter((entry) => entry.kind === 'slice' && parseLsn(entry.from.value) >= from);
   return { lineage, timeline, from, durable, until: null, slices };

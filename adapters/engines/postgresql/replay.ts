@@ -70,23 +70,31 @@ async function fetch(
   if (!log) {
     throw failure('PitrTargetUnreachable', `${newest.store} has no archived log: its backups cannot become consistent`);
   }
-  const archived = await ArchivedLog.read(log);
-  const found = plan.lineage === null ? null : archived.chainFrom(newest, plan.lineage);
-  const end = plan.log?.to ?? null;
-  const last = found?.entries.findIndex(
-    (entry) => end !== null && entry.lineage === end.lineage && parseLsn(entry.to.value) >= parseLsn(end.value),
-  );
-  // Compaction may have replaced slices since the plan was made, so that the end is searched for and not counted.
-  if (!found || last === undefined || last === -1) {
-    throw failure(
-      'LogGap',
-      `the log of ${newest.store} that the plan needs, up to ${end?.value ?? 'its end'}, is not complete`,
-      {
-        next: 'Plan the restore again: `drctl restore … --dry-run` shows what can be reached now.',
-      },
+  const fetchOnce = async () => {
+    const archived = await ArchivedLog.read(log);
+    const found = plan.lineage === null ? null : archived.chainFrom(newest, plan.lineage);
+    const end = plan.log?.to ?? null;
+    const last = found?.entries.findIndex(
+      (entry) => end !== null && entry.lineage === end.lineage && parseLsn(entry.to.value) >= parseLsn(end.value),
     );
+    // Compaction may have replaced slices since the plan was made, so that the end is searched for and not counted.
+    if (!found || last === undefined || last === -1) {
+      throw failure(
+        'LogGap',
+        `the log of ${newest.store} that the plan needs, up to ${end?.value ?? 'its end'}, is not complete`,
+        { next: 'Plan the restore again: `drctl restore … --dry-run` shows what can be reached now.' },
+      );
+    }
+    await fetchWal(found.entries.slice(0, last + 1), newest.identity, log, paths.wal, owner, ctx);
+  };
+  try {
+    await fetchOnce();
+  } catch (error) {
+    ctx.signal.throwIfAborted();
+    // The archiver goes on meanwhile: a slice that was listed may have given way to its segment before it was read.
+    ctx.log.warn({ error: String(error) }, 'the log is listed again after a piece of it could not be read');
+    await fetchOnce();
   }
-  await fetchWal(found.entries.slice(0, last + 1), newest.identity, log, paths.wal, owner, ctx);
 }
 
 interface ReplayConfig {
