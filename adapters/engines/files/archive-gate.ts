@@ -84,7 +84,7 @@ class MemberJudge {
     for (const each of [name, header.name, ...(sparseName === undefined ? [] : [sparseName])]) {
       if (!staysBelow(each)) throw this.#refusal(each, 'a name that leaves the directory');
     }
-    const path = withoutSlash(sparseName ?? name);
+    const path = plainName(sparseName ?? name);
     if (this.#throughLink(path)) throw this.#refusal(path, 'a member below a symbolic link');
     if (header.type === '1' && !this.#mayLinkTo(linkName)) throw this.#refusal(name, `a hard link to ${linkName}`);
     if (header.type === '2' && linkName.includes('\0')) throw this.#refusal(name, 'a link with a null byte');
@@ -107,7 +107,7 @@ class MemberJudge {
   }
 
   #mayLinkTo(target: string): boolean {
-    return staysBelow(target) && (this.#role === 'contents' || this.#links.has(withoutSlash(target)));
+    return staysBelow(target) && (this.#role === 'contents' || this.#links.has(plainName(target)));
   }
 
   #refusal(name: string, why: string): unknown {
@@ -117,11 +117,12 @@ class MemberJudge {
 
 function staysBelow(name: string): boolean {
   if (name.includes('\0')) return false;
-  const parts = withoutSlash(name).split('/');
+  const parts = plainName(name).split('/');
   return parts.every((part) => part !== '' && part !== '.' && part !== '..') && parts[0] !== RESTORE_MARKER;
 }
 
-const withoutSlash = (name: string) => (name.endsWith('/') ? name.slice(0, -1) : name);
+/** Without the slash of a directory, and without the `./` that GNU tar puts before a sparse file at the top. */
+const plainName = (name: string) => name.replace(/^\.\//, '').replace(/\/$/, '');
 const paddedSize = (sizeBytes: number) => Math.ceil(sizeBytes / TAR_BLOCK) * TAR_BLOCK;
 const ZERO = Buffer.alloc(TAR_BLOCK);
 const isZero = (block: Buffer) => block.equals(ZERO);
