@@ -1,4 +1,3 @@
-import { NodeHttpHandler } from '@smithy/node-http-handler';
 import { failure } from '../../core/errors';
 import type { AwsAccess } from './settings';
 
@@ -7,7 +6,7 @@ import type { AwsAccess } from './settings';
  * revealed when a request is signed, so a rotated key is taken up.
  */
 export function awsClientOptions(access: AwsAccess, what: string) {
-  const { region, endpoint, accessKeyId, secretAccessKey, timeoutSeconds } = access;
+  const { region, endpoint, accessKeyId, secretAccessKey } = access;
   if ((accessKeyId === undefined) !== (secretAccessKey === undefined)) {
     throw failure('ConfigInvalid', `${what}: accessKeyId and secretAccessKey are given together or not at all`);
   }
@@ -20,15 +19,5 @@ export function awsClientOptions(access: AwsAccess, what: string) {
     ...(endpoint === undefined ? {} : { endpoint }),
     ...(credentials === undefined ? {} : { credentials }),
     maxAttempts: 1,
-    requestHandler: new NodeHttpHandler({
-      connectionTimeout: timeoutSeconds * 1_000,
-      requestTimeout: timeoutSeconds * 1_000,
-      throwOnRequestTimeout: true, // by default the SDK only warns
-    }),
   };
-}
-
-/** The signal of one call: the caller's, and a deadline over credentials, connection and answer together. */
-export function callSignal({ timeoutSeconds }: AwsAccess, signal: AbortSignal): AbortSignal {
-  return AbortSignal.any([signal, AbortSignal.timeout(timeoutSeconds * 1_000)]);
 }

@@ -1,8 +1,8 @@
 import { CloudWatchClient, PutMetricDataCommand } from '@aws-sdk/client-cloudwatch';
 import { failure } from '../../core/errors';
 import type { MetricPublisher } from '../../core/metrics';
-import { awsProblem } from '../aws/aws-errors';
-import { awsClientOptions, callSignal } from '../aws/client-options';
+import { AwsProblem, callAws } from '../aws/aws-errors';
+import { awsClientOptions } from '../aws/client-options';
 import type { CloudwatchSettings } from './settings';
 
 /** A request takes 1,000 metrics of at most 1 MB together (API reference of PutMetricData); half is always small enough. */
@@ -23,14 +23,17 @@ export function createCloudwatchPublisher(settings: CloudwatchSettings): MetricP
         }));
         const command = new PutMetricDataCommand({ Namespace: settings.namespace, MetricData });
         try {
-          await client.send(command, { abortSignal: callSignal(settings, ctx.signal) });
+          await callAws(settings, ctx.signal, (options) => client.send(command, options));
         } catch (cause) {
-          ctx.signal.throwIfAborted();
-          const { reason } = awsProblem(cause);
-          throw failure('NotificationFailed', `publishing metrics to CloudWatch ${settings.namespace}: ${reason}`, {
-            next: 'Check `metrics.cloudwatch` in the config; nothing waits for it.',
-            cause,
-          });
+          if (!(cause instanceof AwsProblem)) throw cause;
+          throw failure(
+            'NotificationFailed',
+            `publishing metrics to CloudWatch ${settings.namespace}: ${cause.message}`,
+            {
+              next: 'Check `metrics.cloudwatch` in the config; nothing waits for it.',
+              cause,
+            },
+          );
         }
       }
     },

@@ -1,7 +1,7 @@
 import { PublishCommand, SNSClient } from '@aws-sdk/client-sns';
 import type { Notification, Notifier } from '../../core/notify';
-import { awsProblem } from '../aws/aws-errors';
-import { awsClientOptions, callSignal } from '../aws/client-options';
+import { AwsProblem, callAws } from '../aws/aws-errors';
+import { awsClientOptions } from '../aws/client-options';
 import { notificationFailure } from './notification-failure';
 import type { SnsSettings } from './settings';
 
@@ -28,10 +28,10 @@ export function createSnsNotifier(name: string, settings: SnsSettings): Notifier
         ...(fifo ? { MessageGroupId: notification.application, MessageDeduplicationId: notification.id } : {}),
       });
       try {
-        await client.send(command, { abortSignal: callSignal(settings, ctx.signal) });
+        await callAws(settings, ctx.signal, (options) => client.send(command, options));
       } catch (cause) {
-        ctx.signal.throwIfAborted();
-        throw notificationFailure(name, 'sns', awsProblem(cause).reason, cause);
+        if (cause instanceof AwsProblem) throw notificationFailure(name, 'sns', cause.message, cause);
+        throw cause;
       }
     },
   };

@@ -50,7 +50,8 @@ export function createKubernetesServices(settings: KubernetesServicesSettings): 
   return { kind: 'kubernetes', state, scale };
 }
 
-function stateOf(site: string, service: string, { metadata, spec, status }: V1Deployment): ServiceState {
+/** What a Deployment's counts mean. */
+export function stateOf(site: string, service: string, { metadata, spec, status }: V1Deployment): ServiceState {
   // The API leaves counts of zero out of its replies.
   const desiredReplicas = spec?.replicas ?? 0;
   const [replicas, updated] = [status?.replicas ?? 0, status?.updatedReplicas ?? 0];

@@ -8,10 +8,17 @@ import {
 import type { CallContext } from '../../core/call';
 import { failure } from '../../core/errors';
 import type { DnsRecord, DnsZone } from '../../core/traffic';
-import { awsProblem } from '../aws/aws-errors';
-import { awsClientOptions, callSignal } from '../aws/client-options';
+import { AwsProblem, callAws } from '../aws/aws-errors';
+import { awsClientOptions } from '../aws/client-options';
 import { absoluteName } from './domain-name';
 import type { Route53Settings } from './settings';
+
+const CODE_OF = {
+  denied: 'AccessDenied',
+  missing: 'NotFound',
+  busy: 'TargetUnreachable',
+  refused: 'ConfigInvalid',
+} as const;
 
 /**
  * A hosted zone of Route 53. INSYNC is the control plane's word only: ask the name servers too (`PublicProbe`).
@@ -23,19 +30,12 @@ export function createRoute53Zone(settings: Route53Settings): DnsZone {
   const where = `Route 53 zone ${HostedZoneId}`;
   const client = new Route53Client(awsClientOptions(settings, where));
 
-  async function call<T>(what: string, ctx: CallContext, send: (abortSignal: AbortSignal) => Promise<T>): Promise<T> {
+  async function call<T>(what: string, ctx: CallContext, send: Parameters<typeof callAws<T>>[2]): Promise<T> {
     try {
-      return await send(callSignal(settings, ctx.signal));
+      return await callAws(settings, ctx.signal, send);
     } catch (cause) {
-      ctx.signal.throwIfAborted();
-      const { kind, reason } = awsProblem(cause);
-      const code = {
-        denied: 'AccessDenied',
-        missing: 'NotFound',
-        busy: 'TargetUnreachable',
-        refused: 'ConfigInvalid',
-      } as const;
-      throw failure(code[kind], `${what} in ${where}: ${reason}`, { cause });
+      if (!(cause instanceof AwsProblem)) throw cause;
+      throw failure(CODE_OF[cause.kind], `${what} in ${where}: ${cause.message}`, { cause });
     }
   }
 
@@ -47,7 +47,7 @@ export function createRoute53Zone(settings: Route53Settings): DnsZone {
       StartRecordType: type,
       MaxItems: 1,
     });
-    const reply = await call(`reading ${name} ${type}`, ctx, (abortSignal) => client.send(request, { abortSignal }));
+    const reply = await call(`reading ${name} ${type}`, ctx, (options) => client.send(request, options));
     // The listing starts at the name, so without such a record the next one of the zone is answered.
     const found = reply.ResourceRecordSets?.find(
       (each) => each.Type === type && absoluteName(each.Name ?? '') === StartRecordName,
@@ -67,7 +67,7 @@ export function createRoute53Zone(settings: Route53Settings): DnsZone {
     const Changes = [{ Action: 'UPSERT' as const, ResourceRecordSet }];
     const request = new ChangeResourceRecordSetsCommand({ HostedZoneId, ChangeBatch: { Comment: 'drctl', Changes } });
     const what = `setting ${wanted.name} ${wanted.type} to ${wanted.values.join(', ')}`;
-    const reply = await call(what, ctx, (abortSignal) => client.send(request, { abortSignal }));
+    const reply = await call(what, ctx, (options) => client.send(request, options));
     const changeId = reply.ChangeInfo?.Id;
     if (!changeId) throw failure('TargetUnreachable', `${what} in ${where}: the answer names no change`);
     return changeId.replace(/^\/?change\//, '');
@@ -75,7 +75,7 @@ export function createRoute53Zone(settings: Route53Settings): DnsZone {
 
   async function inSync(changeId: string, ctx: CallContext): Promise<boolean> {
     const request = new GetChangeCommand({ Id: changeId });
-    const reply = await call(`reading change ${changeId}`, ctx, (abortSignal) => client.send(request, { abortSignal }));
+    const reply = await call(`reading change ${changeId}`, ctx, (options) => client.send(request, options));
     return reply.ChangeInfo?.Status === 'INSYNC';
   }
 

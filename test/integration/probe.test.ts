@@ -261,6 +261,25 @@ describe('questions to the authoritative servers', () => {
     }
   });
 
+  test('a server that is not authoritative (a cache) does not count, whatever it answers', async () => {
+    const socket = dgram.createSocket('udp4');
+    socket.on('message', (message, from) => {
+      const { id, questions } = packet.decode(message);
+      const answers = [{ type: 'A' as const, name: 'api.ultramarket.com', ttl: 60, data: '10.0.2.100' }];
+      socket.send(packet.encode({ type: 'response', id, questions, answers }), from.port, from.address);
+    });
+    await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
+    try {
+      const cache = createPublicProbe({ nameServers: [`127.0.0.1:${socket.address().port}`] });
+      const [answer] = await cache.authoritative('api.ultramarket.com', 'A', ctx);
+      expect(answer?.problem).toBe('is not authoritative for api.ultramarket.com (NOERROR)');
+      expect(hasValues(answer!, 'A', ['10.0.2.100'])).toBe(false);
+      await expect(cache.endpoint(check('/health'), ctx)).resolves.toMatchObject({ ok: false, address: null });
+    } finally {
+      socket.close();
+    }
+  });
+
   test('a lost question is asked again; a server that stays silent is a problem in time', async () => {
     let asked = 0;
     const socket = dgram.createSocket('udp4').on('message', () => (asked += 1));

@@ -124,7 +124,11 @@ test('an unknown zone, nobody there and a silent peer are told apart', async () 
   await moto.server.kill('SIGSTOP');
   try {
     const startedAt = performance.now();
-    await expectFailure(zoneAt(moto.endpoint, zoneId, 1).record(NAME, 'A', ctx), 'TargetUnreachable', NAME);
+    await expectFailure(
+      zoneAt(moto.endpoint, zoneId, 1).record(NAME, 'A', ctx),
+      'TargetUnreachable',
+      'no answer within 1 s',
+    );
     expect(performance.now() - startedAt).toBeLessThan(4_000);
   } finally {
     await moto.server.kill('SIGCONT');

@@ -38,6 +38,20 @@ test('the services of a fenced site are not started, and the error says that it 
   }
 });
 
+test('replicas that are still to stop are not the new state', async () => {
+  const services = [{ name: 'auth', desiredReplicas: 0, readyReplicas: 2, generation: 4 }];
+  const server = http.createServer((_, response) => response.end(JSON.stringify(services)));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as { port: number };
+  try {
+    const state = await controllerAt(`http://127.0.0.1:${port}`, lab.token).state(SITE, 'auth', testContext());
+    expect(state).toMatchObject({ desiredReplicas: 0, readyReplicas: 2, settled: false });
+  } finally {
+    server.closeAllConnections();
+    await new Promise<void>((resolve) => server.close(() => resolve()));
+  }
+});
+
 test('something that is no supervisor is named as such', async () => {
   const server = http.createServer((_, response) => response.end('<html>a web server</html>'));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
