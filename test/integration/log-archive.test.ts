@@ -1,0 +1,183 @@
+import * as fs from 'node:fs/promises';
+import * as os from 'node:os';
+import * as path from 'node:path';
+import { createRepository } from '../../adapters/repository';
+import { createLogArchive } from '../../adapters/repository/log-archive';
+import { compareValues } from '../../adapters/repository/log-order';
+import type { LogArchive, LogNaming, LogPiece } from '../../core/log-archive';
+import type { Repository } from '../../core/repository';
+import { collect, shopRows } from '../support/content';
+
+const LINEAGE = '7301234567890/1';
+const at = (value: number) => ({ engine: 'test', lineage: LINEAGE, value: String(value) });
+
+/** `<from>-<to>` for slices, the same with `.segment` for segments. */
+const naming: LogNaming = {
+  read(_, name) {
+    const match = /^(\d+)-(\d+)(\.segment)?$/.exec(name);
+    if (!match) return null;
+    return {
+      kind: match[3] ? 'segment' : 'slice',
+      from: at(Number(match[1])),
+      to: at(Number(match[2])),
+      coversUntil: null,
+    };
+  },
+};
+
+function piece(
+  from: number,
+  to: number,
+  kind: LogPiece['kind'] = 'slice',
+  coversUntil: string | null = null,
+): LogPiece {
+  const name = `${from}-${to}${kind === 'segment' ? '.segment' : ''}`;
+  return {
+    lineage: LINEAGE,
+    name,
+    kind,
+    from: at(from),
+    to: at(to),
+    coversUntil,
+    content: Buffer.from(`log ${from} to ${to}`),
+  };
+}
+
+let directory: string;
+let repository: Repository;
+let archive: LogArchive;
+
+beforeEach(async () => {
+  directory = await fs.mkdtemp(path.join(os.tmpdir(), 'drctl-log-'));
+  repository = createRepository('local', { kind: 'local', directory, prefix: '' }, 'shop');
+  archive = open();
+});
+afterEach(() => fs.rm(directory, { recursive: true, force: true }));
+
+function open(): LogArchive {
+  return createLogArchive(repository, 'orders', naming);
+}
+
+async function names(of: LogArchive = open()): Promise<string[]> {
+  return (await of.entries(LINEAGE)).map((entry) => entry.name);
+}
+
+test('what was appended is listed in log order and read back', async () => {
+  const content = shopRows(100_000);
+  await archive.append({ ...piece(1000, 1100), content });
+  for (const [from, to] of [
+    [99, 1000],
+    [5, 99],
+    [0, 5],
+  ] as const)
+    await archive.append(piece(from, to));
+  expect(await names()).toEqual(['0-5', '5-99', '99-1000', '1000-1100']);
+  expect(await names(archive)).toEqual(await names());
+  const last = (await open().entries(LINEAGE)).at(-1)!;
+  expect(last).toMatchObject({ from: at(1000), to: at(1100), kind: 'slice', lineage: LINEAGE });
+  expect((await collect(await open().open(last))).equals(content)).toBe(true);
+  expect(last.sizeBytes).toBeLessThan(content.length);
+});
+
+test('coversUntil is looked up where the listing does not say', async () => {
+  await archive.append(piece(0, 5, 'slice', '2026-11-22T13:05:03.120Z'));
+  await archive.append(piece(5, 6));
+  const [first, second] = await open().entries(LINEAGE);
+  expect(first!.coversUntil).toBeNull();
+  expect((await open().resolve(first!)).coversUntil).toBe('2026-11-22T13:05:03.120Z');
+  expect((await open().resolve(second!)).coversUntil).toBeNull();
+});
+
+test('the same bytes again are fine; other bytes under the name are LogGap and change nothing', async () => {
+  await archive.append(piece(0, 5));
+  await open().append(piece(0, 5));
+  const other = open().append({ ...piece(0, 5), content: Buffer.from('of another server') });
+  await expect(other).rejects.toMatchObject({ type: 'LogGap', message: expect.stringContaining('0-5') });
+  const [entry] = await open().entries(LINEAGE);
+  expect((await collect(await open().open(entry!))).toString()).toBe('log 0 to 5');
+});
+
+test('the same content compressed by another zstd is the same', async () => {
+  await archive.append(piece(0, 5));
+  const [entry] = await archive.entries(LINEAGE);
+  const head = await repository.head(entry!.key);
+  const raw = Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0x20, 10, 0x51, 0, 0, ...Buffer.from('log 0 to 5')]);
+  await repository.put(entry!.key, raw, { metadata: head!.metadata });
+  await open().append(piece(0, 5));
+  expect((await collect(await open().open(entry!))).toString()).toBe('log 0 to 5');
+});
+
+test('a segment hides the slices that it replaces, before and after they are removed', async () => {
+  for (const [from, to] of [
+    [0, 5],
+    [5, 9],
+    [9, 20],
+    [20, 30],
+  ] as const)
+    await archive.append(piece(from, to));
+  const slices = await archive.entries(LINEAGE);
+  const segment = await archive.append(piece(0, 20, 'segment'));
+  expect(await names()).toEqual(['0-20.segment', '20-30']);
+  await archive.replace(slices.slice(0, 3), segment);
+  await archive.replace(slices.slice(0, 3), segment);
+  expect(await names()).toEqual(['0-20.segment', '20-30']);
+  expect(await names(archive)).toEqual(await names());
+  // One that comes late from an archiver believed dead.
+  await open().append(piece(5, 9));
+  expect(await names()).toEqual(['0-20.segment', '20-30']);
+});
+
+test('slices stay when their segment cannot be read back', async () => {
+  await archive.append(piece(0, 5));
+  const slices = await archive.entries(LINEAGE);
+  const segment = await archive.append(piece(0, 5, 'segment'));
+  await repository.put(segment.key, Buffer.from('damaged'));
+  await expect(archive.replace(slices, segment)).rejects.toMatchObject({ type: 'BackupCorrupt' });
+  expect((await open().entries(LINEAGE)).length).toBeGreaterThan(0);
+  expect(await repository.head(slices[0]!.key)).not.toBeNull();
+});
+
+test('damage is found and named: a flipped byte, a lost end, other content, an object that is gone', async () => {
+  await archive.append({ ...piece(0, 5), content: shopRows(10_000) });
+  const [entry] = await archive.entries(LINEAGE);
+  const bytes = await repository.read(entry!.key);
+  const { metadata } = (await repository.head(entry!.key))!;
+  const flipped = Buffer.from(bytes);
+  flipped[bytes.length >> 1]! ^= 4;
+  await archive.append(piece(5, 6));
+  const other = await repository.read((await open().entries(LINEAGE))[1]!.key);
+  const corrupt = { type: 'BackupCorrupt', message: expect.stringContaining(entry!.key) };
+  for (const changed of [flipped, bytes.subarray(0, -3), Buffer.alloc(0), other]) {
+    await repository.put(entry!.key, changed, { metadata });
+    await expect(open().open(entry!)).rejects.toMatchObject(corrupt);
+  }
+  await repository.delete([entry!.key]);
+  await expect(open().open(entry!)).rejects.toMatchObject(corrupt);
+});
+
+test('lineages and foreign objects are told apart; history is kept beside the catalogue', async () => {
+  await archive.append(piece(0, 5));
+  await archive.append({ ...piece(0, 5), lineage: '7301234567890/2' });
+  await repository.put(`data/log/orders/${LINEAGE}/README.txt`, Buffer.from('not ours'));
+  await repository.put(`data/log/orders-2/${LINEAGE}/0-9.zst`, Buffer.from('of another store'));
+  expect((await open().lineages()).toSorted()).toEqual([LINEAGE, '7301234567890/2']);
+  expect(await names()).toEqual(['0-5']);
+  expect(await open().entries('7301234567890/3')).toEqual([]);
+  await archive.putHistory('00000002.history', Buffer.from('1\t0/3000148'));
+  await archive.putHistory('00000002.history', Buffer.from('1\t0/3000148'));
+  expect([...(await open().history())].map(([name, bytes]) => [name, bytes.toString()])).toEqual([
+    ['00000002.history', '1\t0/3000148'],
+  ]);
+});
+
+test.each([
+  ['0/3000148', '0/10000000', -1],
+  ['1/0', '0/FFFFFFFF', 1],
+  ['0/a0', '0/A1', -1],
+  ['1763800000:3', '1763800000:12', -1],
+  ['999999', '1000000', -1],
+  ['7:1', '7:1', 0],
+])('position %s compared with %s', (a, b, expected) => {
+  expect(compareValues(a, b)).toBe(expected);
+  expect(compareValues(b, a)).toBe(expected === 0 ? 0 : -expected);
+});
