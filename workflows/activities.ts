@@ -32,13 +32,13 @@ export const control = proxyActivities<Activities>({
 
 /**
  * Work that moves data and may take hours. A dump that fails five times needs a person: the workflow then cleans up and
- * fails, and the schedule's next run starts afresh. A host that took no work for two minutes is held to be lost, so that
+ * fails, and the schedule's next run starts afresh. A host that took no work for a minute (its worker restarts in seconds) is held to be lost, so that
  * the sequence starts again elsewhere.
  */
 export const onHost = (hostQueue: string) =>
   proxyActivities<Activities>({
     taskQueue: hostQueue,
-    scheduleToStartTimeout: '2 minutes',
+    scheduleToStartTimeout: '1 minute',
     startToCloseTimeout: '24 hours',
     heartbeatTimeout: HEARTBEAT,
     retry: { ...patient, maximumAttempts: 5 },
