@@ -19,8 +19,12 @@ export function parseNameServer(text: string): NameServer {
 }
 
 /** The servers that the zone of `name` is delegated to: the NS records of the closest parent that has some. */
-export async function findNameServers(name: string, timeoutMilliseconds: number): Promise<NameServer[]> {
-  const resolver = new dns.Resolver({ timeout: timeoutMilliseconds, tries: 1 });
+export async function findNameServers(
+  name: string,
+  options: { readonly timeoutMilliseconds: number; readonly resolvers?: readonly string[] },
+): Promise<NameServer[]> {
+  const resolver = new dns.Resolver({ timeout: options.timeoutMilliseconds, tries: 1 });
+  if (options.resolvers) resolver.setServers(options.resolvers);
   const labels = absoluteName(name).slice(0, -1).split('.');
   let last: unknown = new Error('it has no parent zone');
   // Never above two labels: the servers of `com` are authoritative for nothing of ours.

@@ -7,6 +7,8 @@ import { askNameServer, findNameServers, type NameServer, parseNameServer } from
 export interface PublicProbeOptions {
   /** Authoritative servers, `host:port`; empty: those that the zone of a name is delegated to. */
   readonly nameServers: readonly string[];
+  /** Recursive resolvers, `address:port`, that know the delegation; the system's by default. */
+  readonly resolvers?: readonly string[];
   /** How long one name server may take; 2 s by default. */
   readonly queryTimeoutSeconds?: number;
   /** PEM certificates trusted besides the system's, for a site with an authority of its own. */
@@ -22,7 +24,10 @@ export function createPublicProbe(options: PublicProbeOptions): PublicProbe {
     ctx.signal.throwIfAborted();
     let servers: readonly NameServer[];
     try {
-      servers = configured.length > 0 ? configured : await findNameServers(name, timeoutMilliseconds);
+      servers =
+        configured.length > 0
+          ? configured
+          : await findNameServers(name, { timeoutMilliseconds, resolvers: options.resolvers });
     } catch (error) {
       const problem = error instanceof Error ? error.message : String(error);
       return [{ server: 'delegation', values: [], ttlSeconds: null, problem }];

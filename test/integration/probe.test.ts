@@ -3,6 +3,7 @@ import * as http from 'node:http';
 import * as https from 'node:https';
 import * as packet from 'dns-packet';
 import { createPublicProbe } from '../../adapters/traffic';
+import { findNameServers } from '../../adapters/traffic/name-servers';
 import { hasValues, type EndpointCheck, type PublicProbe } from '../../core/traffic';
 import { startNameServer, type NameServer } from '../../lab/dns/name-server';
 import type { Zone } from '../../lab/dns/zone';
@@ -278,6 +279,20 @@ describe('questions to the authoritative servers', () => {
     } finally {
       socket.close();
     }
+  });
+
+  test('without configured servers those of the closest parent with NS records are found, never above two labels', async () => {
+    publish(
+      ['ultramarket.com', 'NS', 'ns-1.ultramarket.net.', 'ns-2.ultramarket.net.'],
+      ['api.ultramarket.com', 'A', '10.0.2.100'],
+    );
+    const options = { timeoutMilliseconds: 1_000, resolvers: [dnsAddress] };
+    const found = await findNameServers('v2.api.UltraMarket.com.', options);
+    expect(found.map(({ label }) => label).toSorted()).toEqual(['ns-1.ultramarket.net:53', 'ns-2.ultramarket.net:53']);
+    const lost = createPublicProbe({ nameServers: [], resolvers: [dnsAddress], queryTimeoutSeconds: 1 });
+    const [answer] = await lost.authoritative('api.example.org', 'A', ctx);
+    expect(answer).toMatchObject({ server: 'delegation', values: [] });
+    expect(answer?.problem).toContain('no name servers found for api.example.org');
   });
 
   test('a lost question is asked again; a server that stays silent is a problem in time', async () => {
