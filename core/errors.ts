@@ -91,6 +91,12 @@ export const FAILURES = {
     data: 'What was restored does not equal what was backed up.',
     next: 'Keep the restored place for inspection and restore from another backup.',
   },
+  DeletionRefused: {
+    retryable: false,
+    exitCode: 26,
+    data: 'Nothing was deleted.',
+    next: 'Look at what would go with --dry-run; allow a larger share only when that is what you want.',
+  },
   ReplicationLagExceeded: {
     retryable: false,
     exitCode: 30,

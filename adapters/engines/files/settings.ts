@@ -13,7 +13,11 @@ const mirror = z.strictObject({
   from: root,
   to: z.strictObject({
     repository: z.string().min(1).meta({ description: 'A repository of kind s3: its bucket and credentials are used' }),
-    prefix: z.string().default('').meta({ description: 'Below the prefix of the repository, such as assets/' }),
+    // Required: a mirror owns, and so deletes, everything below it.
+    prefix: z
+      .string()
+      .regex(/^[A-Za-z0-9._-]+(\/[A-Za-z0-9._-]+)*\/?$/, 'must be names joined by "/", such as assets/')
+      .meta({ description: 'Below the prefix of the repository; nothing else may be kept there' }),
   }),
   maxDeleteShare: z.number().min(0).max(1).default(0.5).meta({
     description: 'A sync that would delete more than this share of the objects deletes nothing and fails',
