@@ -70,8 +70,11 @@ export function servicesContract(harness: () => ServicesHarness): void {
 
   test('an unknown service or site is NotFound and named', async () => {
     const { controller, site, service } = harness();
-    for (const call of [controller.state(site, 'no-such', ctx), controller.scale(site, 'no-such', 1, ctx)]) {
-      await expectFailure(call, 'NotFound', 'no-such');
+    for (const call of [
+      () => controller.state(site, 'no-such', ctx),
+      () => controller.scale(site, 'no-such', 1, ctx),
+    ]) {
+      await expectFailure(call(), 'NotFound', 'no-such');
     }
     await expectFailure(controller.state('atlantis', service, ctx), 'NotFound', 'atlantis');
   });
@@ -106,8 +109,8 @@ export function servicesContract(harness: () => ServicesHarness): void {
 
   test('unknown credentials are AccessDenied, not worth another try, and not shown', async () => {
     const { stranger, site, service, strangerSecret } = harness();
-    for (const call of [stranger.state(site, service, ctx), stranger.scale(site, service, 1, ctx)]) {
-      const error = await expectFailure(call, 'AccessDenied', service);
+    for (const call of [() => stranger.state(site, service, ctx), () => stranger.scale(site, service, 1, ctx)]) {
+      const error = await expectFailure(call(), 'AccessDenied', service);
       expect(error.nonRetryable).toBe(true);
       for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
         expect(`${cause.message} ${JSON.stringify(cause)}`).not.toContain(strangerSecret);

@@ -90,8 +90,11 @@ suite('services on a real Kubernetes API server', () => {
 
   test('without the role every call is refused, and the error says which file grants it', async () => {
     const controller = controllerFor(cluster.operatorKubeconfig);
-    for (const call of [controller.state(SITE, 'auth-service', ctx), controller.scale(SITE, 'auth-service', 3, ctx)]) {
-      const error = await expectFailure(call, 'AccessDenied', 'dr-operator');
+    for (const call of [
+      () => controller.state(SITE, 'auth-service', ctx),
+      () => controller.scale(SITE, 'auth-service', 3, ctx),
+    ]) {
+      const error = await expectFailure(call(), 'AccessDenied', 'dr-operator');
       expect(error.details).toEqual([
         expect.objectContaining({ next: expect.stringContaining('rbac-failover.yaml') as string }),
       ]);
