@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import * as fs from 'node:fs';
 import * as path from 'node:path';
+import { failure } from '../core/errors';
 import { writeApplicationConfig } from './application-config';
 import { projectRoot } from './runtime/servers';
 import { isAlive, killTree } from './servers/process-tree';
@@ -261,10 +262,7 @@ async function endLeftovers(lab: LabDescription): Promise<void> {
 
 function existing(name: string): LabDescription {
   const lab = readLab(name);
-  if (!lab)
-    throw new Error(
-      `there is no lab ${name}: create it with drctl lab up${name === 'default' ? '' : ` --name ${name}`}`,
-    );
+  if (!lab) throw failure('NotFound', `there is no lab ${name}`, { next: `Create it: drctl lab up --name ${name}` });
   return lab;
 }
 

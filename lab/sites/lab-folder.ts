@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
+import { failure } from '../../core/errors';
 import { isRoot } from '../servers/process';
 import type { SiteName } from './address-plan';
 
@@ -46,7 +47,8 @@ export function stateHome(): string {
 }
 
 export function labFolder(name: string): string {
-  if (!NAME.test(name)) throw new Error(`"${name}" is no name for a lab: lower-case letters, digits and dashes only`);
+  if (!NAME.test(name))
+    throw failure('UsageInvalid', `"${name}" is no name for a lab: lower-case letters, digits and dashes only`);
   return path.join(labHome(), name);
 }
 

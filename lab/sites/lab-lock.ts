@@ -1,3 +1,4 @@
+import { failure } from '../../core/errors';
 import * as fs from 'node:fs';
 import { identify, isAlive, type ProcessIdentity } from '../servers/process-tree';
 
@@ -12,7 +13,9 @@ export async function withLabLock<T>(folder: string, work: () => Promise<T>): Pr
     const holder = take(file, me);
     if (holder === null) break;
     if (isAlive(holder))
-      throw new Error(`another command works on the lab at ${folder} (process ${holder.pid}): wait for it`);
+      throw failure('LockHeld', `another command works on the lab at ${folder} (process ${holder.pid})`, {
+        next: 'Wait until it has ended.',
+      });
     fs.rmSync(file, { force: true });
   }
   try {
