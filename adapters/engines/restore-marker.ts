@@ -41,6 +41,8 @@ export async function claimPlace(
   stop: () => Promise<void>,
 ): Promise<void> {
   try {
+    // The way to it is not secret and the server's own user has to pass; the place itself is its alone.
+    await fs.mkdir(path.dirname(directory), { recursive: true });
     await makeDirectory(directory);
     const found = await readMarker(directory);
     const names = await fs.readdir(directory);

@@ -1,6 +1,6 @@
 import { chownSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { MongoClient } from 'mongodb';
 import type { CallContext } from '../../../core/call';
@@ -108,6 +108,8 @@ async function claim({ restoreId, place }: RestoreRequest, store: string): Promi
     await stopServer(directory);
     await clearPlace(directory);
   }
+  // The way to it is not secret and the server's own user has to pass; the place itself is its alone.
+  await mkdir(dirname(directory), { recursive: true });
   await mkdir(directory, { recursive: true, mode: 0o700 });
   if (place.osUser !== null) {
     const owner = await accountOf(place.osUser);
