@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { isMap, isNode, isPair, LineCounter, parseDocument, type Document } from 'yaml';
 import { failure } from '../core/errors';
-import { type ConfigProblem, wordIssue, wordProblem } from './problems';
+import { type ConfigProblem, problemsOf, wordIssue } from './problems';
 import { configSchema, type Config } from './schema';
 import { besideConfig, resolveSecretReferences } from './secret-input';
 
@@ -34,13 +34,17 @@ export function parseConfig(text: string, file: string): LoadedConfig {
   const raw = absolutePaths(resolveSecretReferences(document.toJS({ maxAliasCount: 1_000 }), file), file);
   const parsed = configSchema.safeParse(raw, { error: wordIssue });
   if (parsed.success) return { ...parsed.data, file };
+  const problems = parsed.error.issues
+    .flatMap((issue) => problemsOf(issue, (path) => valueAt(raw, path)))
+    .map(({ path, message }): ConfigProblem => ({
+      path: path.join('.'),
+      line: lineOf(document, lines, path),
+      message,
+    }));
+  // In the order of the file; what is missing has no line and is often missing because of a misspelt key before it.
   throw invalid(
     file,
-    parsed.error.issues.map((issue): ConfigProblem => ({
-      path: issue.path.join('.'),
-      line: lineOf(document, lines, issue.path),
-      message: wordProblem(issue, valueAt(raw, issue.path)),
-    })),
+    problems.toSorted((a, b) => (a.line ?? Infinity) - (b.line ?? Infinity)),
   );
 }
 

@@ -11,11 +11,22 @@ export interface ConfigProblem {
 const CLEAR_SECRET =
   'holds a secret in clear text; write {env: NAME} or {file: path}, so that it is in no file that is committed or copied';
 
+/** An issue of zod as what a person corrects: where, and what is wrong there. A misspelt key is a place of its own. */
+export function problemsOf(
+  issue: z.core.$ZodIssue,
+  valueAt: (path: readonly PropertyKey[]) => unknown,
+): { readonly path: readonly PropertyKey[]; readonly message: string }[] {
+  if (issue.code !== 'unrecognized_keys')
+    return [{ path: issue.path, message: wordProblem(issue, valueAt(issue.path)) }];
+  const messages = issue.message.split('\n');
+  return issue.keys.map((key, index) => ({ path: [...issue.path, key], message: messages[index] ?? issue.message }));
+}
+
 /**
  * The message for one issue of zod, with the value in it where a schema's own text left it out. What stands where a secret
  * belongs is never shown.
  */
-export function wordProblem(issue: z.core.$ZodIssue, value: unknown): string {
+function wordProblem(issue: z.core.$ZodIssue, value: unknown): string {
   // The message of a bad key of a map is one level down; on the surface zod only says that there is one.
   if (issue.code === 'invalid_key') return `${shown(issue.path.at(-1))} ${issue.issues[0]?.message ?? issue.message}`;
   const { message } = issue;
@@ -30,7 +41,8 @@ export function wordProblem(issue: z.core.$ZodIssue, value: unknown): string {
 export const wordIssue: z.core.$ZodErrorMap = (issue) => {
   switch (issue.code) {
     case 'unrecognized_keys':
-      return issue.keys.map((key) => `"${key}" is not a key here${hint(key, allowedKeys(issue.inst))}`).join('; ');
+      // One line a key: `problemsOf` makes a problem of each.
+      return issue.keys.map((key) => `is not a key here${hint(key, allowedKeys(issue.inst))}`).join('\n');
     case 'invalid_type':
       return issue.input === undefined ? 'is missing' : `is ${shown(issue.input)}; allowed: ${article(issue.expected)}`;
     case 'invalid_value':

@@ -33,10 +33,16 @@ const NOUNS = [
   registerLab,
 ];
 
-/** The front door. Runs one command line and answers its exit code; nothing is thrown. */
-export async function main(argv: readonly string[], io: Io): Promise<number> {
+/** Every command, ready to be run. */
+export function commandLine(io: Io): Front {
   const front = new Front(io);
   for (const register of NOUNS) register(front);
+  return front;
+}
+
+/** The front door. Runs one command line and answers its exit code; nothing is thrown. */
+export async function main(argv: readonly string[], io: Io): Promise<number> {
+  const front = commandLine(io);
   try {
     await front.program.parseAsync(argv.length === 0 ? ['--help'] : argv, { from: 'user' });
     return front.exitCode;

@@ -63,7 +63,12 @@ test('the example carries the values of the strategy', () => {
 });
 
 test.each([
-  ['a misspelt key', 'port: 5432', 'prot: 5432', ['stores.orders-db.sites.primary', '"prot"', 'did you mean "port"']],
+  [
+    'a misspelt key',
+    'port: 5432',
+    'prot: 5432',
+    ['stores.orders-db.sites.primary.prot: is not a key', 'did you mean "port"'],
+  ],
   ['a wrong type', 'port: 5432', 'port: x', ['stores.orders-db.sites.primary.port', '"x"', 'a number']],
   [
     'an unknown engine',
@@ -88,6 +93,7 @@ test.each([
     'repository: clod',
     ['repository', '"clod"', 'cloud, offsite, cdn'],
   ],
+  ['a mirror to nowhere', 'repository: cdn', 'repository: cd', ['stores.application.mirrors.0.to.repository', '"cd"']],
   [
     'an undeclared store',
     'stores: [configuration]',
