@@ -17,7 +17,7 @@ export const ARCHIVE_NAME = 'dump.archive';
 /** What the archive names as its tool: the mongodump whose format and oplog rules it follows. */
 const TOOL_VERSION = '100.9.4';
 
-/** Four cursors keep a small server's two cores busy; more would only take memory (16 MB each). */
+/** Four cursors keep a small server's two cores busy; more would only take memory (some 20 MB each). */
 const PARALLEL_COLLECTIONS = 4;
 
 /** A dump that reads by name cannot be made one point in time across these (mongodump refuses the same). */

@@ -1,42 +1,60 @@
 import { type ClientSession, type Document, Long, type MongoClient } from 'mongodb';
 import { compactDocuments, fieldNamed, fieldsOf } from './bson-bytes';
 
-/** Documents as they lie in the server's reply, one after the other, undecoded; up to 16 MB. */
+/** Documents as they lie in the server's reply, one after the other, undecoded. */
 export interface RawBatch {
   readonly documents: Buffer;
   readonly count: number;
 }
 
 /**
- * Runs `find` and yields whole batches without decoding a document: one cursor gives some 180 MB/s where decoding gives 50.
- * The cursor is closed when the caller stops early. Nothing is yielded for an empty result.
+ * How much to ask for at once. Replies of the server's 16 MB are no faster and take a hundred MB of memory, because a reply
+ * is gathered, joined and handed on while the next one arrives.
+ */
+const BATCH_BYTES = 4 * 1024 * 1024;
+const FIRST_BATCH_DOCUMENTS = 1_000;
+
+/**
+ * Runs `find` and yields whole batches without decoding a document. The next batch is on its way while the caller works on
+ * this one. The cursor is closed when the caller stops early. Nothing is yielded for an empty result.
  */
 export async function* rawBatches(client: MongoClient, database: string, find: Document): AsyncGenerator<RawBatch> {
   const db = client.db(database);
   // The server ties a cursor to the session that opened it.
   const session: ClientSession = client.startSession();
-  let open: { id: Long; collection: string } | null = null;
+  const run = async (command: Document) =>
+    cursorOf((await db.command(command, { raw: true, session }))['cursor'] as Uint8Array);
+  let ahead: Promise<Reply> | null = run({ ...find, batchSize: FIRST_BATCH_DOCUMENTS });
   try {
-    // The limit of a batch is then the reply's 16 MB; by default a first batch is 101 documents.
-    let reply = await db.command({ ...find, batchSize: 1_000_000 }, { raw: true, session });
-    for (;;) {
-      const cursor = cursorOf(reply['cursor'] as Uint8Array);
-      open = cursor.id.isZero() ? null : { id: cursor.id, collection: cursor.collection };
-      if (cursor.count > 0) yield { documents: cursor.documents, count: cursor.count };
-      if (open === null) return;
-      reply = await db.command({ getMore: open.id, collection: open.collection }, { raw: true, session });
+    while (ahead) {
+      const reply: Reply = await ahead;
+      ahead = null;
+      if (!reply.id.isZero()) {
+        ahead = run({ getMore: reply.id, collection: reply.collection, batchSize: documentsFor(reply) });
+        ahead.catch(() => {}); // thrown by the await above, or of no interest to a caller that stopped
+      }
+      if (reply.count > 0) yield { documents: reply.documents, count: reply.count };
     }
-  } catch (error) {
-    open = null; // the server closes the cursor of a failed getMore
-    throw error;
   } finally {
-    if (open !== null)
-      await db.command({ killCursors: open.collection, cursors: [open.id] }, { session }).catch(() => null);
+    // A cursor serves one command at a time, and a failed getMore closes it.
+    const rest: Reply | null = ahead ? await ahead.catch(() => null) : null;
+    if (rest && !rest.id.isZero()) {
+      await db.command({ killCursors: rest.collection, cursors: [rest.id] }, { session }).catch(() => null); // it times out by itself
+    }
     await session.endSession();
   }
 }
 
-function cursorOf(raw: Uint8Array): RawBatch & { id: Long; collection: string } {
+function documentsFor({ documents, count }: RawBatch): number {
+  return count === 0 ? FIRST_BATCH_DOCUMENTS : Math.max(1, Math.floor((BATCH_BYTES * count) / documents.length));
+}
+
+interface Reply extends RawBatch {
+  readonly id: Long;
+  readonly collection: string;
+}
+
+function cursorOf(raw: Uint8Array): Reply {
   const bytes = Buffer.from(raw.buffer, raw.byteOffset, raw.byteLength);
   const fields = fieldsOf(bytes);
   const id = fieldNamed(fields, 'id');
