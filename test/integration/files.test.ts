@@ -5,6 +5,7 @@ import * as path from 'node:path';
 import { createFilesEngine } from '../../adapters/engines/files/engine';
 import { settings } from '../../adapters/engines/files/settings';
 import type { Manifest } from '../../core/catalog';
+import { hasCode } from '../../core/errors';
 import { compareFingerprints } from '../../core/recovery';
 import { engineContract } from '../contract/engine.contract';
 import { combinedSource, MemoryVolumes, takeBackup, testContext } from '../support/engine-harness';
@@ -66,7 +67,7 @@ engineContract('files', async () => {
 
 describe('a random tree is restored as it was', () => {
   const base = Number(process.env['DRCTL_SEED'] ?? 20261122);
-  test.each(Array.from({ length: 8 }, (_, index) => base + index))(
+  test.each(Array.from({ length: 5 }, (_, index) => base + index))(
     'seed %i',
     async (seed) => {
       const root = folder();
@@ -167,4 +168,27 @@ test('what was stored is restored by hand with tar alone', async () => {
     execFileSync('tar', ['-xpf', '-', '--numeric-owner', '-C', place], { input: stored.get(name) });
   }
   expect(describeTree(place + root)).toEqual(describeTree(root));
+});
+
+test.each(['over', 'inside', 'around'])('a place %s the live tree is refused, also with overwrite', async (where) => {
+  const base = folder();
+  const root = path.join(base, 'application');
+  fs.mkdirSync(root);
+  fs.writeFileSync(path.join(root, 'precious'), 'kept');
+  fs.symlinkSync(base, path.join(folders[0] as string, `way-${where}`));
+  const engine = engineFor([root]);
+  const volumes = new Map<string, MemoryVolumes>();
+  const { manifest } = await takeBackup(engine, 'primary', volumes, []);
+  const plan = await engine.planRestore({ kind: 'latest' }, { backups: [manifest], log: null }, testContext());
+  const link = path.join(folders[0] as string, `way-${where}`);
+  const directory = { over: `${link}/application`, inside: `${link}/application/new/place`, around: link }[
+    where
+  ] as string;
+  const place = { directory, host: '127.24.0.9', port: 0, osUser: null, overwrite: true };
+  const request = { restoreId: 'restore', plan, chain: [manifest], place };
+  const refused = await engine.restore
+    .rebuild(request, combinedSource(volumes), null, testContext())
+    .catch((error: unknown) => error);
+  expect(hasCode(refused, 'TargetNotEmpty')).toBe(true);
+  expect(describeTree(root)).toHaveLength(2);
 });

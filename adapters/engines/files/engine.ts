@@ -34,7 +34,11 @@ export function createFilesEngine({ store, settings }: FilesEngineOptions): Engi
     positions: filesPositions,
     log: null,
     replication: null,
-    restore: filesRestore(store, settings.devices),
+    restore: filesRestore(
+      store,
+      settings.devices,
+      Object.values(settings.sites).flatMap(({ roots }) => roots),
+    ),
 
     probe: (site) => probe(site, rootsOf(site)),
 

@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import * as fs from 'node:fs/promises';
+import * as path from 'node:path';
 import { Readable } from 'node:stream';
 import { promisify } from 'node:util';
 import type { CallContext } from '../../../core/call';
@@ -20,13 +21,14 @@ const VOLUMES_AT_ONCE = 2;
  * Unpacks the trees below the place, each under its full path (`<place>/opt/ultramarket/…`). Owners are those of the
  * archive when the worker is root, else the worker; `osUser` is for engines with a server and does not matter here.
  */
-export function filesRestore(store: string, devices: boolean): Restore {
+export function filesRestore(store: string, devices: boolean, liveRoots: readonly string[]): Restore {
   return {
     async rebuild({ restoreId, chain, place }, source, _log, ctx) {
       const manifest = chain.at(-1);
       if (!manifest) throw failure('NotFound', 'the restore names no backup');
       const { roots, retriedVolume } = manifest.detail as { roots?: string[]; retriedVolume?: string | null };
       const marker = { restoreId, engine: 'files', store, detail: {} };
+      await requireApart(place.directory, liveRoots);
       await claimPlace(place.directory, marker, place.overwrite, () => allowRemoval(place.directory));
       const contents = manifest.artifacts.filter((each) => each.name !== LISTING_VOLUME && each.name !== TREE_VOLUME);
       const total = manifest.artifacts.reduce((sum, each) => sum + each.contentBytes, 0);
@@ -129,6 +131,25 @@ class Unpacking {
       yield part;
     }
   }
+}
+
+/** Rule 5: neither over the live tree, which `overwrite` would empty, nor inside it, where the next backup would find it. */
+async function requireApart(directory: string, liveRoots: readonly string[]): Promise<void> {
+  const place = await resolved(directory);
+  for (const root of await Promise.all(liveRoots.map(resolved))) {
+    if (`${place}/`.startsWith(`${root}/`) || `${root}/`.startsWith(place === '/' ? '/' : `${place}/`)) {
+      throw failure('TargetNotEmpty', `restore to ${directory}: it overlaps the live directory ${root}`);
+    }
+  }
+}
+
+/** With links followed as far as the path exists. */
+async function resolved(directory: string): Promise<string> {
+  const parent = path.dirname(directory);
+  return fs.realpath(directory).catch(async (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT' || parent === directory) throw error;
+    return path.join(await resolved(parent), path.basename(directory));
+  });
 }
 
 function artifactOf(manifest: Manifest, name: string): Artifact {
