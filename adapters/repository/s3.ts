@@ -58,7 +58,33 @@ export function createS3Repository({ name, settings, prefix }: S3Options): Repos
   const fullKey = (key: string) => `${prefix}/${key}`;
   const ownKey = (full: string) => full.slice(prefix.length + 1);
 
+  let usable: Promise<unknown> | null = null;
+
+  /**
+   * Once before the first request, because a refused HEAD has no body that says why, a HEAD in a missing bucket looks like
+   * a missing object, and some servers create the bucket that a PUT names.
+   */
+  async function ensureUsable(): Promise<void> {
+    usable ??= check();
+    try {
+      await usable;
+    } catch (error) {
+      usable = null;
+      throw error;
+    }
+  }
+
+  /** Not HeadBucket: its errors have no body either. */
+  async function check(): Promise<void> {
+    try {
+      await client.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: `${prefix}/`, MaxKeys: 1 }));
+    } catch (error) {
+      throw s3Failure(error, 'opening it', place);
+    }
+  }
+
   async function mapped<T>(action: string, work: () => Promise<T>): Promise<T> {
+    await ensureUsable();
     try {
       return await work();
     } catch (error) {
@@ -91,6 +117,7 @@ export function createS3Repository({ name, settings, prefix }: S3Options): Repos
 
   async function head(key: string): Promise<ObjectHead | null> {
     checkKey(key);
+    await ensureUsable();
     try {
       const request = { Bucket: bucket, Key: fullKey(key), ChecksumMode: 'ENABLED' as const };
       const found = await client.send(new HeadObjectCommand(request));
@@ -327,11 +354,7 @@ export function createS3Repository({ name, settings, prefix }: S3Options): Repos
       });
     },
 
-    async check() {
-      // Not HeadBucket: its errors have no body, so that they cannot say what is wrong.
-      const request = { Bucket: bucket, Prefix: `${prefix}/`, MaxKeys: 1 };
-      await mapped('checking', () => client.send(new ListObjectsV2Command(request)));
-    },
+    check,
   };
 }
 

@@ -7,7 +7,9 @@ const decompress = promisify(zstdDecompress);
 const MAX_FRAME_BYTES = 32 * 2 ** 20;
 const PARALLEL_FRAMES = 3;
 /** Enough for a frame of ours that shrank to half. */
-const INITIAL_BUFFER_BYTES = 2 * 2 ** 20;
+const INITIAL_BUFFER_BYTES = 2 ** 20;
+/** For frames that do not say how much they hold; Node's own 16 KiB would cost a turn of the thread pool each. */
+const UNKNOWN_CONTENT_BYTES = 2 * 2 ** 20;
 const FRAME_MAGIC = 0xfd2fb528;
 const SKIPPABLE_MAGIC = 0x184d2a50;
 
@@ -24,7 +26,8 @@ export class ZstdFormatError extends Error {}
 export async function* decompressFrames(stored: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void> {
   const inFlight: Promise<Buffer>[] = [];
   for await (const frame of splitFrames(stored)) {
-    const content = decompress(frame, { maxOutputLength: MAX_FRAME_BYTES }).catch((error: Error) => {
+    const options = { maxOutputLength: MAX_FRAME_BYTES, chunkSize: contentBytes(frame) };
+    const content = decompress(frame, options).catch((error: Error) => {
       throw new ZstdFormatError(`zstd: ${error.message}`);
     });
     // It may fail while an earlier frame is awaited; its own await below reports it.
@@ -95,4 +98,23 @@ function frameEnd(buffer: Buffer): FrameEnd {
     const length = at + ((descriptor & 4) !== 0 ? 4 : 0);
     return buffer.length < length ? { complete: false, needed: length } : { complete: true, length, skippable: false };
   }
+}
+
+/** What the frame's header says it holds, within the bound: the header may be damaged. */
+function contentBytes(frame: Buffer): number {
+  const descriptor = frame[4]!;
+  const singleSegment = (descriptor & 0x20) !== 0;
+  const at = 5 + (singleSegment ? 0 : 1) + [0, 1, 2, 4][descriptor & 3]!;
+  const kind = descriptor >> 6;
+  if (kind === 0 && !singleSegment) return UNKNOWN_CONTENT_BYTES;
+  const size =
+    kind === 0
+      ? frame[at]!
+      : kind === 1
+        ? frame.readUInt16LE(at) + 256
+        : kind === 2
+          ? frame.readUInt32LE(at)
+          : Number(frame.readBigUInt64LE(at));
+  // One byte more, so that the end is seen in the same call; 64 is the least that zlib takes.
+  return Math.min(Math.max(size + 1, 64), MAX_FRAME_BYTES);
 }

@@ -4,10 +4,10 @@ import { constants, zstdCompress } from 'node:zlib';
 const compress = promisify(zstdCompress);
 
 /**
- * Content bytes of one frame. Level 3 looks back 2 MiB, so that cutting every 4 MiB costs little (under 1 % here), and a
- * reader needs no more than one frame in memory.
+ * Content bytes of one frame, which is what a reader must hold. Level 3 looks back no further than this; frames of 1, 2 and
+ * 4 MiB of a shop's rows came out within 2 % of each other.
  */
-export const FRAME_BYTES = 4 * 2 ** 20;
+export const FRAME_BYTES = 2 * 2 ** 20;
 
 /** Room for content that does not compress, so that one call to the thread pool makes a whole frame. */
 const OUTPUT_BYTES = FRAME_BYTES + 64 * 2 ** 10;
@@ -33,7 +33,7 @@ export class FrameCompressor {
   readonly #options: ZstdOptions;
   readonly #emit: (frame: Buffer) => Promise<void>;
   readonly #inFlight: Promise<Buffer>[] = [];
-  /** Input buffers that no compression reads any more; allocating 4 MiB each time would leave the collector behind. */
+  /** Input buffers that no compression reads any more; allocating them each time would leave the collector behind. */
   readonly #free: Buffer[] = [];
   #current: Buffer | null = null;
   #filled = 0;

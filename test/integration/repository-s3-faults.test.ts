@@ -1,0 +1,187 @@
+import { createHash } from 'node:crypto';
+import * as fs from 'node:fs/promises';
+import * as http from 'node:http';
+import type { AddressInfo } from 'node:net';
+import * as os from 'node:os';
+import * as path from 'node:path';
+import { createRepository } from '../../adapters/repository';
+import { Secret } from '../../core/secret';
+import { testContext } from '../support/call-context';
+import { shopRows } from '../support/content';
+import { startTestS3, type TestS3 } from '../support/s3-repository';
+
+let s3: TestS3;
+let directory: string;
+
+beforeAll(async () => {
+  s3 = await startTestS3();
+  directory = await fs.mkdtemp(path.join(os.tmpdir(), 'drctl-s3-faults-'));
+});
+afterAll(() => fs.rm(directory, { recursive: true, force: true }));
+
+interface Proxy {
+  readonly endpoint: string;
+  /** Every request so far, as `METHOD path?query`. */
+  readonly requests: string[];
+  /** Decides before a request goes on whether the line is cut instead. */
+  cut: (request: string) => boolean;
+  close(): Promise<void>;
+}
+
+/** A line to the S3 server that can be cut and that counts what goes over it. */
+async function startProxy(): Promise<Proxy> {
+  const target = new URL(s3.server.endpoint);
+  const requests: string[] = [];
+  const server = http.createServer((incoming, outgoing) => {
+    const line = `${incoming.method} ${incoming.url}`;
+    if (proxy.cut(line)) return void incoming.socket.destroy();
+    requests.push(line);
+    const { hostname: host, port } = target;
+    const forward = http.request({
+      host,
+      port,
+      method: incoming.method,
+      path: incoming.url,
+      headers: incoming.headers,
+    });
+    forward.on('response', (answer) => {
+      outgoing.writeHead(answer.statusCode!, answer.headers);
+      answer.pipe(outgoing);
+    });
+    forward.on('error', () => outgoing.destroy());
+    incoming.pipe(forward);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.25.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  const close = async () => {
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  };
+  const proxy: Proxy = { endpoint: `http://127.25.0.1:${port}`, requests, cut: () => false, close };
+  return proxy;
+}
+
+const isPart = (request: string) => request.startsWith('PUT') && request.includes('partNumber=');
+
+test('an upload cut off in the middle goes on from its last part, on another connection and another host', async () => {
+  const proxy = await startProxy();
+  try {
+    const content = shopRows(60_000_000);
+    const sha256 = createHash('sha256').update(content).digest('hex');
+    const file = path.join(directory, 'volume');
+    await fs.writeFile(file, content);
+    const through = () => createRepository('cloud', s3.settings('cut', { endpoint: proxy.endpoint }), 'shop');
+    let parts = 0;
+    // From then on nothing gets through, so that the uploader cannot tidy up either: as if it had been killed.
+    proxy.cut = (request) => parts > 3 || (isPart(request) && ++parts > 3);
+    await expect(through().uploadFile('data/full/orders/vol', file, { sha256 }, testContext())).rejects.toMatchObject({
+      type: 'RepositoryUnavailable',
+      message: expect.stringContaining(proxy.endpoint),
+    });
+    const sent = new Set(proxy.requests.filter(isPart)).size;
+    expect(sent).toBe(3);
+
+    proxy.cut = () => false;
+    proxy.requests.length = 0;
+    await through().uploadFile('data/full/orders/vol', file, { sha256 }, testContext());
+    const again = proxy.requests.filter(isPart).length;
+    expect(again).toBe(Math.ceil(content.length / (8 * 2 ** 20)) - sent);
+    expect((await through().read('data/full/orders/vol')).equals(content)).toBe(true);
+    for await (const { key } of through().unfinishedUploads('')) throw new Error(`${key} is unfinished`);
+
+    proxy.requests.length = 0;
+    await through().uploadFile('data/full/orders/vol', file, { sha256 }, testContext());
+    // The one listing that proves the repository usable, and the look at the object.
+    expect(proxy.requests.map((request) => request.split(' ')[0])).toEqual(['GET', 'HEAD']);
+  } finally {
+    await proxy.close();
+  }
+});
+
+test('a file that changed between two tries is not mixed with what was sent of it', async () => {
+  const proxy = await startProxy();
+  try {
+    const file = path.join(directory, 'changing');
+    const first = shopRows(20_000_000);
+    await fs.writeFile(file, first);
+    const repository = createRepository('cloud', s3.settings('changed', { endpoint: proxy.endpoint }), 'shop');
+    let parts = 0;
+    proxy.cut = (request) => parts > 1 || (isPart(request) && ++parts > 1);
+    const digest = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex');
+    await expect(repository.uploadFile('data/x', file, { sha256: digest(first) }, testContext())).rejects.toThrow();
+    proxy.cut = () => false;
+    const second = shopRows(20_000_000);
+    await fs.writeFile(file, second);
+    await repository.uploadFile('data/x', file, { sha256: digest(second) }, testContext());
+    expect((await repository.read('data/x')).equals(second)).toBe(true);
+  } finally {
+    await proxy.close();
+  }
+});
+
+test('a body that breaks in the middle is RepositoryUnavailable, not an end', async () => {
+  const content = shopRows(5_000_000);
+  await s3.repository('body').put('data/x', content);
+  const server = http.createServer((incoming, outgoing) => {
+    if (incoming.url?.includes('list-type')) return void outgoing.end('<ListBucketResult></ListBucketResult>');
+    outgoing.writeHead(200, { 'content-length': String(content.length) });
+    outgoing.write(content.subarray(0, 1_000_000), () => outgoing.destroy());
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.25.0.2', resolve));
+  const endpoint = `http://127.25.0.2:${(server.address() as AddressInfo).port}`;
+  try {
+    const body = await createRepository('cloud', s3.settings('body', { endpoint }), 'shop').get('data/x');
+    const read = async () => {
+      for await (const chunk of body) void chunk;
+    };
+    await expect(read()).rejects.toMatchObject({ type: 'RepositoryUnavailable' });
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
+});
+
+test.each([
+  ['a wrong bucket', () => ({ bucket: 'no-such-bucket' }), 'ConfigInvalid', 'no bucket "no-such-bucket"'],
+  ['nobody at the endpoint', () => ({ endpoint: 'http://127.25.0.9:1' }), 'RepositoryUnavailable', '127.25.0.9:1'],
+  [
+    'a wrong key',
+    () => ({ credentials: { accessKeyId: new Secret('wrong-id'), secretAccessKey: new Secret('wrong-secret') } }),
+    'AccessDenied',
+    'InvalidAccessKeyId',
+  ],
+  [
+    'a wrong secret',
+    () => ({ credentials: { accessKeyId: new Secret('drctl-test'), secretAccessKey: new Secret('wrong-secret') } }),
+    'AccessDenied',
+    'SignatureDoesNotMatch',
+  ],
+])('%s: each operation gives one clear error without a secret in it', async (_, changes, type, text) => {
+  const repository = createRepository('cloud', s3.settings('wrong', changes()), 'shop');
+  const file = path.join(directory, 'small');
+  await fs.writeFile(file, 'x');
+  const sha256 = createHash('sha256').update('x').digest('hex');
+  const list = async () => {
+    for await (const object of repository.list('')) void object;
+  };
+  const operations: [string, () => Promise<unknown>][] = [
+    ['head', () => repository.head('a')],
+    ['check', () => repository.check()],
+    ['list', list],
+    ['put', () => repository.put('a', Buffer.from('x'))],
+    ['put ifAbsent', () => repository.put('a', Buffer.from('x'), { ifAbsent: true })],
+    ['uploadFile', () => repository.uploadFile('a', file, { sha256 }, testContext())],
+  ];
+  for (const [name, operation] of operations) {
+    const error = await operation().then(
+      () => null,
+      (thrown: Error & { type?: string }) => thrown,
+    );
+    expect({ name, type: error?.type, message: error?.message }).toEqual({
+      name,
+      type,
+      message: expect.stringContaining(text),
+    });
+    expect(JSON.stringify(error)).not.toContain('wrong-secret');
+  }
+});
