@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
@@ -28,10 +29,19 @@ export async function startMongodb(
   const indexes = Array.from({ length: members }, (_, index) => index);
   const site = (from: number, to: number) => ({ members: indexes.slice(from, to).map(host) });
   const split = members > 2 ? { primary: site(0, 2), dr: site(2, 4) } : { primary: site(0, 1), dr: site(1, 2) };
+  const client = await new MongoClient(set.url).connect();
+  // The engine's user has exactly the roles that settings.ts asks for.
+  const roles = [
+    ...['backup', 'clusterManager', 'clusterMonitor', 'readAnyDatabase'].map((role) => ({ role, db: 'admin' })),
+    { role: 'read', db: 'local' },
+    { role: 'readWrite', db: 'drctl' },
+  ];
+  const password = randomBytes(12).toString('hex');
+  await client.db('admin').command({ createUser: 'drctl', pwd: password, roles, writeConcern: { w: members } });
   const parsed = settings.parse({
     replicaSet: set.name,
-    user: set.user,
-    password: new Secret(set.password),
+    user: 'drctl',
+    password: new Secret(password),
     sites: {
       ...split,
       ...(members > 4 ? { witness: site(4, 5) } : {}),
@@ -40,7 +50,6 @@ export async function startMongodb(
     allowPrimary: true,
     toolsDirectory: path.dirname(serverBinaries().mongod),
   });
-  const client = await new MongoClient(set.url).connect();
   const base = fs.mkdtempSync(path.join(os.tmpdir(), 'drctl-mongodb-restore-'));
   const engine = createMongodbEngine({ store: 'orders', settings: parsed });
   const places: RestorePlace[] = [];

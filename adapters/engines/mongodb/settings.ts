@@ -10,7 +10,7 @@ const site = z.strictObject({ members: z.array(member).min(1) });
 /** MongoDB's part of a store in the config. */
 export const settings = z.strictObject({
   replicaSet: z.string().min(1),
-  /** Needs the roles backup, clusterManager, readWrite on `drctl` (and restore for restores into a set of its own). */
+  /** Needs the roles backup, clusterManager, clusterMonitor, readAnyDatabase, read on `local`, readWrite on `drctl`. */
   user: z.string().optional(),
   password: secretField.optional(),
   authSource: z.string().default('admin'),
