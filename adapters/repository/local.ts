@@ -157,9 +157,9 @@ export function createLocalRepository({ name, directory, prefix }: LocalSettings
 
     async *unfinishedUploads(keyPrefix) {
       checkPrefix(keyPrefix);
-      for await (const name of walkKeys(uploads, keyPrefix)) {
-        const stat = await fs.stat(path.join(uploads, name)).catch(absent);
-        const { key, uploadId } = splitUpload(name);
+      for await (const upload of walkKeys(uploads, keyPrefix)) {
+        const stat = await fs.stat(path.join(uploads, upload)).catch(absent);
+        const { key, uploadId } = splitUpload(upload);
         if (stat) yield { key, uploadId, startedAt: stat.birthtime.toISOString() };
       }
     },

@@ -38,7 +38,7 @@ export interface S3Place {
 
 /** Turns what the SDK throws into the errors of `core/errors.ts`; what is one of them already stays. */
 export function s3Failure(error: unknown, action: string, place: S3Place): unknown {
-  if (findFailure(error) || isAbort(error)) return error;
+  if (findFailure(error) || isAbort(error) || isOfLocalFile(error)) return error;
   const { name: code, message } = error as Error;
   const status = error instanceof S3ServiceException ? error.$metadata.httpStatusCode : undefined;
   const what = `${action} in ${place.location} (repository "${place.name}")`;
@@ -103,6 +103,11 @@ export function statusOf(error: unknown): number | undefined {
 
 function isAbort(error: unknown): boolean {
   return error instanceof Error && error.name === 'AbortError';
+}
+
+/** The file that was to be uploaded, not the repository, has the problem. */
+function isOfLocalFile(error: unknown): boolean {
+  return ['open', 'stat', 'read'].includes((error as NodeJS.ErrnoException).syscall ?? '');
 }
 
 /** Node reports a refused connection to several addresses as an AggregateError with an empty message. */

@@ -2,23 +2,14 @@ import { createHash } from 'node:crypto';
 import * as fs from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
-import {
-  AbortMultipartUploadCommand,
-  DeleteObjectsCommand,
-  GetObjectCommand,
-  HeadObjectCommand,
-  ListMultipartUploadsCommand,
-  type ListMultipartUploadsCommandOutput,
-  ListObjectsV2Command,
-  paginateListObjectsV2,
-  PutObjectCommand,
-} from '@aws-sdk/client-s3';
+import { GetObjectCommand, HeadObjectCommand, ListObjectsV2Command, PutObjectCommand } from '@aws-sdk/client-s3';
 import { failure } from '../../core/errors';
 import type { ObjectHead, PutOptions, Repository, UnfinishedUpload } from '../../core/repository';
-import { checkKey, checkPrefix } from './keys';
+import { checkKey } from './keys';
 import { readBody } from './s3-body';
 import { createS3Client } from './s3-client';
 import { codeOf, s3Failure, statusOf, type S3Place } from './s3-errors';
+import { createS3Listing } from './s3-listing';
 import type { MultipartTarget, ObjectAttributes } from './s3-multipart';
 import { PART_BYTES, uploadFileInParts, uploadStreamInParts } from './s3-upload';
 import type { S3RepositorySettings } from './settings';
@@ -58,6 +49,7 @@ export function createS3Repository({ name, settings, prefix }: S3Options): Repos
   const fullKey = (key: string) => `${prefix}/${key}`;
   const ownKey = (full: string) => full.slice(prefix.length + 1);
 
+  const listing = createS3Listing({ client, bucket, fullKey, ownKey, mapped, place });
   let usable: Promise<unknown> | null = null;
 
   /**
@@ -202,28 +194,10 @@ export function createS3Repository({ name, settings, prefix }: S3Options): Repos
     return { client, bucket, fullKey: fullKey(key), slots, signal };
   }
 
-  async function* unfinishedUploads(keyPrefix: string): AsyncGenerator<UnfinishedUpload, void> {
-    checkPrefix(keyPrefix);
-    try {
-      let from: { KeyMarker?: string; UploadIdMarker?: string } | null = {};
-      while (from !== null) {
-        const request = { Bucket: bucket, Prefix: fullKey(keyPrefix), ...from };
-        const page: ListMultipartUploadsCommandOutput = await client.send(new ListMultipartUploadsCommand(request));
-        for (const { Key, UploadId, Initiated } of page.Uploads ?? []) {
-          yield { key: ownKey(Key!), uploadId: UploadId!, startedAt: (Initiated ?? new Date(0)).toISOString() };
-        }
-        const { NextKeyMarker: KeyMarker, NextUploadIdMarker: UploadIdMarker } = page;
-        from = page.IsTruncated ? { KeyMarker, UploadIdMarker } : null;
-      }
-    } catch (error) {
-      throw s3Failure(error, `listing unfinished uploads below ${keyPrefix}`, place);
-    }
-  }
-
   /** The newest, should several tries have begun one each; the others go with the sweep of the attempt. */
   async function unfinishedUploadOf(key: string): Promise<string | null> {
     let newest: UnfinishedUpload | null = null;
-    for await (const upload of unfinishedUploads(key)) {
+    for await (const upload of listing.unfinishedUploads(key)) {
       if (upload.key === key && (newest === null || upload.startedAt >= newest.startedAt)) newest = upload;
     }
     return newest?.uploadId ?? null;
@@ -312,48 +286,7 @@ export function createS3Repository({ name, settings, prefix }: S3Options): Repos
       return mapped(`reading ${key}`, () => read(key));
     },
 
-    async *list(keyPrefix, { after } = {}) {
-      checkPrefix(keyPrefix);
-      const request = { Bucket: bucket, Prefix: fullKey(keyPrefix), ...(after ? { StartAfter: fullKey(after) } : {}) };
-      try {
-        for await (const page of paginateListObjectsV2({ client }, request)) {
-          for (const { Key, Size, LastModified } of page.Contents ?? []) {
-            yield { key: ownKey(Key!), sizeBytes: Size ?? 0, modifiedAt: LastModified!.toISOString() };
-          }
-        }
-      } catch (error) {
-        throw s3Failure(error, `listing ${keyPrefix}`, place);
-      }
-    },
-
-    async delete(keys) {
-      keys.forEach(checkKey);
-      await mapped('deleting objects', async () => {
-        // S3 takes a thousand at once.
-        for (let at = 0; at < keys.length; at += 1_000) {
-          const Objects = keys.slice(at, at + 1_000).map((key) => ({ Key: fullKey(key) }));
-          const { Errors = [] } = await client.send(
-            new DeleteObjectsCommand({ Bucket: bucket, Delete: { Objects, Quiet: true } }),
-          );
-          const [first] = Errors.filter((each) => each.Code !== 'NoSuchKey');
-          if (first)
-            throw Object.assign(new Error(`${first.Key}: ${first.Message}`), { name: first.Code ?? 'InternalError' });
-        }
-      });
-    },
-
-    unfinishedUploads,
-
-    async abortUpload(key, uploadId) {
-      checkKey(key);
-      await mapped(`aborting the upload of ${key}`, async () => {
-        const request = { Bucket: bucket, Key: fullKey(key), UploadId: uploadId };
-        await client.send(new AbortMultipartUploadCommand(request)).catch((error: unknown) => {
-          if (codeOf(error) !== 'NoSuchUpload') throw error;
-        });
-      });
-    },
-
+    ...listing,
     check,
   };
 }

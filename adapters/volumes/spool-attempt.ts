@@ -25,7 +25,7 @@ export interface SpoolAttempt extends VolumeSink {
   /** Throws BackupIncomplete while a volume is still open. Repeatable. */
   finish(dump: DumpResult): Promise<void>;
   /** Discards what is still open and tells the uploader. Never throws: the dump's own error is the one to report. */
-  fail(error: unknown): Promise<void>;
+  fail(why: unknown): Promise<void>;
 }
 
 /** One line of `volumes.jsonl` for each file that is complete; the uploader takes nothing that is not in it. */
@@ -92,9 +92,9 @@ export class DirectoryAttempt implements SpoolAttempt {
     await this.#mark(SPOOL_DONE, dump);
   }
 
-  async fail(error: unknown): Promise<void> {
+  async fail(why: unknown): Promise<void> {
     for (const writer of this.#open) writer.destroy();
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = why instanceof Error ? why.message : String(why);
     // On a full disk even this note may fail. The uploader then waits for the next attempt, as it does after a crash.
     await this.#mark(SPOOL_FAILED, { reason }).catch(() => {});
   }

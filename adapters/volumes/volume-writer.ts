@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { Writable } from 'node:stream';
+import { callbackify } from 'node:util';
 import type { Artifact } from '../../core/catalog';
 import { FrameCompressor } from './zstd-frames';
 
@@ -36,20 +37,20 @@ export class VolumeWriter extends Writable {
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
-    this.#accept(chunk).then(() => done(), done);
+    callbackify(() => this.#accept(chunk))(done);
   }
 
   override _final(done: (error?: Error | null) => void): void {
-    this.#finish().then(() => done(), done);
+    callbackify(() => this.#finish())(done);
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    if (this.#completed) return done(error);
     // The first error is the one that explains; a failed discard leaves only a temporary file, which `begin` removes.
-    this.#target.discard().then(
-      () => done(error),
-      (failed: Error) => done(error ?? failed),
-    );
+    callbackify(() => this.#discard())((failed) => done(error ?? failed));
+  }
+
+  async #discard(): Promise<void> {
+    if (!this.#completed) await this.#target.discard();
   }
 
   async #accept(chunk: Buffer): Promise<void> {

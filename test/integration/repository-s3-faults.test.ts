@@ -34,7 +34,10 @@ async function startProxy(): Promise<Proxy> {
   const requests: string[] = [];
   const server = http.createServer((incoming, outgoing) => {
     const line = `${incoming.method} ${incoming.url}`;
-    if (proxy.cut(line)) return void incoming.socket.destroy();
+    if (proxy.cut(line)) {
+      incoming.socket.destroy();
+      return;
+    }
     requests.push(line);
     const { hostname: host, port } = target;
     const forward = http.request({
@@ -108,7 +111,9 @@ test('a file that changed between two tries is not mixed with what was sent of i
     let parts = 0;
     proxy.cut = (request) => parts > 1 || (isPart(request) && ++parts > 1);
     const digest = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex');
-    await expect(repository.uploadFile('data/x', file, { sha256: digest(first) }, testContext())).rejects.toThrow();
+    await expect(repository.uploadFile('data/x', file, { sha256: digest(first) }, testContext())).rejects.toThrow(
+      'did not answer as it should',
+    );
     proxy.cut = () => false;
     const second = shopRows(20_000_000);
     await fs.writeFile(file, second);
@@ -123,7 +128,10 @@ test('a body that breaks in the middle is RepositoryUnavailable, not an end', as
   const content = shopRows(5_000_000);
   await s3.repository('body').put('data/x', content);
   const server = http.createServer((incoming, outgoing) => {
-    if (incoming.url?.includes('list-type')) return void outgoing.end('<ListBucketResult></ListBucketResult>');
+    if (incoming.url?.includes('list-type')) {
+      outgoing.end('<ListBucketResult></ListBucketResult>');
+      return;
+    }
     outgoing.writeHead(200, { 'content-length': String(content.length) });
     outgoing.write(content.subarray(0, 1_000_000), () => outgoing.destroy());
   });

@@ -68,10 +68,11 @@ describe.each(['local', 's3'])('transfer to a %s repository', (kind) => {
     return createTransfer({ repository, catalog: createCatalog(repository), spool, codec, targetVolumeBytes: 2 ** 27 });
   }
 
-  async function dump({ sink, finish }: DumpAttempt): Promise<void> {
+  async function dump(attempt: DumpAttempt): Promise<void> {
+    const { sink } = attempt;
     for (const [name, content] of contents) await pipeline(Readable.from([content]), sink.volume(name));
     await sink.early('backup_manifest', Buffer.from('{"files":[]}'));
-    await finish(dumpResult());
+    await attempt.finish(dumpResult());
   }
 
   async function committed(attempt = 1): Promise<Manifest> {
@@ -210,6 +211,7 @@ describe.each(['local', 's3'])('transfer to a %s repository', (kind) => {
     });
 
     test('a flipped byte at the beginning, in the middle or at the end is found and named, by reading and by verifying', async () => {
+      expect(manifest.artifacts).toHaveLength(3);
       for (const [index, artifact] of manifest.artifacts.entries()) {
         const bytes = await repository.read(artifact.key);
         const at = [bytes.length >> 1, 0, bytes.length - 1][index]!;
@@ -226,6 +228,7 @@ describe.each(['local', 's3'])('transfer to a %s repository', (kind) => {
 
     test('a truncated or lengthened artifact is refused by name', async () => {
       const bytes = await repository.read(first.key);
+      expect(bytes.length).toBeGreaterThan(100);
       for (const changed of [
         bytes.subarray(0, -1),
         bytes.subarray(0, 100),

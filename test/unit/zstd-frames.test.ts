@@ -56,11 +56,9 @@ describe('zstd frames', () => {
     const frames = parts.map((part) => zstdCompressSync(part, { params: { [constants.ZSTD_c_checksumFlag]: 1 } }));
     const stored = Buffer.concat([skippable, byProgram, ...frames, skippable]);
     for (const chunkBytes of [1, 3, 65_536]) {
-      if (chunkBytes < 65_536) {
-        let count = 0;
-        for await (const frame of splitFrames(cut(stored, chunkBytes * 1_009))) count += Math.sign(frame.length);
-        expect(count).toBe(5);
-      }
+      let count = 0;
+      for await (const frame of splitFrames(cut(stored, chunkBytes * 1_009))) count += Math.sign(frame.length);
+      expect(count).toBe(5);
       const found = await collect(decompressFrames(cut(stored, chunkBytes * 977)));
       expect(found.equals(Buffer.concat([parts[0]!, ...parts]))).toBe(true);
     }
