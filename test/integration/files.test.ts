@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
+import { Writable } from 'node:stream';
 import { createFilesEngine } from '../../adapters/engines/files/engine';
 import { settings } from '../../adapters/engines/files/settings';
 import type { Manifest } from '../../core/catalog';
@@ -191,4 +192,55 @@ test.each(['over', 'inside', 'around'])('a place %s the live tree is refused, al
     .catch((error: unknown) => error);
   expect(hasCode(refused, 'TargetNotEmpty')).toBe(true);
   expect(describeTree(root)).toHaveLength(2);
+});
+
+describe('a dump that cannot go on', () => {
+  const withTar = async (script: string | null): Promise<unknown> => {
+    const root = folder();
+    makeRandomTree(root, seededNumbers(5), 80);
+    const tools = folder();
+    if (script !== null) fs.writeFileSync(path.join(tools, 'tar'), script, { mode: 0o755 });
+    const before = process.env['PATH'];
+    process.env['PATH'] = script === null ? tools : `${tools}:${before}`;
+    try {
+      return await takeBackup(engineFor([root]), 'primary', new Map(), []).catch((error: unknown) => error);
+    } finally {
+      process.env['PATH'] = before;
+    }
+  };
+
+  test('without tar says so', async () => {
+    expect(hasCode(await withTar(null), 'ToolMissing')).toBe(true);
+  });
+
+  test('with a tar that fails gives its words', async () => {
+    const error = await withTar('#!/bin/sh\necho "tar: the disk is on fire" >&2\nexit 2\n');
+    expect(hasCode(error, 'BackupIncomplete')).toBe(true);
+    expect((error as Error).message).toContain('the disk is on fire');
+  });
+
+  test('with a tar that is killed is incomplete', async () => {
+    expect(hasCode(await withTar('#!/bin/sh\nkill -9 $$\n'), 'BackupIncomplete')).toBe(true);
+  });
+
+  test('with a sink that fails gives the error of the sink, and soon', async () => {
+    const root = folder();
+    makeRandomTree(root, seededNumbers(6), 80);
+    const engine = engineFor([root]);
+    const request = { backupId: 'x', type: 'full', site: 'primary', existing: [] } as const;
+    const plan = await engine.planDump(request, testContext());
+    for (const failing of ['vol-tree.tar', 'vol-00001.tar', 'listing.jsonl']) {
+      const volumes = new MemoryVolumes();
+      const sink = {
+        targetVolumeBytes: 50_000,
+        early: async () => undefined,
+        volume: (name: string) =>
+          name === failing
+            ? new Writable({ write: (_chunk, _encoding, done) => done(new Error(`no space for ${name}`)) })
+            : volumes.volume(name),
+      };
+      const error = await engine.dump(plan, null, sink, testContext()).catch((each: unknown) => each);
+      expect(String(error)).toContain(`no space for ${failing}`);
+    }
+  });
 });

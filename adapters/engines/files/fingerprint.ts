@@ -10,6 +10,7 @@ import type { FilesSettings } from './settings';
 import { nameOf, printable, type TreeEntry, walkTree } from './tree-walk';
 
 const FILES_AT_ONCE = 4;
+const WHOLE_FILE_BYTES = 256n * 1024n;
 
 /**
  * Each root by content: path, type, mode, owner, size, time of change in nanoseconds, link target and SHA-256 of every entry,
@@ -59,6 +60,14 @@ async function fingerprintTree(root: string, base: string, settings: FilesSettin
   return { count, digest: sum.toString(16).padStart(64, '0') };
 }
 
+async function contentDigest(file: Buffer, sizeBytes: bigint, signal: AbortSignal): Promise<Buffer> {
+  const content = createHash('sha256');
+  // A stream costs more than the reading of a small file, and most files are small.
+  if (sizeBytes <= WHOLE_FILE_BYTES) return content.update(await fs.readFile(file, { signal })).digest();
+  await pipeline(createReadStream(file, { highWaterMark: 256 * 1024 }), content, { signal });
+  return content.digest();
+}
+
 /** Null for a file that vanished meanwhile. */
 async function entryDigest({ relative, absolute, type, stat }: TreeEntry, ctx: CallContext): Promise<string | null> {
   const hash = createHash('sha256').update(`${relative.length}:`).update(relative);
@@ -67,9 +76,7 @@ async function entryDigest({ relative, absolute, type, stat }: TreeEntry, ctx: C
     if (type === 'link') hash.update(await fs.readlink(absolute, 'buffer'));
     if (type === 'device') hash.update(`${stat.rdev}`);
     if (type === 'file') {
-      const content = createHash('sha256');
-      await pipeline(createReadStream(absolute, { highWaterMark: 256 * 1024 }), content, { signal: ctx.signal });
-      hash.update(`${stat.size}\0`).update(content.digest());
+      hash.update(`${stat.size}\0`).update(await contentDigest(absolute, stat.size, ctx.signal));
     }
     return hash.digest('hex');
   } catch (error) {

@@ -50,26 +50,45 @@ export interface TarWarnings {
   readonly other: readonly string[];
 }
 
-/** Archives the names, which are relative to `/`. Resolves when the output is finished; throws BackupIncomplete. */
+/**
+ * Archives the names, which are relative to `/`. Resolves when the output is finished. The first failure of tar, names or
+ * output stops the other two and is thrown once nothing runs any more: BackupIncomplete where tar itself failed.
+ */
 export async function createArchive(
   names: Iterable<Buffer> | AsyncIterable<Buffer>,
   output: Writable,
   signal: AbortSignal,
-) {
-  const tar = start(CREATE, signal);
+): Promise<TarWarnings> {
+  const stop = new AbortController();
+  const either = AbortSignal.any([signal, stop.signal]);
+  const tar = start(CREATE, either);
   const feed = async function* () {
     for await (const name of names) yield Buffer.concat([name, NUL]);
   };
-  const [, , ended] = await Promise.all([
-    pipeline(feed(), tar.stdin, { signal }),
-    pipeline(tar.stdout, output, { signal }),
-    tar.ended,
+  const guarded = async <T>(work: Promise<T>): Promise<T | null> => {
+    try {
+      return await work;
+    } catch (error) {
+      // A pipe that closed is what the death of tar looks like from here; its exit status says why.
+      if (!CLOSED.has((error as NodeJS.ErrnoException).code ?? '')) stop.abort(error);
+      return null;
+    }
+  };
+  const [ended, fed, written] = await Promise.all([
+    guarded(tar.ended),
+    guarded(pipeline(feed(), tar.stdin, { signal: either }).then(() => true)),
+    guarded(pipeline(tar.stdout, output, { signal: either }).then(() => true)),
   ]);
+  signal.throwIfAborted();
+  if (stop.signal.aborted) throw stop.signal.reason;
   // 1: some files changed or vanished while they were read, which the warnings name (tar manual, "Exit status").
-  if (ended.status > 1) throw failure('BackupIncomplete', `tar failed: ${ended.lines.slice(-4).join(' | ')}`);
+  if (!ended || ended.status > 1 || !fed || !written) {
+    throw failure('BackupIncomplete', `tar failed: ${ended?.lines.slice(-4).join(' | ') || 'its pipes were closed'}`);
+  }
   return readWarnings(ended.lines);
 }
 
+const CLOSED = new Set(['EPIPE', 'ERR_STREAM_PREMATURE_CLOSE', 'ERR_STREAM_DESTROYED']);
 const NUL = Buffer.from([0]);
 
 /** Unpacks a stream of members that were all found harmless. What tar itself cannot do is the error. */
@@ -80,7 +99,7 @@ export async function extractArchive(content: Readable, directory: string, signa
     await pipeline(content, tar.stdin, { signal });
   } catch (error) {
     // A tar that died closes its input: its own words say why. Any other error is the content's and goes first.
-    if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error;
+    if (!CLOSED.has((error as NodeJS.ErrnoException).code ?? '')) throw error;
   }
   const { status, lines } = await tar.ended;
   if (status === 0) return;
