@@ -104,7 +104,13 @@ describe.each(['redis', 'valkey'] as const)('a %s server', (flavour) => {
       const early = [...(volumes.get(manifest.backupId)?.earlyFiles.values() ?? [])].join('');
       expect(early).toContain('user shop');
       expect(early).not.toMatch(/#[0-9a-f]{64}/);
-      const place = { directory: folder(), host: '127.24.0.3', port: 0, osUser: 'nobody', overwrite: false };
+      const place = {
+        directory: folder(),
+        host: '127.24.0.3',
+        port: 0,
+        osUser: process.getuid?.() === 0 ? 'nobody' : null,
+        overwrite: false,
+      };
       const target = { kind: 'backup', backupId: manifest.backupId } as const;
       const plan = await engine.planRestore(target, { backups: [manifest], log: null }, testContext());
       expect(plan.reaches.exact).toBe(true);

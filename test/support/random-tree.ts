@@ -3,6 +3,9 @@ import { randomBytes } from 'node:crypto';
 import * as fs from 'node:fs';
 
 const SLASH = Buffer.from('/');
+/** Others may neither give files away nor read what forbids it. */
+const isRoot = process.getuid?.() === 0;
+const MODES = [0o755, 0o700, 0o777, 0o4755, 0o1777, 0o751];
 
 /** Names that break tools: white space, quoting, options, globs, line breaks, what is no UTF-8, great length. */
 const HOSTILE_NAMES = [
@@ -50,9 +53,9 @@ export function makeRandomTree(root: string, next: () => number, entries: number
       fs.closeSync(handle);
       files.push(path);
     }
-    const mode = pick([0o644, 0o600, 0o400, 0o000, 0o777, 0o4755, 0o2755, 0o1777, 0o751]);
+    const mode = pick(isRoot ? [...MODES, 0o000, 0o111] : MODES);
     late.push(() => {
-      fs.chownSync(path, Math.floor(next() * 60_000), Math.floor(next() * 60_000));
+      if (isRoot) fs.chownSync(path, Math.floor(next() * 60_000), Math.floor(next() * 60_000));
       fs.chmodSync(path, mode);
       fs.utimesSync(path, seconds + next(), seconds + next());
     });
