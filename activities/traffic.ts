@@ -2,13 +2,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { DnsTarget } from '../core/application';
 import { failure } from '../core/errors';
 import { isReady, type ServiceState } from '../core/services';
-import type { DnsAnswer, EndpointCheck, EndpointResult } from '../core/traffic';
+import { type DnsAnswer, type EndpointCheck, type EndpointResult, hasValues } from '../core/traffic';
 import { requireEpoch } from './application';
 import { withCallContext } from './context';
 import type { ActivityDeps, OpenApplication } from './deps';
 
 /** Often enough that waiting adds little to an outage, seldom enough that nobody is flooded. */
 const POLL_MILLISECONDS = 200;
+/** Route 53 allows five requests a second for a whole account; others ask too. */
+const CONTROL_PLANE_POLL_MILLISECONDS = 1_000;
 
 export interface ServiceStep {
   readonly application: string;
@@ -68,11 +70,11 @@ export function createTrafficActivities(deps: ActivityDeps) {
         resume.keep(changeId);
         while (!(await zone.inSync(changeId, ctx))) {
           ctx.progress({ phase: `waiting for ${name} to be in sync` });
-          await sleep(POLL_MILLISECONDS, undefined, { signal: ctx.signal });
+          await sleep(CONTROL_PLANE_POLL_MILLISECONDS, undefined, { signal: ctx.signal });
         }
         for (;;) {
           const answers = await open.probe.authoritative(name, type, ctx);
-          const changed = answers.filter((answer) => sameValues(answer.values, values));
+          const changed = answers.filter((answer) => hasValues(answer, type, values));
           if (answers.length > 0 && changed.length === answers.length) return answers;
           ctx.progress({
             phase: `waiting for the name servers`,
@@ -114,8 +116,4 @@ export function createTrafficActivities(deps: ActivityDeps) {
 function servicesOf(open: OpenApplication) {
   if (!open.services) throw failure('ConfigInvalid', `${open.application.name} has no services in its config`);
   return open.services;
-}
-
-function sameValues(found: readonly string[], wanted: readonly string[]): boolean {
-  return found.length === wanted.length && wanted.every((value) => found.includes(value));
 }

@@ -10,6 +10,9 @@ export function claim(holds: boolean, what: string): asserts holds {
   if (!holds) throw new ClaimFailed(what);
 }
 
+/** Several times what the longest command of the demo takes on a busy machine. */
+const UNATTENDED_MILLISECONDS = 180_000;
+
 /** What the person sees: chapters, the commands as they would type them, and their own output. */
 export class DemoSession {
   readonly config: string;
@@ -45,7 +48,12 @@ export class DemoSession {
   private run(args: string[], stdout: 'inherit' | 'pipe'): Promise<{ exitCode: number; output: string }> {
     const drctl = path.join(projectRoot(), 'drctl');
     const env = { ...process.env, DRCTL_CONFIG: this.config };
-    const child = spawn(drctl, args, { env, stdio: ['inherit', stdout, 'inherit'] });
+    const child = spawn(drctl, args, {
+      env,
+      stdio: ['inherit', stdout, 'inherit'],
+      // A run that waits for a person would wait for ever where nobody is asked.
+      ...(process.stdin.isTTY ? {} : { timeout: UNATTENDED_MILLISECONDS }),
+    });
     let output = '';
     child.stdout?.setEncoding('utf8').on('data', (text: string) => (output += text));
     return new Promise((resolve, reject) => {

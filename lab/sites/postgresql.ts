@@ -78,12 +78,15 @@ async function createRoles(build: LabBuild): Promise<void> {
       'pg_backup_start',
       'pg_backup_stop',
       'pg_reload_conf',
+      'pg_wal_replay_pause',
+      'pg_wal_replay_resume',
     ];
     for (const name of functions) await client.query(`GRANT EXECUTE ON FUNCTION ${name} TO ${backup.name}`);
     // Its own schema holds the heartbeat and the epoch.
     await client.query(`CREATE SCHEMA IF NOT EXISTS drctl AUTHORIZATION ${backup.name}`);
     await client.query(`GRANT CREATE ON DATABASE ${DATABASE} TO ${backup.name}`);
-    await client.query(`GRANT SET, ALTER SYSTEM ON PARAMETER default_transaction_read_only TO ${backup.name}`);
+    const parameters = 'default_transaction_read_only, synchronous_standby_names';
+    await client.query(`GRANT SET, ALTER SYSTEM ON PARAMETER ${parameters} TO ${backup.name}`);
   });
 }
 
