@@ -29,8 +29,8 @@ const ARCHIVE_STOPS_MILLISECONDS = 60_000;
  * The promises of core/engine.ts, run against every engine. `describe` of its own; call it at the top of a test file.
  * Servers are real, volumes and log archive are in memory (test/support/engine-harness.ts).
  */
-export function engineContract(name: string, start: () => Promise<EngineHarness>): void {
-  describe(`${name} keeps the engine contract`, () => {
+export function engineContract(engineName: string, start: () => Promise<EngineHarness>): void {
+  describe(`${engineName} keeps the engine contract`, () => {
     let harness: EngineHarness;
     let engine: Engine;
     const volumes = new Map<string, MemoryVolumes>();
@@ -54,23 +54,23 @@ export function engineContract(name: string, start: () => Promise<EngineHarness>
         await work();
         return null;
       }
+      const reached: { covers: string | null } = { covers: null };
       const stop = new AbortController();
       const running = engine.log.archive(
         { site: harness.site, runForMilliseconds: ARCHIVE_STOPS_MILLISECONDS, sliceMilliseconds: 200 },
         log,
-        (progress) => (covered = progress.coversUntil),
+        (progress) => (reached.covers = progress.coversUntil),
         testContext(stop.signal),
       );
-      let covered: string | null = null;
       let failed: unknown = null;
       running.catch((error: unknown) => (failed = error));
       await work();
       const after = Date.now();
       const deadline = after + 30_000;
-      while (covered === null || Date.parse(covered) < after) {
+      while (reached.covers === null || Date.parse(reached.covers) < after) {
         if (failed) throw failed;
         if (Date.now() > deadline)
-          throw new Error(`the log covers only ${covered}, not ${new Date(after).toISOString()}`);
+          throw new Error(`the log covers only ${reached.covers}, not ${new Date(after).toISOString()}`);
         await sleep(50);
       }
       stop.abort(new DOMException('the test is done', 'AbortError'));
@@ -186,12 +186,12 @@ export function engineContract(name: string, start: () => Promise<EngineHarness>
 
     test('the log has no gap over archivers that were cut off, and leads to the state of an instant', async () => {
       if (!engine.log || !log) return;
-      for (let round = 0; round < 3; round += 1) await archiving(harness.change);
+      for (let round = 0; round < 3; round += 1) await archiving(async () => harness.change());
       const expected = await engine.fingerprint({ site: harness.site }, testContext());
       await sleep(20); // so that the instant lies strictly between two writes, whatever the clock's grain
       const instant = new Date().toISOString();
       await sleep(20);
-      await archiving(harness.change);
+      await archiving(async () => harness.change());
       for (const lineage of await log.lineages()) {
         const entries = await log.entries(lineage);
         const breaks = entries.slice(1).filter((entry, index) => {

@@ -12,7 +12,6 @@ import { withRestored } from '../../adapters/engines/postgresql/restored-server'
 import { settings } from '../../adapters/engines/postgresql/settings';
 import { createLocalRepository } from '../../adapters/repository/local';
 import { createLogArchive } from '../../adapters/repository/log-archive';
-import type { Manifest } from '../../core/catalog';
 import type { RestoreRequest } from '../../core/engine';
 import type { RestoredStore } from '../../core/recovery';
 import { Secret } from '../../core/secret';
@@ -318,7 +317,7 @@ test('a failover: measured, fenced, promoted once, and the log goes on into the 
   expect(after.lineage).toMatch(/\/2$/);
   expect(after.needsBase).toBeNull();
 
-  const catalog = { backups: [manifest as Manifest], log: archive };
+  const catalog = { backups: [manifest], log: archive };
   const plan = await engine.planRestore({ kind: 'time', time: instant }, catalog, testContext());
   expect(plan.lineage).toMatch(/\/2$/);
   const request = { restoreId: 'over', plan, chain: [manifest], place: placeAt('over') };

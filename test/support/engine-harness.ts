@@ -108,7 +108,7 @@ export function combinedSource(volumes: ReadonlyMap<string, MemoryVolumes>): Vol
   };
   return {
     open: async (artifact) => of(artifact.key.split('/')[0] as string).open(artifact),
-    early: async (backupId, name) => of(backupId).early(backupId, name) as Promise<Buffer>,
+    early: async (backupId, name) => of(backupId).early(backupId, name),
   };
 }
 

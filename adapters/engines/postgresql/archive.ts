@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { CallContext } from '../../../core/call';
 import type { ArchiveOutcome, ArchiveProgress, ArchiveRequest } from '../../../core/engine';
 import { failure } from '../../../core/errors';
-import type { LogArchive, LogEntry } from '../../../core/log-archive';
+import type { LogArchive } from '../../../core/log-archive';
 import {
   begin,
   ensureSlot,
@@ -15,11 +15,12 @@ import {
 } from './archive-start';
 import { addressOf, withClient } from './connection';
 import { Heartbeat } from './heartbeat';
-import { formatLsn, pieceName, positionAt } from './lsn';
+import { formatLsn, positionAt } from './lsn';
 import { ReplicationConnection } from './replication-connection';
 import { readFacts } from './server-facts';
 import type { PostgresqlSite } from './settings';
-import { type SegmentPart, WalCollector } from './wal-collector';
+import { PieceWriter } from './piece-writer';
+import { WalCollector } from './wal-collector';
 import { WalStream } from './wal-stream';
 
 /** How long a slot held by a dying predecessor is waited for before the attempt ends. */
@@ -165,21 +166,21 @@ class ArchiveRun {
     const { timeline, durable } = stretch;
     const stream = await this.started(connection, collector, { slot, timeline, durable });
     const writer = new PieceWriter(this.archive, stretch, this.segmentBytes);
-    let over = false;
+    const state = { over: false };
     const ended = stream.ended.then(
-      () => (over = true),
+      () => (state.over = true),
       (error: unknown) => {
-        over = true;
+        state.over = true;
         throw error;
       },
     );
     ended.catch(() => undefined); // awaited below, after what was received is stored
-    while (!over && !this.ctx.signal.aborted && Date.now() < this.deadline) {
+    while (!state.over && !this.ctx.signal.aborted && Date.now() < this.deadline) {
       await stream.waitForSegment(this.request.sliceMilliseconds);
       await this.storeReceived(collector, writer, stream, heartbeat);
     }
     this.ctx.signal.throwIfAborted();
-    if (over) await ended;
+    if (state.over) await ended;
     await this.storeReceived(collector, writer, stream, heartbeat);
     return writer.durable;
   }
@@ -225,48 +226,6 @@ class ArchiveRun {
         throw failure('LockHeld', `the replication slot ${this.slot} is used by another archiver`, { cause: early });
       }
       await sleep(200, undefined, { signal: this.ctx.signal });
-    }
-  }
-}
-
-/** Names and stores what was received of a stretch, and has each whole segment take the place of its slices. */
-class PieceWriter {
-  durable: bigint;
-  private readonly archive: LogArchive;
-  private readonly stretch: Stretch;
-  private readonly segmentBytes: bigint;
-  private slices: LogEntry[];
-
-  constructor(archive: LogArchive, stretch: Stretch, segmentBytes: bigint) {
-    this.archive = archive;
-    this.stretch = stretch;
-    this.segmentBytes = segmentBytes;
-    this.durable = stretch.durable;
-    this.slices = [...stretch.slices];
-  }
-
-  position() {
-    return positionAt(this.stretch.lineage, this.durable);
-  }
-
-  async store(part: SegmentPart, coversUntil: string | null): Promise<void> {
-    const { lineage, timeline } = this.stretch;
-    const from = part.whole || this.durable < part.start ? part.start : this.durable;
-    const entry = await this.archive.append({
-      lineage,
-      name: pieceName(timeline, from, part.end, this.segmentBytes),
-      kind: part.whole ? 'segment' : 'slice',
-      from: positionAt(lineage, from),
-      to: positionAt(lineage, part.end),
-      coversUntil,
-      content: part.bytes.subarray(Number(from - part.start), Number(part.end - part.start)),
-    });
-    if (part.end > this.durable) this.durable = part.end;
-    if (!part.whole) {
-      this.slices.push(entry);
-    } else if (this.slices.length > 0) {
-      await this.archive.replace(this.slices, entry);
-      this.slices = [];
     }
   }
 }

@@ -73,7 +73,7 @@ export class Heartbeat {
       );
       // Asked after the commit: the commit record lies before it.
       const after = await client.query('SELECT pg_current_wal_insert_lsn()::text AS lsn');
-      const at = ((rows[0] as { at: Date }).at as Date).toISOString();
+      const at = (rows[0] as { at: Date }).at.toISOString();
       this.beats.push({ at, lsn: parseLsn((after.rows[0] as { lsn: string }).lsn) });
       await sleep(BEAT_MILLISECONDS, undefined, { signal: this.stopping.signal });
     }

@@ -96,7 +96,11 @@ async function fits(target: RecoveryTarget, candidate: Candidate, log: ArchivedL
       return { candidate, last: end, reaches, notes: ['the state in which the backup became consistent'] };
     }
     case 'time': {
-      const time = new Date(target.time).toISOString();
+      const instant = new Date(target.time);
+      if (Number.isNaN(instant.getTime())) {
+        throw failure('UsageInvalid', `"${target.time}" is not a time: write it as 2026-11-22T13:05:03.120Z`);
+      }
+      const time = instant.toISOString();
       if (backup.consistentAt > time) return null;
       const index = await log.indexCovering(chain, time);
       return index === null
@@ -130,7 +134,7 @@ async function fits(target: RecoveryTarget, candidate: Candidate, log: ArchivedL
         notes: ['the state just before the record at this position; its time is known after the replay'],
       };
     }
-    case 'name':
+    default: // a restore point, by its name
       return {
         candidate,
         last,

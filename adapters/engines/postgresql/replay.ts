@@ -162,7 +162,7 @@ class Replay {
     for (;;) {
       this.ctx.signal.throwIfAborted();
       if (gone !== null || ((await serverPid(this.paths)) === null && Date.now() - signAt > 5_000)) {
-        return `${await logTail(this.paths, from)}\n(${String(gone ?? 'ended')})`;
+        return `${await logTail(this.paths, from)}\n(${(gone as string | null) ?? 'ended'})`;
       }
       const state = await this.state(marker);
       const tail = state === null ? await this.logSize() : 0;

@@ -163,7 +163,9 @@ export class ReplicationConnection {
         QueryArrayResult | QueryArrayResult[];
       // The driver turns int8 and the like into text already; everything else is text in this protocol.
       return (Array.isArray(results) ? results : [results]).map((each) =>
-        each.rows.map((row) => (row as unknown[]).map((value) => (value === null ? null : String(value)))),
+        each.rows.map((row) =>
+          (row as unknown[]).map((value) => (value === null ? null : `${value as string | number}`)),
+        ),
       );
     } catch (error) {
       if (this.broken) throw this.broken;

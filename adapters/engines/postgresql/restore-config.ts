@@ -72,8 +72,7 @@ function targetLines(plan: RestorePlan): [string, string][] {
         ['recovery_target_lsn', reaches.position?.value ?? target.text],
         ['recovery_target_inclusive', 'off'],
       ];
-    case 'time':
-    case 'latest':
+    default: // a time, or the latest one that is known to be complete
       return [['recovery_target_time', reaches.time.replace('T', ' ').replace('Z', '+00')]];
   }
 }

@@ -29,7 +29,8 @@ export async function findTool(name: string, major: number, directory: string | 
     )
       continue; // not there: the next place may have it
     const { stdout } = await run(program, ['--version'], { timeout: 10_000 });
-    const found = Number(/(\d+)(?:\.|devel|beta|rc|\s|$)/.exec(stdout.replace(/^.*\)\s*/, ''))?.[1]);
+    // "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)", "postgres (PostgreSQL) 19devel"
+    const found = Number(/\(PostgreSQL\) (\d+)/.exec(stdout)?.[1]);
     if (found === major) return program;
     others.push(`${program} is version ${found}`);
   }
