@@ -1,5 +1,7 @@
+import { Transform } from 'node:stream';
 import { BSON, Long, type MongoClient } from 'mongodb';
-import { MemoryVolumes, takeBackup } from '../support/engine-harness';
+import { hasCode } from '../../core/errors';
+import { MemoryVolumes, takeBackup, testContext } from '../support/engine-harness';
 import { type MongodbHarness, startMongodb } from '../support/mongodb-harness';
 
 /**
@@ -55,6 +57,7 @@ describe('the archive of a dump', () => {
   let harness: MongodbHarness;
   let client: MongoClient;
   let archive: ReturnType<typeof parseArchive>;
+  let artifacts: string[];
 
   beforeAll(async () => {
     harness = await startMongodb();
@@ -70,7 +73,7 @@ describe('the archive of a dump', () => {
         ['b', 1],
         ['2', 'two'],
         ['1', 'one'],
-      ]) as never,
+      ]),
     );
     await shop.collection('orders').createIndex({ note: 1 }, { unique: true, name: 'by_note' });
     await shop.createCollection('log', { capped: true, size: 65_536 });
@@ -82,12 +85,13 @@ describe('the archive of a dump', () => {
     await shop.command({ createUser: 'clerk', pwd: 'p', roles: ['read'], writeConcern: { w: 'majority' } });
     const volumes = new Map<string, MemoryVolumes>();
     const { manifest } = await takeBackup(harness.engine, 'primary', volumes, []);
-    expect(manifest.artifacts.map(({ name }) => name)).toEqual(['dump.archive']);
+    artifacts = manifest.artifacts.map(({ name }) => name);
     archive = parseArchive(volumes.get(manifest.backupId)?.contents.get('dump.archive') as Buffer);
   }, 120_000);
   afterAll(async () => harness?.stop(), 60_000);
 
   test('has the head that mongorestore reads', () => {
+    expect(artifacts).toEqual(['dump.archive']);
     expect(archive.head).toMatchObject({ version: '0.1', concurrent_collections: 4 });
     expect(Object.keys(archive.head)).toEqual(['concurrent_collections', 'version', 'server_version', 'tool_version']);
     const named = archive.namespaces.map(({ db, collection, type }) => `${db}.${collection}:${type}`);
@@ -123,9 +127,51 @@ describe('the archive of a dump', () => {
       expect([key, archive.checksums.get(key)]).toEqual([key, crc64(documents)]);
   });
 
+  test('a rename while it is written makes it useless, and it says so', async () => {
+    await client.db('shop').collection('first').insertOne({ n: 1 });
+    const volumes = new MemoryVolumes();
+    let renamed: Promise<unknown> | null = null;
+    const plan = await harness.engine.planDump(
+      { backupId: 'x', type: 'full', site: 'primary', existing: [] },
+      testContext(),
+    );
+    const meanwhile = {
+      ...testContext(),
+      progress: () =>
+        void (renamed ??= client
+          .db('shop')
+          .renameCollection('first', 'second', { writeConcern: { w: 'majority' } } as never)),
+    };
+    const slow = {
+      targetVolumeBytes: 1,
+      volume: (name: string) => {
+        const gate = new Transform({
+          async transform(chunk, _encoding, done) {
+            await renamed;
+            done(null, chunk);
+          },
+        });
+        gate.pipe(volumes.volume(name));
+        return gate;
+      },
+      early: async () => undefined,
+    };
+    const failed = await harness.engine.dump(plan, null, slow, meanwhile).catch((error: unknown) => error);
+    expect(hasCode(failed, 'BackupIncomplete')).toBe(true);
+    expect((failed as Error).message).toMatch(/renameCollection/);
+  });
+
   test('ends with the oplog of its time', () => {
     const oplog = archive.contents.get('.oplog')?.map((each) => BSON.deserialize(each));
     expect(oplog?.length).toBeGreaterThan(0);
     expect([...archive.contents.keys()].at(-1)).toBe('.oplog');
+  });
+
+  // The last one: a server lets nobody take this document away again.
+  test('a shard is refused', async () => {
+    const version = client.db('admin').collection<{ _id: string }>('system.version');
+    await version.insertOne({ _id: 'shardIdentity' }, { writeConcern: { w: 'majority' } });
+    const failed = await takeBackup(harness.engine, 'primary', new Map(), []).catch((error: unknown) => error);
+    expect(hasCode(failed, 'ConfigInvalid')).toBe(true);
   });
 });

@@ -2,7 +2,8 @@ import { engineContract } from '../contract/engine.contract';
 import { startMongodb } from '../support/mongodb-harness';
 
 engineContract('MongoDB', async () => {
-  const { engine, client, place, stop } = await startMongodb();
+  const harness = await startMongodb();
+  const { engine, client } = harness;
   let round = 0;
   return {
     engine,
@@ -22,7 +23,7 @@ engineContract('MongoDB', async () => {
       await orders.deleteOne({ _id: `order-${round}-7` }, concern);
       await orders.createIndex({ items: 1, [`round${round}`]: 1 });
     },
-    place: async () => place(),
-    stop,
+    place: async () => harness.place(),
+    stop: () => harness.stop(),
   };
 });

@@ -1,3 +1,4 @@
+/* oxlint-disable no-underscore-dangle -- `_id` is MongoDB's name for it */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ClientSession, MongoClient } from 'mongodb';
 
@@ -58,11 +59,20 @@ export class Workload {
     if (this.random(4) === 0) await sleep(2 + this.random(15));
   }
 
-  /** Both states that a restore to the instant may show: they differ when a write was under way. */
-  expectedAt(instant: number): ModelState[] {
-    const certain = this.journal.findLast(({ acknowledgedAt }) => acknowledgedAt < instant);
-    const maybe = this.journal.findLast(({ sentAt }) => sentAt <= instant);
-    return [certain, maybe].map((entry) => entry?.after ?? new Map());
+  /**
+   * What a restored state has wrong at the instant; null when it is right. Everything acknowledged before the instant must be
+   * in it and nothing sent after it; what was under way then (several changes, where they share a millisecond) may be or not.
+   */
+  wrongAt(instant: number, found: ModelState): string | null {
+    const first = this.journal.findLastIndex(({ acknowledgedAt }) => acknowledgedAt < instant);
+    const last = this.journal.findLastIndex(({ sentAt }) => sentAt <= instant);
+    const states = this.journal.map(({ after }) => textOf(after));
+    const matches = states.flatMap((text, index) => (text === textOf(found) ? [index] : []));
+    if (matches.some((index) => index >= first && index <= last)) return null;
+    const allowed = this.journal
+      .slice(Math.max(0, first), last + 1)
+      .map(({ what, sentAt, acknowledgedAt }) => `${what} (${sentAt}–${acknowledgedAt})`);
+    return `at ${instant} changes ${first} to ${last} are right, found ${matches.join() || 'a state that never was'}; ${allowed.join(', ')}`;
   }
 
   static async read(client: MongoClient): Promise<ModelState> {
@@ -195,4 +205,10 @@ export class Workload {
       ]),
     );
   }
+}
+
+/** Equal for equal states, whatever order they were written in. */
+function textOf(state: ModelState): string {
+  const sorted = (entries: Iterable<[string, unknown]>) => [...entries].toSorted(([a], [b]) => (a < b ? -1 : 1));
+  return JSON.stringify(sorted(state).map(([name, documents]) => [name, sorted(documents as Map<string, string>)]));
 }

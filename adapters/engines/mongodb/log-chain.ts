@@ -14,8 +14,22 @@ export interface LogChain {
 const fromOf = (entry: LogEntry) => optimeOf(entry.from);
 const toOf = (entry: LogEntry) => optimeOf(entry.to);
 
+/** The same log, its listings kept: one question about many backups of a lineage lists its slices once. */
+export function listedOnce(log: LogArchive | null): LogListing | null {
+  if (!log) return null;
+  const listings = new Map<string, Promise<LogEntry[]>>();
+  const entries = (lineage: string) => {
+    const listing = listings.get(lineage) ?? log.entries(lineage);
+    listings.set(lineage, listing);
+    return listing;
+  };
+  return { entries, resolve: (entry) => log.resolve(entry) };
+}
+
+export type LogListing = Pick<LogArchive, 'entries' | 'resolve'>;
+
 /** What can be reached from a backup, with the log or without it. */
-export async function chainFrom(backup: Manifest, log: LogArchive | null): Promise<LogChain> {
+export async function chainFrom(backup: Manifest, log: LogListing | null): Promise<LogChain> {
   const stop = optimeOf(stopOf(backup));
   const all = log && backup.lineage ? await log.entries(backup.lineage) : [];
   const entries: LogEntry[] = [];

@@ -3,11 +3,12 @@ import { storedBytes } from '../../../core/catalog';
 import type { StoreCatalog } from '../../../core/engine';
 import { failure } from '../../../core/errors';
 import type { RecoveryTarget, RecoveryWindow, RestorePlan } from '../../../core/recovery';
-import { chainFrom, type LogChain, stopOf } from './log-chain';
+import { chainFrom, listedOnce, type LogChain, stopOf } from './log-chain';
 import { compareOptimes, type Optime, optimeOf, positionOf, positions } from './positions';
 
 /** The ranges that can be restored, oldest first; backups whose ranges touch in one lineage share one. */
-export async function recoveryWindows({ backups, log }: StoreCatalog): Promise<RecoveryWindow[]> {
+export async function recoveryWindows({ backups, log: archive }: StoreCatalog): Promise<RecoveryWindow[]> {
+  const log = listedOnce(archive);
   const windows: RecoveryWindow[] = [];
   for (const backup of backups) {
     const { coversUntil } = await chainFrom(backup, log);
@@ -59,9 +60,10 @@ async function planTime(
   const wanted = Date.parse(target.time);
   if (Number.isNaN(wanted))
     throw failure('UsageInvalid', `"${target.time}" is not a time: write ISO 8601, such as 2026-11-22T13:05:03Z`);
+  const log = listedOnce(catalog.log);
   for (const backup of catalog.backups.toReversed()) {
     if (Date.parse(backup.consistentAt) > wanted) continue;
-    const chain = await chainFrom(backup, catalog.log);
+    const chain = await chainFrom(backup, log);
     // A newer backup of another lineage may begin before the target without reaching it; an older one may still.
     if (wanted > Date.parse(chain.coversUntil)) continue;
     return plan(store, target, backup, chain, null, new Date(wanted).toISOString());
@@ -74,10 +76,11 @@ async function planPosition(
   target: RecoveryTarget & { kind: 'position' },
   catalog: StoreCatalog,
 ): Promise<RestorePlan> {
+  const log = listedOnce(catalog.log);
   for (const backup of catalog.backups.toReversed()) {
     const wanted = optimeOf(positions.parse(target.text, backup.lineage ?? ''));
     if (compareOptimes(optimeOf(stopOf(backup)), wanted) > 0) continue;
-    const chain = await chainFrom(backup, catalog.log);
+    const chain = await chainFrom(backup, log);
     if (compareOptimes(wanted, chain.end) > 0) continue;
     const time = new Date(wanted.seconds * 1_000).toISOString();
     return plan(store, target, backup, chain, wanted, time > backup.consistentAt ? time : backup.consistentAt);
@@ -104,7 +107,9 @@ function plan(
 ): RestorePlan {
   const lineage = backup.lineage ?? '';
   const end = to === null ? null : positionOf(to, lineage);
-  const needed = chain?.entries.filter((entry) => to === null || compareOptimes(optimeOf(entry.from), to) < 0) ?? [];
+  // For a time the slices say seconds only; a minute covers the clocks of two primaries that do not agree.
+  const last = to ?? { seconds: Math.ceil(Date.parse(time) / 1_000) + 60, increment: 0 };
+  const needed = chain?.entries.filter((entry) => compareOptimes(optimeOf(entry.from), last) < 0) ?? [];
   return {
     store,
     engine: 'mongodb',

@@ -220,9 +220,12 @@ async function replayLog(
         if (past || (until && compareOptimes(optimeOf(each.from), until) >= 0)) break;
         if (compareOptimes(optimeOf(each.to), reached) <= 0) continue;
         const reader = new ByteReader(chunksOf(await log.open(each)), each.key);
+        let isFirst = true;
         for (let documents = await reader.documents(); documents && !past; documents = await reader.documents()) {
           for (const bytes of documentsIn(documents)) {
             const entry = readEntry(bytes);
+            if (isFirst && compareOptimes(entry.optime, reached) > 0) throw gapBefore(entry.optime, reached, each.key);
+            isFirst = false;
             past = until
               ? compareOptimes(entry.optime, until) > 0
               : untilTime !== null && compareOptimes(entry.optime, reached) > 0 && entry.wall > untilTime;
@@ -250,6 +253,12 @@ async function replayLog(
   } finally {
     wire.close();
   }
+}
+
+/** Each slice begins with an entry that is applied already, whatever its name says. */
+function gapBefore(found: Optime, reached: Optime, key: string) {
+  const [first, last] = [found, reached].map(({ seconds, increment }) => `${seconds}:${increment}`);
+  return failure('LogGap', `${key} begins with entry ${first}, and the log before it ended at ${last}`);
 }
 
 async function becomePrimary(
