@@ -4,6 +4,7 @@ import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { createRedisEngine } from '../../adapters/engines/redis/engine';
+import { stopRestoredServer } from '../../adapters/engines/redis/restored-server';
 import { settings } from '../../adapters/engines/redis/settings';
 import { hasCode } from '../../core/errors';
 import type { FenceEvidence } from '../../core/fencing';
@@ -20,7 +21,11 @@ function folder(): string {
   folders.push(made);
   return made;
 }
-afterAll(() => folders.forEach((each) => fs.rmSync(each, { recursive: true, force: true })));
+afterAll(async () => {
+  // A test that failed half-way leaves a restored server, which outlives whoever started it.
+  for (const each of folders.filter((made) => fs.existsSync(made))) await stopRestoredServer(each);
+  folders.forEach((each) => fs.rmSync(each, { recursive: true, force: true }));
+});
 
 type Server = Awaited<ReturnType<typeof startRedis>>;
 

@@ -21,6 +21,8 @@ export const RESTORED_ACL_FILE = 'users.acl';
 const LOADING_DEADLINE_MILLISECONDS = 60 * 60_000;
 /** SIGTERM saves what changed; afterwards the place is removed anyway. */
 const STOP_DEADLINE_MILLISECONDS = 20_000;
+/** A server that is writing its first append-only file drops the request instead of obeying it later. */
+const ASK_AGAIN_MILLISECONDS = 1_000;
 
 export interface RestoredServerOptions {
   readonly place: RestorePlace;
@@ -111,13 +113,23 @@ export async function runningServer(directory: string): Promise<{ pid: number; p
 
 /** Ends the server of the place and sees it gone; fine when none runs. */
 export async function stopRestoredServer(directory: string): Promise<void> {
-  const server = await runningServer(directory);
-  if (!server) return;
-  process.kill(server.pid, 'SIGTERM');
   const deadline = Date.now() + STOP_DEADLINE_MILLISECONDS;
-  while (await runningServer(directory)) {
-    if (Date.now() > deadline) process.kill(server.pid, 'SIGKILL');
-    await delay(50);
+  for (let asked = 0; ; await delay(50)) {
+    const server = await runningServer(directory);
+    if (!server) return;
+    if (Date.now() > deadline) kill(server.pid, 'SIGKILL');
+    else if (Date.now() - asked >= ASK_AGAIN_MILLISECONDS) {
+      kill(server.pid, 'SIGTERM');
+      asked = Date.now();
+    }
+  }
+}
+
+function kill(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error; // gone between the look and the signal
   }
 }
 
