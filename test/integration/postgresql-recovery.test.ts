@@ -204,6 +204,9 @@ test(`random instants equal the writer's journal, over archivers that were kille
       target: target.time,
       right: true,
     });
+    // The oracle tells neighbouring states apart: what is right now was not right two seconds earlier.
+    const earlier = instant - 2_000 > first ? allowedAt(journal, instant - 2_000) : [];
+    expect(earlier).not.toContain(found);
     await engine.restore.discard(request.place, testContext());
   }
   await client.end();

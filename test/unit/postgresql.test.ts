@@ -1,0 +1,112 @@
+import { createHash } from 'node:crypto';
+import * as fs from 'node:fs';
+import * as os from 'node:os';
+import * as path from 'node:path';
+import { Readable } from 'node:stream';
+import {
+  formatLsn,
+  parseLsn,
+  pieceName,
+  positions,
+  readPieceName,
+  walNaming,
+} from '../../adapters/engines/postgresql/lsn';
+import { parseHistory } from '../../adapters/engines/postgresql/timeline-history';
+import { unpackBackup } from '../../adapters/engines/postgresql/unpack';
+import { WalCollector } from '../../adapters/engines/postgresql/wal-collector';
+import type { Artifact } from '../../core/catalog';
+import { hasCode } from '../../core/errors';
+import { testContext } from '../support/engine-harness';
+
+const MEBIBYTE = 1024n * 1024n;
+
+test('LSNs are read and written as the server does, and ordered over the 4 GiB boundary', () => {
+  expect(formatLsn(parseLsn('16/B374D848'))).toBe('16/B374D848');
+  expect(() => parseLsn('16-B374')).toThrow(/not a PostgreSQL LSN/);
+  const at = (value: string, lineage = '7/1') => positions.parse(value, lineage);
+  expect(positions.compare(at('0/FFFFFFFF'), at('1/0'))).toBeLessThan(0);
+  expect(() => positions.compare(at('0/1'), at('0/1', '7/2'))).toThrow(/two timelines/);
+});
+
+test.each([16n, 1n, 64n, 1024n])('names of pieces say what they cover, with segments of %s MiB', (mebibytes) => {
+  const size = mebibytes * MEBIBYTE;
+  const start = ((2n * 4096n * MEBIBYTE) / size) * size + 3n * size;
+  const whole = pieceName(10, start, start + size, size);
+  expect(readPieceName(whole)).toMatchObject({ from: start, to: start + size, whole: true, segmentBytes: size });
+  const slice = pieceName(10, start + 16n, start + 4096n, size);
+  expect(readPieceName(slice)).toMatchObject({ from: start + 16n, to: start + 4096n, whole: false });
+  expect(walNaming.read('7/10', slice)?.kind).toBe('slice');
+  expect(walNaming.read('7/11', slice)).toBeNull();
+});
+
+test("a WAL segment keeps the server's own name; others are left alone", () => {
+  expect(pieceName(1, 0x3000000n, 0x4000000n, 16n * MEBIBYTE)).toBe('000000010000000000000003');
+  expect(readPieceName('000000010000000000000003.partial')).toBeNull();
+  expect(readPieceName('00000002.history')).toBeNull();
+});
+
+test('history files give the ancestors of a timeline', () => {
+  const content = '1\t0/5000150\tno recovery target specified\n\n2\t0/7000000\tbefore 2026-01-01\n';
+  expect(parseHistory(content)).toEqual([
+    { timeline: 1, switchLsn: 0x5000150n },
+    { timeline: 2, switchLsn: 0x7000000n },
+  ]);
+});
+
+test('streamed WAL is put together over segment borders, and a hole in it is refused', () => {
+  const collector = new WalCollector(0n, MEBIBYTE);
+  const bytes = Buffer.alloc(Number(MEBIBYTE) + 100, 7);
+  collector.add(0n, bytes.subarray(0, 1000));
+  collector.add(1000n, bytes.subarray(1000));
+  expect(collector.takeSegment()?.bytes.equals(bytes.subarray(0, Number(MEBIBYTE)))).toBe(true);
+  expect(collector.current()).toMatchObject({ start: MEBIBYTE, end: MEBIBYTE + 100n });
+  expect(() => collector.add(MEBIBYTE + 101n, Buffer.alloc(1))).toThrow(/was next/);
+});
+
+/** One tar member as PostgreSQL writes it. */
+function member(name: string, content: Buffer, flag = '0', link = ''): Buffer {
+  const header = Buffer.alloc(512);
+  header.write(name, 0);
+  header.write('0000600\0', 100);
+  header.write(`${content.length.toString(8).padStart(11, '0')} `, 124);
+  header.write('        ', 148);
+  header.write(flag, 156);
+  header.write(link, 157);
+  header.write(
+    `${header
+      .reduce((sum, byte) => sum + byte, 0)
+      .toString(8)
+      .padStart(6, '0')}\0 `,
+    148,
+  );
+  return Buffer.concat([header, content, Buffer.alloc((512 - (content.length % 512)) % 512)]);
+}
+
+test.each([
+  ['a name with ..', member('base/../../outside', Buffer.from('x')), /leads out/],
+  ['an absolute name', member('/etc/outside', Buffer.from('x')), /leads out/],
+  ['a link', member('pg_wal', Buffer.alloc(0), '2', '/etc'), /unexpected link/],
+  ['a file that the manifest does not know', member('base/1', Buffer.from('x')), /not in the backup manifest/],
+  ['other bytes', member('PG_VERSION', Buffer.from('19\n')), /differs from its checksum/],
+  ['an end in the middle', member('PG_VERSION', Buffer.from('18\n')).subarray(0, 513), /cut off/],
+])('unpacking refuses %s', async (_, archive, message) => {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'drctl-pg-unpack-'));
+  const owner = { uid: process.getuid!(), gid: process.getgid!() };
+  const target = { data: path.join(directory, 'data'), tablespaces: path.join(directory, 'tablespaces'), owner };
+  const expected = { sizeBytes: 3, sha256: createHash('sha256').update('18\n').digest('hex') };
+  const source = {
+    open: async () => Readable.from([archive, Buffer.alloc(1024)], { objectMode: false }),
+    early: async () => Buffer.alloc(0),
+  };
+  const cut = archive.length % 512 !== 0;
+  const short = { ...source, open: async () => Readable.from([archive], { objectMode: false }) };
+  const artifact = { name: 'vol-00001.tar', key: 'some/vol-00001.tar' } as Artifact;
+  const files = new Map([['PG_VERSION', expected]]);
+  const refused = await unpackBackup([artifact], files, cut ? short : source, target, testContext()).catch(
+    (error: unknown) => error,
+  );
+  expect(hasCode(refused, 'BackupCorrupt')).toBe(true);
+  expect((refused as Error).message).toMatch(message);
+  expect(fs.existsSync(path.join(directory, 'outside'))).toBe(false);
+  fs.rmSync(directory, { recursive: true, force: true });
+});
