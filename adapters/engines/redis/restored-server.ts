@@ -19,10 +19,8 @@ export const RESTORED_ACL_FILE = 'users.acl';
 
 /** A server loads about 1 GB in 5 s; this is for half a terabyte, and it is not silent: progress says how far it is. */
 const LOADING_DEADLINE_MILLISECONDS = 60 * 60_000;
-/** SIGTERM saves what changed; afterwards the place is removed anyway. */
+/** A killed process is gone at once, unless the kernel waits for its disk. */
 const STOP_DEADLINE_MILLISECONDS = 20_000;
-/** A server that is writing its first append-only file drops the request instead of obeying it later. */
-const ASK_AGAIN_MILLISECONDS = 1_000;
 
 export interface RestoredServerOptions {
   readonly place: RestorePlace;
@@ -111,23 +109,23 @@ export async function runningServer(directory: string): Promise<{ pid: number; p
   return port === undefined ? null : { pid, port: Number(port) };
 }
 
-/** Ends the server of the place and sees it gone; fine when none runs. */
+/**
+ * Ends the server of the place and sees it gone; fine when none runs. By SIGKILL, because all that it would save is removed
+ * next, and SIGTERM is dropped while the first append-only file is written or when the save fails. The whole process
+ * group: a fork that saves would go on writing into the place.
+ */
 export async function stopRestoredServer(directory: string): Promise<void> {
   const deadline = Date.now() + STOP_DEADLINE_MILLISECONDS;
-  for (let asked = 0; ; await delay(50)) {
-    const server = await runningServer(directory);
-    if (!server) return;
-    if (Date.now() > deadline) kill(server.pid, 'SIGKILL');
-    else if (Date.now() - asked >= ASK_AGAIN_MILLISECONDS) {
-      kill(server.pid, 'SIGTERM');
-      asked = Date.now();
-    }
+  for (let server = await runningServer(directory); server; server = await runningServer(directory)) {
+    killGroup(server.pid);
+    if (Date.now() > deadline) throw failure('LockHeld', `the server ${server.pid} in ${directory} does not end`);
+    await delay(50);
   }
 }
 
-function kill(pid: number, signal: NodeJS.Signals): void {
+function killGroup(leader: number): void {
   try {
-    process.kill(pid, signal);
+    process.kill(-leader, 'SIGKILL');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error; // gone between the look and the signal
   }
