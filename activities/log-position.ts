@@ -23,7 +23,11 @@ export async function waitForLogTo(
   const deadline = Date.now() + LOG_DEADLINE_MILLISECONDS;
   for (;;) {
     ctx.signal.throwIfAborted();
-    const newest: LogEntry | undefined = (await archive.entries(result.lineage)).at(-1);
+    // After two archivers overlapped, the last entry is not always the one that reaches furthest.
+    const newest = (await archive.entries(result.lineage)).reduce<LogEntry | null>(
+      (furthest, entry) => (furthest && positions.compare(furthest.to, entry.to) >= 0 ? furthest : entry),
+      null,
+    );
     if (newest && positions.compare(newest.to, result.stop) >= 0) return;
     if (Date.now() > deadline) {
       throw failure(

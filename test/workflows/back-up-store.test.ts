@@ -1,0 +1,141 @@
+import { randomUUID } from 'node:crypto';
+import type { TestWorkflowEnvironment } from '@temporalio/testing';
+import { activityInfo, Context } from '@temporalio/activity';
+import { failure } from '../../core/errors';
+import { taskQueues, workflowIds } from '../../core/names';
+import type { BackUpStoreResult, LaunchBackupsResult } from '../../core/runs';
+import { fakeBackupWorld, type FakeBackupWorld } from '../support/fake-backup';
+import { waitUntil } from '../support/servers';
+import { shop } from '../support/shop-application';
+import { timeSkippingEnvironment, withWorkers } from '../support/workflow-environment';
+
+let env: TestWorkflowEnvironment;
+beforeAll(async () => {
+  env = await timeSkippingEnvironment();
+}, 120_000);
+afterAll(() => env?.teardown());
+
+const site = taskQueues.site(shop.name, 'primary');
+const host = (name: string) => taskQueues.host(shop.name, 'primary', name);
+
+async function backUp(
+  world: FakeBackupWorld,
+  queues: readonly string[] = [site, host('h1')],
+): Promise<BackUpStoreResult> {
+  return withWorkers(env, world.activities, queues, async () => {
+    const args = [{ application: shop.name, store: 'orders', type: 'full', reason: 'test' }];
+    const handle = await env.client.workflow.start('backUpStore', {
+      taskQueue: taskQueues.workflows,
+      workflowId: randomUUID(),
+      args,
+    });
+    return (await handle.result()) as BackUpStoreResult;
+  });
+}
+
+test('a backup exists only after everything was dumped, uploaded, verified and covered by the log', async () => {
+  const world = fakeBackupWorld();
+  await expect(backUp(world)).resolves.toMatchObject({
+    backupId: '20260101T000000Z-full-00000001',
+    storedBytes: 1_000,
+  });
+  expect(world.calls.toSorted()).toEqual(
+    [
+      'prepareBackup:orders@primary',
+      'dumpVolumes',
+      'uploadVolumes',
+      'verifyArtifacts',
+      'waitForLog',
+      'commitManifest',
+      'sweepAttempts:1',
+      'removeSpool',
+    ].toSorted(),
+  );
+  const after = world.calls.slice(3);
+  expect(after).toEqual(['verifyArtifacts', 'waitForLog', 'commitManifest', 'sweepAttempts:1', 'removeSpool']);
+});
+
+test('dump and upload run at the same time', async () => {
+  const world = fakeBackupWorld();
+  let dumping = false;
+  world.before['uploadVolumes'] = () =>
+    waitUntil('the dump to run beside the upload', async () => dumping, { deadlineMs: 20_000 });
+  world.before['dumpVolumes'] = async () => {
+    dumping = true;
+    await waitUntil('the upload to run beside the dump', async () => world.calls.includes('uploadVolumes'), {
+      deadlineMs: 20_000,
+    });
+  };
+  await expect(backUp(world)).resolves.toMatchObject({ store: 'orders' });
+});
+
+test('a dump that fails for good commits nothing, stops the upload and removes what was left', async () => {
+  const world = fakeBackupWorld();
+  let uploadStopped = false;
+  world.before['uploadVolumes'] = async () => {
+    const beat = setInterval(() => Context.current().heartbeat(), 500);
+    try {
+      await Context.current().cancelled;
+    } finally {
+      clearInterval(beat);
+      uploadStopped = true;
+    }
+  };
+  world.before['dumpVolumes'] = () => {
+    throw failure('AccessDenied', 'the role may not replicate');
+  };
+  await expect(backUp(world)).rejects.toMatchObject({ cause: { cause: { type: 'AccessDenied' } } });
+  await waitUntil('the upload to stop', async () => uploadStopped, { deadlineMs: 20_000 });
+  expect(world.calls).not.toContain('commitManifest');
+  expect(world.calls.slice(-2)).toEqual(['sweepAttempts:null', 'removeSpool']);
+});
+
+test('a dump is tried again as a new attempt before it is given up', async () => {
+  const world = fakeBackupWorld();
+  const attempts: number[] = [];
+  world.before['dumpVolumes'] = () => {
+    attempts.push(activityInfo().attempt);
+    if (attempts.length < 3) throw failure('TargetUnreachable', 'connection refused');
+  };
+  await backUp(world);
+  expect(attempts).toEqual([1, 2, 3]);
+});
+
+test('stream mode is one step', async () => {
+  const world = fakeBackupWorld();
+  world.mode = 'stream';
+  await backUp(world);
+  expect(world.calls).toContain('streamVolumes');
+  expect(world.calls).not.toContain('dumpVolumes');
+});
+
+test('one store that fails does not stop the others, and one that still runs is skipped', async () => {
+  const world = fakeBackupWorld();
+  const release = Promise.withResolvers<void>();
+  world.before['dumpVolumes'] = async () => {
+    const { workflowExecution } = activityInfo();
+    if (workflowExecution?.workflowId === workflowIds.backup(shop.name, 'sessions')) {
+      throw failure('AccessDenied', 'no such user');
+    }
+    if (workflowExecution?.workflowId === workflowIds.backup(shop.name, 'assets')) await release.promise;
+  };
+  await withWorkers(env, world.activities, [site, host('h1')], async () => {
+    const start = (type: string, workflowId: string, args: object[]) =>
+      env.client.workflow.start(type, { taskQueue: taskQueues.workflows, workflowId, args });
+    const running = await start('backUpStore', workflowIds.backup(shop.name, 'assets'), [
+      { application: shop.name, store: 'assets', type: 'full', reason: 'earlier' },
+    ]);
+    await waitUntil('the earlier backup to dump', async () => world.calls.includes('dumpVolumes'), {
+      deadlineMs: 20_000,
+    });
+    const launcher = await start('launchBackups', randomUUID(), [
+      { application: shop.name, stores: ['orders', 'sessions', 'assets'], type: 'full', reason: 'schedule' },
+    ]);
+    const result = (await launcher.result()) as LaunchBackupsResult;
+    release.resolve();
+    await running.result();
+    expect(result.backups.map(({ store }) => store)).toEqual(['orders']);
+    expect(result.failed).toEqual([{ store: 'sessions', code: 'AccessDenied', message: 'no such user' }]);
+    expect(result.skipped).toEqual(['assets']);
+  });
+});
