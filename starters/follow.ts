@@ -12,6 +12,9 @@ const POLL_MILLISECONDS = 500;
 /** A query that no worker answers within this says so instead of hanging. */
 const QUERY_MILLISECONDS = 5_000;
 
+/** A step that takes longer is announced in a log before it ends. */
+const SLOW_MILLISECONDS = 5_000;
+
 const SIGNS: Record<StepState, string> = {
   waiting: '·',
   running: '▶',
@@ -45,21 +48,32 @@ export async function follow<R, S extends RunStatus = RunStatus>(
     outcome: null,
     detached: false,
   };
-  const ending = handle.result().then(
-    (result) => void (state.outcome = { result: result as R }),
-    (error: unknown) => void (state.outcome = { error }),
-  );
+  const { connection } = await session.client();
+  // Calls that are left behind would be retried on a connection that is closed by then.
+  const left = new AbortController();
+  const ending = connection
+    .withAbortSignal(left.signal, () => handle.result())
+    .then(
+      (result) => void (state.outcome = { result: result as R }),
+      (error: unknown) => void (state.outcome = left.signal.aborted ? null : { error }),
+    );
   const leaving = io.interrupted.then(() => void (state.detached = true));
   const look = async () => {
-    const status = await queryStatus<S>(session, handle);
+    const status = await connection.withAbortSignal(left.signal, () => queryStatus<S>(session, handle));
+    if (left.signal.aborted) return;
     if (typeof status === 'string') return shown.problem(status);
     shown.show(status);
     if (!state.detached && state.outcome === null) await options.onStatus?.(status);
   };
 
-  while (state.outcome === null && !state.detached) {
-    await Promise.race([look(), leaving]);
-    await Promise.race([ending, leaving, pause(POLL_MILLISECONDS)]);
+  try {
+    while (state.outcome === null && !state.detached) {
+      await Promise.race([look(), leaving]);
+      await Promise.race([ending, leaving, pause(POLL_MILLISECONDS)]);
+    }
+  } finally {
+    if (state.outcome === null) left.abort();
+    await ending;
   }
   if (state.outcome === null) {
     detachedLines(session, handle.workflowId, options.back).forEach((line) => io.note(line));
@@ -101,6 +115,7 @@ export async function queryStatus<S extends RunStatus>(session: Session, handle:
 /** Prints each step when it ends, and the ones that run on the live line (or when they begin, where there is no terminal). */
 class StepLines {
   private readonly seen = new Map<string, StepState>();
+  private readonly announced = new Set<string>();
   private messages = 0;
   private problemSeen: string | null = null;
   private waitingSeen: string | null = null;
@@ -118,9 +133,8 @@ class StepLines {
     for (const step of status.steps) {
       const before = this.seen.get(step.id);
       this.seen.set(step.id, step.state);
-      if (before === step.state || step.state === 'waiting') continue;
-      if (step.state !== 'running') io.note(stepLine(step));
-      else if (!io.isTerminal) io.note(`  ▶ ${step.title}`);
+      if (step.state === 'running') this.announceSlow(step);
+      else if (before !== step.state && step.state !== 'waiting') io.note(stepLine(step));
     }
     if (status.waitingFor !== null && status.waitingFor !== this.waitingSeen)
       io.note(`  ⏸ waits for ${status.waitingFor}`);
@@ -129,6 +143,15 @@ class StepLines {
     const doing = running.map((step) => `${step.title} ${elapsed(step, io.now())}`).join(' · ');
     const waiting = status.waitingFor === null ? '' : `waiting for ${status.waitingFor}`;
     io.live(`  … ${doing || waiting || status.phase}`);
+  }
+
+  /** Where there is no live line, a log shows what a long wait is for; a quick step is one line when it ends. */
+  private announceSlow(step: StepStatus): void {
+    const { io } = this.session;
+    if (io.isTerminal || this.announced.has(step.id) || step.startedAt === null) return;
+    if (io.now().getTime() - Date.parse(step.startedAt) < SLOW_MILLISECONDS) return;
+    this.announced.add(step.id);
+    io.note(`  ${SIGNS.running} ${step.title} …`);
   }
 
   problem(message: string): void {
@@ -142,7 +165,7 @@ class StepLines {
 export function stepLine(step: StepStatus): string {
   const took =
     step.startedAt && step.finishedAt ? formatDuration(Date.parse(step.finishedAt) - Date.parse(step.startedAt)) : '';
-  return `  ${SIGNS[step.state]} ${step.title.padEnd(44)} ${took.padStart(8)}  ${(step.note ?? '').replaceAll('\n', ' ')}`.trimEnd();
+  return `  ${SIGNS[step.state]} ${step.title.padEnd(54)} ${took.padStart(8)}  ${(step.note ?? '').replaceAll('\n', ' ')}`.trimEnd();
 }
 
 const elapsed = ({ startedAt }: StepStatus, now: Date) =>

@@ -165,7 +165,7 @@ export function changeLines(changes: readonly ScheduleChange[], dryRun: boolean)
       ? 'Nothing to change.'
       : dryRun
         ? `${made} to change; nothing was changed (--dry-run).`
-        : `${made} changed.`,
+        : `${made} ${made === 1 ? 'change' : 'changes'} made.`,
   ];
 }
 

@@ -1,9 +1,12 @@
+const NUMBER = /^(?:[\d.,]+(?: [A-Za-z]+)?|-|)$/;
+
 /** Columns padded to the widest cell; numbers to the right. No borders: it must survive a narrow terminal and a mail. */
 export function tableLines(header: readonly string[], rows: readonly (readonly string[])[]): string[] {
   const all = [header.map((title) => title.toUpperCase()), ...rows];
   const widths = header.map((_, column) => Math.max(...all.map((row) => (row[column] ?? '').length)));
   const toTheRight = header.map(
-    (_, column) => rows.length > 0 && rows.every((row) => /^[\d.,-]+( [A-Za-z]+)?$/.test(row[column] ?? '')),
+    (_, column) =>
+      rows.some((row) => /\d/.test(row[column] ?? '')) && rows.every((row) => NUMBER.test(row[column] ?? '')),
   );
   return all.map((row) =>
     row
