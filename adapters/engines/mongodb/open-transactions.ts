@@ -62,3 +62,7 @@ export class OpenTransactions {
     });
   }
 }
+
+export function openTransactionsIn(directory: string): OpenTransactions {
+  return new OpenTransactions(join(directory, 'open-transactions'));
+}
