@@ -1,4 +1,4 @@
-import type { WorkflowHandle } from '@temporalio/client';
+import { isGrpcDeadlineError, type WorkflowHandle } from '@temporalio/client';
 import { formatDuration } from '../core/clock';
 import { queries, type RunStatus, type StepState, type StepStatus } from '../core/runs';
 import { temporalFailure } from './temporal-errors';
@@ -108,7 +108,8 @@ export async function queryStatus<S extends RunStatus>(session: Session, handle:
     return await client.connection.withDeadline(Date.now() + QUERY_MILLISECONDS, () => handle.query<S>(queries.status));
   } catch (error) {
     // Progress is a courtesy: the run is durable and its result is waited for elsewhere.
-    return `no worker tells how far it is: ${error instanceof Error ? error.message : String(error)}`;
+    if (isGrpcDeadlineError(error)) return 'no worker has answered yet (`drctl worker` says how to run one)';
+    return `how far it is cannot be seen: ${error instanceof Error ? error.message : String(error)}`;
   }
 }
 

@@ -1,10 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import type { WorkflowHandle } from '@temporalio/client';
+import { defineSearchAttributeKey } from '@temporalio/common';
 import { basicTime } from '../core/clock';
 import { taskQueues } from '../core/names';
 import type { workflowTypes } from '../core/runs';
 import type { Session } from './session';
 import { temporalFailure } from './temporal-errors';
+
+const APPLICATION = defineSearchAttributeKey('DrApplication', 'KEYWORD');
 
 export interface StartOptions {
   readonly workflowId: string;
@@ -27,6 +30,8 @@ export async function startRun(
       args: [input],
       workflowIdConflictPolicy: 'FAIL',
       staticSummary: summary,
+      // Set by the start too, so that `drctl runs list` shows a run that no worker has taken yet.
+      typedSearchAttributes: [{ key: APPLICATION, value: session.application }],
     });
   } catch (error) {
     throw temporalFailure(error, { workflowId, address: session.config.temporal.address });

@@ -7,6 +7,7 @@ import {
 } from '@temporalio/client';
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
 import { failure, findFailure } from '../core/errors';
+import { SEARCH_ATTRIBUTES } from '../core/names';
 
 interface Where {
   readonly workflowId: string;
@@ -27,6 +28,17 @@ export function temporalFailure(error: unknown, { workflowId, address }: Where):
       next: `Look at it with \`drctl runs status ${workflowId}\`, and start again when it has ended.`,
       cause: error,
     });
+  }
+  if (/search attribute/i.test(reason(error))) {
+    const needed = Object.entries(SEARCH_ATTRIBUTES).map(([name, type]) => `--name ${name} --type ${type}`);
+    return failure(
+      'ConfigInvalid',
+      `the namespace at ${address} lacks a search attribute that drctl uses: ${reason(error)}`,
+      {
+        next: `Register them once: temporal operator search-attribute create ${needed.join(' ')}`,
+        cause: error,
+      },
+    );
   }
   if (error instanceof ServiceError || isGrpcServiceError(error) || isGrpcDeadlineError(error)) {
     return failure(
