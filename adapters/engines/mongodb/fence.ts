@@ -3,7 +3,7 @@ import type { CallContext } from '../../../core/call';
 import type { FenceEvidence } from '../../../core/fencing';
 import type { Members } from './members';
 import { pollUntil } from './poll';
-import { hostsOf, type MemberReport, siteVotes, statusOf } from './votes';
+import { askOutside, type MemberReport, siteVotes } from './votes';
 
 /** How long a fenced member may not stand for election; the fence is repeated or made needless by the promotion before. */
 const FREEZE_SECONDS = 600;
@@ -60,13 +60,10 @@ function verdict(found: Survey): Pick<FenceEvidence, 'strength' | 'how'> {
 /** Asks every member outside the fenced site, one by one. */
 async function survey(members: Members, site: string, survivingSite: string): Promise<Survey> {
   const outside = (host: string) => members.siteOf(host) !== site;
-  const seeds = await statusOf(members, members.all().filter(outside));
-  const config = newestConfig(seeds);
-  if (!config)
+  const { config, reports, votes, total } = await askOutside(members, site);
+  if (!config) {
     return { config, proven: false, hasMajority: false, sitePrimary: false, how: `no member outside ${site} answers` };
-  const unasked = hostsOf(config).filter((host) => outside(host) && !seeds.some(({ member }) => member === host));
-  const reports = [...seeds, ...(await statusOf(members, unasked))].filter(({ status }) => status !== null);
-  const { votes, total } = siteVotes(config, (host) => reports.some(({ member }) => member === host));
+  }
   const hasMajority = votes > total / 2;
   const newestTerm = Math.max(...reports.map(termOf));
   const agreed = reports.filter((report) => termOf(report) === newestTerm);
@@ -107,11 +104,6 @@ async function stepDown(members: Members, site: string): Promise<string> {
   const handOver = { replSetStepDown: FREEZE_SECONDS, secondaryCatchUpPeriodSecs: 10 };
   const down = await Promise.all(leaders.map(({ member }) => ask(member, handOver, 'stepped down')));
   return [...frozen, ...down].map((each) => `; ${each}`).join('');
-}
-
-function newestConfig(reports: readonly MemberReport[]): Document | null {
-  const configs = reports.map(({ config }) => config).filter((each) => each !== null);
-  return configs.toSorted((a, b) => Number(b['version']) - Number(a['version']))[0] ?? null;
 }
 
 function termOf({ status }: MemberReport): number {

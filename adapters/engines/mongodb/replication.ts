@@ -1,5 +1,4 @@
 import type { Document, MongoClient, Timestamp } from 'mongodb';
-import type { CallContext } from '../../../core/call';
 import type { Replication } from '../../../core/engine';
 import { failure } from '../../../core/errors';
 import type { ReplicaState } from '../../../core/replication';
@@ -10,12 +9,12 @@ import type { Members } from './members';
 import { optimeFrom, replicaSetId } from './oplog';
 import { positionOf } from './positions';
 import { promoteSite } from './promote';
-import { siteVotes, statusOf } from './votes';
+import { askOutside } from './votes';
 
 export function createReplication(members: Members): Replication {
   return {
     electsItself: true,
-    async sample(primarySite, standbySite, ctx) {
+    async sample(primarySite, standbySite) {
       const [primary, standby] = await Promise.all([
         sideState(members, primarySite, 'primary'),
         sideState(members, standbySite, 'any'),
@@ -24,7 +23,7 @@ export function createReplication(members: Members): Replication {
         ...(primary ? [] : [`no primary answers at ${primarySite}`]),
         ...(standby ? [] : [`no member answers at ${standbySite}`]),
       ].join('; ');
-      const majorityAtStandby = standby ? await survivesWithout(members, primarySite, ctx) : false;
+      const majorityAtStandby = standby ? await survivesWithout(members, primarySite) : false;
       return {
         store: members.store,
         takenAt: new Date().toISOString(),
@@ -110,19 +109,8 @@ async function memberState(client: MongoClient, site: string): Promise<ReplicaSt
   return { site, at, position, bytes: null, operations, appliedUntil: wall.toISOString() };
 }
 
-/** Whether the members outside the site have the majority of votes, by the word of those that answer now. */
-async function survivesWithout(members: Members, lostSite: string, ctx: CallContext): Promise<boolean> {
-  ctx.signal.throwIfAborted();
-  const survivors = (await statusOf(members, members.all())).filter(
-    ({ member }) => members.siteOf(member) !== lostSite,
-  );
-  const config = survivors.find(({ status }) => status !== null)?.config;
-  if (!config) return false;
-  const { votes, total } = siteVotes(config, (host) => members.siteOf(host) !== lostSite);
-  const healthy = survivors.find(({ status }) => status !== null)?.status?.['members'] as Document[];
-  const dead = healthy
-    .filter((each) => each['health'] !== 1 && members.siteOf(String(each['name'])) !== lostSite)
-    .map((each) => String(each['name']));
-  const lost = siteVotes(config, (host) => dead.includes(host)).votes;
-  return votes - lost > total / 2;
+/** Whether the members outside the site have the majority of votes, by the word of each that answers now. */
+async function survivesWithout(members: Members, lostSite: string): Promise<boolean> {
+  const { votes, total } = await askOutside(members, lostSite);
+  return votes > total / 2;
 }

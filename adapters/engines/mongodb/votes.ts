@@ -38,3 +38,28 @@ export function siteVotes(config: Document, counts: (host: string) => boolean): 
 export function hostsOf(config: Document): string[] {
   return (config['members'] as Document[]).map((each) => String(each['host']));
 }
+
+export interface OutsideReport {
+  /** The newest configuration that anyone outside the site knows; null when nobody answers. */
+  readonly config: Document | null;
+  /** Those that answered, each speaking for itself. */
+  readonly reports: readonly MemberReport[];
+  readonly votes: number;
+  readonly total: number;
+}
+
+/** Asks every member of the set that is not at the site, also those (a witness) that only the set's own config names. */
+export async function askOutside(members: Members, site: string): Promise<OutsideReport> {
+  const outside = (host: string) => members.siteOf(host) !== site;
+  const named = await statusOf(members, members.all().filter(outside));
+  const config = newestConfig(named);
+  if (!config) return { config, reports: [], votes: 0, total: 0 };
+  const others = hostsOf(config).filter((host) => outside(host) && !named.some(({ member }) => member === host));
+  const reports = [...named, ...(await statusOf(members, others))].filter(({ status }) => status !== null);
+  return { config, reports, ...siteVotes(config, (host) => reports.some(({ member }) => member === host)) };
+}
+
+function newestConfig(reports: readonly MemberReport[]): Document | null {
+  const configs = reports.map(({ config }) => config).filter((each) => each !== null);
+  return configs.toSorted((a, b) => Number(b['version']) - Number(a['version']))[0] ?? null;
+}
