@@ -1,7 +1,9 @@
+import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Journal, readJournal } from '../load/journal';
 import { projectRoot } from '../runtime/servers';
+import { waitUntil } from '../servers/process';
 import type { LabDescription } from '../sites/lab-folder';
 import { supervisorOf } from '../lab';
 import { claim } from './session';
@@ -32,6 +34,8 @@ export class Shoppers {
       cwd: folder,
       restart: false,
     });
+    // Without its journal nothing could be asked about them yet.
+    await waitUntil("the shoppers' journal", () => Promise.resolve(fs.existsSync(this.journalFile)));
   }
 
   /** Ends it after the orders in flight have their answer. */
