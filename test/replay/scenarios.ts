@@ -1,0 +1,197 @@
+import type { TestWorkflowEnvironment } from '@temporalio/testing';
+import { Context } from '@temporalio/activity';
+import { failure } from '../../core/errors';
+import { taskQueues } from '../../core/names';
+import type { FailOverStatus, RunStatus } from '../../core/runs';
+import { fakeBackupWorld } from '../support/fake-backup';
+import { fakeFailoverWorld } from '../support/fake-failover';
+import { fakeRestoreActivities } from '../support/fake-restore';
+import { waitUntil } from '../support/servers';
+import { shop } from '../support/shop-application';
+import type { FakeActivities } from '../support/workflow-environment';
+
+/** One course of one workflow whose history is kept: the workflow must be able to replay it for ever. */
+export interface Scenario {
+  readonly name: string;
+  readonly type: string;
+  readonly input: object;
+  readonly activities: FakeActivities;
+  /** Brings the run to the point where its history is worth keeping: to its end, unless it lives for ever. */
+  drive(env: TestWorkflowEnvironment, workflowId: string): Promise<void>;
+}
+
+const toTheEnd: Scenario['drive'] = async (env, workflowId) =>
+  void (await env.client.workflow.getHandle(workflowId).result());
+const toFailure: Scenario['drive'] = (env, workflowId) =>
+  env.client.workflow
+    .getHandle(workflowId)
+    .result()
+    .then(
+      () => Promise.reject(new Error(`${workflowId} was to fail`)),
+      () => {},
+    );
+
+const status = <S extends RunStatus>(env: TestWorkflowEnvironment, workflowId: string) =>
+  env.client.workflow.getHandle(workflowId).query<S>('status');
+
+const decided =
+  (...commands: readonly (readonly [wait: RegExp, name: string, payload: object])[]): Scenario['drive'] =>
+  async (env, workflowId) => {
+    for (const [wait, name, payload] of commands) {
+      const waits = async () => wait.test((await status<FailOverStatus>(env, workflowId)).waitingFor ?? '');
+      await waitUntil(`${workflowId} to wait for ${wait}`, waits, { deadlineMs: 30_000 });
+      await env.client.workflow.getHandle(workflowId).executeUpdate(name, { args: [payload] });
+    }
+    await toTheEnd(env, workflowId);
+  };
+
+/** Follows as the real archiver and watch do: until it is cancelled. */
+async function follow(): Promise<never> {
+  const beat = setInterval(() => Context.current().heartbeat(), 300);
+  try {
+    return await Context.current().cancelled;
+  } finally {
+    clearInterval(beat);
+  }
+}
+
+/** One round at primary, then moved to dr, where it goes on. */
+const moved =
+  (world: { activeSite?: string; epoch?: unknown }, calls: readonly string[], call: string): Scenario['drive'] =>
+  async (env, workflowId) => {
+    await waitUntil(`${call} at primary`, async () => calls.includes(`${call}:primary`), { deadlineMs: 30_000 });
+    Object.assign(world, { activeSite: 'dr', epoch: 1 });
+    await env.client.workflow.getHandle(workflowId).signal('moveTo', { site: 'dr', epoch: 1 });
+    await waitUntil(`${call} at dr`, async () => calls.includes(`${call}:dr`), { deadlineMs: 30_000 });
+  };
+
+export const QUEUES = ['primary', 'dr'].flatMap((site) => [
+  taskQueues.site(shop.name, site),
+  taskQueues.host(shop.name, site, 'h1'),
+]);
+
+export function scenarios(): Scenario[] {
+  const application = shop.name;
+  const backup = { application, store: 'orders', type: 'full', reason: 'recorded' };
+  const failover = { application, toSite: 'dr', requestedBy: 'sam', reason: 'recorded' };
+  const spool = fakeBackupWorld();
+  const stream = fakeBackupWorld();
+  stream.mode = 'stream';
+  const broken = fakeBackupWorld();
+  broken.before['verifyArtifacts'] = () => Promise.reject(failure('BackupCorrupt', 'bytes differ'));
+  const archive = fakeBackupWorld();
+  archive.before['archiveLog'] = follow;
+  const watchCalls: string[] = [];
+  const watch = { activeSite: 'primary', epoch: 0 };
+  const completed = fakeFailoverWorld();
+  const aborted = fakeFailoverWorld();
+  Object.assign(aborted, { siteFence: 'none' });
+  const attested = fakeFailoverWorld();
+  Object.assign(attested, { siteFence: 'none' });
+  const healthy = fakeFailoverWorld();
+  healthy.verdict = { alive: true, healthy: true };
+  const place = { directory: '/restore/orders', host: '127.0.0.1', port: 0, osUser: null, overwrite: false };
+  const restore = {
+    application,
+    restoreId: 'r1',
+    site: 'primary',
+    target: { kind: 'latest' },
+    stores: [{ store: 'orders', place }],
+    requestedBy: 'sam',
+    approved: false,
+  };
+  const approve = [/approval/, 'approve', { by: 'dana' }] as const;
+  return [
+    { name: 'back-up-store-spool', type: 'backUpStore', input: backup, activities: spool.activities, drive: toTheEnd },
+    {
+      name: 'back-up-store-stream',
+      type: 'backUpStore',
+      input: backup,
+      activities: stream.activities,
+      drive: toTheEnd,
+    },
+    {
+      name: 'back-up-store-failed',
+      type: 'backUpStore',
+      input: backup,
+      activities: broken.activities,
+      drive: toFailure,
+    },
+    {
+      name: 'launch-backups',
+      type: 'launchBackups',
+      input: { application, stores: ['orders', 'events'], type: 'full', reason: 'recorded' },
+      activities: fakeBackupWorld().activities,
+      drive: toTheEnd,
+    },
+    {
+      name: 'archive-log-moved',
+      type: 'archiveLog',
+      input: { application, store: 'orders' },
+      activities: archive.activities,
+      drive: moved(archive, archive.calls, 'archiveLog'),
+    },
+    {
+      name: 'watch-replication-moved',
+      type: 'watchReplication',
+      input: { application },
+      activities: {
+        describeApplication: async () => ({ application: shop, activeSite: watch.activeSite, epoch: watch.epoch }),
+        sampleReplication: async ({ primarySite }) => {
+          watchCalls.push(`sample:${primarySite}`);
+          return follow();
+        },
+      },
+      drive: moved(watch, watchCalls, 'sample'),
+    },
+    {
+      name: 'restore-approved',
+      type: 'restoreStores',
+      input: restore,
+      activities: fakeRestoreActivities([]),
+      drive: decided(approve),
+    },
+    {
+      name: 'fail-over-completed',
+      type: 'failOver',
+      input: failover,
+      activities: completed.activities,
+      drive: decided(approve),
+    },
+    {
+      name: 'fail-over-not-necessary',
+      type: 'failOver',
+      input: failover,
+      activities: healthy.activities,
+      drive: toTheEnd,
+    },
+    {
+      name: 'fail-over-aborted',
+      type: 'failOver',
+      input: failover,
+      activities: aborted.activities,
+      drive: decided(approve, [/Fence/, 'abort', { by: 'dana', reason: 'recorded' }]),
+    },
+    {
+      name: 'fail-over-attested',
+      type: 'failOver',
+      input: failover,
+      activities: attested.activities,
+      drive: decided(approve, [/Fence/, 'attest', { by: 'erin', reason: 'recorded' }]),
+    },
+    {
+      name: 'check-health',
+      type: 'checkHealth',
+      input: { application },
+      activities: fakeRestoreActivities([]),
+      drive: toTheEnd,
+    },
+    {
+      name: 'drill',
+      type: 'drill',
+      input: { application, requestedBy: 'sam' },
+      activities: fakeRestoreActivities([]),
+      drive: toTheEnd,
+    },
+  ];
+}

@@ -1,0 +1,77 @@
+import { taskQueues } from '../../core/names';
+import type { RestorePlan, RestoredStore } from '../../core/recovery';
+import { shop } from './shop-application';
+import type { FakeActivities } from './workflow-environment';
+
+/** A pretended outside world for restores, drills and health checks. */
+export function fakeRestoreActivities(calls: string[]): FakeActivities {
+  const at = '2026-01-01T00:00:00.000Z';
+  const restored: RestoredStore = {
+    directory: '/restore/orders',
+    address: { host: '127.0.0.1', port: 5433 },
+    reachedPosition: null,
+    reachedTime: at,
+    notes: [],
+  };
+  const note = (name: string, what: string) => void calls.push(`${name}:${what}`);
+  return {
+    describeApplication: async () => ({ application: shop, activeSite: 'primary', epoch: 0 }),
+    planRestores: async ({ stores, target }) => ({
+      hostQueue: taskQueues.host(shop.name, 'primary', 'h1'),
+      plans: stores.map((store): RestorePlan => {
+        note('plan', store);
+        return {
+          store,
+          engine: 'fake',
+          target,
+          chain: ['20260101T000000Z-full-00000001'],
+          lineage: '1',
+          log: null,
+          reaches: { time: at, position: null, exact: true },
+          downloadBytes: 1_000,
+          notes: [],
+        };
+      }),
+    }),
+    rebuildStore: async ({ store }) => note('rebuild', store),
+    replayLog: async ({ store }) => {
+      note('replay', store);
+      return restored;
+    },
+    openStore: async ({ store }) => {
+      note('open', store);
+      return restored;
+    },
+    fingerprintStore: async ({ store }) => {
+      note('fingerprint', store);
+      return { algorithm: 'fake', items: [{ name: 'orders', count: 1, digest: 'aa' }] };
+    },
+    discardRestore: async ({ store }) => note('discard', store),
+    scratchPlace: async ({ store, name }) => ({
+      directory: `/scratch/${name}/${store}`,
+      host: '127.0.0.1',
+      port: 0,
+      osUser: null,
+      overwrite: false,
+    }),
+    checkStores: async () => ({
+      application: shop.name,
+      at,
+      stores: [
+        { store: 'orders', status: 'healthy', reasons: [], lastBackupAt: at, lastBackupAgeHours: 1, rpoSeconds: 2 },
+        {
+          store: 'events',
+          status: 'warning',
+          reasons: ['the newest backup is 26.0 hours old'],
+          lastBackupAt: at,
+          lastBackupAgeHours: 26,
+          rpoSeconds: 2,
+        },
+      ],
+    }),
+    notify: async ({ title }) => {
+      note('notify', title);
+      return [];
+    },
+  };
+}
