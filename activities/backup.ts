@@ -5,6 +5,7 @@ import type { BackupType, Manifest } from '../core/catalog';
 import { storedBytes } from '../core/catalog';
 import type { DumpPlan } from '../core/engine';
 import { failure } from '../core/errors';
+import type { MirrorResult } from '../core/mirror';
 import { backupIdOf } from '../core/layout';
 import { taskQueues } from '../core/names';
 import type { AttemptRef, BackupRef, DumpAttempt } from '../core/transfer';
@@ -32,6 +33,8 @@ export interface CommittedBackup {
   readonly consistentAt: string;
   readonly storedBytes: number;
 }
+
+export type MirrorSummary = Pick<MirrorResult, 'from' | 'to' | 'uploaded' | 'unchanged' | 'deleted'>;
 
 /**
  * A sequence is one pass of the workflow over dump and upload (a new one starts when a host was lost); Temporal counts
@@ -148,6 +151,19 @@ export function createBackupActivities(deps: ActivityDeps) {
       };
       await open.catalog(ref.store).commit(manifest);
       return { consistentAt: manifest.consistentAt, storedBytes: storedBytes(manifest) };
+    },
+
+    /** Brings the public copies of the store's directories up to date, deletions included. */
+    async mirrorAssets(input: { application: string; store: string; site: string }): Promise<MirrorSummary[]> {
+      return withCallContext(async (ctx) => {
+        const summaries: MirrorSummary[] = [];
+        for (const mirror of deps.open(input.application).mirrors(input.store)) {
+          const result = await mirror.sync({ site: input.site, dryRun: false, maxDeleteShare: null }, ctx);
+          const { from, to, uploaded, unchanged, deleted } = result;
+          summaries.push({ from, to, uploaded, unchanged, deleted });
+        }
+        return summaries;
+      });
     },
 
     /** Removes this host's spool of the backup. */

@@ -4,6 +4,8 @@ import type { Engine } from '../core/engine';
 import type { EpochStore } from '../core/epoch';
 import type { SiteFence } from '../core/fencing';
 import type { LogArchive } from '../core/log-archive';
+import type { MetricPublisher } from '../core/metrics';
+import type { AssetMirror } from '../core/mirror';
 import type { Notifier } from '../core/notify';
 import type { RestorePlace } from '../core/recovery';
 import type { Repository } from '../core/repository';
@@ -29,6 +31,9 @@ export interface OpenApplication {
   readonly probe: PublicProbe;
   readonly siteFence: SiteFence | null;
   readonly notifiers: readonly Notifier[];
+  readonly metrics: readonly MetricPublisher[];
+  /** Directories of the store whose exact copy is kept for the public. */
+  mirrors(store: string): readonly AssetMirror[];
   /** Where drills and restores without a place of their own go on this worker. */
   scratchPlace(store: string, name: string): RestorePlace;
 }

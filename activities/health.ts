@@ -1,9 +1,7 @@
+import { backupSuccessSample } from '../core/metrics';
 import type { CheckHealthResult, StoreHealth } from '../core/runs';
 import { withCallContext } from './context';
 import type { ActivityDeps, OpenApplication } from './deps';
-
-/** The strategy's rule: a day and one hour for a backup that is taken daily. */
-const WARNING_AGE_HOURS = 25;
 
 export function createHealthActivities(deps: ActivityDeps) {
   return {
@@ -18,6 +16,24 @@ export function createHealthActivities(deps: ActivityDeps) {
         return { application: input.application, at, stores };
       });
     },
+
+    /** Pushes the strategy's `BackupSuccess` of every store. A publisher that fails never blocks: its reason is answered. */
+    async publishHealth(input: CheckHealthResult): Promise<string[]> {
+      return withCallContext(async (ctx) => {
+        const samples = input.stores.map(({ store, status }) =>
+          backupSuccessSample(store, status === 'healthy', input.at),
+        );
+        const problems: string[] = [];
+        for (const publisher of deps.open(input.application).metrics) {
+          try {
+            await publisher.publish(samples, ctx);
+          } catch (error) {
+            problems.push(`${publisher.kind}: ${error instanceof Error ? error.message : String(error)}`);
+          }
+        }
+        return problems;
+      });
+    },
   };
 }
 
@@ -30,7 +46,7 @@ async function judge(open: OpenApplication, store: string, rpoSeconds: number, a
   const atRisk = coveredUntil === null ? null : Math.max(0, (Date.parse(at) - Date.parse(coveredUntil)) / 1_000);
   const ageHours = newest ? (Date.parse(at) - Date.parse(newest.committedAt)) / 3_600_000 : null;
   const reasons: string[] = [];
-  if (ageHours !== null && ageHours >= WARNING_AGE_HOURS)
+  if (ageHours !== null && ageHours >= open.application.backup.maxAgeHours)
     reasons.push(`the newest backup is ${ageHours.toFixed(1)} hours old`);
   if (archive && atRisk !== null && atRisk > rpoSeconds)
     reasons.push(`${Math.round(atRisk)} s of changes are not archived`);

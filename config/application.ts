@@ -9,11 +9,12 @@ export function toApplication(config: Config): Application {
     name: config.application,
     sites: Object.keys(config.sites),
     initialSite: config.initialSite,
-    stores: Object.entries(config.stores).map(([name, { engine, rpo }]) => ({
+    stores: Object.entries(config.stores).map(([name, { engine, rpo, settings }]) => ({
       name,
       engine,
       hasLog: engineEntries[engine].hasLog,
       hasReplication: engineEntries[engine].hasReplication,
+      hasMirrors: ((settings['mirrors'] ?? []) as readonly unknown[]).length > 0,
       rpoSeconds: (rpo ?? objectives.rpo).seconds,
     })),
     serviceGroups: config.services?.groups ?? [],
@@ -39,6 +40,10 @@ export function toApplication(config: Config): Application {
       servicesReadySeconds: failover.servicesReadyWithin.seconds,
       dnsPropagationSeconds: failover.dnsWithin.seconds,
     },
-    backup: { mode: config.backup.mode, volumeBytes: config.backup.volumeSize.bytes },
+    backup: {
+      maxAgeHours: config.monitoring.backupMaxAge.seconds / 3_600,
+      mode: config.backup.mode,
+      volumeBytes: config.backup.volumeSize.bytes,
+    },
   };
 }

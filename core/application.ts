@@ -24,6 +24,8 @@ export interface StoreSummary {
   readonly engine: string;
   readonly hasLog: boolean;
   readonly hasReplication: boolean;
+  /** Whether directories of it are mirrored for the public after each backup. */
+  readonly hasMirrors: boolean;
   readonly rpoSeconds: number;
 }
 
@@ -56,6 +58,8 @@ export interface FailoverPolicy {
 }
 
 export interface BackupPolicy {
+  /** A newest backup older than this is a warning. */
+  readonly maxAgeHours: number;
   readonly mode: 'spool' | 'stream';
   readonly volumeBytes: number;
 }

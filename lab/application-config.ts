@@ -43,7 +43,11 @@ function applicationConfig(lab: LabDescription): object {
     sites: { primary: { description: 'production' }, dr: { description: 'disaster recovery site' } },
     initialSite: 'primary',
     objectives: { rto: '4h', rpo: '15m', uptimePercent: 99.9, backupSuccessPercent: 99.95 },
-    repositories: { cloud: s3(lab, 'ultramarket-backups'), offsite: s3(lab, 'ultramarket-offsite') },
+    repositories: {
+      cloud: s3(lab, 'ultramarket-backups'),
+      offsite: s3(lab, 'ultramarket-offsite'),
+      cdn: s3(lab, 'ultramarket-cdn-backup'),
+    },
     repository: 'cloud',
     controlRepository: 'offsite',
     spool: { directory: path.join(lab.folder, 'spool'), maxSize: '20GiB' },
@@ -113,6 +117,9 @@ function stores(lab: LabDescription, sites: Readonly<Record<SiteName, SiteAddres
       engine: 'files',
       rpo: '24h',
       excludes: ['*/node_modules/*', '*/logs/*', '*/tmp/*'],
+      mirrors: [
+        { from: path.join(applicationRoot(lab, 'primary'), 'static'), to: { repository: 'cdn', prefix: 'assets/' } },
+      ],
       sites: perSite((site) => ({ roots: [applicationRoot(lab, site)] })),
     },
     configuration: {

@@ -2,8 +2,11 @@ import { join } from 'node:path';
 import type { OpenApplication } from '../activities/deps';
 import { createCatalog } from '../adapters/catalog/catalog';
 import { createEpochs } from '../adapters/catalog/epochs';
+import type { MirrorSettings } from '../adapters/engines/files/settings';
 import { engineEntries } from '../adapters/engines/registry';
 import { createSiteFence } from '../adapters/fence';
+import { createMetricPublishers } from '../adapters/metrics';
+import { createS3Mirror } from '../adapters/mirror/s3-mirror';
 import { createNotifiers } from '../adapters/notify';
 import { createRepository } from '../adapters/repository';
 import { createLogArchive } from '../adapters/repository/log-archive';
@@ -17,6 +20,7 @@ import type { CatalogStore } from '../core/catalog-store';
 import type { Engine } from '../core/engine';
 import { failure } from '../core/errors';
 import type { LogArchive } from '../core/log-archive';
+import type { AssetMirror } from '../core/mirror';
 import type { Repository } from '../core/repository';
 import type { BackupTransfer } from '../core/transfer';
 
@@ -79,6 +83,8 @@ export async function openApplication(config: LoadedConfig): Promise<OpenApplica
     probe: createPublicProbe({ nameServers: config.dns?.nameServers ?? [] }),
     siteFence: config.fence ? createSiteFence(config.fence, replicated(config)) : null,
     notifiers: createNotifiers(config.notifications),
+    metrics: config.metrics ? createMetricPublishers(config.metrics) : [],
+    mirrors: (store) => mirrorsOf(config, store),
     scratchPlace(store, purpose) {
       const own = config.stores[store]?.restore;
       return {
@@ -90,6 +96,21 @@ export async function openApplication(config: LoadedConfig): Promise<OpenApplica
       };
     },
   };
+}
+
+/** The mirrors of a store of files; the buckets and credentials are those of the repositories that they name. */
+function mirrorsOf(config: LoadedConfig, store: string): AssetMirror[] {
+  const mirrors = (config.stores[store]?.settings['mirrors'] ?? []) as readonly MirrorSettings[];
+  return mirrors.map(({ from, to, maxDeleteShare }) => {
+    const settings = config.repositories[to.repository];
+    if (settings?.kind !== 's3') {
+      throw failure(
+        'ConfigInvalid',
+        `${config.file}: the mirror of ${from} needs a repository of kind s3, not "${to.repository}"`,
+      );
+    }
+    return createS3Mirror({ name: to.repository, settings, prefix: to.prefix, from, maxDeleteShare });
+  });
 }
 
 /** The stores that a site's fence covers: those that have a role there. */

@@ -28,6 +28,7 @@ export async function backUpStore(input: BackUpStoreInput): Promise<BackUpStoreR
   );
   const anywhere = atSite(application, site);
 
+  let committedAttempt: number | null = null;
   try {
     steps.enter('copying');
     const { uploaded, sequencePrepared } = await copy(steps, prepared, state.application.backup.mode, input, site);
@@ -45,9 +46,13 @@ export async function backUpStore(input: BackUpStoreInput): Promise<BackUpStoreR
     const committed = await steps.run('commit', 'Write the manifest', () =>
       anywhere.commitManifest({ prepared: sequencePrepared, attempt }),
     );
+    committedAttempt = attempt;
     await steps.run('clean', 'Remove the spool and what earlier attempts left', () =>
       cleanUp(sequencePrepared, attempt, site),
     );
+    if (state.application.stores.find((each) => each.name === store)?.hasMirrors) {
+      await mirror(steps, application, store, sequencePrepared.hostQueue, site);
+    }
     steps.finish('completed');
     return {
       backupId: prepared.plan.backupId,
@@ -62,7 +67,7 @@ export async function backUpStore(input: BackUpStoreInput): Promise<BackUpStoreR
   } catch (error) {
     steps.enter(isCancellation(error) ? 'cancelled' : 'failed');
     await CancellationScope.nonCancellable(() =>
-      steps.run('clean', 'Remove what this run left', () => cleanUp(prepared, null, site)),
+      steps.run('clean', 'Remove what this run left', () => cleanUp(prepared, committedAttempt, site)),
     );
     steps.finish(isCancellation(error) ? 'cancelled' : 'failed');
     throw error;
@@ -118,6 +123,25 @@ async function copyOnHost(
       throw error;
     }
   });
+}
+
+/** The public's copy of static assets, made equal after their backup, so that what a mirror deletes was backed up before. */
+async function mirror(
+  steps: StepTable,
+  application: string,
+  store: string,
+  hostQueue: string,
+  site: string,
+): Promise<void> {
+  await steps.run(
+    'mirror',
+    `Mirror the static assets of ${store}`,
+    () => onHost(hostQueue).mirrorAssets({ application, store, site }),
+    (mirrors) =>
+      mirrors
+        .map(({ to, uploaded, unchanged, deleted }) => `${to}: ${uploaded} new, ${unchanged} equal, ${deleted} deleted`)
+        .join('; '),
+  );
 }
 
 async function cleanUp(prepared: PreparedBackup, keepAttempt: number | null, site: string): Promise<string> {

@@ -12,6 +12,12 @@ export async function checkHealth({ application }: CheckHealthInput): Promise<Ch
     () => atSite(application, activeSite).checkStores({ application }),
     ({ stores }) => stores.map(({ store, status }) => `${store} ${status}`).join(', '),
   );
+  await steps.run(
+    'metrics',
+    'Publish the state of every store',
+    () => telling(application, activeSite).publishHealth(result),
+    (problems) => problems.join('; ') || 'published',
+  );
   for (const { store, status, reasons } of result.stores) {
     if (status === 'healthy') continue;
     await steps.run(`tell:${store}`, `Tell people about ${store}`, () =>

@@ -17,7 +17,7 @@ const FOLDER = join(__dirname, 'histories');
 const fileOf = (name: string) => join(FOLDER, `${name}.json`);
 
 async function record(env: Awaited<ReturnType<typeof localEnvironment>>, scenario: Scenario): Promise<void> {
-  const { name, type, input, activities, drive } = scenario;
+  const { name, type, input, activities } = scenario;
   await withWorkers(env, activities, QUEUES, async () => {
     const workflowId = `recorded-${name}`;
     const handle = await env.client.workflow.start(type, {
@@ -25,7 +25,7 @@ async function record(env: Awaited<ReturnType<typeof localEnvironment>>, scenari
       workflowId,
       args: [input],
     });
-    await drive(env, workflowId);
+    await scenario.drive(env, workflowId);
     writeFileSync(fileOf(name), historyToJSON(await handle.fetchHistory()));
     const followers = ['orders', 'events'].map((store) => workflowIds.archive(shop.name, store));
     for (const id of [workflowId, ...followers, workflowIds.watch(shop.name)]) {

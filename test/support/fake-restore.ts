@@ -54,6 +54,7 @@ export function fakeRestoreActivities(calls: string[]): FakeActivities {
       osUser: null,
       overwrite: false,
     }),
+    publishHealth: async () => [],
     checkStores: async () => ({
       application: shop.name,
       at,

@@ -6,10 +6,10 @@ export const shop: Application = {
   sites: ['primary', 'dr'],
   initialSite: 'primary',
   stores: [
-    { name: 'orders', engine: 'postgresql', hasLog: true, hasReplication: true, rpoSeconds: 900 },
-    { name: 'events', engine: 'mongodb', hasLog: true, hasReplication: true, rpoSeconds: 900 },
-    { name: 'sessions', engine: 'redis', hasLog: false, hasReplication: true, rpoSeconds: 900 },
-    { name: 'assets', engine: 'files', hasLog: false, hasReplication: false, rpoSeconds: 900 },
+    { name: 'orders', engine: 'postgresql', hasLog: true, hasReplication: true, hasMirrors: false, rpoSeconds: 900 },
+    { name: 'events', engine: 'mongodb', hasLog: true, hasReplication: true, hasMirrors: false, rpoSeconds: 900 },
+    { name: 'sessions', engine: 'redis', hasLog: false, hasReplication: true, hasMirrors: false, rpoSeconds: 900 },
+    { name: 'assets', engine: 'files', hasLog: false, hasReplication: false, hasMirrors: false, rpoSeconds: 900 },
   ],
   serviceGroups: [
     { name: 'base', services: [{ name: 'auth', replicas: 2 }] },
@@ -35,5 +35,5 @@ export const shop: Application = {
     servicesReadySeconds: 120,
     dnsPropagationSeconds: 120,
   },
-  backup: { mode: 'spool', volumeBytes: 128 * 2 ** 20 },
+  backup: { maxAgeHours: 25, mode: 'spool', volumeBytes: 128 * 2 ** 20 },
 };

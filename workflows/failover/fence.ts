@@ -76,11 +76,8 @@ export async function fence(run: FailoverRun): Promise<void> {
       evidence.push(
         ...(await Promise.all(
           stores.map((store) =>
-            run.steps.run(
-              `fence:${store}`,
-              `Fence ${store} at ${site}`,
-              () => run.at.fenceStore({ application, store, site, survivingSite, epoch }),
-              ({ strength, how }) => `${strength}: ${how}`,
+            seek(run, `fence:${store}`, `Fence ${store} at ${site}`, () =>
+              run.at.fenceStore({ application, store, site, survivingSite, epoch }),
             ),
           ),
         )),
@@ -103,17 +100,24 @@ export async function fence(run: FailoverRun): Promise<void> {
   );
 }
 
+/** Looks for evidence. One that found none is not shown as done: a tired reader would take it for a fence. */
+async function seek(
+  run: FailoverRun,
+  id: string,
+  title: string,
+  work: () => Promise<FenceEvidence>,
+): Promise<FenceEvidence> {
+  const evidence = await run.steps.run(id, title, work, ({ strength, how }) => `${strength}: ${how}`);
+  if (evidence.strength === 'none') run.steps.mark(id, 'skipped', `no proof: ${evidence.how}`);
+  return evidence;
+}
+
 /** A site fence that proves nothing is no reason to stop: the stores' own proofs or an attestation may do. */
 async function fenceSite(run: FailoverRun): Promise<FenceEvidence> {
   const { fromSite: site, epoch } = run;
   const work = () => run.at.fenceSite({ application: run.app.name, site, epoch });
   try {
-    return await run.steps.run(
-      'fence:site',
-      `Fence the site ${site}`,
-      work,
-      ({ strength, how }) => `${strength}: ${how}`,
-    );
+    return await seek(run, 'fence:site', `Fence the site ${site}`, work);
   } catch (error) {
     if (hasCode(error, 'StaleEpoch')) throw error;
     const how = reasonOf(error);

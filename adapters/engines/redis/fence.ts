@@ -45,7 +45,8 @@ export async function fenceRedis(
       const refusal = await refusedWrite(client);
       if (refusal === null) return evidence('weak', 'it was asked to refuse writes and still accepted one');
       const kept = lasting ? 'kept in its config file' : 'NOT kept in a config file: a restart of it lifts the fence';
-      return evidence('proven', `a write was refused (${refusal}), clients were cut off; ${kept}`);
+      // A fence that a restart lifts proves nothing for later: a site that comes back must stay fenced.
+      return evidence(lasting ? 'proven' : 'weak', `a write was refused (${refusal}), clients were cut off; ${kept}`);
     });
   } catch (error) {
     const known = findFailure(error);
