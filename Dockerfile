@@ -5,7 +5,7 @@ WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
 RUN npm ci --omit=optional
 COPY . .
-RUN npm run build && npm prune --omit=dev --omit=optional
+RUN npm run build && node dist/workers/bundle.js && npm prune --omit=dev --omit=optional
 
 FROM node:24-bookworm-slim
 RUN apt-get update \
