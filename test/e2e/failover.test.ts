@@ -1,0 +1,199 @@
+import { Client as PgClient } from 'pg';
+import { readSamples } from '../../activities/watch';
+import { layout } from '../../core/layout';
+import { workflowIds } from '../../core/names';
+import type { FailOverResult, FailOverStatus } from '../../core/runs';
+import { catalogUrl, ordersUrl } from '../../lab/demo/accident';
+import { lossOf } from '../../lab/demo/measured';
+import { compareOrders, readOrderEventsFromMongo, readOrdersFromPostgres } from '../../lab/load/journal';
+import { STORES } from '../../lab/sites/build';
+import { POSTGRES_ROLES } from '../../lab/sites/postgresql';
+import { E2eLab, keysOf, waitUntil } from '../support/e2e-lab';
+import { rounds, seededRandom } from '../support/random';
+
+jest.setTimeout(300_000);
+
+const RUN = workflowIds.roleChange('ultramarket');
+/** Where the worker is killed: in the middle of every chapter that changes something. */
+const MOMENTS = ['takeEpoch', 'fenceSite', 'fenceStore', 'promoteStore', 'startService', 'pointDns', 'verifyEndpoint'];
+
+/** The peak write rate is taken between samples. */
+const SAMPLES_FOR_A_RATE = 3;
+
+const random = seededRandom('failover');
+
+describe.each(rounds())('round %i', () => {
+  let e2e: E2eLab;
+
+  beforeAll(async () => {
+    e2e = await E2eLab.up();
+    await e2e.ask('schedules', 'apply');
+    await e2e.shoppers.start(20);
+  });
+
+  afterAll(() => e2e?.destroy());
+
+  test('a failover from a healthy site is not necessary, and touches nothing', async () => {
+    await e2e.shoppers.waitForOrders(20, new Date(), 60);
+    const before = await roles(e2e);
+    const result = await e2e.ask<FailOverResult>('failover', 'start', '--to', 'dr', '--reason', 'a false alarm');
+    expect(result).toMatchObject({ outcome: 'not necessary', epoch: null, approvedBy: null, evidence: [] });
+    expect(await roles(e2e)).toEqual(before);
+    expect(before).toMatchObject({ epochs: [], primaryTimeline: 1, drTimeline: 1, drInRecovery: true, fence: null });
+    await e2e.shoppers.waitForOrders(20, new Date(), 30, 'primary');
+  });
+
+  test('the worker is killed in the middle of a failover: the same run completes, and nothing is promoted twice', async () => {
+    const moment = random.pick(MOMENTS);
+    const delayMilliseconds = random.integer(300);
+    process.stderr.write(`failover: the worker is killed ${delayMilliseconds} ms after ${moment} began\n`);
+    const since = new Date();
+    await e2e.shoppers.waitForOrders(40, since, 60);
+    await bothStoresSampled(e2e);
+
+    const diedAt = new Date();
+    await e2e.supervisor.killSite('primary');
+    await e2e.ask('failover', 'start', '--to', 'dr', '--reason', 'primary site lost power', '--detach');
+    const { runId } = await e2e.handle(RUN).describe();
+    const waiting = await statusWhere(e2e, (status) => status.card !== null && status.waitingFor !== null);
+    expect(waiting.epoch).toBeNull();
+    const approval = await e2e.drctl(['failover', 'approve', '--by', 'oncall-lead']);
+    expect(approval).toMatchObject({ exitCode: 0 });
+
+    await e2e.waitForActivity(RUN, moment);
+    await new Promise((resolve) => setTimeout(resolve, delayMilliseconds));
+    await e2e.killWorker('dr');
+
+    const result = (await e2e.client.workflow.getHandle(RUN, runId, { followRuns: false }).result()) as FailOverResult;
+    expect(result).toMatchObject({ outcome: 'completed', approvedBy: 'oncall-lead', epoch: 1 });
+    expect((await e2e.handle(RUN).describe()).runId).toBe(runId);
+    expect((await e2e.workersOf(RUN)).filter((identity) => identity.startsWith('dr/'))).toHaveLength(2);
+    expect(await roles(e2e)).toMatchObject({
+      epochs: [layout.epoch(1)],
+      primaryTimeline: null,
+      drTimeline: 2,
+      drHistory: ['00000002.history'],
+      drInRecovery: false,
+      fence: 1,
+    });
+
+    await e2e.shoppers.waitForOrders(40, diedAt, 90, 'dr');
+    await e2e.shoppers.stop();
+    await lossIsWithinTheBound(e2e, result, { since, diedAt });
+  });
+
+  test('the dead site comes back fenced: what its host starts again takes no writes', async () => {
+    const programs = await e2e.supervisor.startSite('primary');
+    const stores = programs.filter(({ kind }) => kind === 'store');
+    expect(stores.length).toBeGreaterThan(0);
+    expect(stores.filter(({ state }) => state !== 'fenced')).toEqual([]);
+    expect(await roles(e2e)).toMatchObject({ primaryTimeline: null, drTimeline: 2, drInRecovery: false });
+  });
+
+  test('an approval for a failover that is over is one clear error', async () => {
+    const before = await roles(e2e);
+    const { exitCode, out, err } = await e2e.drctl(['failover', 'approve', '--by', 'platform-lead']);
+    expect({ exitCode, out }).toEqual({ exitCode: 3, out: '' });
+    expect(err).toMatch(/^Failed: .*role-change:ultramarket is not running[^]*\nWhere: [^]*\nData: [^]*\nNext: /);
+    expect(await roles(e2e)).toEqual(before);
+  });
+});
+
+async function statusWhere(e2e: E2eLab, holds: (status: FailOverStatus) => boolean): Promise<FailOverStatus> {
+  let seen: FailOverStatus | null = null;
+  await waitUntil(
+    'the failover waiting for its approval',
+    async () => {
+      seen = await e2e.status<FailOverStatus>(RUN);
+      return seen !== null && holds(seen);
+    },
+    { deadlineMs: 90_000, intervalMs: 250 },
+  );
+  return seen as unknown as FailOverStatus;
+}
+
+/** Who plays which role, as the servers, the epochs and the supervisor themselves say. */
+async function roles(e2e: E2eLab) {
+  const [epochs, primary, dr, fence, services] = await Promise.all([
+    keysOf(e2e.offsite, layout.epochs()),
+    timeline(e2e, 'primary'),
+    timeline(e2e, 'dr'),
+    e2e.supervisor.fenceOf('primary'),
+    e2e.supervisor.services('dr'),
+  ]);
+  return {
+    epochs,
+    primaryTimeline: primary?.timeline ?? null,
+    drTimeline: dr?.timeline,
+    drHistory: dr?.history,
+    drInRecovery: dr?.inRecovery,
+    fence: fence?.epoch ?? null,
+    servicesAtDr: services.map(({ name, desiredReplicas }) => `${name} ${desiredReplicas}`),
+  };
+}
+
+/** The timeline of a site's PostgreSQL and every switch it knows of; null where it does not run. */
+async function timeline(e2e: E2eLab, site: 'primary' | 'dr') {
+  const { superuser } = POSTGRES_ROLES;
+  const client = new PgClient({
+    ...e2e.access.plan.sites[site].postgresql,
+    user: superuser.name,
+    password: e2e.access.secrets.password(superuser.secret),
+    database: 'postgres',
+    connectionTimeoutMillis: 5_000,
+  });
+  try {
+    await client.connect();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ECONNREFUSED') return null;
+    throw error;
+  }
+  try {
+    // The checkpoint after a promotion may still be to come; the name of the current WAL file has the timeline at once.
+    const { rows } = await client.query<{ inRecovery: boolean; timeline: number; history: string[] }>(`
+      SELECT pg_is_in_recovery() AS "inRecovery",
+             CASE WHEN pg_is_in_recovery() THEN (SELECT timeline_id FROM pg_control_checkpoint())
+                  ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int END AS timeline,
+             coalesce((SELECT array_agg(name ORDER BY name) FROM pg_ls_waldir() WHERE name LIKE '%.history'), '{}') AS history`);
+    return rows[0] ?? null;
+  } finally {
+    await client.end();
+  }
+}
+
+/** The price of the loss comes from samples taken before the trouble. */
+async function bothStoresSampled(e2e: E2eLab): Promise<void> {
+  for (const store of [STORES.postgresql, STORES.mongodb]) {
+    await waitUntil(
+      `samples of the replication of ${store}`,
+      async () => (await readSamples(e2e.open, store)).length >= SAMPLES_FOR_A_RATE,
+      { deadlineMs: 60_000, intervalMs: 500 },
+    );
+  }
+}
+
+async function lossIsWithinTheBound(
+  e2e: E2eLab,
+  { losses }: FailOverResult,
+  { since, diedAt }: { since: Date; diedAt: Date },
+): Promise<void> {
+  const journal = await e2e.shoppers.journal();
+  const compared = { sentSince: since };
+  const orders = compareOrders(
+    await readOrdersFromPostgres(ordersUrl(e2e.access, 'dr')),
+    journal,
+    new Date(),
+    compared,
+  );
+  const events = compareOrders(await readOrderEventsFromMongo(catalogUrl(e2e.access)), journal, new Date(), compared);
+  expect({ orders: orders.altered, events: events.altered }).toEqual({ orders: [], events: [] });
+  expect(orders.unexpected).toEqual([]);
+  expect(orders.confirmed).toBeGreaterThan(40);
+  const bound = losses.find(({ store }) => store === STORES.postgresql);
+  expect(bound?.certainty).not.toBe('unknown');
+  const lost = lossOf(orders.missing, diedAt);
+  expect(lost.orders.length).toBeLessThanOrEqual(bound?.operations ?? 0);
+  expect(lost.seconds).toBeLessThanOrEqual(bound?.seconds ?? 0);
+  // Events are acknowledged by a majority, of which a member outside the lost site always is one.
+  expect(events.missing).toEqual([]);
+}
