@@ -4,7 +4,7 @@ import { hasCode } from '../core/errors';
 import { workflowIds } from '../core/names';
 import type { ArchiveLogInput } from '../core/runs';
 import { backUpStore } from './back-up-store';
-import { control, following } from './activities';
+import { control, following } from './proxies';
 import { Following } from './follow';
 import { reasonOf, StepTable } from './step-table';
 

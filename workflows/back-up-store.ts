@@ -3,7 +3,7 @@ import { ActivityFailure, TimeoutFailure, TimeoutType } from '@temporalio/common
 import { formatBytes } from '../core/clock';
 import type { BackUpStoreInput, BackUpStoreResult } from '../core/runs';
 import type { PreparedBackup, UploadedBackup } from '../activities/backup';
-import { atSite, control, onHost } from './activities';
+import { atSite, control, onHost } from './proxies';
 import { StepTable } from './step-table';
 
 /** A host that vanishes three times in a row is not bad luck. */

@@ -1,5 +1,5 @@
 import type { CheckHealthInput, CheckHealthResult } from '../core/runs';
-import { atSite, control, telling } from './activities';
+import { atSite, control, telling } from './proxies';
 import { StepTable } from './step-table';
 
 /** Judges every store by what is in the repository, and tells people when one is not healthy. */

@@ -1,7 +1,7 @@
 import { CancellationScope, workflowInfo } from '@temporalio/workflow';
 import { failure } from '../core/errors';
 import type { DrillInput, DrillResult } from '../core/runs';
-import { atSite, control, onHost, telling } from './activities';
+import { atSite, control, onHost, telling } from './proxies';
 import { restoreStore } from './restore-stores';
 import { reasonOf, StepTable } from './step-table';
 

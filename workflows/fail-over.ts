@@ -1,7 +1,7 @@
 import { CancellationScope } from '@temporalio/workflow';
 import { failure, hasCode } from '../core/errors';
 import type { FailOverInput, FailOverResult } from '../core/runs';
-import { control as anywhere } from './activities';
+import { control as anywhere } from './proxies';
 import { FailoverControl } from './failover/control';
 import { confirmPrimaryIsDown, escalate, lookAgain, priceTheLoss } from './failover/decide';
 import { fence, takeEpoch, undo } from './failover/fence';

@@ -3,7 +3,7 @@ import { failure } from '../core/errors';
 import { commands, type RestoreStoresInput, type RestoreStoresResult } from '../core/runs';
 import type { RestorePlan } from '../core/recovery';
 import type { StoreRestore } from '../activities/restore';
-import { atSite, onHost } from './activities';
+import { atSite, onHost } from './proxies';
 import { onCommand, planQuery, refuse } from './commands';
 import { StepTable } from './step-table';
 

@@ -1,6 +1,6 @@
 import { continueAsNew, isCancellation, workflowInfo } from '@temporalio/workflow';
 import type { WatchReplicationInput } from '../core/runs';
-import { control, following } from './activities';
+import { control, following } from './proxies';
 import { Following } from './follow';
 import { reasonOf, StepTable } from './step-table';
 

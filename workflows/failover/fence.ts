@@ -1,7 +1,7 @@
 import { upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
 import { failure, hasCode } from '../../core/errors';
 import { unfencedStores, type FenceEvidence } from '../../core/fencing';
-import { control as anywhere } from '../activities';
+import { control as anywhere } from '../proxies';
 import { reasonOf } from '../step-table';
 import { type FailoverRun, tryTo } from './run';
 

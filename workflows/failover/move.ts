@@ -1,5 +1,5 @@
 import { workflowInfo } from '@temporalio/workflow';
-import { roleChangeWithin } from '../activities';
+import { roleChangeWithin } from '../proxies';
 import { continueAt } from './new-lineage';
 import type { FailoverRun } from './run';
 

@@ -6,7 +6,7 @@ import { failoverMarkdown } from '../../core/failover-report';
 import type { Severity } from '../../core/notify';
 import type { FailOverInput, FailOverOutcome, FailOverResult } from '../../core/runs';
 import type { EndpointResult } from '../../core/traffic';
-import { control as anywhere, roleChange, telling } from '../activities';
+import { control as anywhere, roleChange, telling } from '../proxies';
 import { reasonOf, type StepTable } from '../step-table';
 import type { FailoverControl } from './control';
 
