@@ -1,14 +1,14 @@
 import { parseArgs } from 'node:util';
 import { NativeConnection, Worker } from '@temporalio/worker';
 import { createActivities } from '../activities';
-import type { OpenApplication } from '../activities/deps';
 import { type LoadedConfig, loadConfig } from '../config/load';
 import { failure, findFailure } from '../core/errors';
 import { taskQueues } from '../core/names';
 import { workflowBundle } from './bundle';
 import { hostId } from './host-id';
 import { installRuntime, logger } from './runtime';
-import { openApplication } from './wiring';
+import { sweepSpool } from './sweep-spool';
+import { openApplication, type WiredApplication } from './wiring';
 
 const USAGE = `usage: node dist/workers/main.js --config FILE [--config FILE …] --site NAME
 
@@ -39,7 +39,7 @@ async function main(): Promise<void> {
 }
 
 async function serve(configs: readonly LoadedConfig[], first: LoadedConfig, site: string): Promise<void> {
-  const applications = new Map<string, OpenApplication>();
+  const applications = new Map<string, WiredApplication>();
   for (const config of configs) applications.set(config.application, await openApplication(config));
   const host = hostId(first.spool.directory, site);
   const activities = createActivities({
@@ -75,6 +75,7 @@ async function serve(configs: readonly LoadedConfig[], first: LoadedConfig, site
         }
       : {}),
   });
+  for (const [name, { spool }] of applications) await sweepSpool(connection, namespace, name, spool);
   const common = {
     connection,
     namespace,

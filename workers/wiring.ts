@@ -12,7 +12,7 @@ import { createRepository } from '../adapters/repository';
 import { createLogArchive } from '../adapters/repository/log-archive';
 import { createServices } from '../adapters/services';
 import { createDnsZone, createPublicProbe } from '../adapters/traffic';
-import { createSpool } from '../adapters/volumes/spool';
+import { createSpool, type Spool } from '../adapters/volumes/spool';
 import { createTransfer } from '../adapters/volumes/transfer';
 import { toApplication } from '../config/application';
 import type { LoadedConfig } from '../config/load';
@@ -24,11 +24,16 @@ import type { AssetMirror } from '../core/mirror';
 import type { Repository } from '../core/repository';
 import type { BackupTransfer } from '../core/transfer';
 
+/** What only the worker itself needs besides: the spool of its host. */
+export interface WiredApplication extends OpenApplication {
+  readonly spool: Spool;
+}
+
 /**
  * Opens an application of the config: the only place where adapters are chosen and put together. Connects to nothing; each
  * adapter does when it is first used.
  */
-export async function openApplication(config: LoadedConfig): Promise<OpenApplication> {
+export async function openApplication(config: LoadedConfig): Promise<WiredApplication> {
   const name = config.application;
   const engines = new Map<string, Engine>();
   for (const [store, { engine, settings }] of Object.entries(config.stores)) {
@@ -76,6 +81,7 @@ export async function openApplication(config: LoadedConfig): Promise<OpenApplica
           targetVolumeBytes: config.backup.volumeSize.bytes,
         }),
       ),
+    spool,
     control,
     epochs: createEpochs(control),
     services: config.services ? createServices(config.services.controller) : null,

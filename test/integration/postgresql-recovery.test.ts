@@ -296,6 +296,19 @@ test('a failover: measured, fenced, promoted once, and the log goes on into the 
       by: 'test',
     },
   ] as const;
+  const unproven = [
+    [],
+    evidence.map((each) => ({ ...each, strength: 'weak' as const })),
+    evidence.map((each) => ({ ...each, stores: ['other'] })),
+  ];
+  for (const insufficient of unproven) {
+    await expect(
+      replication!.promote({ site: 'dr', epoch: 7, evidence: insufficient }, testContext()),
+    ).rejects.toMatchObject({
+      type: 'FencingUnconfirmed',
+    });
+  }
+  expect(await engine.probe('dr', testContext())).toMatchObject({ role: 'replica', writable: false });
   const promoted = await replication!.promote({ site: 'dr', epoch: 7, evidence }, testContext());
   expect(promoted).toMatchObject({ site: 'dr', already: false });
   expect(promoted.position.lineage).toMatch(/\/2$/);
