@@ -99,7 +99,7 @@ describe('what an oplog can hold', () => {
     await client.withSession((session) =>
       session.withTransaction(async () => {
         const big: Collection<{ _id: number; text: string }> = db.collection('big');
-        for (let id = 0; id < 40; id++) await big.insertOne({ _id: id, text: 'x'.repeat(1_000_000) }, { session });
+        for (let id = 0; id < 20; id++) await big.insertOne({ _id: id, text: 'x'.repeat(1_000_000) }, { session });
         await db.collection('before').updateOne({}, { $set: { changed: true } }, { session });
       }, majority),
     );
