@@ -95,7 +95,7 @@ describe('what an oplog can hold', () => {
     await client.db('gone').dropDatabase();
     await client.db('gone').collection('again').insertOne({ second: true }, majority);
     await client.db('kept').command({ createUser: 'late', pwd: 'p', roles: ['read'], ...majority });
-    // 40 MB in one transaction: three entries, chained, of which only the last one commits.
+    // 20 MB in one transaction: two entries, chained, of which only the last one commits.
     await client.withSession((session) =>
       session.withTransaction(async () => {
         const big: Collection<{ _id: number; text: string }> = db.collection('big');
