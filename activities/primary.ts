@@ -13,7 +13,7 @@ export interface SiteVerdict {
   readonly alive: boolean;
   /** True when every store that has roles accepts writes and every endpoint answers at the site's own address. */
   readonly healthy: boolean;
-  readonly stores: readonly Pick<StoreProbe, 'reachable' | 'writable' | 'role'>[];
+  readonly stores: readonly (Pick<StoreProbe, 'reachable' | 'writable' | 'role'> & { readonly store: string })[];
   /** One line each: what was seen. */
   readonly findings: readonly string[];
 }
@@ -50,7 +50,12 @@ export function createPrimaryActivities(deps: ActivityDeps) {
           at: new Date().toISOString(),
           alive: probes.some((probe) => probe.writable === true) || endpoints.some((each) => each.ok),
           healthy: probes.every((probe) => probe.writable === true) && endpoints.every((each) => each.ok),
-          stores: probes.map(({ reachable, writable, role }) => ({ reachable, writable, role })),
+          stores: probes.map(({ reachable, writable, role }, index) => ({
+            store: replicated[index]?.name ?? '',
+            reachable,
+            writable,
+            role,
+          })),
           findings: [
             ...probes.map((probe, index) => describeProbe(replicated[index]?.name ?? '', probe)),
             ...endpoints.map(

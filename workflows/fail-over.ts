@@ -3,16 +3,16 @@ import { failure, hasCode } from '../core/errors';
 import type { FailOverInput, FailOverResult } from '../core/runs';
 import { control as anywhere } from './proxies';
 import { FailoverControl } from './failover/control';
-import { confirmPrimaryIsDown, escalate, lookAgain, priceTheLoss } from './failover/decide';
+import { confirmPrimaryIsDown, escalate, lookAgain, priceTheLoss, requireStandbys } from './failover/decide';
 import { fence, takeEpoch, undo } from './failover/fence';
 import { continueTheNewLineage, pointDns, promote, startServices, verify } from './failover/move';
 import { end, FailoverRun } from './failover/run';
 import { reasonOf } from './step-table';
 
 /**
- * The unplanned failover of an application to another site, in the order of the runbook: confirm that the primary is down,
- * price the loss and wait for approval, take the epoch, fence, promote, start the services, move the name, verify through
- * it, archive the new lineage, tell people, report. Everything runs at the surviving site.
+ * The unplanned failover of an application to another site, in the order of the runbook: confirm that the primary is down
+ * and that a standby is there, price the loss and wait for approval, take the epoch, fence, promote, start the services,
+ * move the name, verify through it, archive the new lineage, tell people, report. Everything runs at the surviving site.
  *
  * Up to the promotion every step can be undone and an abort undoes them in reverse; from the promotion on there is only
  * the way forward (rule 2).
@@ -33,11 +33,13 @@ export async function failOver(input: FailOverInput): Promise<FailOverResult> {
   const verdict = await confirmPrimaryIsDown(run);
   if (verdict.healthy) return end(run, 'not necessary', `${fromSite} is healthy`);
 
+  await requireStandbys(run);
   await priceTheLoss(run, verdict);
   const decision = await control.approval(() => escalate(run), app.failover.escalateAfterSeconds);
   if (decision === 'rejected') return end(run, 'rejected', `${control.rejectedBy?.by}: ${control.rejectedBy?.reason}`);
   if (decision === 'aborted') return end(run, 'aborted', `${control.abortedBy?.by}: ${control.abortedBy?.reason}`);
   if ((await lookAgain(run)).healthy) return end(run, 'not necessary', `${fromSite} has recovered`);
+  await requireStandbys(run);
 
   try {
     await takeEpoch(run, epoch);

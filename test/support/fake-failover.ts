@@ -11,6 +11,8 @@ export interface FakeWorld {
   readonly activities: FakeActivities;
   epoch: EpochRecord | null;
   verdict: Pick<SiteVerdict, 'alive' | 'healthy'>;
+  /** Stores whose standby at the other site does not answer. */
+  standbysGone: Set<string>;
   siteFence: FenceEvidence['strength'];
   storeFence: FenceEvidence['strength'];
   promoted: Set<string>;
@@ -27,6 +29,7 @@ export function fakeFailoverWorld(): FakeWorld {
     activities: {},
     epoch: null,
     verdict: { alive: false, healthy: false },
+    standbysGone: new Set(),
     siteFence: 'proven',
     storeFence: 'none',
     promoted: new Set(),
@@ -58,7 +61,14 @@ export function fakeFailoverWorld(): FakeWorld {
     }),
     probeSite: async ({ site }) => {
       note('probeSite', site);
-      return { site, at, ...world.verdict, stores: [], findings: ['orders at primary: does not answer'] };
+      if (site === shop.initialSite)
+        return { site, at, ...world.verdict, stores: [], findings: ['orders at primary: does not answer'] };
+      const standbys = stores.map((store) => ({ store, reachable: !world.standbysGone.has(store) }));
+      return {
+        ...{ site, at, alive: false, healthy: false },
+        stores: standbys.map((each) => ({ ...each, writable: false, role: 'replica' as const })),
+        findings: standbys.map((each) => `${each.store} at ${site}: ${each.reachable ? 'replica' : 'does not answer'}`),
+      };
     },
     assessLoss: async () => {
       note('assessLoss');

@@ -64,7 +64,8 @@ test('runs the runbook in its order after an approval', async () => {
       ['events', 2.5],
       ['sessions', 2.5],
     ]);
-    expect(world.calls).toEqual(['probeSite:primary', 'probeSite:primary', 'probeSite:primary', 'assessLoss']);
+    const looks = ['probeSite:primary', 'probeSite:primary', 'probeSite:primary', 'probeSite:dr', 'assessLoss'];
+    expect(world.calls).toEqual(looks);
     await approve(handle);
     const result = await handle.result();
     expect(result).toMatchObject({ outcome: 'completed', epoch: 1, approvedBy: 'dana' });
@@ -81,7 +82,9 @@ test('runs the runbook in its order after an approval', async () => {
     ];
     expect(sequence.map(order)).toEqual(sequence.map(order).toSorted((a, b) => a - b));
     expect(world.calls.filter((call) => call.startsWith('promoteStore'))).toHaveLength(3);
-    expect(result.steps.every((step) => step.state === 'done')).toBe(true);
+    // The stores' own fences prove nothing in this world; the site's fence does.
+    const notDone = result.steps.filter(({ state }) => state !== 'done').map(({ id, state }) => `${id} ${state}`);
+    expect(notDone.toSorted()).toEqual(['events', 'orders', 'sessions'].map((store) => `fence:${store} skipped`));
   });
 });
 
@@ -102,6 +105,36 @@ test('a primary that recovered while people were deciding is left alone', async 
     await approve(handle);
     await expect(handle.result()).resolves.toMatchObject({ outcome: 'not necessary' });
     expect(world.calls.filter((call) => /fence|promote|takeEpoch/.test(call))).toEqual([]);
+  });
+});
+
+const noStandby = {
+  cause: {
+    type: 'TargetUnreachable',
+    message: expect.stringMatching(
+      /dr cannot take over: orders has no standby.*orders at dr: does not answer/,
+    ) as string,
+  },
+};
+
+test('a standby that does not answer ends the failover before anybody is asked', async () => {
+  const world = fakeFailoverWorld();
+  world.standbysGone.add('orders');
+  await withFailover(world, async (handle) => {
+    await expect(handle.result()).rejects.toMatchObject(noStandby);
+    expect(new Set(world.calls)).toEqual(new Set(['probeSite:primary', 'probeSite:dr']));
+    expect(world.calls.filter((call) => call === 'probeSite:dr')).toHaveLength(3);
+  });
+});
+
+test('a standby that vanished while people were deciding ends the failover before anything is fenced', async () => {
+  const world = fakeFailoverWorld();
+  await withFailover(world, async (handle) => {
+    await waitingFor(handle, /approval/);
+    world.standbysGone.add('orders');
+    await approve(handle);
+    await expect(handle.result()).rejects.toMatchObject(noStandby);
+    expect(world.calls.filter((call) => /fence|promote|takeEpoch|startService|pointDns/.test(call))).toEqual([]);
   });
 });
 

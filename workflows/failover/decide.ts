@@ -1,5 +1,6 @@
 import { sleep } from '@temporalio/workflow';
 import type { SiteVerdict } from '../../activities/primary';
+import { failure } from '../../core/errors';
 import { type FailoverRun, tell } from './run';
 
 export async function confirmPrimaryIsDown(run: FailoverRun): Promise<SiteVerdict> {
@@ -17,6 +18,34 @@ export async function confirmPrimaryIsDown(run: FailoverRun): Promise<SiteVerdic
     },
     (verdict) => (verdict.healthy ? 'it is healthy' : verdict.alive ? 'partly alive' : 'it is down'),
   );
+}
+
+/**
+ * Fencing the old site for a standby that is not there would end the service for nothing: looked at before people are
+ * asked, and again before the first step that changes something. As patient as the look at the old site, because a
+ * standby may be restarting.
+ */
+export async function requireStandbys(run: FailoverRun): Promise<void> {
+  const { confirmProbes, confirmIntervalSeconds } = run.app.failover;
+  await run.steps.run('standbys', `Check that every store has a standby at ${run.site}`, async () => {
+    for (let look = 1; ; look += 1) {
+      const { stores, findings } = await run.at.probeSite({ application: run.app.name, site: run.site });
+      const absent = run.stores.filter((name) => !stores.some(({ store, reachable }) => store === name && reachable));
+      if (absent.length === 0) return;
+      if (look >= confirmProbes) {
+        const seen = findings.filter((finding) => absent.some((name) => finding.startsWith(`${name} at `)));
+        throw failure(
+          'TargetUnreachable',
+          `${run.site} cannot take over: ${absent.join(', ')} has no standby there that answers (${seen.join('; ')})`,
+          {
+            data: 'Nothing was changed: no epoch was taken, nothing was fenced and nothing was promoted.',
+            next: `Start or rebuild the standby at ${run.site}, or restore the store from its backups; then start the failover again.`,
+          },
+        );
+      }
+      await sleep(confirmIntervalSeconds * 1_000);
+    }
+  });
 }
 
 /** What approvers need to know before they sign; nothing is changed to find it out. */
