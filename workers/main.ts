@@ -4,6 +4,7 @@ import { createActivities } from '../activities';
 import { type LoadedConfig, loadConfig } from '../config/load';
 import { failure, findFailure } from '../core/errors';
 import { taskQueues } from '../core/names';
+import { restartWithBoundedMemory } from './bounded-memory';
 import { workflowBundle } from './bundle';
 import { hostId } from './host-id';
 import { installRuntime, logger } from './runtime';
@@ -121,6 +122,7 @@ function pem(secret: { reveal(): string } | undefined): Buffer | undefined {
   return secret ? Buffer.from(secret.reveal()) : undefined;
 }
 
+restartWithBoundedMemory();
 main().then(
   // Drivers may hold sockets of servers that are gone; nothing of ours is left to do.
   () => process.exit(process.exitCode ?? 0),

@@ -53,7 +53,9 @@ export function createLogArchive(repository: Repository, store: string, naming: 
       if (error instanceof ZstdFormatError) throw corrupt(error.message, error);
       throw error;
     }
-    const content = Buffer.concat(chunks);
+    // One frame, so one chunk: to join it would hold a segment of 16 MB twice.
+    const [only] = chunks;
+    const content = only && chunks.length === 1 ? only : Buffer.concat(chunks);
     // Absent only where the process died between an object and its annotations; zstd's own checksum was right then.
     const expected = head.metadata[CONTENT_SHA256];
     if (expected !== undefined && sha256Of(content) !== expected) {

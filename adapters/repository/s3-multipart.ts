@@ -7,6 +7,7 @@ import {
   type S3Client,
   UploadPartCommand,
 } from '@aws-sdk/client-s3';
+import type { PartBuffers } from './part-buffers';
 import { codeOf } from './s3-errors';
 import type { Slots } from './slots';
 
@@ -23,6 +24,7 @@ export interface MultipartTarget {
   /** The whole key, prefix included. */
   readonly fullKey: string;
   readonly slots: Slots;
+  readonly buffers: PartBuffers;
   readonly signal: AbortSignal;
 }
 

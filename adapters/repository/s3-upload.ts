@@ -63,19 +63,18 @@ interface PartSending extends FileUpload {
 }
 
 async function sendParts(multipart: MultipartUpload, sending: PartSending, ctx: CallContext): Promise<string> {
-  const { handle, sizeBytes, partSizeBytes, there, key } = sending;
+  const { target, handle, sizeBytes, partSizeBytes, there, key } = sending;
   const whole = createHash('sha256');
-  const free: Buffer[] = [];
   let doneBytes = 0;
   for (let number = 1, at = 0; at < sizeBytes; number += 1, at += partSizeBytes) {
     ctx.signal.throwIfAborted();
-    const buffer = free.pop() ?? Buffer.allocUnsafeSlow(partSizeBytes);
+    const buffer = target.buffers.take(partSizeBytes);
     const bytes = buffer.subarray(0, Math.min(partSizeBytes, sizeBytes - at));
     await readExactly(handle, bytes, at, sending.file);
     whole.update(bytes);
     const checksum = createHash('sha256').update(bytes).digest('base64');
     const done = () => {
-      free.push(buffer);
+      target.buffers.give(buffer);
       doneBytes += bytes.length;
       ctx.progress({ phase: 'uploading', doneBytes, totalBytes: sizeBytes, note: key });
     };
@@ -124,20 +123,19 @@ export async function uploadStreamInParts(
   ctx: CallContext,
 ): Promise<StreamUploaded> {
   const hash = createHash('sha256');
-  const free: Buffer[] = [];
+  const { buffers } = upload.target;
   let multipart: MultipartUpload | null = null;
   let [sizeBytes, number, filled] = [0, 1, 0];
-  let buffer: Buffer = Buffer.allocUnsafeSlow(streamPartBytes(number));
+  let buffer: Buffer = buffers.take(streamPartBytes(number));
   const flush = async () => {
     multipart ??= await MultipartUpload.begin(upload.target, upload.attributes);
     const sent = buffer;
     const bytes = sent.subarray(0, filled);
     const checksum = createHash('sha256').update(bytes).digest('base64');
-    await multipart.send(number, bytes, checksum, () => free.push(sent));
+    await multipart.send(number, bytes, checksum, () => buffers.give(sent));
     number += 1;
     filled = 0;
-    const next = free.pop();
-    buffer = next?.length === streamPartBytes(number) ? next : Buffer.allocUnsafeSlow(streamPartBytes(number));
+    buffer = buffers.take(streamPartBytes(number));
   };
   try {
     for await (const chunk of source as AsyncIterable<Buffer>) {
@@ -160,6 +158,8 @@ export async function uploadStreamInParts(
     // Where even this fails, the sweep of the attempt finds the upload; the first error says what went wrong.
     await (multipart as MultipartUpload | null)?.abort().catch(() => {});
     throw error;
+  } finally {
+    buffers.give(buffer);
   }
 }
 

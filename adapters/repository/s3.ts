@@ -13,6 +13,7 @@ import { createS3Listing } from './s3-listing';
 import type { MultipartTarget, ObjectAttributes } from './s3-multipart';
 import { PART_BYTES, uploadFileInParts, uploadStreamInParts } from './s3-upload';
 import type { S3RepositorySettings } from './settings';
+import { PartBuffers } from './part-buffers';
 import { Slots } from './slots';
 
 /** Parts in flight at once, over all uploads of the repository: this and one part for each open stream bound its memory. */
@@ -38,6 +39,8 @@ export interface S3Options {
 export function createS3Repository({ name, settings, prefix }: S3Options): Repository {
   const client = createS3Client(settings, PARALLEL_REQUESTS);
   const slots = new Slots(PARALLEL_PARTS);
+  // Those being sent, and one being filled for each of two volumes.
+  const buffers = new PartBuffers(PART_BYTES, PARALLEL_PARTS + 2);
   const { bucket } = settings;
   const place: S3Place = {
     name,
@@ -191,7 +194,7 @@ export function createS3Repository({ name, settings, prefix }: S3Options): Repos
   }
 
   function multipartTarget(key: string, signal: AbortSignal): MultipartTarget {
-    return { client, bucket, fullKey: fullKey(key), slots, signal };
+    return { client, bucket, fullKey: fullKey(key), slots, buffers, signal };
   }
 
   /** The newest, should several tries have begun one each; the others go with the sweep of the attempt. */

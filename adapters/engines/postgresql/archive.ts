@@ -196,6 +196,7 @@ class ArchiveRun {
       if (part.end <= writer.durable && !part.whole) break;
       const coversUntil = heartbeat ? heartbeat.coveredBy(part.end) : null;
       await writer.store(part, coversUntil);
+      if (part.whole) collector.release(part);
       this.entriesStored += 1;
       this.coversUntil = coversUntil;
       stream.confirm(writer.durable);

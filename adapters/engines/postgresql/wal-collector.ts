@@ -11,12 +11,14 @@ export interface SegmentPart {
 }
 
 /**
- * Puts streamed WAL together into segments. Memory: one buffer a segment that was not taken yet; the caller pauses the
+ * Puts streamed WAL together into segments. Memory: one buffer a segment that was not released yet; the caller pauses the
  * stream when `backlog` grows.
  */
 export class WalCollector {
   readonly segmentBytes: bigint;
   private readonly complete: SegmentPart[] = [];
+  /** The buffer to fill next: segments of 16 MB left to the garbage collector add up before it comes. */
+  private spare: Buffer | null = null;
   private segmentStart: bigint;
   private buffer: Buffer;
   private next: bigint;
@@ -57,6 +59,11 @@ export class WalCollector {
     return this.complete.shift() ?? null;
   }
 
+  /** A segment that was taken is stored: its bytes may be overwritten. */
+  release(part: SegmentPart): void {
+    this.spare = part.bytes;
+  }
+
   /** The incomplete segment as far as it was received. Its bytes do not change any more. */
   current(): SegmentPart {
     return { start: this.segmentStart, bytes: this.buffer, end: this.next, whole: false };
@@ -65,6 +72,7 @@ export class WalCollector {
   private roll(): void {
     this.complete.push({ start: this.segmentStart, bytes: this.buffer, end: this.next, whole: true });
     this.segmentStart = this.next;
-    this.buffer = Buffer.allocUnsafe(Number(this.segmentBytes));
+    this.buffer = this.spare ?? Buffer.allocUnsafe(Number(this.segmentBytes));
+    this.spare = null;
   }
 }
