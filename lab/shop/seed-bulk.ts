@@ -19,10 +19,11 @@ const DOCUMENTS_PER_INSERT = 1_000;
  * half repeated words, so that it compresses to about a third, as business data does. Repeating it replaces what an earlier one wrote.
  */
 export async function seedBulk(pgUrl: string, mongoUrl: string, bulk: BulkSeed): Promise<void> {
-  await Promise.all([seedPostgres(pgUrl, bulk), seedMongo(mongoUrl, bulk)]);
+  await Promise.all([seedBulkPostgres(pgUrl, bulk), seedMongo(mongoUrl, bulk)]);
 }
 
-function seedPostgres(url: string, { sizeBytes, seed, onProgress }: BulkSeed): Promise<void> {
+/** The same for PostgreSQL alone. */
+export function seedBulkPostgres(url: string, { sizeBytes, seed, onProgress }: BulkSeed): Promise<void> {
   const rows = Math.ceil(sizeBytes / ROW_BYTES);
   return inPostgres(url, async (client) => {
     await client.query('DROP TABLE IF EXISTS bulk_rows');

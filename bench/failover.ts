@@ -1,0 +1,55 @@
+import type { FailOverStatus } from '../core/runs';
+import { phaseSeconds } from '../lab/demo/measured';
+import { Shoppers } from '../lab/demo/shoppers';
+import { supervisorOf } from '../lab/lab';
+import type { Bench } from './bench';
+import { figure, type Figure } from './figure';
+import { withLab } from './lab';
+
+/** Issue "The main job": from the approval to the verified service. */
+const AIM_SECONDS = 30;
+const ORDERS_PER_SECOND = 20;
+/** Orders under way before the site dies, so that something can be lost. */
+const ORDERS_BEFORE = 60;
+
+export const failover: Bench = {
+  summary: 'a failover under load after the primary site was killed: approval to verified service, step by step',
+  async run({ rounds, say }) {
+    const whole: number[] = [];
+    const steps = new Map<string, number[]>();
+    for (let round = 1; round <= rounds; round += 1) {
+      const { seconds, phases } = await failOverOnce(say);
+      say(`  round ${round}: ${seconds.toFixed(1)} s from approval to verified service`);
+      whole.push(seconds);
+      for (const phase of phases) steps.set(phase.title, [...(steps.get(phase.title) ?? []), phase.seconds]);
+    }
+    const figures: Figure[] = [
+      figure({ name: 'approval to verified service', unit: 's', values: whole, aim: { valueAtMost: AIM_SECONDS } }),
+    ];
+    for (const [title, values] of steps) figures.push(figure({ name: `step: ${title}`, unit: 's', values }));
+    return figures;
+  },
+};
+
+/** Each round in a lab of its own: a failover cannot be taken back in seconds. */
+async function failOverOnce(
+  say: (line: string) => void,
+): Promise<{ seconds: number; phases: readonly { title: string; seconds: number }[] }> {
+  return withLab(say, async ({ lab, drctl }) => {
+    const shoppers = new Shoppers(lab);
+    await shoppers.start(ORDERS_PER_SECOND);
+    await drctl('schedules', 'apply');
+    await shoppers.waitForOrders(ORDERS_BEFORE, new Date(), 60);
+    await supervisorOf(lab).killSite('primary');
+    await drctl('failover', 'start', '--to', 'dr', '--reason', 'benchmark', '--yes', '--by', 'oncall-lead');
+    const status = await drctl<FailOverStatus>('failover', 'status');
+    if (status.outcome !== 'completed') throw new Error(`the failover ended as "${status.outcome}"`);
+    const verified = status.steps
+      .filter(({ id }) => id.startsWith('verify:'))
+      .map(({ finishedAt }) => finishedAt ?? '');
+    if (verified.length === 0) throw new Error('no endpoint was verified');
+    const seconds =
+      (Math.max(...verified.map((time) => Date.parse(time))) - Date.parse(status.approvedAt ?? '')) / 1_000;
+    return { seconds, phases: phaseSeconds(status) };
+  });
+}
