@@ -1,6 +1,7 @@
 import { isGrpcDeadlineError, type WorkflowHandle } from '@temporalio/client';
 import { formatDuration } from '../core/clock';
 import { queries, type RunStatus, type StepState, type StepStatus } from '../core/runs';
+import { retriesOf } from './retries';
 import { temporalFailure } from './temporal-errors';
 import type { Session } from './session';
 
@@ -9,6 +10,8 @@ export const DETACHED_EXIT_CODE = 130;
 
 /** A person sees movement, the workers see little load. */
 const POLL_MILLISECONDS = 500;
+/** Why a run waits is looked up this often: the steps' own states say enough while they go on. */
+const RETRIES_EVERY_LOOKS = 6;
 /** A query that no worker answers within this says so instead of hanging. */
 const QUERY_MILLISECONDS = 5_000;
 
@@ -58,7 +61,13 @@ export async function follow<R, S extends RunStatus = RunStatus>(
       (error: unknown) => void (state.outcome = left.signal.aborted ? null : { error }),
     );
   const leaving = io.interrupted.then(() => void (state.detached = true));
+  let looks = 0;
   const look = async () => {
+    if (++looks % RETRIES_EVERY_LOOKS === 0) {
+      const retries = await connection.withAbortSignal(left.signal, () => retriesOfRun(session, handle));
+      if (left.signal.aborted) return;
+      for (const line of retries) shown.retry(line);
+    }
     const status = await connection.withAbortSignal(left.signal, () => queryStatus<S>(session, handle));
     if (left.signal.aborted) return;
     if (typeof status === 'string') return shown.problem(status);
@@ -101,6 +110,14 @@ function detachedLines(session: Session, workflowId: string, back: string): stri
   ];
 }
 
+/** Empty where Temporal does not answer: that is said by the status and by the end of the run. */
+async function retriesOfRun(session: Session, handle: WorkflowHandle): Promise<string[]> {
+  const client = await session.client();
+  return client.connection
+    .withDeadline(Date.now() + QUERY_MILLISECONDS, () => retriesOf(client, handle.workflowId))
+    .catch(() => []);
+}
+
 /** The run's status, or in a few words why it cannot be seen now. */
 export async function queryStatus<S extends RunStatus>(session: Session, handle: WorkflowHandle): Promise<S | string> {
   const client = await session.client();
@@ -117,6 +134,7 @@ export async function queryStatus<S extends RunStatus>(session: Session, handle:
 class StepLines {
   private readonly seen = new Map<string, StepState>();
   private readonly announced = new Set<string>();
+  private readonly retriesSeen = new Set<string>();
   private messages = 0;
   private problemSeen: string | null = null;
   private waitingSeen: string | null = null;
@@ -153,6 +171,13 @@ class StepLines {
     if (io.now().getTime() - Date.parse(step.startedAt) < SLOW_MILLISECONDS) return;
     this.announced.add(step.id);
     io.note(`  ${SIGNS.running} ${step.title} …`);
+  }
+
+  /** Once for each reason, however often it comes back. */
+  retry(message: string): void {
+    if (this.retriesSeen.has(message)) return;
+    this.retriesSeen.add(message);
+    this.session.io.note(`  ? ${message}`);
   }
 
   problem(message: string): void {

@@ -24,8 +24,6 @@ export { waitUntil } from '../../lab/servers/process';
 const COMMAND_MILLISECONDS = 240_000;
 /** A worker bundles its workflows when it starts, which takes seconds on a busy machine. */
 const WORKER_READY_MILLISECONDS = 90_000;
-/** temporal.api.enums.v1.TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY */
-const ACTIVITY_QUEUE = 2;
 
 export interface CommandResult {
   readonly exitCode: number;
@@ -93,8 +91,12 @@ export class E2eLab {
     return createRepository(name, settings, config.application);
   }
 
-  /** Runs the real command as a person would, without a terminal. */
-  drctl(args: readonly string[], config = this.configFile): Promise<CommandResult> {
+  /** Runs the real command as a person would, without a terminal; `onSaid` hears what it tells them meanwhile. */
+  drctl(
+    args: readonly string[],
+    config = this.configFile,
+    onSaid: (text: string) => void = () => {},
+  ): Promise<CommandResult> {
     const env = { ...process.env, DRCTL_CONFIG: config };
     const child = spawn(path.join(projectRoot(), 'drctl'), args, {
       env,
@@ -104,7 +106,10 @@ export class E2eLab {
     let out = '';
     let err = '';
     child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text));
-    child.stderr.setEncoding('utf8').on('data', (text: string) => (err += text));
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      err += text;
+      onSaid(text);
+    });
     return new Promise((resolve, reject) => {
       child.once('error', reject);
       child.once('close', (code) => resolve({ exitCode: code ?? -1, out, err }));
@@ -127,11 +132,7 @@ export class E2eLab {
   /** Resolves when the worker process that runs now asks Temporal for work. */
   async workerReady(site: 'primary' | 'dr'): Promise<void> {
     const { pid } = await this.program(`worker-${site}`);
-    const request = {
-      namespace: 'default',
-      taskQueue: { name: taskQueues.site(this.open.application.name, site) },
-      taskQueueType: ACTIVITY_QUEUE,
-    };
+    const request = { namespace: 'default', taskQueue: { name: taskQueues.workflows } };
     await waitUntil(
       `the worker of ${site} being ready`,
       async () => {

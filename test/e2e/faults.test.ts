@@ -1,0 +1,209 @@
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+import { parse, stringify } from 'yaml';
+import { FAILURES, type FailureCode } from '../../core/errors';
+import type { Repository } from '../../core/repository';
+import type { LaunchBackupsResult } from '../../core/runs';
+import { projectRoot } from '../../lab/runtime/servers';
+import { type CommandResult, E2eLab, keysOf, waitUntil } from '../support/e2e-lab';
+
+jest.setTimeout(300_000);
+
+/** What drctl keeps of backups and role changes. */
+const KEPT = ['catalog', 'data/full', 'data/files', 'data/config', 'epochs', 'reports'];
+
+let e2e: E2eLab;
+let goodBackup: string;
+const configs: Record<Fault, string> = { 'wrong-credentials': '', 'wrong-bucket': '', 'no-standby': '' };
+type Fault = 'wrong-credentials' | 'wrong-bucket' | 'no-standby';
+
+/** As the config file has it. */
+interface RawConfig {
+  application: string;
+  repositories: Record<string, { bucket: string; credentials: Record<string, { file: string }> }>;
+  spool: { directory: string };
+  stores: Record<string, { sites: Record<string, { port?: number }> }>;
+}
+
+beforeAll(async () => {
+  e2e = await E2eLab.up();
+  variant('wrong-credentials', (config) => {
+    const file = path.join(e2e.lab.folder, 'secrets/wrong-key');
+    fs.writeFileSync(file, 'WRONGSECRETWRONGSECRET', { mode: 0o600 });
+    for (const each of Object.values(config.repositories)) each.credentials['secretAccessKey'] = { file };
+  });
+  variant('wrong-bucket', (config) => {
+    for (const each of Object.values(config.repositories)) each.bucket = 'no-such-bucket';
+  });
+  variant('no-standby', (config) => {
+    // Nothing listens there: the primary looks dead, and the standby was never built.
+    for (const site of Object.values(config.stores['orders-db']?.sites ?? {})) site.port = 5999;
+  });
+  await workersServeAll();
+  const { backups } = await e2e.ask<LaunchBackupsResult>('backup', 'application', 'sessions');
+  goodBackup = backups.find(({ store }) => store === 'application')?.backupId ?? '';
+}, 300_000);
+
+afterAll(() => e2e?.destroy());
+
+test('a config with a mistake is refused by field', async () => {
+  const file = path.join(e2e.lab.folder, 'mistake.yaml');
+  fs.writeFileSync(file, fs.readFileSync(e2e.configFile, 'utf8').replace('engine: redis', 'engine: rediss'));
+  const before = await e2e.contents(KEPT);
+  for (const args of [
+    ['config', 'check'],
+    ['backup', '--all'],
+    ['failover', 'status'],
+  ]) {
+    const result = await e2e.drctl(args, file);
+    refused(result, 'ConfigInvalid', /mistake\.yaml[^]*stores\.sessions\.engine[^]*rediss/);
+  }
+  expect(await e2e.contents(KEPT)).toEqual(before);
+});
+
+test.each([
+  ['backup', ['backup', 'no-such-store']],
+  ['restore', ['restore', 'no-such-store', '--to', 'latest', '--into', '/tmp/never', '--yes']],
+  ['list', ['backups', 'list', 'no-such-store']],
+])('an unknown store is refused with the names that exist: %s', async (_, args) => {
+  const before = await e2e.contents(KEPT);
+  refused(await e2e.drctl(args), 'NotFound', /no-such-store.*orders-db, catalog, sessions, application, configuration/);
+  expect(await e2e.contents(KEPT)).toEqual(before);
+  expect(fs.existsSync('/tmp/never')).toBe(false);
+});
+
+test('a target outside the window is refused with the range that exists, planned or started', async () => {
+  const into = path.join(e2e.lab.folder, 'restore', 'outside');
+  const args = ['restore', 'application', '--to', '2020-01-01T00:00:00Z', '--into', into];
+  const before = await e2e.contents(KEPT);
+  for (const how of ['--dry-run', '--yes'])
+    refused(await e2e.drctl([...args, how]), 'PitrTargetUnreachable', /application.*2020-01-01[^]*20\d\d-/);
+  expect(fs.existsSync(into)).toBe(false);
+  expect(await e2e.contents(KEPT)).toEqual(before);
+});
+
+test.each<[Fault, FailureCode, RegExp]>([
+  ['wrong-credentials', 'AccessDenied', /s3:\/\/ultramarket-/],
+  ['wrong-bucket', 'ConfigInvalid', /no-such-bucket/],
+])('%s: one clear error for reading and for a backup, and no secret in it', async (fault, code, message) => {
+  const before = await e2e.contents(KEPT);
+  const list = await e2e.drctl(['backups', 'list'], configs[fault]);
+  refused(list, code, message);
+  const backup = await e2e.drctl(['backup', 'application'], configs[fault]);
+  expect(backup.exitCode).toBe(FAILURES[code].exitCode);
+  expect(backup.out).toMatch(/^application: FAILED, .*\n {2}data: .*\n {2}next: /m);
+  expect(backup.out).toMatch(message);
+  for (const { out, err } of [list, backup]) expect(out + err).not.toContain('WRONGSECRET');
+  expect(await e2e.contents(KEPT)).toEqual(before);
+});
+
+test('without S3 reading is refused, and a backup says what it waits for, changes nothing and completes once S3 is back', async () => {
+  const before = await e2e.contents(KEPT);
+  await e2e.supervisor.kill('s3');
+  refused(await e2e.drctl(['backups', 'list']), 'RepositoryUnavailable', /s3:\/\/ultramarket-backups/);
+  const said: string[] = [];
+  const waiting = e2e.drctl(['backup', 'application', '--output', 'json'], e2e.configFile, (text) => said.push(text));
+  await waitUntil(
+    'the backup saying what it waits for',
+    () => Promise.resolve(/tried again and again: .*s3:\/\/ultramarket-/.test(said.join(''))),
+    { deadlineMs: 90_000 },
+  );
+  await e2e.supervisor.start('s3');
+  const { exitCode, out } = await waiting;
+  expect(exitCode).toBe(0);
+  const { backups } = JSON.parse(out) as LaunchBackupsResult;
+  const added = Object.keys(await e2e.contents(KEPT)).filter((key) => !(key in before));
+  expect(added.length).toBeGreaterThan(0);
+  expect(added.filter((key) => !key.includes(backups[0]?.backupId ?? ''))).toEqual([]);
+});
+
+test('a failover to a site that does not exist is refused before anything starts', async () => {
+  const before = await e2e.contents(KEPT);
+  const result = await e2e.drctl(['failover', 'start', '--to', 'mars', '--reason', 'a test']);
+  refused(result, 'NotFound', /mars.*primary, dr/);
+  refused(await e2e.drctl(['failover', 'approve', '--by', 'oncall-lead']), 'NotFound', /role-change:ultramarket/);
+  expect(await e2e.contents(KEPT)).toEqual(before);
+});
+
+test('a failover to a standby that does not exist ends with its address, before any approval or epoch', async () => {
+  const before = await e2e.contents(KEPT);
+  const args = ['failover', 'start', '--to', 'dr', '--reason', 'a test', '--yes', '--by', 'oncall-lead'];
+  refused(await e2e.drctl(args, configs['no-standby']), 'TargetUnreachable', /orders-db[^]*5999/);
+  expect(await e2e.contents(KEPT)).toEqual(before);
+  expect(await e2e.supervisor.fenceOf('primary')).toBeNull();
+  const services = await e2e.supervisor.services('dr');
+  expect(services.filter(({ desiredReplicas }) => desiredReplicas > 0)).toEqual([]);
+});
+
+describe('an artifact that is not what was stored is refused by name', () => {
+  const damages: [string, (bytes: Buffer) => Buffer][] = [
+    ['truncated', (bytes) => bytes.subarray(0, bytes.length - 7)],
+    [
+      'altered',
+      (bytes) => Buffer.concat([bytes.subarray(0, -9), Buffer.from([bytes.at(-9)! ^ 1]), bytes.subarray(-8)]),
+    ],
+  ];
+
+  test.each(damages)('%s', async (name, damage) => {
+    const prefix = `data/files/application/${goodBackup}/`;
+    const key = (await keysOf(e2e.cloud, prefix)).find((each) => each.includes('vol-')) ?? '';
+    const whole = await e2e.cloud.read(key);
+    await replace(e2e.cloud, key, damage(whole));
+    const before = await e2e.contents(KEPT);
+    const into = path.join(e2e.lab.folder, 'restore', name);
+    const args = ['restore', 'application', '--to', goodBackup, '--into', into, '--yes'];
+    refused(await e2e.drctl(args), 'BackupCorrupt', new RegExp(key));
+    expect(await e2e.contents(KEPT)).toEqual(before);
+
+    await replace(e2e.cloud, key, whole);
+    const again = await e2e.drctl(['restore', 'application', '--to', goodBackup, '--into', `${into}-whole`, '--yes']);
+    expect(again).toMatchObject({ exitCode: 0 });
+  });
+});
+
+/** Rule 10: what failed, where, what it means for the data, what to do next; once, and nothing of our insides. */
+function refused({ exitCode, out, err }: CommandResult, code: FailureCode, message: RegExp): void {
+  const said = err.slice(Math.max(0, err.indexOf('Failed: ')));
+  expect({ exitCode, out, said }).toEqual({
+    exitCode: FAILURES[code].exitCode,
+    out: '',
+    said: expect.stringMatching(
+      new RegExp(`^Failed: .+[^]*\\nWhere: .*\\(${code}\\)\\nData: .+\\nNext: .+\\n$`),
+    ) as string,
+  });
+  expect(said).toMatch(message);
+  expect(err.match(/^Failed: /gm)).toHaveLength(1);
+  expect(err).not.toMatch(/^\s+at .*:\d+:\d+/m);
+}
+
+async function replace(repository: Repository, key: string, bytes: Buffer): Promise<void> {
+  const head = await repository.head(key);
+  await repository.put(key, bytes, { metadata: head?.metadata ?? {} });
+}
+
+/** The lab's application under another name, with one thing wrong. */
+function variant(fault: Fault, change: (config: RawConfig) => void): void {
+  const config = parse(fs.readFileSync(e2e.configFile, 'utf8')) as RawConfig;
+  config.application = fault;
+  config.spool.directory = path.join(e2e.lab.folder, `spool-${fault}`);
+  change(config);
+  configs[fault] = path.join(e2e.lab.folder, `${fault}.yaml`);
+  fs.writeFileSync(configs[fault], stringify(config));
+}
+
+async function workersServeAll(): Promise<void> {
+  const program = path.join(projectRoot(), 'dist/workers/main.js');
+  const files = [e2e.configFile, ...Object.values(configs)].flatMap((file) => ['--config', file]);
+  for (const site of ['primary', 'dr'] as const) {
+    await e2e.supervisor.register({
+      name: `worker-${site}`,
+      site,
+      kind: 'worker',
+      argv: [process.execPath, program, ...files, '--site', site],
+      env: {},
+      cwd: e2e.lab.folder,
+      restart: true,
+    });
+    await e2e.workerReady(site);
+  }
+}
