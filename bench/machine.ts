@@ -1,5 +1,6 @@
 import * as fs from 'node:fs';
 import * as os from 'node:os';
+import * as path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { descendants } from '../lab/servers/process-tree';
 
@@ -63,11 +64,18 @@ function ticksByProcess(): Map<number, { readonly program: string; readonly tick
     try {
       const stat = fs.readFileSync(`/proc/${name}/stat`, 'utf8');
       const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-      const program = stat.slice(stat.indexOf('(') + 1, stat.lastIndexOf(')'));
-      found.set(Number(name), { program, ticks: Number(fields[11]) + Number(fields[12]) });
+      found.set(Number(name), { program: programOf(name), ticks: Number(fields[11]) + Number(fields[12]) });
     } catch {
       // It ended between the listing and the reading: it is no company any more.
     }
   }
   return found;
+}
+
+/** What a person recognises: Node and Python run something that says more than their own names. */
+function programOf(pid: string): string {
+  const [program = '', ...args] = fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').filter(Boolean);
+  const name = path.basename(program);
+  const script = args.find((each) => !each.startsWith('-'));
+  return /^(node|python[\d.]*)$/.test(name) && script ? `${name} ${script.split('/').slice(-2).join('/')}` : name || 'kernel';
 }
