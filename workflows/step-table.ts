@@ -30,6 +30,13 @@ export function wasCancelled(error: unknown): boolean {
   return error instanceof CancelledFailure;
 }
 
+/** The whole note is in the `status` query and in the report; a long one would make its row of the table a column. */
+const NOTE_SHOWN = 120;
+
+const shortened = (text: string) => (text.length <= NOTE_SHOWN ? text : `${text.slice(0, NOTE_SHOWN - 1).trimEnd()}…`);
+
+const inCell = (text: string) => text.replaceAll('|', '\\|').replaceAll('\n', ' ');
+
 /** What a run did and does: the `status` query, the live table in the Web UI and the report all read it. */
 export class StepTable {
   readonly steps: Step[] = [];
@@ -110,16 +117,19 @@ export class StepTable {
   }
 
   private show(): void {
+    // One cell for sign and title, and spaces that hold: the Web UI gives its tables neither padding nor borders.
     const rows = this.steps.map(({ state, title, startedAt, finishedAt, note }) => {
-      const seconds =
-        startedAt && finishedAt ? ((Date.parse(finishedAt) - Date.parse(startedAt)) / 1_000).toFixed(1) : '';
-      return `| ${SIGN[state]} | ${title} | ${seconds} | ${(note ?? '').replaceAll('|', '\\|').replaceAll('\n', ' ')} |`;
+      const took =
+        startedAt && finishedAt
+          ? `\u00a0${((Date.parse(finishedAt) - Date.parse(startedAt)) / 1_000).toFixed(1)}\u00a0s\u00a0`
+          : '';
+      return `| ${SIGN[state]}\u00a0${inCell(title)} | ${took} | ${inCell(shortened(note ?? ''))} |`;
     });
     setCurrentDetails(
       [
         `**${this.phase}**`,
         ...(this.waitingFor ? ['', `Waiting for: **${this.waitingFor}**`] : []),
-        ...(rows.length > 0 ? ['', '| | step | seconds | |', '|---|---|---:|---|', ...rows] : []),
+        ...(rows.length > 0 ? ['', '| step | took | |', '|---|---:|---|', ...rows] : []),
         ...(this.messages.length > 0 ? ['', ...this.messages.map((message) => `- ${message}`)] : []),
       ].join('\n'),
     );
