@@ -26,6 +26,33 @@ export function createApplicationActivities(deps: ActivityDeps) {
     async takeEpoch(input: { application: string; record: EpochRecord }): Promise<EpochRecord> {
       return deps.open(input.application).epochs.take(input.record);
     },
+
+    /**
+     * Makes `toSite` active again where this run had made another one so; does nothing where it had not. Epochs are never
+     * taken back, so this is a further one.
+     */
+    async giveBackEpoch(input: {
+      application: string;
+      toSite: string;
+      reason: string;
+      workflowId: string;
+      runId: string;
+    }): Promise<EpochRecord | null> {
+      const { epochs } = deps.open(input.application);
+      const current = await epochs.current();
+      if (!current || current.runId !== input.runId || current.activeSite === input.toSite) return null;
+      const { toSite, reason, workflowId, runId } = input;
+      return epochs.take({
+        epoch: current.epoch + 1,
+        activeSite: toSite,
+        previousSite: current.activeSite,
+        takenAt: new Date().toISOString(),
+        reason,
+        workflowId,
+        runId,
+        approvedBy: current.approvedBy,
+      });
+    },
   };
 }
 

@@ -9,6 +9,7 @@ import type { MirrorResult } from '../core/mirror';
 import { backupIdOf } from '../core/layout';
 import { taskQueues } from '../core/names';
 import type { AttemptRef, BackupRef, DumpAttempt } from '../core/transfer';
+import { requireEpoch } from './application';
 import { withCallContext } from './context';
 import type { ActivityDeps, OpenApplication } from './deps';
 import { waitForLogTo } from './log-position';
@@ -127,35 +128,44 @@ export function createBackupActivities(deps: ActivityDeps) {
     /** Writes the manifest, last: from now on the backup exists. */
     async commitManifest(input: { prepared: PreparedBackup; attempt: number }): Promise<CommittedBackup> {
       const { application, ref, plan } = input.prepared;
-      const open = deps.open(application);
-      const stored = await open.transfer(ref.store).stored({ ...ref, attempt: input.attempt });
-      const { workflowExecution } = activityInfo();
-      if (!workflowExecution) throw failure('UsageInvalid', 'commitManifest runs only as part of a backup workflow');
-      const manifest: Manifest = {
-        ...stored.dump,
-        formatVersion: 1,
-        backupId: plan.backupId,
-        application,
-        store: ref.store,
-        engine: open.engine(ref.store).kind,
-        type: plan.type,
-        parent: plan.parent,
-        typeReason: plan.typeReason,
-        // The attempt's own time, not the clock: a repeated commit must write the same bytes.
-        committedAt: new Date(activityInfo().scheduledTimestampMs).toISOString(),
-        artifacts: stored.artifacts,
-        early: stored.early,
-        attempt: stored.attempt,
-        workflowId: workflowExecution.workflowId,
-        runId: workflowExecution.runId,
-      };
-      await open.catalog(ref.store).commit(manifest);
-      return { consistentAt: manifest.consistentAt, storedBytes: storedBytes(manifest) };
+      return withCallContext(async () => {
+        const open = deps.open(application);
+        const stored = await open.transfer(ref.store).stored({ ...ref, attempt: input.attempt });
+        const { workflowExecution } = activityInfo();
+        if (!workflowExecution) throw failure('UsageInvalid', 'commitManifest runs only as part of a backup workflow');
+        const manifest: Manifest = {
+          ...stored.dump,
+          formatVersion: 1,
+          backupId: plan.backupId,
+          application,
+          store: ref.store,
+          engine: open.engine(ref.store).kind,
+          type: plan.type,
+          parent: plan.parent,
+          typeReason: plan.typeReason,
+          // The attempt's own time, not the clock: a repeated commit must write the same bytes.
+          committedAt: new Date(activityInfo().scheduledTimestampMs).toISOString(),
+          artifacts: stored.artifacts,
+          early: stored.early,
+          attempt: stored.attempt,
+          workflowId: workflowExecution.workflowId,
+          runId: workflowExecution.runId,
+        };
+        await open.catalog(ref.store).commit(manifest);
+        return { consistentAt: manifest.consistentAt, storedBytes: storedBytes(manifest) };
+      });
     },
 
     /** Brings the public copies of the store's directories up to date, deletions included. */
-    async mirrorAssets(input: { application: string; store: string; site: string }): Promise<MirrorSummary[]> {
+    async mirrorAssets(input: {
+      application: string;
+      store: string;
+      site: string;
+      epoch: number;
+    }): Promise<MirrorSummary[]> {
       return withCallContext(async (ctx) => {
+        // A backup that outlives a role change must not put the old site's tree over the new one's.
+        await requireEpoch(deps.open(input.application), input.epoch);
         const summaries: MirrorSummary[] = [];
         for (const mirror of deps.open(input.application).mirrors(input.store)) {
           const result = await mirror.sync({ site: input.site, dryRun: false, maxDeleteShare: null }, ctx);
@@ -169,13 +179,13 @@ export function createBackupActivities(deps: ActivityDeps) {
     /** Removes this host's spool of the backup. */
     async removeSpool(input: { prepared: PreparedBackup }): Promise<void> {
       const { application, ref } = input.prepared;
-      await deps.open(application).transfer(ref.store).removeSpool(ref);
+      await withCallContext(() => deps.open(application).transfer(ref.store).removeSpool(ref));
     },
 
     /** Removes what other attempts left in the repository: all of them when nothing was committed. */
     async sweepAttempts(input: { prepared: PreparedBackup; keepAttempt: number | null }): Promise<void> {
       const { application, ref } = input.prepared;
-      await deps.open(application).transfer(ref.store).sweep(ref, input.keepAttempt);
+      await withCallContext(() => deps.open(application).transfer(ref.store).sweep(ref, input.keepAttempt));
     },
   };
 }

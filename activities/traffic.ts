@@ -23,11 +23,6 @@ export interface ServiceStep {
 /** Services and names: what users reach. */
 export function createTrafficActivities(deps: ActivityDeps) {
   return {
-    /** How many replicas there were, for the undo. */
-    async serviceState(input: { application: string; site: string; service: string }): Promise<ServiceState> {
-      return withCallContext((ctx) => servicesOf(deps.open(input.application)).state(input.site, input.service, ctx));
-    },
-
     /** Scales and waits until the replicas are ready; the activity's own timeout bounds the wait. */
     async startService(input: ServiceStep): Promise<ServiceState> {
       return withCallContext(async (ctx) => {

@@ -10,7 +10,8 @@ export interface CatalogStore {
   get(store: string, backupId: string): Promise<Manifest>;
   /**
    * Makes the backup exist. The same backup may be committed again (`committedAt` and run may differ: the first stays and
-   * is returned); another backup under the same id throws LockHeld.
+   * is returned); another backup under the same id throws LockHeld,
+   * one that was given up and swept Aborted.
    */
   commit(manifest: Manifest): Promise<Manifest>;
 }

@@ -32,8 +32,20 @@ export interface SiteFence {
   state(site: string): Promise<{ readonly epoch: number } | null>;
 }
 
-/** Rule 2: every store needs a proof or an attestation. Names the stores that have neither. */
-export function unfencedStores(stores: readonly string[], evidence: readonly FenceEvidence[]): string[] {
-  const strong = evidence.filter((each) => each.strength === 'proven' || each.strength === 'attested');
+/**
+ * Rule 2: every store needs a proof or an attestation. Names the stores that have neither. With `roleChange`, evidence of
+ * another epoch does not count (the site may have been unfenced since), nor does evidence about the site that is promoted:
+ * it says nothing about the one that must not write.
+ */
+export function unfencedStores(
+  stores: readonly string[],
+  evidence: readonly FenceEvidence[],
+  roleChange?: { readonly epoch: number; readonly promotedSite: string },
+): string[] {
+  const strong = evidence.filter(
+    ({ strength, site, epoch }) =>
+      (strength === 'proven' || strength === 'attested') &&
+      (!roleChange || (epoch === roleChange.epoch && site !== roleChange.promotedSite)),
+  );
   return stores.filter((store) => !strong.some((each) => each.stores.includes(store)));
 }

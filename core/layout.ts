@@ -9,6 +9,8 @@ export const layout = {
   manifests: (store: string) => `catalog/${store}/`,
   manifest: (store: string, backupId: string) => `catalog/${store}/${backupId}.json`,
   early: (store: string, backupId: string, name: string) => `catalog/${store}/${backupId}/${name}`,
+  /** Which attempt of a backup may be committed; created once, by the commit or by the sweep that came first. */
+  decision: (store: string, backupId: string) => `catalog/${store}/${backupId}/decision.json`,
   history: (store: string, name = '') => `catalog/${store}/history/${name}`,
   backupData: (kind: ArtifactKind, store: string, backupId: string) => `data/${kind}/${store}/${backupId}/`,
   /** Each attempt has its own folder: an attempt believed dead can never overwrite what its successor stores. */

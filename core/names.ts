@@ -11,8 +11,10 @@ export const workflowIds = {
 } as const;
 
 export const taskQueues = {
-  /** Workflow tasks of every application. */
+  /** Workflow tasks of every application: every worker has every workflow. */
   workflows: 'drctl',
+  /** Activities on the application's repository and config alone: every worker that serves it, at any site. */
+  control: (application: string) => `${application}/control`,
   /** Activities that need a site's credentials and network. */
   site: (application: string, site: string) => `${application}/${site}`,
   /** Activities that need the disk of one host. */

@@ -58,11 +58,15 @@ export interface Repository {
   /**
    * Stores a local file, in parts where it is large, verified by SHA-256 (given, of the whole file). Durable when
    * resolved, at once where the object is there already. When the process dies, the network fails or the call is cancelled,
-   * the parts that were stored stay: the same call goes on from them, on any host; `abortUpload` removes them.
+   * the parts that were stored stay: the same call goes on from them, on any host; `abortUpload` removes them. Creates
+   * only: with other bytes under the key it throws LockHeld, as `ifAbsent` does.
    */
   uploadFile(key: string, path: string, options: UploadOptions, ctx: CallContext): Promise<ObjectHead>;
 
-  /** Stores a stream of unknown length in constant memory; aborts its own parts on failure. Returns the digest it saw. */
+  /**
+   * Stores a stream of unknown length in constant memory; aborts its own parts on failure. Returns the digest it saw.
+   * Creates only: with other bytes under the key it throws LockHeld, as `ifAbsent` does.
+   */
   uploadStream(
     key: string,
     source: Readable,

@@ -46,6 +46,8 @@ export const commands = {
 export interface Command {
   readonly by: string;
   readonly reason?: string;
+  /** For retry and skip: the id of the step that is meant; needed where several wait at once. */
+  readonly step?: string;
 }
 
 export interface MoveTo {
@@ -96,6 +98,8 @@ export interface BackUpStoreResult {
   readonly storedBytes: number;
   readonly contentBytes: number;
   readonly seconds: number;
+  /** What went wrong after the backup was committed (cleaning up, mirrors): the backup itself is whole. */
+  readonly warnings: readonly string[];
 }
 
 /** Started by schedules and by `drctl backup`; its children are `backup:<application>:<store>`, one each. */
@@ -104,6 +108,8 @@ export interface LaunchBackupsInput {
   readonly stores: readonly string[];
   readonly type: BackupType;
   readonly reason: string;
+  /** Wait for an earlier backup of a store to end instead of skipping the store (after a role change). */
+  readonly waitForRunning?: boolean;
 }
 
 export interface LaunchBackupsResult {
@@ -177,7 +183,14 @@ export interface ApprovalCard {
   readonly rpoSeconds: number;
 }
 
-export type FailOverOutcome = 'completed' | 'not necessary' | 'rejected' | 'aborted' | 'rolled back';
+export type FailOverOutcome =
+  | 'completed'
+  | 'not necessary'
+  | 'rejected'
+  | 'aborted'
+  | 'rolled back'
+  /** Stopped before the promotion, and something that was done could not be undone: the reason lists it. */
+  | 'undo incomplete';
 
 export interface FailOverStatus extends RunStatus {
   readonly kind: 'failover';

@@ -38,7 +38,10 @@ export interface AttemptRecord {
  * commit, so that verifying and committing may run on any host and histories stay small.
  */
 export interface BackupTransfer {
-  /** Spool: volumes become files of this host. Throws DiskFull before anything is written where it cannot fit. */
+  /**
+   * Spool: volumes become files of this host. Throws DiskFull before anything is written where it cannot fit, LockHeld
+   * when the backup is committed and Aborted when it was swept as a whole (a workflow that was reset).
+   */
   beginSpool(ref: AttemptRef, estimatedBytes: number | null): Promise<DumpAttempt>;
   /**
    * Uploads the volumes of the backup's newest attempt while they appear, and ends when that attempt was finished and
@@ -46,7 +49,7 @@ export interface BackupTransfer {
    * BackupIncomplete when the newest attempt failed and no newer one began before `ctx.signal` was aborted.
    */
   uploadSpool(ref: BackupRef, ctx: CallContext): Promise<AttemptRecord>;
-  /** Stream: volumes go to the repository as they are written; `finish` resolves when everything is stored. */
+  /** Stream: volumes go to the repository as they are written; `finish` resolves when everything is stored. Refuses as beginSpool does. */
   beginStream(ref: AttemptRef, ctx: CallContext): Promise<DumpAttempt>;
   /** What a finished attempt stored. Throws BackupIncomplete while it is not complete. */
   stored(ref: AttemptRef): Promise<AttemptRecord>;
@@ -54,7 +57,12 @@ export interface BackupTransfer {
   verify(record: AttemptRecord, ctx: CallContext): Promise<void>;
   /** Removes this host's spool of the backup. */
   removeSpool(ref: BackupRef): Promise<void>;
-  /** Removes what attempts of the backup left in the repository, except the one kept; unfinished uploads included. */
+  /**
+   * Removes what attempts of the backup left in the repository, except the one kept; unfinished uploads included. With
+   * null the backup is given up, and no commit that comes later can succeed; where it was committed already (the answer
+   * was lost), or its commit had begun, it stays and the commit is completed. Throws UsageInvalid when another attempt
+   * than the one to keep was committed.
+   */
   sweep(ref: BackupRef, keepAttempt: number | null): Promise<void>;
   source(chain: readonly Manifest[]): VolumeSource;
 }

@@ -35,6 +35,13 @@ async function main(): Promise<void> {
       `${config.file} has no site "${site}"; it has ${Object.keys(config.sites).join(', ')}`,
     );
   }
+  for (const config of others) {
+    if (sameTemporal(config, first)) continue;
+    throw failure(
+      'ConfigInvalid',
+      `${config.file} names another Temporal than ${first.file}: give it a worker of its own`,
+    );
+  }
   installRuntime();
   await serve([first, ...others], first, site);
 }
@@ -77,14 +84,17 @@ async function serve(configs: readonly LoadedConfig[], first: LoadedConfig, site
       : {}),
   });
   for (const [name, { spool }] of applications) await sweepSpool(connection, namespace, name, spool);
+  // Core sends at most one heartbeat in 0.8 of its timeout unless told otherwise: then one lost beat would be the last.
   const common = {
+    maxHeartbeatThrottleInterval: '3 seconds',
+    defaultHeartbeatThrottleInterval: '3 seconds',
     connection,
     namespace,
-    activities,
     shutdownGraceTime: GRACE,
     identity: `${site}/${host}/${process.pid}`,
   };
   const queues = configs.flatMap(({ application }) => [
+    taskQueues.control(application),
     taskQueues.site(application, site),
     taskQueues.host(application, site, host),
   ]);
@@ -101,7 +111,12 @@ async function serve(configs: readonly LoadedConfig[], first: LoadedConfig, site
   ];
   for (const taskQueue of queues) {
     workers.push(
-      await Worker.create({ ...common, taskQueue, maxConcurrentActivityTaskExecutions: CONCURRENT_ACTIVITIES }),
+      await Worker.create({
+        ...common,
+        activities,
+        taskQueue,
+        maxConcurrentActivityTaskExecutions: CONCURRENT_ACTIVITIES,
+      }),
     );
   }
   let stopping = false;
@@ -116,6 +131,11 @@ async function serve(configs: readonly LoadedConfig[], first: LoadedConfig, site
   logger.info({ site, host, queues, applications: [...applications.keys()] }, 'worker is ready');
   await Promise.all(workers.map((worker) => worker.run()));
   await connection.close();
+}
+
+/** One worker serves one namespace of one Temporal; a second one takes a process of its own. */
+function sameTemporal({ temporal: a }: LoadedConfig, { temporal: b }: LoadedConfig): boolean {
+  return a.address === b.address && a.namespace === b.namespace;
 }
 
 function pem(secret: { reveal(): string } | undefined): Buffer | undefined {

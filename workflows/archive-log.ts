@@ -4,7 +4,7 @@ import { hasCode } from '../core/errors';
 import { workflowIds } from '../core/names';
 import type { ArchiveLogInput } from '../core/runs';
 import { backUpStore } from './back-up-store';
-import { control, following } from './proxies';
+import { anywhere, following, telling } from './proxies';
 import { Following } from './follow';
 import { reasonOf, StepTable } from './step-table';
 
@@ -22,10 +22,11 @@ export async function archiveLog(input: ArchiveLogInput): Promise<void> {
   const steps = new StepTable('archive', application);
   const place = new Following();
 
+  const gaps = new Map<string, number>();
   while (!workflowInfo().continueAsNewSuggested) {
-    const { activeSite, epoch } = await control.describeApplication({ application });
-    steps.enter(`archiving from ${activeSite}`);
     try {
+      const { activeSite, epoch } = await anywhere(application).describeApplication({ application });
+      steps.enter(`archiving from ${activeSite}`);
       const outcome = await place.round(() =>
         following(application, activeSite).archiveLog({
           application,
@@ -37,19 +38,55 @@ export async function archiveLog(input: ArchiveLogInput): Promise<void> {
         }),
       );
       if (outcome?.needsBase) await takeNewBase(input, outcome.needsBase, steps);
+      if (outcome) gaps.clear();
     } catch (error) {
       if (isCancellation(error)) throw error;
-      // Not worth ending an archiver for: a new epoch is read at the next turn, a gap is answered by a new base backup.
-      if (hasCode(error, 'LogGap')) await takeNewBase(input, reasonOf(error), steps);
+      // Not worth ending an archiver for: whatever it was, the next round reads epoch and archive afresh.
+      if (hasCode(error, 'LogGap')) await answerGap(input, reasonOf(error), gaps, steps);
       else if (!hasCode(error, 'StaleEpoch')) {
         steps.enter('waiting after a failure');
         steps.say(reasonOf(error));
       }
-      await place.pause('10 seconds');
+      await place.pause([...gaps.values()].some((seen) => seen > 1) ? '5 minutes' : '10 seconds');
     }
     if (steps.messages.length > 20) steps.messages.splice(0, steps.messages.length - 20);
   }
   await continueAsNew<typeof archiveLog>(input);
+}
+
+/**
+ * A gap is loud (rule 4) and is answered by one new base. One that is there again afterwards is of another kind (two
+ * histories under one name): more backups would not mend it, people must.
+ */
+async function answerGap(
+  { application, store }: ArchiveLogInput,
+  reason: string,
+  gaps: Map<string, number>,
+  steps: StepTable,
+): Promise<void> {
+  const seen = (gaps.get(reason) ?? 0) + 1;
+  gaps.set(reason, seen);
+  if (seen === 1) await takeNewBase({ application, store }, reason, steps);
+  else steps.enter('standing still: the log has a gap that a new backup did not mend');
+  if (seen > 2) return;
+  try {
+    await telling(application).notify({
+      id: `log-gap:${application}:${store}:${seen}:${workflowInfo().runId}`,
+      application,
+      severity: 'critical',
+      title: seen === 1 ? `${store}: the log has a gap` : `${store}: the log cannot be archived`,
+      lines: [
+        reason,
+        seen === 1
+          ? 'A new full backup was started.'
+          : 'A new full backup did not mend it: look at the server and at the archive.',
+      ],
+      at: new Date().toISOString(),
+      fields: { backup_type: store, status: 'error' },
+    });
+  } catch (error) {
+    steps.say(`nobody could be told: ${reasonOf(error)}`);
+  }
 }
 
 async function takeNewBase({ application, store }: ArchiveLogInput, reason: string, steps: StepTable): Promise<void> {

@@ -3,8 +3,8 @@ import { ActivityFailure, TimeoutFailure, TimeoutType } from '@temporalio/common
 import { formatBytes } from '../core/clock';
 import type { BackUpStoreInput, BackUpStoreResult } from '../core/runs';
 import type { PreparedBackup, UploadedBackup } from '../activities/backup';
-import { atSite, control, onHost } from './proxies';
-import { StepTable } from './step-table';
+import { anywhere, atSite, onHost, uploadingFrom } from './proxies';
+import { reasonOf, StepTable } from './step-table';
 
 /** A host that vanishes three times in a row is not bad luck. */
 const MAXIMUM_SEQUENCES = 3;
@@ -17,80 +17,84 @@ export async function backUpStore(input: BackUpStoreInput): Promise<BackUpStoreR
   const { application, store } = input;
   const steps = new StepTable('backup', application);
   const startedAt = Date.now();
+  const control = anywhere(application);
 
-  const state = await control.describeApplication({ application });
-  const site = state.activeSite;
+  const { application: described, activeSite: site, epoch } = await control.describeApplication({ application });
   const prepared = await steps.run(
     'prepare',
     `Plan the backup of ${store}`,
     () => atSite(application, site).prepareBackup({ application, store, type: input.type, site }),
     ({ plan }) => `${plan.backupId} from ${plan.source.member}${plan.typeReason ? `: ${plan.typeReason}` : ''}`,
   );
-  const anywhere = atSite(application, site);
 
-  let committedAttempt: number | null = null;
+  let hostQueue = prepared.hostQueue;
+  let uploaded: UploadedBackup;
+  let consistentAt: string;
   try {
     steps.enter('copying');
-    const { uploaded, sequencePrepared } = await copy(steps, prepared, state.application.backup.mode, input, site);
+    ({ uploaded, hostQueue } = await copy(steps, prepared, described.backup.mode, input, site));
     const { attempt } = uploaded;
 
     steps.enter('verifying');
-    await steps.run('verify', 'Verify every stored artifact', () =>
-      anywhere.verifyArtifacts({ prepared: sequencePrepared, attempt }),
-    );
+    await steps.run('verify', 'Verify every stored artifact', () => control.verifyArtifacts({ prepared, attempt }));
     await steps.run('log', 'Wait until the log reaches the end of the backup', () =>
-      anywhere.waitForLog({ prepared: sequencePrepared, attempt }),
+      control.waitForLog({ prepared, attempt }),
     );
 
     steps.enter('committing');
-    const committed = await steps.run('commit', 'Write the manifest', () =>
-      anywhere.commitManifest({ prepared: sequencePrepared, attempt }),
-    );
-    committedAttempt = attempt;
-    await steps.run('clean', 'Remove the spool and what earlier attempts left', () =>
-      cleanUp(sequencePrepared, attempt, site),
-    );
-    if (state.application.stores.find((each) => each.name === store)?.hasMirrors) {
-      await mirror(steps, application, store, sequencePrepared.hostQueue, site);
-    }
-    steps.finish('completed');
-    return {
-      backupId: prepared.plan.backupId,
-      store,
-      type: prepared.plan.type,
-      typeReason: prepared.plan.typeReason,
-      consistentAt: committed.consistentAt,
-      storedBytes: uploaded.storedBytes,
-      contentBytes: uploaded.contentBytes,
-      seconds: (Date.now() - startedAt) / 1_000,
-    };
+    const commit = () => control.commitManifest({ prepared, attempt });
+    ({ consistentAt } = await steps.run('commit', 'Write the manifest', commit));
   } catch (error) {
-    steps.enter(isCancellation(error) ? 'cancelled' : 'failed');
+    const ending = isCancellation(error) ? 'cancelled' : 'failed';
+    steps.enter(ending);
     await CancellationScope.nonCancellable(() =>
-      steps.run('clean', 'Remove what this run left', () => cleanUp(prepared, committedAttempt, site)),
+      afterwards(steps, 'clean', 'Remove what this run left', () => cleanUp(prepared, hostQueue, null)),
     );
-    steps.finish(isCancellation(error) ? 'cancelled' : 'failed');
+    steps.finish(ending);
     throw error;
   }
+
+  // The backup exists. What goes wrong from here on is a warning: it takes nothing away from it.
+  const warnings = await CancellationScope.nonCancellable(async () => [
+    ...(await afterwards(steps, 'clean', 'Remove the spool and what earlier attempts left', () =>
+      cleanUp(prepared, hostQueue, uploaded.attempt),
+    )),
+    ...(described.stores.find((each) => each.name === store)?.hasMirrors
+      ? await afterwards(steps, 'mirror', `Mirror the static assets of ${store}`, () =>
+          mirror({ application, store, site, epoch }, hostQueue),
+        )
+      : []),
+  ]);
+  steps.finish('completed');
+  return {
+    backupId: prepared.plan.backupId,
+    store,
+    type: prepared.plan.type,
+    typeReason: prepared.plan.typeReason,
+    consistentAt,
+    storedBytes: uploaded.storedBytes,
+    contentBytes: uploaded.contentBytes,
+    seconds: (Date.now() - startedAt) / 1_000,
+    warnings,
+  };
 }
 
 /** Dump and upload. A host that is lost loses its spool: the sequence starts again on another one. */
 async function copy(
   steps: StepTable,
-  first: PreparedBackup,
+  prepared: PreparedBackup,
   mode: 'spool' | 'stream',
   input: BackUpStoreInput,
   site: string,
-): Promise<{ uploaded: UploadedBackup; sequencePrepared: PreparedBackup }> {
-  let prepared = first;
+): Promise<{ uploaded: UploadedBackup; hostQueue: string }> {
+  let { hostQueue } = prepared;
   for (let sequence = 0; ; sequence += 1) {
     try {
-      return { uploaded: await copyOnHost(steps, prepared, mode, sequence), sequencePrepared: prepared };
+      return { uploaded: await copyOnHost(steps, prepared, hostQueue, mode, sequence), hostQueue };
     } catch (error) {
       if (!isHostLost(error) || sequence + 1 >= MAXIMUM_SEQUENCES) throw error;
-      steps.say(`the host of ${prepared.hostQueue} took no work: starting again on another one`);
-      const again = await atSite(input.application, site).prepareBackup({ ...input, site });
-      prepared = { ...prepared, hostQueue: again.hostQueue };
+      steps.say(`the host of ${hostQueue} took no work: starting again on another one`);
+      ({ hostQueue } = await atSite(input.application, site).prepareBackup({ ...input, site }));
     }
   }
 }
@@ -98,10 +102,11 @@ async function copy(
 async function copyOnHost(
   steps: StepTable,
   prepared: PreparedBackup,
+  hostQueue: string,
   mode: 'spool' | 'stream',
   sequence: number,
 ): Promise<UploadedBackup> {
-  const host = onHost(prepared.hostQueue);
+  const host = onHost(hostQueue);
   const size = ({ artifacts, storedBytes, contentBytes }: UploadedBackup) =>
     `${formatBytes(contentBytes)} in ${artifacts} artifacts, ${formatBytes(storedBytes)} stored`;
   if (mode === 'stream') {
@@ -110,10 +115,10 @@ async function copyOnHost(
   // Side by side in one scope: when the dump fails for good, the upload, which waits for more volumes, is cancelled.
   const scope = new CancellationScope();
   return scope.run(async () => {
-    const dump = steps.run('dump', `Dump ${prepared.ref.store} into the spool`, () =>
-      host.dumpVolumes({ prepared, sequence }),
-    );
-    const upload = steps.run('upload', 'Upload the volumes', () => host.uploadVolumes({ prepared }), size);
+    const dumpVolumes = () => host.dumpVolumes({ prepared, sequence });
+    const dump = steps.run('dump', `Dump ${prepared.ref.store} into the spool`, dumpVolumes);
+    const uploadVolumes = () => uploadingFrom(hostQueue).uploadVolumes({ prepared });
+    const upload = steps.run('upload', 'Upload the volumes', uploadVolumes, size);
     try {
       const [, uploaded] = await Promise.all([dump, upload]);
       return uploaded;
@@ -125,33 +130,37 @@ async function copyOnHost(
   });
 }
 
-/** The public's copy of static assets, made equal after their backup, so that what a mirror deletes was backed up before. */
-async function mirror(
-  steps: StepTable,
-  application: string,
-  store: string,
-  hostQueue: string,
-  site: string,
-): Promise<void> {
-  await steps.run(
-    'mirror',
-    `Mirror the static assets of ${store}`,
-    () => onHost(hostQueue).mirrorAssets({ application, store, site }),
-    (mirrors) =>
-      mirrors
-        .map(({ to, uploaded, unchanged, deleted }) => `${to}: ${uploaded} new, ${unchanged} equal, ${deleted} deleted`)
-        .join('; '),
-  );
+/** A step after the outcome is settled: its failure is told and changes nothing. Answers what to warn of. */
+async function afterwards(steps: StepTable, id: string, title: string, work: () => Promise<string>): Promise<string[]> {
+  try {
+    await steps.run(id, title, work, (note) => note);
+    return [];
+  } catch (error) {
+    const warning = `${title}: ${reasonOf(error)}`;
+    steps.say(warning);
+    return [warning];
+  }
 }
 
-async function cleanUp(prepared: PreparedBackup, keepAttempt: number | null, site: string): Promise<string> {
-  await atSite(prepared.application, site).sweepAttempts({ prepared, keepAttempt });
+/** The public's copy of static assets, made equal after their backup: what a mirror deletes was backed up before. */
+async function mirror(
+  input: { application: string; store: string; site: string; epoch: number },
+  hostQueue: string,
+): Promise<string> {
+  const mirrors = await onHost(hostQueue).mirrorAssets(input);
+  return mirrors
+    .map(({ to, uploaded, unchanged, deleted }) => `${to}: ${uploaded} new, ${unchanged} equal, ${deleted} deleted`)
+    .join('; ');
+}
+
+async function cleanUp(prepared: PreparedBackup, hostQueue: string, keepAttempt: number | null): Promise<string> {
+  await anywhere(prepared.application).sweepAttempts({ prepared, keepAttempt });
   try {
-    await onHost(prepared.hostQueue).removeSpool({ prepared });
+    await onHost(hostQueue).removeSpool({ prepared });
     return 'clean';
   } catch (error) {
-    // The host is gone and its spool with it; a host that returns sweeps spools without a running backup at its start.
-    if (isHostLost(error)) return `the spool of ${prepared.hostQueue} could not be reached`;
+    // The host is gone and its spool with it; one that returns sweeps its spool before it takes work (workers/main.ts).
+    if (isHostLost(error)) return `the spool of ${hostQueue} could not be reached`;
     throw error;
   }
 }

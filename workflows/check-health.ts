@@ -1,27 +1,29 @@
 import type { CheckHealthInput, CheckHealthResult } from '../core/runs';
-import { atSite, control, telling } from './proxies';
+import { anywhere, telling } from './proxies';
 import { StepTable } from './step-table';
 
-/** Judges every store by what is in the repository, and tells people when one is not healthy. */
+/**
+ * Judges every store by what is in the repository, and tells people when one is not healthy. Any site
+ * can do it: it matters most while the active one is down.
+ */
 export async function checkHealth({ application }: CheckHealthInput): Promise<CheckHealthResult> {
   const steps = new StepTable('health', application);
-  const { activeSite } = await control.describeApplication({ application });
   const result = await steps.run(
     'check',
     'Judge every store',
-    () => atSite(application, activeSite).checkStores({ application }),
+    () => anywhere(application).checkStores({ application }),
     ({ stores }) => stores.map(({ store, status }) => `${store} ${status}`).join(', '),
   );
   await steps.run(
     'metrics',
     'Publish the state of every store',
-    () => telling(application, activeSite).publishHealth(result),
+    () => telling(application).publishHealth(result),
     (problems) => problems.join('; ') || 'published',
   );
   for (const { store, status, reasons } of result.stores) {
     if (status === 'healthy') continue;
     await steps.run(`tell:${store}`, `Tell people about ${store}`, () =>
-      telling(application, activeSite).notify({
+      telling(application).notify({
         // One alert an hour for one state of one store, however often the check runs.
         id: `health:${application}:${store}:${status}:${result.at.slice(0, 13)}`,
         application,

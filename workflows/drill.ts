@@ -1,7 +1,7 @@
 import { CancellationScope, workflowInfo } from '@temporalio/workflow';
 import { failure } from '../core/errors';
 import type { DrillInput, DrillResult } from '../core/runs';
-import { atSite, control, onHost, telling } from './proxies';
+import { anywhere, atSite, onHost, telling } from './proxies';
 import { restoreStore } from './restore-stores';
 import { reasonOf, StepTable } from './step-table';
 
@@ -12,7 +12,7 @@ import { reasonOf, StepTable } from './step-table';
  */
 export async function drill({ application, requestedBy }: DrillInput): Promise<DrillResult> {
   const steps = new StepTable('drill', application);
-  const { application: described, activeSite } = await control.describeApplication({ application });
+  const { application: described, activeSite } = await anywhere(application).describeApplication({ application });
   const site = described.sites.find((each) => each !== activeSite) ?? activeSite;
   const restoreId = `drill-${workflowInfo().runId.slice(0, 8)}`;
   const stores: DrillResult['stores'][number][] = [];
@@ -47,7 +47,7 @@ export async function drill({ application, requestedBy }: DrillInput): Promise<D
   }
 
   const broken = stores.filter((each) => !each.ok);
-  await telling(application, site).notify({
+  await telling(application).notify({
     id: `drill:${workflowInfo().workflowId}:${workflowInfo().runId}`,
     application,
     severity: broken.length > 0 ? 'critical' : 'info',

@@ -1,13 +1,13 @@
 import { CancellationScope } from '@temporalio/workflow';
 import { failure, hasCode } from '../core/errors';
 import type { FailOverInput, FailOverResult } from '../core/runs';
-import { control as anywhere } from './proxies';
+import { roleChange } from './proxies';
 import { FailoverControl } from './failover/control';
 import { confirmPrimaryIsDown, escalate, lookAgain, priceTheLoss, requireStandbys } from './failover/decide';
 import { fence, takeEpoch, undo } from './failover/fence';
 import { continueTheNewLineage, pointDns, promote, startServices, verify } from './failover/move';
 import { end, FailoverRun } from './failover/run';
-import { reasonOf } from './step-table';
+import { reasonOf, wasCancelled } from './step-table';
 
 /**
  * The unplanned failover of an application to another site, in the order of the runbook: confirm that the primary is down
@@ -19,44 +19,59 @@ import { reasonOf } from './step-table';
  */
 export async function failOver(input: FailOverInput): Promise<FailOverResult> {
   const control = new FailoverControl(input);
-  const described = await anywhere.describeApplication({ application: input.application });
+  const described = await roleChange(input.application, input.toSite).describeApplication(input);
   const { application: app, activeSite: fromSite, epoch } = described;
   if (fromSite === input.toSite) {
     throw failure('RoleMismatch', `${input.toSite} is the active site of ${app.name} already`);
   }
-  if (!app.sites.includes(input.toSite)) {
-    throw failure('NotFound', `${app.name} has no site ${input.toSite}; its sites are ${app.sites.join(', ')}`);
-  }
   Object.assign(control, { fromSite, policy: app.failover });
   const run = new FailoverRun(input, app, fromSite, control);
 
-  const verdict = await confirmPrimaryIsDown(run);
-  if (verdict.healthy) return end(run, 'not necessary', `${fromSite} is healthy`);
-
-  await requireStandbys(run);
-  await priceTheLoss(run, verdict);
-  const decision = await control.approval(() => escalate(run), app.failover.escalateAfterSeconds);
-  if (decision === 'rejected') return end(run, 'rejected', `${control.rejectedBy?.by}: ${control.rejectedBy?.reason}`);
-  if (decision === 'aborted') return end(run, 'aborted', `${control.abortedBy?.by}: ${control.abortedBy?.reason}`);
-  if ((await lookAgain(run)).healthy) return end(run, 'not necessary', `${fromSite} has recovered`);
-  await requireStandbys(run);
-
   try {
+    const verdict = await confirmPrimaryIsDown(run);
+    if (verdict.healthy) return await end(run, 'not necessary', `${fromSite} is healthy`);
+
+    await requireStandbys(run);
+    await priceTheLoss(run, verdict);
+    const decision = await control.approval(() => escalate(run, verdict), app.failover.escalateAfterSeconds);
+    if (decision === 'rejected') {
+      return await end(run, 'rejected', `${control.rejectedBy?.by}: ${control.rejectedBy?.reason}`);
+    }
+    await control.clearance();
+    if ((await lookAgain(run)).healthy) return await end(run, 'not necessary', `${fromSite} has recovered`);
+
+    await requireStandbys(run);
     await takeEpoch(run, epoch);
     await fence(run);
+    // The last moment for an abort or a pause that came while the fences were at work.
+    await control.clearance();
   } catch (error) {
-    await CancellationScope.nonCancellable(() => undo(run));
-    if (hasCode(error, 'Aborted')) return end(run, 'aborted', reasonOf(error));
-    await CancellationScope.nonCancellable(() => end(run, 'rolled back', reasonOf(error)));
-    throw error;
+    return CancellationScope.nonCancellable(() => turnBack(run, error));
   }
 
-  // The pivot: from here on a promotion may have happened.
+  // The pivot: from here on a promotion may have happened, and nothing but the end of the road stops the run.
   control.pivotPassed = true;
-  await promote(run);
-  await startServices(run);
-  await pointDns(run);
-  await verify(run);
-  await continueTheNewLineage(run);
-  return end(run, 'completed', `${app.name} runs at ${input.toSite}`);
+  return CancellationScope.nonCancellable(async () => {
+    await promote(run);
+    await startServices(run);
+    await pointDns(run);
+    await verify(run);
+    await continueTheNewLineage(run);
+    return end(run, 'completed', `${app.name} runs at ${input.toSite}`);
+  });
+}
+
+/**
+ * Before the pivot everything is undone, whatever stopped the run; what could not be undone is said, never hidden. An abort
+ * is an outcome, anything else stays the error that it is.
+ */
+async function turnBack(run: FailoverRun, error: unknown): Promise<FailOverResult> {
+  const aborted = hasCode(error, 'Aborted');
+  if (!run.undoEpoch && !aborted) throw error;
+  const left = run.undoEpoch ? await undo(run) : [];
+  const why = wasCancelled(error) ? 'the run was cancelled' : reasonOf(error);
+  if (left.length > 0) return end(run, 'undo incomplete', `${why}; still to be done by hand: ${left.join('; ')}`);
+  if (aborted) return end(run, 'aborted', why);
+  await end(run, 'rolled back', why);
+  throw error;
 }

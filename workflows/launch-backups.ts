@@ -1,4 +1,4 @@
-import { executeChild, ParentClosePolicy } from '@temporalio/workflow';
+import { executeChild, ParentClosePolicy, sleep } from '@temporalio/workflow';
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
 import { findFailure } from '../core/errors';
 import { workflowIds } from '../core/names';
@@ -12,7 +12,7 @@ import { reasonOf, StepTable } from './step-table';
  * one that fails does not stop the others.
  */
 export async function launchBackups(input: LaunchBackupsInput): Promise<LaunchBackupsResult> {
-  const { application, stores, type, reason } = input;
+  const { application, stores } = input;
   const steps = new StepTable('launch', application);
   const backups: BackUpStoreResult[] = [];
   const failed: { store: string; code: string; message: string }[] = [];
@@ -27,14 +27,7 @@ export async function launchBackups(input: LaunchBackupsInput): Promise<LaunchBa
           await steps.run(
             store,
             `Back up ${store}`,
-            () =>
-              executeChild(backUpStore, {
-                workflowId: workflowIds.backup(application, store),
-                args: [{ application, store, type, reason }],
-                // A person who stops the launcher does not mean to lose backups that are half done.
-                parentClosePolicy: ParentClosePolicy.ABANDON,
-                staticSummary: `${type} backup of ${store} (${reason})`,
-              }),
+            () => backUp(input, store),
             (result) => result.backupId,
           ),
         );
@@ -50,4 +43,26 @@ export async function launchBackups(input: LaunchBackupsInput): Promise<LaunchBa
   );
   steps.finish(failed.length > 0 ? 'completed with failures' : 'completed');
   return { backups, failed, skipped };
+}
+
+/** Longer than a cancelled backup whose host is gone needs to clean up (heartbeat, then its host's queue: two minutes). */
+const PATIENCE_ATTEMPTS = 60;
+
+async function backUp(input: LaunchBackupsInput, store: string): Promise<BackUpStoreResult> {
+  const { application, type, reason, waitForRunning = false } = input;
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await executeChild(backUpStore, {
+        workflowId: workflowIds.backup(application, store),
+        args: [{ application, store, type, reason }],
+        // A person who stops the launcher does not mean to lose backups that are half done.
+        parentClosePolicy: ParentClosePolicy.ABANDON,
+        staticSummary: `${type} backup of ${store} (${reason})`,
+      });
+    } catch (error) {
+      const running = error instanceof WorkflowExecutionAlreadyStartedError;
+      if (!running || !waitForRunning || attempt >= PATIENCE_ATTEMPTS) throw error;
+      await sleep('10 seconds');
+    }
+  }
 }

@@ -1,19 +1,23 @@
-import { proxyActivities, type ActivityOptions } from '@temporalio/workflow';
+import { ActivityCancellationType, proxyActivities, type ActivityOptions } from '@temporalio/workflow';
 import type { Activities } from '../activities';
 import { taskQueues } from '../core/names';
 
 /**
  * The activities as workflows call them: one block per class of timeout, each with its reason. Errors that a retry cannot
- * mend are marked so by `core/errors.ts`; everything else is retried, bounded by the timeouts below.
+ * mend are marked so by `core/errors.ts`; everything else is retried until the class's own limit.
+ *
+ * Cancellation waits until the activity has really ended (WAIT_CANCELLATION_COMPLETED), because what follows it cleans up
+ * after it; only `following` lets go at once. The SDK's default, whatever its documentation says, is to let go.
  */
+const waiting = { cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED } as const;
 
-/** A worker that was killed is noticed after this long; activities beat every four seconds. */
+/** A worker that was killed is noticed after this long: three beats are lost (workers/main.ts sends one every three seconds). */
 const HEARTBEAT = '15 seconds';
 
 const patient: ActivityOptions['retry'] = {
   initialInterval: '1 second',
   backoffCoefficient: 2,
-  maximumInterval: '1 minute',
+  maximumInterval: '30 seconds',
 };
 
 /** While the shop is down every second counts: try again soon and often. */
@@ -23,20 +27,28 @@ const urgent: ActivityOptions['retry'] = {
   maximumInterval: '5 seconds',
 };
 
-/** Short reads and writes of the repository and the config: any worker, any site. */
-export const control = proxyActivities<Activities>({
-  taskQueue: taskQueues.workflows,
-  startToCloseTimeout: '30 seconds',
-  retry: patient,
-});
+/**
+ * Work on the repository and the config alone, at any site that lives: describing, verifying, committing, sweeping, judging.
+ * Half an hour covers a repository that is away for a while; then the run fails and says so.
+ */
+export const anywhere = (application: string) =>
+  proxyActivities<Activities>({
+    ...waiting,
+    taskQueue: taskQueues.control(application),
+    startToCloseTimeout: '20 minutes',
+    scheduleToCloseTimeout: '30 minutes',
+    heartbeatTimeout: HEARTBEAT,
+    retry: patient,
+  });
 
 /**
  * Work that moves data and may take hours. A dump that fails five times needs a person: the workflow then cleans up and
- * fails, and the schedule's next run starts afresh. A host that took no work for a minute (its worker restarts in seconds) is held to be lost, so that
- * the sequence starts again elsewhere.
+ * fails, and the schedule's next run starts afresh. A host that took no work for a minute (its worker restarts in seconds)
+ * is held to be lost, so that the sequence starts again elsewhere.
  */
 export const onHost = (hostQueue: string) =>
   proxyActivities<Activities>({
+    ...waiting,
     taskQueue: hostQueue,
     scheduleToStartTimeout: '1 minute',
     startToCloseTimeout: '24 hours',
@@ -44,21 +56,40 @@ export const onHost = (hostQueue: string) =>
     retry: { ...patient, maximumAttempts: 5 },
   });
 
-/** The same at whichever host of the site is free. */
+/** Uploads: an S3 that is away for hours must not cost a dump that is finished; each try goes on where the last one was. */
+export const uploadingFrom = (hostQueue: string) =>
+  proxyActivities<Activities>({
+    ...waiting,
+    taskQueue: hostQueue,
+    scheduleToStartTimeout: '1 minute',
+    startToCloseTimeout: '24 hours',
+    scheduleToCloseTimeout: '24 hours',
+    heartbeatTimeout: HEARTBEAT,
+    retry: patient,
+  });
+
+/**
+ * First steps that need a site's credentials and network, at whichever host of it is free. A site whose workers took no
+ * work for five minutes is not there; nothing waits longer for it.
+ */
 export const atSite = (application: string, site: string) =>
   proxyActivities<Activities>({
+    ...waiting,
     taskQueue: taskQueues.site(application, site),
+    scheduleToStartTimeout: '5 minutes',
     startToCloseTimeout: '5 minutes',
+    scheduleToCloseTimeout: '15 minutes',
     heartbeatTimeout: HEARTBEAT,
-    retry: { ...patient, maximumAttempts: 20 },
+    retry: patient,
   });
 
 /**
  * Following a log or sampling replication: one round takes about ten minutes and then returns; it is tried for ever,
- * because an archive that gave up is a gap.
+ * because an archive that gave up is a gap. A move cancels it and lets go at once: its site may never answer again.
  */
 export const following = (application: string, site: string) =>
   proxyActivities<Activities>({
+    cancellationType: ActivityCancellationType.TRY_CANCEL,
     taskQueue: taskQueues.site(application, site),
     startToCloseTimeout: '20 minutes',
     heartbeatTimeout: HEARTBEAT,
@@ -66,11 +97,12 @@ export const following = (application: string, site: string) =>
   });
 
 /**
- * Steps of a role change, at the surviving site. Two minutes of trying each, then a person decides (retry, skip, abort):
- * nobody should wait longer for a step without being asked.
+ * Steps of a role change, all at the surviving site. Two minutes of trying each, then a person decides (retry, skip,
+ * abort): nobody should wait longer for a step without being asked.
  */
 export const roleChange = (application: string, site: string) =>
   proxyActivities<Activities>({
+    ...waiting,
     taskQueue: taskQueues.site(application, site),
     startToCloseTimeout: '90 seconds',
     scheduleToCloseTimeout: '2 minutes',
@@ -81,6 +113,7 @@ export const roleChange = (application: string, site: string) =>
 /** Steps whose length is the application's own: services that start, names that spread. The config says how long. */
 export const roleChangeWithin = (application: string, site: string, seconds: number) =>
   proxyActivities<Activities>({
+    ...waiting,
     taskQueue: taskQueues.site(application, site),
     startToCloseTimeout: `${seconds} seconds`,
     scheduleToCloseTimeout: `${2 * seconds} seconds`,
@@ -88,10 +121,11 @@ export const roleChangeWithin = (application: string, site: string, seconds: num
     retry: urgent,
   });
 
-/** News for people: a channel that is down costs three short tries and nothing else. */
-export const telling = (application: string, site: string) =>
+/** News for people, from any site that lives: a channel that is down costs three short tries and nothing else. */
+export const telling = (application: string) =>
   proxyActivities<Activities>({
-    taskQueue: taskQueues.site(application, site),
+    taskQueue: taskQueues.control(application),
     startToCloseTimeout: '30 seconds',
+    scheduleToCloseTimeout: '2 minutes',
     retry: { maximumAttempts: 3, initialInterval: '1 second' },
   });

@@ -1,6 +1,6 @@
 import { continueAsNew, isCancellation, workflowInfo } from '@temporalio/workflow';
 import type { WatchReplicationInput } from '../core/runs';
-import { control, following } from './proxies';
+import { anywhere, following } from './proxies';
 import { Following } from './follow';
 import { reasonOf, StepTable } from './step-table';
 
@@ -18,14 +18,14 @@ export async function watchReplication(input: WatchReplicationInput): Promise<vo
   const place = new Following();
 
   while (!workflowInfo().continueAsNewSuggested) {
-    const { application: described, activeSite } = await control.describeApplication({ application });
-    const standbySite = described.sites.find((site) => site !== activeSite);
-    if (standbySite === undefined) {
-      steps.finish('there is no second site to measure');
-      return;
-    }
-    steps.enter(`measuring ${activeSite} from ${standbySite}`);
     try {
+      const { application: described, activeSite } = await anywhere(application).describeApplication({ application });
+      const standbySite = described.sites.find((site) => site !== activeSite);
+      if (standbySite === undefined) {
+        steps.finish('there is no second site to measure');
+        return;
+      }
+      steps.enter(`measuring ${activeSite} from ${standbySite}`);
       await place.round(() =>
         following(application, standbySite).sampleReplication({
           application,

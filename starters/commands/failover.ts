@@ -60,17 +60,19 @@ export function registerFailover(front: Front): void {
 
   for (const [name, description, needsReason] of COMMANDS) {
     const command = front
-      .command<{ by?: string; reason?: string }>(
+      .command<{ by?: string; reason?: string; step?: string }>(
         group,
         name,
         description,
         [[`drctl failover ${name} --by dana${needsReason ? ' --reason "…"' : ''}`, 'in the name of dana']],
-        (session, _, { by, reason }) =>
-          tell(session, name, { by: by ?? session.io.user, ...(reason ? { reason } : {}) }),
+        (session, _, { by, reason, step }) =>
+          tell(session, name, { by: by ?? session.io.user, ...(reason ? { reason } : {}), ...(step ? { step } : {}) }),
       )
       .option('--by <name>', 'the person who decides (default: you)');
     if (needsReason) command.requiredOption('--reason <text>', 'why; it stands in the report');
-    else command.option('--reason <text>', 'why; it stands in the report');
+    if (name === 'retry' || name === 'skip')
+      command.option('--step <id>', 'which step, where several wait for a decision');
+    if (!needsReason) command.option('--reason <text>', 'why; it stands in the report');
   }
 
   front.command(

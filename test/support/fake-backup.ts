@@ -77,6 +77,10 @@ export function fakeBackupWorld(): FakeBackupWorld {
     },
     removeSpool: () => note('removeSpool'),
     sweepAttempts: ({ keepAttempt }) => note('sweepAttempts', String(keepAttempt)),
+    notify: async ({ title }) => {
+      await note('notify', title);
+      return [];
+    },
     archiveLog: async ({ site }) => {
       await note('archiveLog', site);
       const durable = { engine: 'fake', lineage: '1', value: '42' };

@@ -88,6 +88,12 @@ export function fakeFailoverWorld(): FakeWorld {
       world.epoch = record;
       return record;
     },
+    giveBackEpoch: async ({ toSite, reason, workflowId, runId }) => {
+      note('giveBackEpoch', toSite);
+      if (!world.epoch || world.epoch.activeSite === toSite) return null;
+      world.epoch = { ...world.epoch, epoch: world.epoch.epoch + 1, activeSite: toSite, reason, workflowId, runId };
+      return world.epoch;
+    },
     fenceSite: async ({ site, epoch }) => {
       note('fenceSite', site);
       return evidence(world.siteFence, stores, site, epoch);

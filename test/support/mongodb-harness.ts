@@ -8,6 +8,7 @@ import { settings } from '../../adapters/engines/mongodb/settings';
 import type { Engine } from '../../core/engine';
 import type { RestorePlace } from '../../core/recovery';
 import { Secret } from '../../core/secret';
+import { startSilentServer } from './silent-server';
 import { serverBinaries, startMongoReplicaSet, type TestReplicaSet } from './servers';
 
 export interface MongodbHarness {
@@ -19,12 +20,13 @@ export interface MongodbHarness {
   stop(): Promise<void>;
 }
 
-/** Members of a real set, the first two at `primary`, the next two at `dr`, a fifth at `witness`; `nowhere` is dead. */
+/** Members of a real set, the first two at `primary`, the next two at `dr`, a fifth at `witness`; `nowhere` is dead, `silent` never answers. */
 export async function startMongodb(
   options: { members?: number; extra?: readonly string[] } = {},
 ): Promise<MongodbHarness> {
   const { members = 2, extra } = options;
   const set = await startMongoReplicaSet({ members, ...(extra ? { extra } : {}), priorities: [3, 2, 1, 1, 0] });
+  const silent = await startSilentServer(27017);
   const host = (index: number) => `${set.members[index]?.host}:${set.members[index]?.port}`;
   const indexes = Array.from({ length: members }, (_, index) => index);
   const site = (from: number, to: number) => ({ members: indexes.slice(from, to).map(host) });
@@ -45,6 +47,7 @@ export async function startMongodb(
     sites: {
       ...split,
       ...(members > 4 ? { witness: site(4, 5) } : {}),
+      silent: { members: [`${silent.host}:${silent.port}`] },
       nowhere: { members: ['127.23.255.254:27017'] },
     },
     allowPrimary: true,
@@ -71,7 +74,7 @@ export async function startMongodb(
     async stop() {
       for (const place of places) await engine.restore.discard(place, ctx).catch(() => undefined); // a test may have put other files there
       await client.close();
-      await set.stop();
+      await Promise.all([silent.stop(), set.stop()]);
       fs.rmSync(base, { recursive: true, force: true });
     },
   };

@@ -12,6 +12,7 @@ import { defineSearchAttributeKey } from '@temporalio/common';
 import { SEARCH_ATTRIBUTES, taskQueues } from '../../core/names';
 import type { Activities } from '../../activities';
 import { serverBinaries } from './servers';
+import { shop } from './shop-application';
 
 /** Activities without the outside world: what a test does not give is refused by name. */
 export type FakeActivities = Partial<{
@@ -86,12 +87,12 @@ export async function withWorkers<T>(
   options: { readonly maxCachedWorkflows?: number } = {},
 ): Promise<T> {
   const workers = await Promise.all(
-    [taskQueues.workflows, ...queues].map(async (taskQueue, index) =>
+    [taskQueues.workflows, taskQueues.control(shop.name), ...queues].map(async (taskQueue, index) =>
       Worker.create({
         connection: env.nativeConnection,
         taskQueue,
         ...(index === 0 ? { workflowBundle: await workflowBundle(), ...options } : {}),
-        activities,
+        ...(index === 0 ? {} : { activities }),
       }),
     ),
   );

@@ -199,13 +199,14 @@ test('nothing is promoted without a proven fence; an abort then undoes in revers
     await handle.executeUpdate('abort', { args: [{ by: 'dana', reason: 'cannot prove it' }] });
     await expect(handle.result()).resolves.toMatchObject({ outcome: 'aborted' });
     expect(world.calls.filter((call) => call.startsWith('promoteStore'))).toEqual([]);
-    const undone = world.calls.filter((call) => /^unfence|takeEpoch:primary/.test(call));
+    const undone = world.calls.filter((call) => /^unfence|giveBackEpoch/.test(call));
+    // The epoch first, so that a fence still under way refuses from then on.
     expect(undone).toEqual([
+      'giveBackEpoch:primary',
       'unfenceSite:primary',
       'unfenceStore:sessions',
       'unfenceStore:events',
       'unfenceStore:orders',
-      'takeEpoch:primary',
     ]);
     expect(world.epoch).toMatchObject({ epoch: 2, activeSite: 'primary' });
   });
@@ -261,5 +262,87 @@ test('a promotion whose answer was lost is repeated, not doubled', async () => {
     const result = await handle.result();
     expect(result.outcome).toBe('completed');
     expect(result.steps.find((step) => step.id === 'promote:orders')?.note).toMatch(/already/);
+  });
+});
+
+test('an abort that comes while the last fence is at work is honoured: nothing is promoted', async () => {
+  const world = fakeFailoverWorld();
+  const reached = Promise.withResolvers<void>();
+  const release = Promise.withResolvers<void>();
+  const fenceStore = world.activities.fenceStore;
+  world.activities.fenceStore = async (input) => {
+    reached.resolve();
+    await release.promise;
+    return fenceStore!(input);
+  };
+  await withFailover(world, async (handle) => {
+    await waitingFor(handle, /approval/);
+    await approve(handle);
+    await reached.promise;
+    await handle.executeUpdate('abort', { args: [{ by: 'dana', reason: 'power is back' }] });
+    release.resolve();
+    await expect(handle.result()).resolves.toMatchObject({ outcome: 'aborted' });
+    expect(world.calls.filter((call) => call.startsWith('promoteStore'))).toEqual([]);
+    expect(world.epoch).toMatchObject({ activeSite: 'primary' });
+  });
+});
+
+test('nobody vouches for a dead site before the failover is approved, and not without being an approver', async () => {
+  const world = fakeFailoverWorld();
+  world.siteFence = 'none';
+  await withFailover(world, async (handle) => {
+    await waitingFor(handle, /approval/);
+    const attest = (by: string) => handle.executeUpdate('attest', { args: [{ by, reason: 'it is dark' }] });
+    await expect(attest('erin')).rejects.toMatchObject({ cause: { message: expect.stringMatching(/not approved/) } });
+    await approve(handle);
+    await waitingFor(handle, /Fence primary/);
+    await expect(attest('mallory')).rejects.toMatchObject({
+      cause: { message: expect.stringMatching(/not an approver/) },
+    });
+    await handle.executeUpdate('abort', { args: [{ by: 'dana', reason: 'enough' }] });
+    await expect(handle.result()).resolves.toMatchObject({ outcome: 'aborted' });
+  });
+});
+
+test('of two steps that wait for people, a decision is about the one that is named', async () => {
+  const world = fakeFailoverWorld();
+  let broken = true;
+  world.before['startService'] = () => {
+    if (broken && !world.calls.includes('startService:auth')) return;
+    if (broken) throw failure('AccessDenied', 'quota');
+  };
+  await withFailover(world, async (handle) => {
+    await waitingFor(handle, /approval/);
+    await approve(handle);
+    // Both services of the second group fail.
+    await waitingFor(handle, /Start order.*Start cart|Start cart.*Start order/);
+    const skip = (step?: string) =>
+      handle.executeUpdate('skip', { args: [{ by: 'dana', reason: 'later', ...(step ? { step } : {}) }] });
+    await expect(skip()).rejects.toMatchObject({ cause: { message: expect.stringMatching(/say which step/) } });
+    await expect(skip('promote:orders')).rejects.toMatchObject({
+      cause: { message: expect.stringMatching(/waits for no decision/) },
+    });
+    await skip('service:cart');
+    const status = await waitingFor(handle, /Start order/);
+    expect(status.waitingFor).not.toMatch(/cart/);
+    broken = false;
+    await handle.executeUpdate('retry', { args: [{ by: 'dana' }] });
+    const result = await handle.result();
+    const stateOf = (id: string) => result.steps.find((step) => step.id === id)?.state;
+    expect([stateOf('service:cart'), stateOf('service:order')]).toEqual(['skipped', 'done']);
+  });
+});
+
+test('cancelling after the pivot does not leave a promoted store without its services', async () => {
+  const world = fakeFailoverWorld();
+  await withFailover(world, async (handle) => {
+    await waitingFor(handle, /approval/);
+    world.before['promoteStore'] = () => {
+      delete world.before['promoteStore'];
+      void handle.cancel();
+    };
+    await approve(handle);
+    await expect(handle.result()).resolves.toMatchObject({ outcome: 'completed' });
+    expect(world.calls).toContain('startService:order');
   });
 });

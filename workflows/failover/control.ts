@@ -1,6 +1,6 @@
 import { condition, defineQuery, setHandler, upsertSearchAttributes } from '@temporalio/workflow';
 import type { FailoverPolicy } from '../../core/application';
-import { failure } from '../../core/errors';
+import { failure, hasCode } from '../../core/errors';
 import { whyNotApprover } from '../../core/failover-policy';
 import type { FenceEvidence } from '../../core/fencing';
 import {
@@ -12,9 +12,11 @@ import {
   type FailOverStatus,
 } from '../../core/runs';
 import { onCommand, refuse } from '../commands';
-import { reasonOf, StepTable } from '../step-table';
+import { reasonOf, StepTable, wasCancelled } from '../step-table';
+import { type Decision, Questions } from './questions';
 
-type Decision = 'retry' | 'skip';
+/** Until the config's own value is known. */
+const DEFAULT_ESCALATION_SECONDS = 600;
 
 /**
  * The people's side of a failover: approve, reject, abort, pause, resume, retry, skip and attest, and what the `status`
@@ -35,9 +37,10 @@ export class FailoverControl {
   /** Past the promotion there is no way back, only forward. */
   pivotPassed = false;
   policy: FailoverPolicy | null = null;
+  /** Tells people that the run waits for them; set by the run that knows how. */
+  onWaiting: (title: string, reason: string) => Promise<void> = async () => {};
   private paused = false;
-  private askingAbout: string | null = null;
-  private decision: Decision | null = null;
+  private readonly questions = new Questions();
   private readonly input: FailOverInput;
 
   constructor(input: FailOverInput) {
@@ -70,8 +73,8 @@ export class FailoverControl {
   }
 
   /**
-   * Runs a step. When it fails for good a person decides: try it again, skip it where that is possible, or (before the
-   * pivot) abort. Pausing holds the run before the next step. Resolves with null for a skipped step.
+   * Runs a step. When it fails for good people are told and decide: try it again, skip it where that is possible, or
+   * (before the pivot) abort. Pausing holds the run before the next step. Resolves with null for a skipped step.
    */
   async step<T>(id: string, title: string, work: () => Promise<T>, note?: (result: T) => string): Promise<T | null> {
     for (;;) {
@@ -79,8 +82,8 @@ export class FailoverControl {
       try {
         return await this.steps.run(id, title, work, note);
       } catch (error) {
-        const decision = await this.ask(id, title, reasonOf(error));
-        if (decision === 'skip') {
+        if (wasCancelled(error)) throw error;
+        if ((await this.ask(id, title, error)) === 'skip') {
           this.steps.mark(id, 'skipped', `skipped after: ${reasonOf(error)}`);
           return null;
         }
@@ -88,13 +91,19 @@ export class FailoverControl {
     }
   }
 
+  /** A step that nothing goes on without. */
+  async must<T>(id: string, title: string, work: () => Promise<T>, note?: (result: T) => string): Promise<T> {
+    const result = await this.step(id, title, work, note);
+    if (result === null) throw failure('Aborted', `${title} was skipped`);
+    return result;
+  }
+
   /** Waits while paused; throws Aborted where somebody aborted before the pivot. */
   async clearance(): Promise<void> {
     if (this.paused) {
-      this.steps.waitingFor = 'resume (paused)';
-      this.steps.enter(this.steps.phase);
+      this.show();
       await condition(() => !this.paused || this.mustStop());
-      this.steps.waitingFor = null;
+      this.show();
     }
     if (this.mustStop()) {
       throw failure('Aborted', `aborted by ${this.abortedBy?.by ?? 'somebody'}: ${this.abortedBy?.reason ?? ''}`);
@@ -105,28 +114,29 @@ export class FailoverControl {
     return this.abortedBy !== null && !this.pivotPassed;
   }
 
-  private async ask(id: string, title: string, reason: string): Promise<Decision> {
-    this.askingAbout = id;
-    this.decision = null;
-    this.steps.waitingFor = `a decision on "${title}" (retry, skip${this.pivotPassed ? '' : ' or abort'}): ${reason}`;
-    this.steps.enter(this.steps.phase);
-    await condition(() => this.decision !== null || this.mustStop() || this.attested(id));
-    this.askingAbout = null;
-    this.steps.waitingFor = null;
+  private async ask(id: string, title: string, error: unknown): Promise<Decision> {
+    const question = this.questions.ask(id, title, reasonOf(error));
+    const attestedBefore = this.attestation;
+    // Only a fence without proof is answered by somebody who vouches for it, and only by one who did so after being asked.
+    const attested = () => hasCode(error, 'FencingUnconfirmed') && this.attestation !== attestedBefore;
+    const decided = () => question.decision !== null || this.mustStop() || attested();
+    this.show();
+    do await this.onWaiting(title, question.reason);
+    while (!(await condition(decided, (this.policy?.escalateAfterSeconds ?? DEFAULT_ESCALATION_SECONDS) * 1_000)));
+    this.questions.answered(id);
+    this.show();
     await this.clearance();
-    return this.decision ?? 'retry';
+    return question.decision ?? 'retry';
   }
 
-  /** An attestation answers the question about the fence. */
-  private attested(id: string): boolean {
-    return id === 'evidence' && this.attestation !== null;
+  /** What the run waits for, in the status and in the Web UI. */
+  private show(): void {
+    this.steps.waitingFor = this.paused ? 'resume (paused)' : this.questions.words(!this.pivotPassed);
+    this.steps.enter(this.steps.phase);
   }
 
   private listen(): void {
     const noted = (message: string) => this.steps.say(message);
-    const asking = () => {
-      if (this.askingAbout === null) throw refuse('no step waits for a decision');
-    };
     const wantsReason = ({ reason }: { reason?: string }) => {
       if (!reason?.trim()) throw refuse('a reason is required');
     };
@@ -177,19 +187,18 @@ export class FailoverControl {
       () => (this.paused = false),
       noted,
     );
-    onCommand(commands.retry, asking, () => (this.decision = 'retry'), noted);
+    onCommand(
+      commands.retry,
+      (command) => this.questions.check('retry', command),
+      (command) => this.questions.decide('retry', command),
+      noted,
+    );
     onCommand(
       commands.skip,
+      (command) => this.questions.check('skip', command),
       (command) => {
-        asking();
-        wantsReason(command);
-        if (!/^(service|verify|notify|lineage|dns)/.test(this.askingAbout ?? '')) {
-          throw refuse('this step cannot be skipped: data would be at risk');
-        }
-      },
-      ({ by, reason }) => {
-        this.steps.say(`${by} skipped a step: ${reason}`);
-        this.decision = 'skip';
+        this.steps.say(`${command.by} skipped ${command.step ?? 'a step'}: ${command.reason}`);
+        this.questions.decide('skip', command);
       },
       noted,
     );
@@ -198,8 +207,10 @@ export class FailoverControl {
       (command) => {
         this.running();
         if (this.pivotPassed) throw refuse('the promotion has begun already');
+        if (!this.policy || this.approvedBy === null)
+          throw refuse('nothing is fenced yet: the failover is not approved');
         wantsReason(command);
-        const objection = this.policy && whyNotApprover(command.by, this.input.requestedBy, this.policy);
+        const objection = whyNotApprover(command.by, this.input.requestedBy, this.policy);
         if (objection) throw refuse(objection);
       },
       ({ by, reason }) => (this.attestation = { by, reason: reason ?? '', at: new Date().toISOString() }),

@@ -6,7 +6,7 @@ import { type FailoverRun, tell } from './run';
 export async function confirmPrimaryIsDown(run: FailoverRun): Promise<SiteVerdict> {
   run.steps.enter('confirming');
   const { confirmProbes, confirmIntervalSeconds } = run.app.failover;
-  return run.steps.run(
+  return run.control.must(
     'confirm',
     `Confirm that ${run.fromSite} is down (${confirmProbes} looks, ${confirmIntervalSeconds} s apart)`,
     async () => {
@@ -50,7 +50,7 @@ export async function requireStandbys(run: FailoverRun): Promise<void> {
 
 /** What approvers need to know before they sign; nothing is changed to find it out. */
 export async function priceTheLoss(run: FailoverRun, verdict: SiteVerdict): Promise<void> {
-  const losses = await run.steps.run(
+  const losses = await run.control.must(
     'assess',
     'Measure what a failover would lose',
     () => run.at.assessLoss({ application: run.app.name, toSite: run.site }),
@@ -74,19 +74,21 @@ export async function priceTheLoss(run: FailoverRun, verdict: SiteVerdict): Prom
 }
 
 /** Nobody answered: tell more loudly. A timeout never approves. */
-export async function escalate(run: FailoverRun): Promise<void> {
+export async function escalate(run: FailoverRun, verdict: SiteVerdict): Promise<void> {
+  // A loss that was priced long ago may have grown: the card shows it as it is now.
+  await priceTheLoss(run, verdict);
   run.steps.say('nobody has decided yet: escalated');
   await tell(run, 'escalate', 'critical', `Failover of ${run.app.name} waits for approval`, [
-    `${run.fromSite} is down; ${run.input.requestedBy} asked to fail over to ${run.site}: ${run.input.reason}`,
+    `${run.fromSite} is not healthy; ${run.input.requestedBy} asked to fail over to ${run.site}: ${run.input.reason}`,
     `Approve with: drctl failover approve --by <name>`,
   ]);
 }
 
 export async function lookAgain(run: FailoverRun): Promise<SiteVerdict> {
-  return run.steps.run(
+  return run.control.must(
     'look-again',
     `Look at ${run.fromSite} once more`,
     () => run.at.probeSite({ application: run.app.name, site: run.fromSite }),
-    (verdict) => (verdict.healthy ? 'it has recovered' : 'still down'),
+    (verdict) => (verdict.healthy ? 'it has recovered' : verdict.alive ? 'still partly alive' : 'still down'),
   );
 }

@@ -1,19 +1,32 @@
 import { upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
 import { failure, hasCode } from '../../core/errors';
 import { unfencedStores, type FenceEvidence } from '../../core/fencing';
-import { control as anywhere } from '../proxies';
 import { reasonOf } from '../step-table';
-import { type FailoverRun, tryTo } from './run';
+import type { FailoverRun, UndoStep } from './run';
 
 /** From here on this role change is the only one: steps of older ones refuse (rule 7). */
 export async function takeEpoch(run: FailoverRun, current: number): Promise<void> {
   const { workflowId, runId } = workflowInfo();
   run.steps.enter('fencing');
-  const record = await run.control.step(
+  // Registered before the step: a take whose answer was lost may have happened. Undone first of all, so that fences that
+  // are still under way for this epoch refuse from then on.
+  run.undoEpoch = {
+    id: 'undo:epoch',
+    title: `Give the epoch back to ${run.fromSite}`,
+    work: () =>
+      run.at.giveBackEpoch({
+        application: run.app.name,
+        toSite: run.fromSite,
+        reason: 'the failover was undone before anything was promoted',
+        workflowId,
+        runId,
+      }),
+  };
+  const record = await run.control.must(
     'epoch',
     'Take the epoch: from here on steps of older role changes refuse',
     () =>
-      anywhere.takeEpoch({
+      run.at.takeEpoch({
         application: run.app.name,
         record: {
           epoch: current + 1,
@@ -28,27 +41,8 @@ export async function takeEpoch(run: FailoverRun, current: number): Promise<void
       }),
     ({ epoch }) => `epoch ${epoch}`,
   );
-  run.control.epoch = record?.epoch ?? null;
+  run.control.epoch = record.epoch;
   upsertSearchAttributes({ DrEpoch: [run.epoch] });
-  // An aborted failover leaves the old site active: a further epoch says so, because epochs are never taken back.
-  run.undo.unshift({
-    id: 'undo:epoch',
-    title: `Give the epoch back to ${run.fromSite}`,
-    work: () =>
-      anywhere.takeEpoch({
-        application: run.app.name,
-        record: {
-          epoch: run.epoch + 1,
-          activeSite: run.fromSite,
-          previousSite: run.site,
-          takenAt: new Date().toISOString(),
-          reason: 'the failover was undone before anything was promoted',
-          workflowId,
-          runId,
-          approvedBy: run.control.approvedBy,
-        },
-      }),
-  });
 }
 
 /** Every fence; each undo is registered before its step, because a step that timed out may have happened. */
@@ -73,15 +67,17 @@ export async function fence(run: FailoverRun): Promise<void> {
     async () => {
       // The site's own fence first: an engine can only prove what it sees once the site's writers are gone.
       const evidence: FenceEvidence[] = [await fenceSite(run)];
-      evidence.push(
-        ...(await Promise.all(
-          stores.map((store) =>
-            seek(run, `fence:${store}`, `Fence ${store} at ${site}`, () =>
-              run.at.fenceStore({ application, store, site, survivingSite, epoch }),
-            ),
+      // All of them to their end, whatever one does: nothing may still be fencing when an undo begins.
+      const sought = await Promise.allSettled(
+        stores.map((store) =>
+          seek(run, `fence:${store}`, `Fence ${store} at ${site}`, () =>
+            run.at.fenceStore({ application, store, site, survivingSite, epoch }),
           ),
-        )),
+        ),
       );
+      for (const each of sought) if (each.status === 'fulfilled') evidence.push(each.value);
+      const failed = sought.find((each) => each.status === 'rejected');
+      if (failed) throw failed.reason;
       const { attestation } = run.control;
       if (attestation) evidence.push(attested(run, attestation));
       run.control.evidence = evidence;
@@ -130,20 +126,33 @@ function attested(run: FailoverRun, { by, reason, at }: { by: string; reason: st
   return { strength: 'attested', site: run.fromSite, stores: run.stores, epoch: run.epoch, at, how, by };
 }
 
-/** Undoes in reverse what was registered; one that fails must not keep the others from being undone. */
-export async function undo(run: FailoverRun): Promise<void> {
+/**
+ * Undoes what was registered, the epoch first and the rest in reverse; one that fails must not keep the others from being
+ * undone. Answers what could not be undone, in words for people.
+ */
+export async function undo(run: FailoverRun): Promise<string[]> {
   run.steps.enter('undoing');
+  const left: string[] = [];
+  const attempt = async ({ id, title, work }: UndoStep) => {
+    try {
+      await run.steps.run(id, title, work);
+    } catch (error) {
+      left.push(`${title}: ${reasonOf(error)}`);
+    }
+  };
   for (const store of run.stores) {
-    const may = await run.at.mayBePromoted({
-      application: run.app.name,
-      store,
-      site: run.site,
-      epoch: run.control.epoch ?? 0,
-    });
-    if (may) {
-      run.steps.say(`${store} at ${run.site} may have been promoted by somebody else: nothing is unfenced (rule 2)`);
-      return;
+    const { name: application } = run.app;
+    try {
+      const step = { application, store, site: run.site, epoch: run.control.epoch ?? 0 };
+      if (await run.at.mayBePromoted(step))
+        left.push(`${store} at ${run.site} may have been promoted by somebody else`);
+    } catch (error) {
+      left.push(`whether ${store} at ${run.site} was promoted by somebody else is unknown: ${reasonOf(error)}`);
     }
   }
-  for (const { id, title, work } of run.undo) await tryTo(run, id, title, work);
+  // Rule 2: where a promotion may have happened, nothing is unfenced.
+  if (left.length > 0) return [...left, `${run.fromSite} stays fenced`];
+  if (run.undoEpoch) await attempt(run.undoEpoch);
+  for (const step of run.undo) await attempt(step);
+  return left;
 }

@@ -34,10 +34,21 @@ export async function continueAt(app: Application, site: string, epoch: number):
   await follow(watchId, () =>
     startChild(watchReplication, { ...abandoned, workflowId: watchId, args: [{ application }] }),
   );
+  // Backups of the lost site's servers can never end by themselves, and hold the ids that the new ones need.
+  for (const { name } of app.stores) {
+    try {
+      await getExternalWorkflowHandle(workflowIds.backup(application, name)).cancel();
+    } catch (error) {
+      // None was running: there is nothing to cancel.
+      if (!(error instanceof Error)) throw error;
+    }
+  }
   await startChild(launchBackups, {
     ...abandoned,
     workflowId: `${application}-new-lineage-${epoch}-${workflowInfo().runId}`,
-    args: [{ application, stores: logged, type: 'full', reason: `new lineage of epoch ${epoch}` }],
+    args: [
+      { application, stores: logged, type: 'full', reason: `new lineage of epoch ${epoch}`, waitForRunning: true },
+    ],
     staticSummary: `first backups at ${site} after the role change`,
   });
 }

@@ -6,11 +6,11 @@ import { failoverMarkdown } from '../../core/failover-report';
 import type { Severity } from '../../core/notify';
 import type { FailOverInput, FailOverOutcome, FailOverResult } from '../../core/runs';
 import type { EndpointResult } from '../../core/traffic';
-import { control as anywhere, roleChange, telling } from '../proxies';
+import { roleChange, telling } from '../proxies';
 import { reasonOf, type StepTable } from '../step-table';
 import type { FailoverControl } from './control';
 
-interface UndoStep {
+export interface UndoStep {
   readonly id: string;
   readonly title: string;
   readonly work: () => Promise<unknown>;
@@ -26,6 +26,7 @@ export class FailoverRun {
   readonly control: FailoverControl;
   readonly steps: StepTable;
   readonly at: ReturnType<typeof roleChange>;
+  undoEpoch: UndoStep | null = null;
   /** Newest first. */
   readonly undo: UndoStep[] = [];
   endpoints: readonly EndpointResult[] = [];
@@ -39,6 +40,11 @@ export class FailoverRun {
     this.control = control;
     this.steps = control.steps;
     this.at = roleChange(app.name, input.toSite);
+    control.onWaiting = (title, reason) =>
+      tell(this, 'waiting', 'critical', `Failover of ${app.name} waits for a decision`, [
+        `${title}: ${reason}`,
+        'Decide with: drctl failover retry|skip|abort --by <name>',
+      ]);
   }
 
   /** The stores whose role changes. */
@@ -88,7 +94,7 @@ export async function tell(
     run,
     `notify:${id}`,
     `Tell people: ${title}`,
-    () => telling(run.app.name, run.site).notify(notification),
+    () => telling(run.app.name).notify(notification),
     (deliveries) =>
       deliveries.length === 0
         ? 'no channel is configured'
@@ -118,7 +124,7 @@ export async function end(run: FailoverRun, outcome: FailOverOutcome, reason: st
     reportKey: null,
   };
   const reportKey = await tryTo(run, 'report', 'Store the report', () =>
-    anywhere.storeReport({
+    run.at.storeReport({
       application: app.name,
       id: `failover-${workflowInfo().runId}`,
       content: JSON.parse(JSON.stringify(result)) as Json,
