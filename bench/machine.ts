@@ -77,5 +77,7 @@ function programOf(pid: string): string {
   const [program = '', ...args] = fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').filter(Boolean);
   const name = path.basename(program);
   const script = args.find((each) => !each.startsWith('-'));
-  return /^(node|python[\d.]*)$/.test(name) && script ? `${name} ${script.split('/').slice(-2).join('/')}` : name || 'kernel';
+  return /^(node|python[\d.]*)$/.test(name) && script
+    ? `${name} ${script.split('/').slice(-2).join('/')}`
+    : name || 'kernel';
 }

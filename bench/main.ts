@@ -7,7 +7,7 @@ import { benches } from './registry';
 import { saveResult } from './results-file';
 
 const NAMES = Object.entries(benches)
-  .map(([name, { summary }]) => `  ${name.padEnd(10)} ${summary}`)
+  .map(([name, { summary }]) => `  ${name.padEnd(12)} ${summary}`)
   .join('\n');
 
 const USAGE = `usage: npm run bench -- NAME [--rounds N] [--output json] [--save]
