@@ -5,6 +5,7 @@ import type { Manifest } from '../../core/catalog';
 import type { ArchiveOutcome, Engine, RestoreRequest } from '../../core/engine';
 import { hasCode } from '../../core/errors';
 import { compareFingerprints, type RecoveryTarget, type RestorePlace } from '../../core/recovery';
+import { waitUntil } from '../../lab/servers/process';
 import { combinedSource, MemoryLogArchive, MemoryVolumes, takeBackup, testContext } from '../support/engine-harness';
 
 /** What one engine's test has to bring: a real server at `site`, and ways to write to it. */
@@ -14,6 +15,13 @@ export interface EngineHarness {
   readonly site: string;
   /** A site of the settings at which nothing answers. */
   readonly deadSite: string;
+  /** Null for engines without a server. */
+  readonly silence: {
+    /** A site of the settings where connections are accepted and nothing is ever answered (test/support/silent-server.ts). */
+    readonly site: string;
+    /** Stops every process of `EngineHarness.site` with SIGSTOP, or lets them go on (SIGCONT). */
+    signal(signal: 'SIGSTOP' | 'SIGCONT'): Promise<void>;
+  } | null;
   /** Null where the engine has no roles; its replica follows `site`. */
   readonly standbySite: string | null;
   /** Writes something new, different each time, that is acknowledged and durable when this resolves. */
@@ -23,6 +31,8 @@ export interface EngineHarness {
   stop(): Promise<void>;
 }
 
+/** Of a look at a silent server: its own bound, and as much again for a machine that is busy. */
+const SILENCE_MILLISECONDS = 6_000;
 const ARCHIVE_STOPS_MILLISECONDS = 60_000;
 
 /**
@@ -241,7 +251,15 @@ export function engineContract(engineName: string, start: () => Promise<EngineHa
         how: 'asked for, not seen',
         by: 'test',
       } as const;
-      for (const evidence of [[], [weak], [{ ...weak, strength: 'proven', stores: ['another'] } as const]]) {
+      const proven = { ...weak, strength: 'proven' } as const;
+      const insufficient = [
+        [],
+        [weak],
+        [{ ...proven, stores: ['another'] }],
+        [{ ...proven, epoch: 2 }], // of another role change
+        [{ ...proven, site }], // of the side that is to be promoted
+      ];
+      for (const evidence of insufficient) {
         const refused = await replication
           .promote({ site, epoch: 1, evidence }, testContext())
           .catch((error: unknown) => error);
@@ -251,6 +269,57 @@ export function engineContract(engineName: string, start: () => Promise<EngineHa
       expect(await replication.state(harness.deadSite, testContext())).toBeNull();
       const sample = await replication.sample(harness.site, site, testContext());
       expect(sample.primary?.position.lineage).toBe(sample.standby?.position.lineage);
+    }, 60_000);
+
+    const answersSoon = async <T>(work: Promise<T>, milliseconds = SILENCE_MILLISECONDS): Promise<T> => {
+      const started = Date.now();
+      const result = await work;
+      expect(Date.now() - started).toBeLessThan(milliseconds);
+      return result;
+    };
+    const looksDead = async (site: string) => {
+      const { replication } = engine;
+      const probe = await answersSoon(engine.probe(site, testContext()));
+      expect(probe).toMatchObject({ site, reachable: false, role: 'unknown', writable: null, position: null });
+      expect(probe.problems.join()).not.toBe('');
+      if (!replication) return;
+      expect(await answersSoon(replication.state(site, testContext()))).toBeNull();
+      expect(await answersSoon(replication.epoch(site, testContext()))).toBeNull();
+      const sample = await answersSoon(
+        replication.sample(site, harness.standbySite ?? harness.deadSite, testContext()),
+      );
+      expect(sample.primary).toBeNull();
+      expect(sample.problem).toContain(site);
+      // As the activity of the failover looks: a bound of the caller's that expires is silence too, and no cancellation.
+      const bounded = testContext(AbortSignal.timeout(1_000));
+      expect(await answersSoon(engine.probe(site, bounded))).toMatchObject({ reachable: false });
+    };
+
+    test('a server that accepts connections and never answers is seen as dead, soon', async () => {
+      if (!harness.silence) return;
+      const { site } = harness.silence;
+      await looksDead(site);
+      // No member of the set lives there, so that one whose members elect their primary is rightly fenced by its majority.
+      if (!engine.replication || engine.replication.electsItself) return;
+      const evidence = await answersSoon(engine.replication.fence(site, harness.site, 1, testContext()), 12_000);
+      expect(evidence).toMatchObject({ strength: 'none', site, epoch: 1 });
+    }, 60_000);
+
+    // The last one: members of a set may have elected somebody else meanwhile.
+    test('a server that hangs is seen as dead and not taken for fenced, soon', async () => {
+      if (!harness.silence) return;
+      const { site, silence, standbySite } = harness;
+      await silence.signal('SIGSTOP');
+      try {
+        await looksDead(site);
+        if (!engine.replication) return;
+        const other = standbySite ?? harness.deadSite;
+        const evidence = await answersSoon(engine.replication.fence(site, other, 1, testContext()), 12_000);
+        expect(evidence).toMatchObject({ strength: 'none', site, epoch: 1 });
+      } finally {
+        await silence.signal('SIGCONT');
+      }
+      await waitUntil('the server answering again', async () => (await engine.probe(site, testContext())).reachable);
     }, 60_000);
   });
 }

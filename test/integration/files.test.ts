@@ -59,6 +59,7 @@ engineContract('files', async () => {
     engine: engineFor([root]),
     site: 'primary',
     deadSite: 'dead',
+    silence: null,
     standbySite: null,
     change: async () => fs.writeFileSync(path.join(root, `change-${changes}`), `${changes++}`),
     place: async () => ({ directory: folder(), host: '127.24.0.9', port: 0, osUser: null, overwrite: false }),

@@ -9,6 +9,7 @@ engineContract('MongoDB', async () => {
     engine,
     site: 'primary',
     deadSite: 'nowhere',
+    silence: { site: 'silent', signal: async (signal) => harness.set.members[0]?.server.kill(signal) },
     standbySite: 'dr',
     async change() {
       round += 1;

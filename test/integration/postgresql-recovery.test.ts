@@ -300,6 +300,8 @@ test('a failover: measured, fenced, promoted once, and the log goes on into the 
     [],
     evidence.map((each) => ({ ...each, strength: 'weak' as const })),
     evidence.map((each) => ({ ...each, stores: ['other'] })),
+    evidence.map((each) => ({ ...each, epoch: 6 })), // of an older role change
+    evidence.map((each) => ({ ...each, site: 'dr' })), // of the side that is to be promoted
   ];
   for (const insufficient of unproven) {
     await expect(
@@ -316,7 +318,8 @@ test('a failover: measured, fenced, promoted once, and the log goes on into the 
     already: true,
   });
   expect(await replication!.epoch('dr', testContext())).toBe(7);
-  await expect(replication!.promote({ site: 'dr', epoch: 6, evidence }, testContext())).rejects.toMatchObject({
+  const older = { site: 'dr', epoch: 6, evidence: evidence.map((each) => ({ ...each, epoch: 6 })) };
+  await expect(replication!.promote(older, testContext())).rejects.toMatchObject({
     type: 'StaleEpoch',
   });
   await expect(replication!.fence('dr', 'primary', 6, testContext())).rejects.toMatchObject({ type: 'StaleEpoch' });

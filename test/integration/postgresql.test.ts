@@ -7,15 +7,17 @@ import { settings } from '../../adapters/engines/postgresql/settings';
 import { Secret } from '../../core/secret';
 import { engineContract, type EngineHarness } from '../contract/engine.contract';
 import { isRoot } from '../../lab/servers/process';
+import { startSilentServer } from '../support/silent-server';
 import { postgresTool, startPostgres } from '../support/servers';
 
 async function startHarness(): Promise<EngineHarness> {
   const server = await startPostgres();
+  const silent = await startSilentServer(5432);
   const root = mkdtempSync(path.join(os.tmpdir(), 'drctl-pg-contract-'));
   chmodSync(root, 0o755);
   const site = { host: server.host, port: server.port, password: new Secret(server.password) };
   const { sites, toolsDirectory, ...rest } = settings.parse({
-    sites: { primary: site, nowhere: { ...site, host: '127.22.255.254' } },
+    sites: { primary: site, nowhere: { ...site, host: '127.22.255.254' }, silent: { ...site, host: silent.host } },
     toolsDirectory: path.dirname(postgresTool('postgres')),
   });
   const client = new Client(server.url);
@@ -26,6 +28,7 @@ async function startHarness(): Promise<EngineHarness> {
     engine: createPostgresqlEngine({ store: 'orders-db', sites, settings: rest, toolsDirectory }),
     site: 'primary',
     deadSite: 'nowhere',
+    silence: { site: 'silent', signal: (signal) => server.server.kill(signal) },
     standbySite: null,
     async change() {
       await client.query(`INSERT INTO notes (body) SELECT md5(random()::text) FROM generate_series(1, 5000)`);
@@ -44,6 +47,7 @@ async function startHarness(): Promise<EngineHarness> {
     },
     async stop() {
       await client.end();
+      await silent.stop();
       await server.stop();
       rmSync(root, { recursive: true, force: true });
     },

@@ -13,6 +13,7 @@ import { Secret } from '../../core/secret';
 import { engineContract } from '../contract/engine.contract';
 import { combinedSource, MemoryVolumes, takeBackup, testContext } from '../support/engine-harness';
 import { serverBinaries, startRedis, waitUntil } from '../support/servers';
+import { startSilentServer } from '../support/silent-server';
 import { fillWithEveryType } from '../support/redis-content';
 
 const folders: string[] = [];
@@ -68,19 +69,21 @@ async function inSync(primary: Server, dr: Server): Promise<void> {
 
 engineContract('redis', async () => {
   const { primary, dr, stop } = await pair();
+  const silent = await startSilentServer(6379);
   const client = connect(primary);
   await fillWithEveryType(client, 7);
   let changes = 0;
   return {
-    engine: engineFor({ primary, dr }),
+    engine: engineFor({ primary, dr, silent: { ...primary, ...silent } }),
     site: 'primary',
     deadSite: 'dead',
+    silence: { site: 'silent', signal: (signal) => primary.server.kill(signal) },
     standbySite: 'dr',
     change: async () => void (await client.set(`change:${changes}`, `${changes++}`)),
     place: async () => ({ directory: folder(), host: '127.24.0.2', port: 0, osUser: null, overwrite: false }),
     stop: async () => {
       client.disconnect();
-      await stop();
+      await Promise.all([silent.stop(), stop()]);
     },
   };
 });
@@ -263,7 +266,7 @@ describe('roles', () => {
     expect(await engine.replication?.epoch('dr', testContext())).toBe(5);
     expect(await engine.replication?.epoch('primary', testContext())).toBeNull();
     const stale = await engine.replication
-      ?.promote({ site: 'dr', epoch: 4, evidence }, testContext())
+      ?.promote({ site: 'dr', epoch: 4, evidence: [proven(4)] }, testContext())
       .catch((e: unknown) => e);
     expect(hasCode(stale, 'StaleEpoch')).toBe(true);
     const probe = await engine.replication?.writeProbe('dr', 'marker-1', testContext());

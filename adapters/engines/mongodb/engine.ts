@@ -39,7 +39,7 @@ export function createMongodbEngine({
       // An oplog is kept by size and time whoever reads it, so an archiver leaves nothing at the source.
       release: async () => {},
     },
-    probe: (site): Promise<StoreProbe> => probeSite(members, site),
+    probe: (site, ctx): Promise<StoreProbe> => probeSite(members, site, ctx),
     async planDump({ backupId, type, site }) {
       const { member, estimatedBytes } = await chooseDumpMember(members, site);
       const typeReason =

@@ -15,7 +15,7 @@ const EPOCH_WRITE = { w: 'majority' as const, wtimeoutMS: 10_000 };
 export async function currentEpoch(members: Members, site: string): Promise<number | null> {
   const found = await Promise.all(
     members.at(site).map(
-      (member) => members.withMember(member, readEpoch).catch(() => null), // null is this method's word for "does not answer"
+      (member) => members.ask(member, readEpoch).catch(() => null), // null is this method's word for "does not answer"
     ),
   );
   const known = found.filter((each) => each !== null);

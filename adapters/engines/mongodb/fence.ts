@@ -7,6 +7,8 @@ import { askOutside, type MemberReport, siteVotes } from './votes';
 
 /** How long a fenced member may not stand for election; the fence is repeated or made needless by the promotion before. */
 const FREEZE_SECONDS = 600;
+/** A leader waits up to ten seconds for its successor to catch up (`secondaryCatchUpPeriodSecs`). */
+const STEP_DOWN_MILLISECONDS = 13_000;
 /** Beyond the election timeout of the set: two rounds of voting and a connection that times out. */
 const ELECTION_GRACE_MILLISECONDS = 8_000;
 
@@ -90,7 +92,7 @@ async function stepDown(members: Members, site: string): Promise<string> {
   const states = await members.hellos(members.at(site));
   const ask = async (member: string, command: Document, done: string) => {
     try {
-      await members.withMember(member, (client) => client.db('admin').command(command));
+      await members.ask(member, (client) => client.db('admin').command(command), STEP_DOWN_MILLISECONDS);
       return `${member} ${done}`;
     } catch (error) {
       return `${member} did not: ${error instanceof Error ? error.message : String(error)}`;

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { type Document, MongoClient, type MongoClientOptions, MongoError, MongoServerError } from 'mongodb';
 import { failure } from '../../../core/errors';
+import { answerWithin, LOOK_MILLISECONDS } from '../answer-within';
 import type { MongodbSettings } from './settings';
 
 /** A member that is alive answers within milliseconds; a dead one must not hold up a failover. */
@@ -49,10 +50,21 @@ export class Members {
   }
 
   /** One member alone, whatever its role. Errors come out as errors of ours. The connection is closed afterwards. */
-  async withMember<T>(member: string, use: (client: MongoClient) => Promise<T>): Promise<T> {
+  async withMember<T>(member: string, use: (client: MongoClient) => Promise<T>, signal?: AbortSignal): Promise<T> {
     await answers(member, `${this.store} at ${member}`);
     const options = { ...this.options(), directConnection: true, readPreference: 'secondaryPreferred' as const };
-    return this.with(new MongoClient(`mongodb://${member}/`, options), `${this.store} at ${member}`, use);
+    return this.with(new MongoClient(`mongodb://${member}/`, options), `${this.store} at ${member}`, use, signal);
+  }
+
+  /** A short question to one member: TargetUnreachable when it is silent for that long, whatever it was doing. */
+  ask<T>(
+    member: string,
+    use: (client: MongoClient) => Promise<T>,
+    milliseconds = LOOK_MILLISECONDS,
+    signal: AbortSignal = new AbortController().signal,
+  ): Promise<T> {
+    const where = `MongoDB ${this.store} at ${member}`;
+    return answerWithin(signal, milliseconds, where, (bounded) => this.withMember(member, use, bounded));
   }
 
   /** The set as an application sees it: writes find the primary wherever it is. */
@@ -69,10 +81,11 @@ export class Members {
   async hellos(
     members: readonly string[],
   ): Promise<(MemberState | { readonly member: string; readonly hello: null; readonly problem: string })[]> {
+    const hello = (client: MongoClient) => client.db('admin').command({ hello: 1 });
     return Promise.all(
       members.map(async (member) => {
         try {
-          return { member, hello: await this.withMember(member, (client) => client.db('admin').command({ hello: 1 })) };
+          return { member, hello: await this.ask(member, hello, CONNECT_MILLISECONDS) };
         } catch (error) {
           return { member, hello: null, problem: error instanceof Error ? error.message : String(error) };
         }
@@ -80,12 +93,21 @@ export class Members {
     );
   }
 
-  private async with<T>(client: MongoClient, where: string, use: (client: MongoClient) => Promise<T>): Promise<T> {
+  private async with<T>(
+    client: MongoClient,
+    where: string,
+    use: (client: MongoClient) => Promise<T>,
+    signal?: AbortSignal,
+  ): Promise<T> {
+    const cut = () => void client.close().catch(() => undefined); // what is asked meanwhile fails by it, which is wanted
+    signal?.addEventListener('abort', cut, { once: true });
     try {
+      signal?.throwIfAborted();
       return await use(await client.connect());
     } catch (error) {
       throw mongoFailure(error, where);
     } finally {
+      signal?.removeEventListener('abort', cut);
       await client.close();
     }
   }

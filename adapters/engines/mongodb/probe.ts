@@ -1,13 +1,16 @@
 import type { StoreProbe } from '../../../core/engine';
-import { failure } from '../../../core/errors';
+import type { CallContext } from '../../../core/call';
+import { failure, findFailure } from '../../../core/errors';
+import { LOOK_MILLISECONDS } from '../answer-within';
 import { currentGeneration, lineageOf } from './lineage';
 import type { Members } from './members';
 import { optimeFrom, replicaSetId } from './oplog';
 import { positionOf } from './positions';
-import type { Timestamp } from 'mongodb';
+import type { MongoClient, Timestamp } from 'mongodb';
 
 /** What the members of a site say; the primary speaks for the site where it is there, else a secondary. */
-export async function probeSite(members: Members, site: string): Promise<StoreProbe> {
+export async function probeSite(members: Members, site: string, ctx: CallContext): Promise<StoreProbe> {
+  const deadline = Date.now() + LOOK_MILLISECONDS;
   const states = await members.hellos(members.at(site));
   const answered = states.filter((each) => each.hello !== null);
   const speaker =
@@ -46,7 +49,7 @@ export async function probeSite(members: Members, site: string): Promise<StorePr
     );
   }
   try {
-    return await members.withMember(member, async (client) => {
+    const look = async (client: MongoClient): Promise<StoreProbe> => {
       const [{ id }, build] = await Promise.all([replicaSetId(client), client.db('admin').command({ buildInfo: 1 })]);
       const newest = hello['lastWrite']?.['opTime']?.['ts'] as Timestamp | undefined;
       const position = newest
@@ -62,8 +65,10 @@ export async function probeSite(members: Members, site: string): Promise<StorePr
         position,
         problems,
       };
-    });
+    };
+    return await members.ask(member, look, deadline - Date.now(), ctx.signal);
   } catch (error) {
+    if (ctx.signal.aborted && !findFailure(error)) throw error;
     problems.push(error instanceof Error ? error.message : String(error));
     return { ...base, reachable: true, role, writable, identity: null, serverVersion: null, position: null, problems };
   }

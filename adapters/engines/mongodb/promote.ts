@@ -23,11 +23,7 @@ export async function promoteSite(
   { site, epoch, evidence }: PromoteRequest,
   ctx: CallContext,
 ): Promise<PromoteResult> {
-  const unfenced = unfencedStores(
-    [members.store],
-    evidence.filter((each) => each.site !== site),
-  );
-  if (unfenced.length > 0) {
+  if (unfencedStores([members.store], evidence, { epoch, promotedSite: site }).length > 0) {
     throw failure(
       'FencingUnconfirmed',
       `MongoDB ${members.store} is not promoted at ${site}: no proof that its old primary is fenced`,

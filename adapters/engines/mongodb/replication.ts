@@ -15,22 +15,22 @@ export function createReplication(members: Members): Replication {
   return {
     electsItself: true,
     async sample(primarySite, standbySite) {
-      const [primary, standby] = await Promise.all([
+      const [primary, standby, survives] = await Promise.all([
         sideState(members, primarySite, 'primary'),
         sideState(members, standbySite, 'any'),
+        survivesWithout(members, primarySite),
       ]);
       const problem = [
         ...(primary ? [] : [`no primary answers at ${primarySite}`]),
         ...(standby ? [] : [`no member answers at ${standbySite}`]),
       ].join('; ');
-      const majorityAtStandby = standby ? await survivesWithout(members, primarySite) : false;
       return {
         store: members.store,
         takenAt: new Date().toISOString(),
         primary,
         standby,
         problem: problem || null,
-        majorityAtStandby,
+        majorityAtStandby: standby !== null && survives,
       };
     },
     state: (site) => sideState(members, site, 'any'),
@@ -83,7 +83,7 @@ async function sideState(members: Members, site: string, wanted: 'primary' | 'an
   const [best] = candidates.toSorted((a, b) => (wroteAt(b.hello) > wroteAt(a.hello) ? 1 : -1));
   if (!best) return null;
   try {
-    return await members.withMember(best.member, (client) => memberState(client, site));
+    return await members.ask(best.member, (client) => memberState(client, site));
   } catch {
     return null; // it died between two questions: not measured, which is what null says
   }

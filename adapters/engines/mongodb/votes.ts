@@ -13,7 +13,7 @@ export async function statusOf(members: Members, hosts: readonly string[]): Prom
   return Promise.all(
     hosts.map(async (member) => {
       try {
-        return await members.withMember(member, async (client) => {
+        return await members.ask(member, async (client) => {
           const admin = client.db('admin');
           const [status, reply] = await Promise.all([
             admin.command({ replSetGetStatus: 1 }),

@@ -1,6 +1,7 @@
 import type { CallContext } from '../../../core/call';
 import { failure, findFailure } from '../../../core/errors';
 import type { FenceEvidence } from '../../../core/fencing';
+import { answerWithin } from '../answer-within';
 import { addressOf, sqlState, withClient } from './connection';
 import { readEpoch } from './role-epoch';
 import { ensureSchema, SCHEMA } from './schema';
@@ -8,6 +9,8 @@ import type { PostgresqlSite } from './settings';
 
 /** A dead host must not hold up the failover: the fence that counts is the site's. */
 const FENCE_MILLISECONDS = 5_000;
+/** Connecting, each of the statements and the look for a refused write take milliseconds where the server lives. */
+const FENCE_TOTAL_MILLISECONDS = 10_000;
 
 /**
  * Makes an old primary that still answers refuse writes and drops its sessions, and tries a write to see it refused. That
@@ -30,7 +33,7 @@ export async function fencePrimary(
     how,
     by: 'PostgreSQL engine',
   });
-  try {
+  const fence = async (signal: AbortSignal): Promise<FenceEvidence> => {
     const dropped = await withClient(
       site,
       async (client) => {
@@ -46,18 +49,20 @@ export async function fencePrimary(
           WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()`);
         return (rows[0] as { dropped: number }).dropped;
       },
-      { statementMilliseconds: FENCE_MILLISECONDS, signal: ctx.signal },
+      { statementMilliseconds: FENCE_MILLISECONDS, signal },
     );
     if (dropped === null) return evidence('none', `${addressOf(site)} is a standby: there is no primary to fence`);
-    const refused = await writeIsRefused(site, ctx);
+    const refused = await writeIsRefused(site, signal);
     return refused
       ? evidence(
           'weak',
           `default_transaction_read_only set, ${dropped} sessions dropped, a write was refused; a session can override it`,
         )
       : evidence('none', `${addressOf(site)} still accepts writes after default_transaction_read_only was set`);
+  };
+  try {
+    return await answerWithin(ctx.signal, FENCE_TOTAL_MILLISECONDS, addressOf(site), fence);
   } catch (error) {
-    ctx.signal.throwIfAborted();
     const known = findFailure(error);
     if (known?.code !== 'TargetUnreachable') throw error;
     return evidence('none', `no answer, which proves nothing: ${known.message}`);
@@ -83,7 +88,7 @@ export async function unfencePrimary(
   );
 }
 
-async function writeIsRefused(site: PostgresqlSite, ctx: CallContext): Promise<boolean> {
+async function writeIsRefused(site: PostgresqlSite, signal: AbortSignal): Promise<boolean> {
   // The reload reaches new sessions within moments of pg_reload_conf's return: each try is a new session.
   for (const deadline = Date.now() + FENCE_MILLISECONDS; Date.now() < deadline;) {
     const refused = await withClient(
@@ -99,7 +104,7 @@ async function writeIsRefused(site: PostgresqlSite, ctx: CallContext): Promise<b
           throw error;
         }
       },
-      { statementMilliseconds: FENCE_MILLISECONDS, signal: ctx.signal },
+      { statementMilliseconds: FENCE_MILLISECONDS, signal },
     );
     if (refused) return true;
   }

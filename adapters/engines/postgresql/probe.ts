@@ -1,40 +1,40 @@
 import type { CallContext } from '../../../core/call';
 import type { StoreProbe } from '../../../core/engine';
 import { findFailure } from '../../../core/errors';
+import { answerWithin, LOOK_MILLISECONDS } from '../answer-within';
 import { addressOf, withClient } from './connection';
 import { lineageOf, positionAt } from './lsn';
 import { readFacts, type ServerFacts } from './server-facts';
 import type { PostgresqlSite } from './settings';
 
-const PROBE_MILLISECONDS = 5_000;
-
 /** See core/engine.ts `Engine.probe`. */
 export async function probe(name: string, site: PostgresqlSite, ctx: CallContext): Promise<StoreProbe> {
   const at = new Date().toISOString();
   try {
-    return await withClient(
-      site,
-      async (client) => {
-        const facts = await readFacts(client, addressOf(site));
-        const { rows } = await client.query(
-          "SELECT current_setting('default_transaction_read_only') = 'off' AS writable",
-        );
-        return {
-          site: name,
-          at,
-          reachable: true,
-          role: facts.inRecovery ? 'replica' : 'primary',
-          writable: !facts.inRecovery && (rows[0] as { writable: boolean }).writable,
-          identity: facts.systemId,
-          serverVersion: facts.version,
-          position: positionAt(lineageOf(facts.systemId, facts.timeline), facts.lsn),
-          problems: problemsOf(facts),
-        };
-      },
-      { statementMilliseconds: PROBE_MILLISECONDS, signal: ctx.signal },
-    );
+    const look = (signal: AbortSignal) =>
+      withClient(
+        site,
+        async (client): Promise<StoreProbe> => {
+          const facts = await readFacts(client, addressOf(site));
+          const { rows } = await client.query(
+            "SELECT current_setting('default_transaction_read_only') = 'off' AS writable",
+          );
+          return {
+            site: name,
+            at,
+            reachable: true,
+            role: facts.inRecovery ? 'replica' : 'primary',
+            writable: !facts.inRecovery && (rows[0] as { writable: boolean }).writable,
+            identity: facts.systemId,
+            serverVersion: facts.version,
+            position: positionAt(lineageOf(facts.systemId, facts.timeline), facts.lsn),
+            problems: problemsOf(facts),
+          };
+        },
+        { statementMilliseconds: LOOK_MILLISECONDS, signal },
+      );
+    return await answerWithin(ctx.signal, LOOK_MILLISECONDS, addressOf(site), look);
   } catch (error) {
-    ctx.signal.throwIfAborted();
     const known = findFailure(error);
     if (!known) throw error;
     const unknown = { role: 'unknown', writable: null, identity: null, serverVersion: null, position: null } as const;

@@ -3,6 +3,7 @@ import type { PromoteRequest, PromoteResult, Replication, WriteProbe } from '../
 import { failure, findFailure, hasCode } from '../../../core/errors';
 import { unfencedStores } from '../../../core/fencing';
 import type { ReplicaState, ReplicationSample } from '../../../core/replication';
+import { answerWithin, LOOK_MILLISECONDS } from '../answer-within';
 import { addressOf, withClient } from './connection';
 import { fencePrimary, unfencePrimary } from './fence';
 import { lineageOf, positionAt } from './lsn';
@@ -13,8 +14,6 @@ import type { PostgresqlSite } from './settings';
 
 /** pg_promote's own wait; a promotion takes a second or two once what was received is replayed. */
 const PROMOTE_SECONDS = 60;
-/** A measurement must not hold up the next one, nor a decision. */
-const MEASURE_MILLISECONDS = 3_000;
 
 export function createReplication(store: string, siteOf: (site: string) => PostgresqlSite): Replication {
   const measure = (site: string, ctx: CallContext) => measureState(site, siteOf(site), ctx);
@@ -25,7 +24,9 @@ export function createReplication(store: string, siteOf: (site: string) => Postg
     async sample(primarySite, standbySite, ctx): Promise<ReplicationSample> {
       const takenAt = new Date().toISOString();
       const [primary, standby] = await Promise.allSettled([measure(primarySite, ctx), measure(standbySite, ctx)]);
-      ctx.signal.throwIfAborted();
+      for (const side of [primary, standby]) {
+        if (side.status === 'rejected' && !findFailure(side.reason)) throw side.reason;
+      }
       const problems = [[primarySite, primary] as const, [standbySite, standby] as const].flatMap(([site, result]) =>
         result.status === 'rejected' ? [`${site}: ${(result.reason as Error).message}`] : [],
       );
@@ -43,7 +44,6 @@ export function createReplication(store: string, siteOf: (site: string) => Postg
       try {
         return await measure(site, ctx);
       } catch (error) {
-        ctx.signal.throwIfAborted();
         if (hasCode(error, 'TargetUnreachable')) return null;
         throw error;
       }
@@ -53,7 +53,7 @@ export function createReplication(store: string, siteOf: (site: string) => Postg
     unfence: (site, epoch, ctx) => unfencePrimary(store, site, siteOf(site), epoch, ctx),
 
     async promote(request, ctx) {
-      if (unfencedStores([store], request.evidence).length > 0) {
+      if (unfencedStores([store], request.evidence, { epoch: request.epoch, promotedSite: request.site }).length > 0) {
         throw failure(
           'FencingUnconfirmed',
           `${store} at ${request.site} is not promoted: nothing proves that its old primary is fenced`,
@@ -64,9 +64,10 @@ export function createReplication(store: string, siteOf: (site: string) => Postg
 
     async epoch(site, ctx) {
       try {
-        return await withClient(siteOf(site), readEpoch, { signal: ctx.signal });
+        return await answerWithin(ctx.signal, LOOK_MILLISECONDS, addressOf(siteOf(site)), (signal) =>
+          withClient(siteOf(site), readEpoch, { signal }),
+        );
       } catch (error) {
-        ctx.signal.throwIfAborted();
         if (hasCode(error, 'TargetUnreachable')) return null;
         throw error;
       }
@@ -81,25 +82,28 @@ export function createReplication(store: string, siteOf: (site: string) => Postg
  * readable on both sides and its growth is the number of writing transactions.
  */
 async function measureState(name: string, site: PostgresqlSite, ctx: CallContext): Promise<ReplicaState> {
-  return withClient(
-    site,
-    async (client) => {
-      const facts = await readFacts(client, addressOf(site));
-      const { rows } = await client.query(
-        `SELECT pg_snapshot_xmax(pg_current_snapshot())::text AS xids, to_regclass('${SCHEMA}.heartbeat') IS NOT NULL AS beats`,
-      );
-      const { xids, beats } = rows[0] as { xids: string; beats: boolean };
-      return {
-        site: name,
-        at: facts.now,
-        position: positionAt(lineageOf(facts.systemId, facts.timeline), facts.lsn),
-        bytes: Number(facts.lsn),
-        operations: Number(xids),
-        appliedUntil: facts.inRecovery ? (beats ? await heartbeatOf(client) : null) : facts.now,
-      };
-    },
-    { statementMilliseconds: MEASURE_MILLISECONDS, signal: ctx.signal },
-  );
+  const look = (signal: AbortSignal) =>
+    withClient(
+      site,
+      async (client) => {
+        const facts = await readFacts(client, addressOf(site));
+        const { rows } = await client.query(
+          `SELECT pg_snapshot_xmax(pg_current_snapshot())::text AS xids, to_regclass('${SCHEMA}.heartbeat') IS NOT NULL AS beats`,
+        );
+        const { xids, beats } = rows[0] as { xids: string; beats: boolean };
+        return {
+          site: name,
+          at: facts.now,
+          position: positionAt(lineageOf(facts.systemId, facts.timeline), facts.lsn),
+          bytes: Number(facts.lsn),
+          operations: Number(xids),
+          appliedUntil: facts.inRecovery ? (beats ? await heartbeatOf(client) : null) : facts.now,
+        };
+      },
+      { statementMilliseconds: LOOK_MILLISECONDS, signal },
+    );
+  // A measurement must not hold up the next one, nor a decision.
+  return answerWithin(ctx.signal, LOOK_MILLISECONDS, addressOf(site), look);
 }
 
 async function heartbeatOf(client: Parameters<typeof readEpoch>[0]): Promise<string | null> {

@@ -4,6 +4,7 @@ import Redis from 'ioredis';
 import type { CallContext } from '../../../core/call';
 import { failure, findFailure } from '../../../core/errors';
 import type { Secret } from '../../../core/secret';
+import { answerWithin, LOOK_MILLISECONDS } from '../answer-within';
 import type { RedisSite } from './settings';
 
 /** One server and how to sign in there. */
@@ -65,6 +66,17 @@ export async function withRedis<T>(
     ctx.signal.removeEventListener('abort', abort);
     client.disconnect();
   }
+}
+
+/** A short look at a server that may be silent: it answers, or it is TargetUnreachable in a few seconds. */
+export function lookAtRedis<T>(
+  endpoint: RedisEndpoint,
+  ctx: CallContext,
+  use: (client: Redis) => Promise<T>,
+  milliseconds = LOOK_MILLISECONDS,
+): Promise<T> {
+  const where = `Redis at ${addressOf(endpoint)}`;
+  return answerWithin(ctx.signal, milliseconds, where, (signal) => withRedis(endpoint, { ...ctx, signal }, use));
 }
 
 export function tlsOptions({ host, tls }: Pick<RedisEndpoint, 'host' | 'tls'>) {

@@ -2,7 +2,7 @@ import type { CallContext } from '../../../core/call';
 import type { DumpPlan, DumpRequest, Engine, StoreProbe } from '../../../core/engine';
 import { failure, findFailure } from '../../../core/errors';
 import { nearestBackupWindows, planNearestBackup } from '../../../core/nearest-backup';
-import { addressOf, type RedisEndpoint, withRedis } from './connection';
+import { addressOf, lookAtRedis, type RedisEndpoint, withRedis } from './connection';
 import { dumpRedis } from './dump';
 import { fingerprintRedis } from './fingerprint';
 import { infoPosition, infoVersion, readConfig, readInfo, type RedisInfo } from './info';
@@ -76,7 +76,7 @@ async function probe(site: string, endpoint: RedisEndpoint, ctx: CallContext): P
     position: null,
   };
   try {
-    return await withRedis(endpoint, ctx, async (client) => {
+    return await lookAtRedis(endpoint, ctx, async (client) => {
       const info = await readInfo(client, 'server', 'replication', 'persistence', 'cluster');
       const settings = await readConfig(client, 'min-replicas-to-write', 'min-replicas-max-lag').catch(() => new Map());
       return {

@@ -2,13 +2,16 @@ import type Redis from 'ioredis';
 import type { CallContext } from '../../../core/call';
 import { failure, findFailure } from '../../../core/errors';
 import type { FenceEvidence } from '../../../core/fencing';
-import { addressOf, isNativeError, type RedisEndpoint, withRedis } from './connection';
+import { addressOf, isNativeError, lookAtRedis, type RedisEndpoint, withRedis } from './connection';
 import { EPOCH_KEY, PROBE_KEY } from './epoch';
 import { fenceValue, readFenceLevel } from './fence-level';
 import { readConfig } from './info';
 
 /** A lag of 0 switches `min-replicas-to-write` off altogether (config.c, `refreshGoodSlavesCount`). */
 const LAG_SECONDS_IN_USE = '10';
+
+/** Half a dozen small commands and one config file written; a silent server must not hold up the fences of others. */
+const FENCE_MILLISECONDS = 6_000;
 
 export interface FenceRequest {
   readonly store: string;
@@ -36,7 +39,7 @@ export async function fenceRedis(
     by: 'redis engine',
   });
   try {
-    return await withRedis(endpoint, ctx, async (client) => {
+    const fence = async (client: Redis): Promise<FenceEvidence> => {
       await refuseStale(client, address, epoch);
       const before = await refusedWrite(client);
       if (before === 'READONLY') return evidence('proven', 'it is a read-only replica and refused a write (READONLY)');
@@ -47,7 +50,8 @@ export async function fenceRedis(
       const kept = lasting ? 'kept in its config file' : 'NOT kept in a config file: a restart of it lifts the fence';
       // A fence that a restart lifts proves nothing for later: a site that comes back must stay fenced.
       return evidence(lasting ? 'proven' : 'weak', `a write was refused (${refusal}), clients were cut off; ${kept}`);
-    });
+    };
+    return await lookAtRedis(endpoint, ctx, fence, FENCE_MILLISECONDS);
   } catch (error) {
     const known = findFailure(error);
     if (known?.code === 'StaleEpoch') throw error;

@@ -21,9 +21,7 @@ export async function promoteRedis(
 ): Promise<PromoteResult> {
   const { site, epoch } = request;
   const address = addressOf(endpoint);
-  // Evidence about the side that is to be promoted says nothing about the side that must not write.
-  const ofOthers = request.evidence.filter((each) => each.site !== site);
-  if (unfencedStores([store], ofOthers).length > 0) {
+  if (unfencedStores([store], request.evidence, { epoch, promotedSite: site }).length > 0) {
     throw failure(
       'FencingUnconfirmed',
       `promotion of ${store} at ${site} (${address}): nothing proves that the old primary is fenced`,

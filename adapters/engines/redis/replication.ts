@@ -2,7 +2,7 @@ import type { CallContext } from '../../../core/call';
 import type { Replication } from '../../../core/engine';
 import { failure, findFailure } from '../../../core/errors';
 import type { ReplicaState } from '../../../core/replication';
-import { addressOf, type RedisEndpoint, withRedis } from './connection';
+import { addressOf, lookAtRedis, type RedisEndpoint, withRedis } from './connection';
 import { PROBE_KEY, readEpoch } from './epoch';
 import { fenceRedis, unfenceRedis } from './fence';
 import { infoPosition, readInfo } from './info';
@@ -14,7 +14,7 @@ export function redisReplication(store: string, endpointOf: (site: string) => Re
   const counters = new Map<string, WriteCounter>();
 
   const measure = (site: string, ctx: CallContext): Promise<ReplicaState> =>
-    withRedis(endpointOf(site), ctx, async (client) => {
+    lookAtRedis(endpointOf(site), ctx, async (client) => {
       // Before the question: the age of a sample may be overstated, never understated.
       const at = new Date().toISOString();
       const info = await readInfo(client, 'server', 'replication');
@@ -76,7 +76,7 @@ export function redisReplication(store: string, endpointOf: (site: string) => Re
 
     async epoch(site, ctx) {
       try {
-        return await withRedis(endpointOf(site), ctx, readEpoch);
+        return await lookAtRedis(endpointOf(site), ctx, readEpoch);
       } catch (error) {
         if (findFailure(error)?.code !== 'TargetUnreachable') throw error;
         return null;
