@@ -1,6 +1,7 @@
-import { ActivityCancellationType, proxyActivities, type ActivityOptions } from '@temporalio/workflow';
-import type { Activities } from '../activities';
+import { ActivityCancellationType, type ActivityOptions } from '@temporalio/workflow';
+
 import { taskQueues } from '../core/names';
+import { summarised } from './summarised';
 
 /**
  * The activities as workflows call them: one block per class of timeout, each with its reason. Errors that a retry cannot
@@ -32,7 +33,7 @@ const urgent: ActivityOptions['retry'] = {
  * Half an hour covers a repository that is away for a while; then the run fails and says so.
  */
 export const anywhere = (application: string) =>
-  proxyActivities<Activities>({
+  summarised({
     ...waiting,
     taskQueue: taskQueues.control(application),
     startToCloseTimeout: '20 minutes',
@@ -47,7 +48,7 @@ export const anywhere = (application: string) =>
  * is held to be lost, so that the sequence starts again elsewhere.
  */
 export const onHost = (hostQueue: string) =>
-  proxyActivities<Activities>({
+  summarised({
     ...waiting,
     taskQueue: hostQueue,
     scheduleToStartTimeout: '1 minute',
@@ -58,7 +59,7 @@ export const onHost = (hostQueue: string) =>
 
 /** Uploads: an S3 that is away for hours must not cost a dump that is finished; each try goes on where the last one was. */
 export const uploadingFrom = (hostQueue: string) =>
-  proxyActivities<Activities>({
+  summarised({
     ...waiting,
     taskQueue: hostQueue,
     scheduleToStartTimeout: '1 minute',
@@ -73,7 +74,7 @@ export const uploadingFrom = (hostQueue: string) =>
  * work for five minutes is not there; nothing waits longer for it.
  */
 export const atSite = (application: string, site: string) =>
-  proxyActivities<Activities>({
+  summarised({
     ...waiting,
     taskQueue: taskQueues.site(application, site),
     scheduleToStartTimeout: '5 minutes',
@@ -88,7 +89,7 @@ export const atSite = (application: string, site: string) =>
  * because an archive that gave up is a gap. A move cancels it and lets go at once: its site may never answer again.
  */
 export const following = (application: string, site: string) =>
-  proxyActivities<Activities>({
+  summarised({
     cancellationType: ActivityCancellationType.TRY_CANCEL,
     taskQueue: taskQueues.site(application, site),
     startToCloseTimeout: '20 minutes',
@@ -101,7 +102,7 @@ export const following = (application: string, site: string) =>
  * abort): nobody should wait longer for a step without being asked.
  */
 export const roleChange = (application: string, site: string) =>
-  proxyActivities<Activities>({
+  summarised({
     ...waiting,
     taskQueue: taskQueues.site(application, site),
     startToCloseTimeout: '90 seconds',
@@ -112,7 +113,7 @@ export const roleChange = (application: string, site: string) =>
 
 /** Steps whose length is the application's own: services that start, names that spread. The config says how long. */
 export const roleChangeWithin = (application: string, site: string, seconds: number) =>
-  proxyActivities<Activities>({
+  summarised({
     ...waiting,
     taskQueue: taskQueues.site(application, site),
     startToCloseTimeout: `${seconds} seconds`,
@@ -123,7 +124,7 @@ export const roleChangeWithin = (application: string, site: string, seconds: num
 
 /** News for people, from any site that lives: a channel that is down costs three short tries and nothing else. */
 export const telling = (application: string) =>
-  proxyActivities<Activities>({
+  summarised({
     taskQueue: taskQueues.control(application),
     startToCloseTimeout: '30 seconds',
     scheduleToCloseTimeout: '2 minutes',
