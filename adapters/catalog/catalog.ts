@@ -3,6 +3,7 @@ import type { CatalogStore } from '../../core/catalog-store';
 import { failure, hasCode } from '../../core/errors';
 import { isBackupId, layout } from '../../core/layout';
 import type { Repository, StoredObject } from '../../core/repository';
+import { decide, givenUp } from './decision';
 import { manifestSchema } from './manifest-schema';
 import { parseStored, toBytes, unreadable } from './stored-json';
 
@@ -72,15 +73,18 @@ export function createCatalog(repository: Repository): CatalogStore {
 
     async commit(manifest) {
       const { store, backupId } = manifest;
-      const checked = parseStored(repository, layout.manifest(store, backupId), toBytes(manifest), manifestSchema);
+      const key = layout.manifest(store, backupId);
+      const checked = parseStored(repository, key, toBytes(manifest), manifestSchema);
+      if (await repository.head(key)) return sameOrRefused(checked, await get(store, backupId));
+      const { attempt } = await decide(repository, store, backupId, { attempt: checked.attempt, manifest: checked });
+      if (attempt === null) throw givenUp(store, backupId);
+      if (attempt !== checked.attempt) throw committedOtherwise(checked, `attempt ${attempt}`);
       try {
-        await repository.put(layout.manifest(store, backupId), toBytes(checked), { ifAbsent: true });
+        await repository.put(key, toBytes(checked), { ifAbsent: true });
         return checked;
       } catch (error) {
         if (!hasCode(error, 'LockHeld')) throw error;
-        const existing = await get(store, backupId);
-        if (isSameBackup(existing, checked)) return existing;
-        throw error;
+        return sameOrRefused(checked, await get(store, backupId));
       }
     },
   };
@@ -97,6 +101,18 @@ function manifestIdOf(store: string, key: string): string | null {
 /** Size and time are what both a listing and a head tell; S3 gives whole seconds in the one and not in the other. */
 function versionOf(object: StoredObject): string {
   return `${object.sizeBytes} ${object.modifiedAt.slice(0, 19)}`;
+}
+
+function sameOrRefused(manifest: Manifest, existing: Manifest): Manifest {
+  if (isSameBackup(existing, manifest)) return existing;
+  throw committedOtherwise(manifest, `attempt ${existing.attempt} of run ${existing.runId}`);
+}
+
+function committedOtherwise({ store, backupId, attempt }: Manifest, by: string): Error {
+  return failure('LockHeld', `attempt ${attempt} of ${store} ${backupId} cannot be committed: ${by} was`, {
+    data: 'The backup that was committed first stays as it is.',
+    context: { store, backupId, attempt },
+  });
 }
 
 /** A commit is repeated with another run id or time when its answer was lost; what it describes is the same. */

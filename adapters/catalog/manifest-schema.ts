@@ -3,6 +3,7 @@ import { BACKUP_TYPES, type Json, type JsonObject, type Manifest } from '../../c
 import type { EpochRecord } from '../../core/epoch';
 import { isBackupId } from '../../core/layout';
 import type { AttemptRecord } from '../../core/transfer';
+import type { Decision } from './decision';
 
 const json: z.ZodType<Json> = z.json();
 const jsonObject = z.record(z.string(), json) as z.ZodType<JsonObject>;
@@ -68,6 +69,14 @@ export const attemptSchema: z.ZodType<AttemptRecord> = z.strictObject({
   dump: dumpResult,
   artifacts: z.array(artifact),
   early: z.array(earlyFile),
+});
+
+export const decisionSchema: z.ZodType<Decision> = z.strictObject({
+  formatVersion: z.literal(1),
+  store: z.string(),
+  backupId,
+  attempt: z.int().positive().nullable(),
+  manifest: manifestSchema.nullable(),
 });
 
 export const epochSchema: z.ZodType<EpochRecord> = z.strictObject({

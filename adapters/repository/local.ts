@@ -109,11 +109,11 @@ export function createLocalRepository({ name, directory, prefix }: LocalSettings
       const already = await metadata.head(key);
       if (already?.sha256 === options.sha256 && already.sizeBytes === size) return already;
       const source = verified(createReadStream(file, { highWaterMark: 2 ** 20 }), file, options.sha256);
-      return storeStream(key, source, options, ctx, size);
+      return storeStream(key, source, { ...options, ifAbsent: true }, ctx, size);
     },
 
     async uploadStream(key, source, options, ctx) {
-      const stored = await storeStream(key, source as AsyncIterable<Buffer>, options, ctx);
+      const stored = await storeStream(key, source as AsyncIterable<Buffer>, { ...options, ifAbsent: true }, ctx);
       return { ...stored, sha256: stored.sha256! };
     },
 

@@ -8,7 +8,7 @@ import {
   UploadPartCommand,
 } from '@aws-sdk/client-s3';
 import type { PartBuffers } from './part-buffers';
-import { codeOf } from './s3-errors';
+import { codeOf, statusOf } from './s3-errors';
 import type { Slots } from './slots';
 
 export interface UploadedPart {
@@ -107,7 +107,7 @@ export class MultipartUpload {
     this.#inFlight.add(sending);
   }
 
-  /** Waits for the parts in flight, then makes the object of them. */
+  /** Waits for the parts in flight, then makes the object of them. Where there is one already: 412, and the parts go. */
   async complete(): Promise<{ etag: string }> {
     await this.settled();
     if (this.#error !== null) throw this.#error;
@@ -117,8 +117,18 @@ export class MultipartUpload {
       ETag: etag,
       ChecksumSHA256: checksum,
     }));
-    const request = { Bucket: bucket, Key: fullKey, UploadId: this.uploadId, MultipartUpload: { Parts } };
-    const { ETag } = await client.send(new CompleteMultipartUploadCommand(request), { abortSignal: signal });
+    const request = {
+      Bucket: bucket,
+      Key: fullKey,
+      UploadId: this.uploadId,
+      MultipartUpload: { Parts },
+      IfNoneMatch: '*',
+    };
+    const completed = client.send(new CompleteMultipartUploadCommand(request), { abortSignal: signal });
+    const { ETag } = await completed.catch(async (error: unknown) => {
+      if (statusOf(error) === 412) await this.abort();
+      throw error;
+    });
     return { etag: ETag! };
   }
 

@@ -19,7 +19,8 @@ const MAX_PARTS = 10_000;
 
 export interface FileUpload {
   readonly target: MultipartTarget;
-  readonly attributes: ObjectAttributes;
+  /** `composite`: what S3 will report as the object's checksum. */
+  attributes(composite: string): ObjectAttributes;
   readonly key: string;
   readonly file: string;
   readonly sizeBytes: number;
@@ -28,26 +29,26 @@ export interface FileUpload {
   readonly unfinished: string | null;
 }
 
-/** Sends a file in parts; those that are there are only compared. The file's own digest is taken on the way. */
+/**
+ * Sends a file in parts; those that are there are only compared. The file is read twice (the second time from the page
+ * cache, mostly): what links its digest to the checksum that S3 will confirm is known before the first byte is sent.
+ */
 export async function uploadFileInParts(upload: FileUpload, ctx: CallContext): Promise<{ etag: string }> {
   const { target, file, sizeBytes, unfinished } = upload;
-  const resumed = unfinished === null ? null : await MultipartUpload.resume(target, unfinished);
-  const multipart = resumed?.upload ?? (await MultipartUpload.begin(target, upload.attributes));
   const partSizeBytes = filePartBytes(sizeBytes);
+  const digests = await digestParts(upload, partSizeBytes, ctx);
+  if (digests.sha256 !== upload.sha256) {
+    throw failure(
+      'BackupCorrupt',
+      `${file} changed since it was written: its SHA-256 is ${digests.sha256}, not ${upload.sha256}`,
+    );
+  }
+  const resumed = unfinished === null ? null : await MultipartUpload.resume(target, unfinished);
+  const multipart = resumed?.upload ?? (await MultipartUpload.begin(target, upload.attributes(digests.composite)));
   const handle = await fs.open(file, 'r');
   try {
-    const found = await sendParts(
-      multipart,
-      { ...upload, partSizeBytes, handle, there: resumed?.there ?? new Map() },
-      ctx,
-    );
-    if (found !== upload.sha256) {
-      await multipart.abort();
-      throw failure(
-        'BackupCorrupt',
-        `${file} changed since it was written: its SHA-256 is ${found}, not ${upload.sha256}`,
-      );
-    }
+    const { parts } = digests;
+    await sendParts(multipart, { ...upload, partSizeBytes, parts, handle, there: resumed?.there ?? new Map() }, ctx);
     return await multipart.complete();
   } finally {
     // Parts in flight read from the handle's buffers and would outlive the call.
@@ -56,23 +57,59 @@ export async function uploadFileInParts(upload: FileUpload, ctx: CallContext): P
   }
 }
 
+interface PartDigests {
+  /** Of the whole file, hexadecimal. */
+  readonly sha256: string;
+  /** Of each part, base64. */
+  readonly parts: readonly string[];
+  /** S3's checksum of an object made of these parts: the SHA-256 of their digests, and their number. */
+  readonly composite: string;
+}
+
+/** All in one pass, so that they are digests of the same bytes. */
+async function digestParts(
+  { target, file, sizeBytes, key }: FileUpload,
+  partSizeBytes: number,
+  ctx: CallContext,
+): Promise<PartDigests> {
+  const [whole, ofParts] = [createHash('sha256'), createHash('sha256')];
+  const parts: string[] = [];
+  const buffer = target.buffers.take(partSizeBytes);
+  const handle = await fs.open(file, 'r');
+  try {
+    for (let at = 0; at < sizeBytes; at += partSizeBytes) {
+      ctx.signal.throwIfAborted();
+      const bytes = buffer.subarray(0, Math.min(partSizeBytes, sizeBytes - at));
+      await readExactly(handle, bytes, at, file);
+      whole.update(bytes);
+      const digest = createHash('sha256').update(bytes).digest();
+      ofParts.update(digest);
+      parts.push(digest.toString('base64'));
+      ctx.progress({ phase: 'reading', doneBytes: at + bytes.length, totalBytes: sizeBytes, note: key });
+    }
+  } finally {
+    await handle.close();
+    target.buffers.give(buffer);
+  }
+  return { sha256: whole.digest('hex'), parts, composite: `${ofParts.digest('base64')}-${parts.length}` };
+}
+
 interface PartSending extends FileUpload {
   readonly partSizeBytes: number;
+  readonly parts: PartDigests['parts'];
   readonly handle: fs.FileHandle;
   readonly there: PartsThere;
 }
 
-async function sendParts(multipart: MultipartUpload, sending: PartSending, ctx: CallContext): Promise<string> {
+async function sendParts(multipart: MultipartUpload, sending: PartSending, ctx: CallContext): Promise<void> {
   const { target, handle, sizeBytes, partSizeBytes, there, key } = sending;
-  const whole = createHash('sha256');
   let doneBytes = 0;
   for (let number = 1, at = 0; at < sizeBytes; number += 1, at += partSizeBytes) {
     ctx.signal.throwIfAborted();
     const buffer = target.buffers.take(partSizeBytes);
     const bytes = buffer.subarray(0, Math.min(partSizeBytes, sizeBytes - at));
     await readExactly(handle, bytes, at, sending.file);
-    whole.update(bytes);
-    const checksum = createHash('sha256').update(bytes).digest('base64');
+    const checksum = sending.parts[number - 1]!;
     const done = () => {
       target.buffers.give(buffer);
       doneBytes += bytes.length;
@@ -82,10 +119,10 @@ async function sendParts(multipart: MultipartUpload, sending: PartSending, ctx: 
       multipart.adopt({ number, etag: there.get(number)!.etag, checksum });
       done();
     } else {
+      // Bytes that changed since they were read first are refused by S3.
       await multipart.send(number, bytes, checksum, done);
     }
   }
-  return whole.digest('hex');
 }
 
 async function readExactly(handle: fs.FileHandle, into: Buffer, at: number, file: string): Promise<void> {
@@ -108,6 +145,8 @@ export interface StreamUpload {
   readonly key: string;
   /** Stores what fits into one part in one request. */
   putSmall(bytes: Buffer): Promise<{ etag: string }>;
+  /** Runs what creates the object; one that is there already with the same content is as good. */
+  created(content: Omit<StreamUploaded, 'etag'>, create: () => Promise<{ etag: string }>): Promise<StreamUploaded>;
 }
 
 export interface StreamUploaded {
@@ -150,10 +189,10 @@ export async function uploadStreamInParts(
       }
       ctx.progress({ phase: 'uploading', doneBytes: sizeBytes, note: upload.key });
     }
-    const sha256 = hash.digest('hex');
-    if (multipart === null) return { ...(await upload.putSmall(buffer.subarray(0, filled))), sizeBytes, sha256 };
+    const content = { sizeBytes, sha256: hash.digest('hex') };
+    if (multipart === null) return await upload.created(content, () => upload.putSmall(buffer.subarray(0, filled)));
     await flush();
-    return { ...(await (multipart as MultipartUpload).complete()), sizeBytes, sha256 };
+    return await upload.created(content, () => (multipart as MultipartUpload).complete());
   } catch (error) {
     // Where even this fails, the sweep of the attempt finds the upload; the first error says what went wrong.
     await (multipart as MultipartUpload | null)?.abort().catch(() => {});

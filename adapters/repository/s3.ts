@@ -22,11 +22,21 @@ const PARALLEL_PARTS = 4;
 /** Uploads, and beside them the reads and listings of several stores. */
 const PARALLEL_REQUESTS = 32;
 
-/** Ours among an object's annotations; not shown to callers. */
+/**
+ * Ours among an object's annotations; not shown to callers. They were written before any byte was sent, so they prove
+ * nothing alone: the digest counts where the server reports the very composite that belongs to it.
+ */
 const SHA256_METADATA = 'drctl-sha256';
+const COMPOSITE_METADATA = 'drctl-sha256-parts';
 
 /** Conflicts of two conditional writes at the same moment; each try waits a little longer. */
 const CONFLICT_TRIES = 5;
+
+interface StoredContent {
+  readonly sizeBytes: number;
+  /** Hexadecimal. */
+  readonly sha256: string;
+}
 
 export interface S3Options {
   readonly name: string;
@@ -87,10 +97,9 @@ export function createS3Repository({ name, settings, prefix }: S3Options): Repos
     }
   }
 
-  function attributes(options: PutOptions, sha256: string | null): ObjectAttributes {
-    const { metadata = {}, storageClass } = options;
+  function attributes({ metadata = {}, storageClass }: PutOptions, ours: Record<string, string>): ObjectAttributes {
     return {
-      Metadata: { ...metadata, ...(sha256 ? { [SHA256_METADATA]: sha256 } : {}) },
+      Metadata: { ...metadata, ...ours },
       // The SDK's type lists the classes it knew when it was made; S3 decides.
       ...(storageClass && storageClass !== 'STANDARD' ? { StorageClass: storageClass as 'STANDARD' } : {}),
     };
@@ -110,25 +119,63 @@ export function createS3Repository({ name, settings, prefix }: S3Options): Repos
     };
   }
 
+  function described(
+    { metadata = {}, storageClass }: PutOptions,
+    key: string,
+    stored: StoredContent & { etag: string },
+  ) {
+    return headOf(key, { ...stored, metadata, ...(storageClass ? { storageClass } : {}) });
+  }
+
   async function head(key: string): Promise<ObjectHead | null> {
     checkKey(key);
     await ensureUsable();
     try {
       const request = { Bucket: bucket, Key: fullKey(key), ChecksumMode: 'ENABLED' as const };
       const found = await client.send(new HeadObjectCommand(request));
-      const { [SHA256_METADATA]: recorded, ...metadata } = found.Metadata ?? {};
+      const { [SHA256_METADATA]: recorded, [COMPOSITE_METADATA]: composite, ...metadata } = found.Metadata ?? {};
       return headOf(key, {
         etag: found.ETag!,
         sizeBytes: found.ContentLength ?? 0,
         modifiedAt: found.LastModified!.toISOString(),
         metadata,
-        sha256: recorded ?? wholeChecksum(found.ChecksumSHA256),
+        sha256: confirmedDigest(found.ChecksumSHA256, recorded, composite),
         storageClass: found.StorageClass ?? 'STANDARD',
       });
     } catch (error) {
       if (statusOf(error) === 404) return null;
       throw s3Failure(error, `looking at ${key}`, place);
     }
+  }
+
+  /** Stores a new artifact; the object that is there already counts as stored when its bytes are the same. */
+  async function created(key: string, content: StoredContent, create: () => Promise<{ readonly etag: string }>) {
+    try {
+      return { ...content, etag: (await create()).etag };
+    } catch (error) {
+      // 412: there is an object. NoSuchUpload: an earlier try, whose answer was lost, completed it.
+      const there = statusOf(error) === 412 || codeOf(error) === 'NoSuchUpload' ? await head(key) : null;
+      if (there === null) throw error;
+      return { ...content, etag: (await sameContent(there, content)).etag };
+    }
+  }
+
+  /** Throws LockHeld for an object of other bytes. Where the server confirms no digest they are read. */
+  async function sameContent(there: ObjectHead, { sizeBytes, sha256 }: StoredContent): Promise<ObjectHead> {
+    const isSame = there.sizeBytes === sizeBytes && (there.sha256 ?? (await digestOf(there.key))) === sha256;
+    if (!isSame) throw otherContent(there.key);
+    return { ...there, sha256 };
+  }
+
+  async function digestOf(key: string): Promise<string> {
+    const { Body } = await client.send(new GetObjectCommand({ Bucket: bucket, Key: fullKey(key) }));
+    const hash = createHash('sha256');
+    for await (const chunk of readBody(Body as Readable, (error) => error)) hash.update(chunk);
+    return hash.digest('hex');
+  }
+
+  function otherContent(key: string): Error {
+    return failure('LockHeld', `${key} exists already in ${place.location} with other content`, { context: { key } });
   }
 
   async function putOnce(
@@ -146,7 +193,7 @@ export function createS3Repository({ name, settings, prefix }: S3Options): Repos
       ContentLength: body.byteLength,
       ChecksumSHA256: digest.toString('base64'),
       ...(options.ifAbsent ? { IfNoneMatch: '*' } : {}),
-      ...attributes(options, sha256),
+      ...attributes(options, { [SHA256_METADATA]: sha256 }),
     };
     const { ETag } = await client.send(new PutObjectCommand(request), { abortSignal: signal });
     const { metadata = {}, storageClass = 'STANDARD' } = options;
@@ -173,7 +220,7 @@ export function createS3Repository({ name, settings, prefix }: S3Options): Repos
       const [existing, found] = [await readIfThere(key), await head(key)];
       if (existing === null || found === null) continue;
       if (existing.equals(body)) return found;
-      throw failure('LockHeld', `${key} exists already in ${place.location} with other content`, { context: { key } });
+      throw otherContent(key);
     }
   }
 
@@ -222,53 +269,42 @@ export function createS3Repository({ name, settings, prefix }: S3Options): Repos
     async uploadFile(key, file, options, ctx) {
       checkKey(key);
       const { sha256 } = options;
-      const withClass = { storageClass: settings.storageClass, ...options };
+      const artifact = { storageClass: settings.storageClass, ...options, ifAbsent: true };
       return mapped(`uploading ${key}`, async () => {
         const { size: sizeBytes } = await fs.stat(file);
         const already = await head(key);
-        if (already?.sha256 === sha256 && already.sizeBytes === sizeBytes) return already;
+        if (already) return sameContent(already, { sha256, sizeBytes });
         if (sizeBytes <= PART_BYTES) {
           const bytes = await fs.readFile(file);
           checkFile(file, bytes, sha256);
           const giveBack = await slots.take();
-          return await putOnce(key, bytes, withClass, ctx.signal).finally(giveBack);
+          const put = () => putOnce(key, bytes, artifact, ctx.signal).finally(giveBack);
+          return described(artifact, key, await created(key, { sha256, sizeBytes }, put));
         }
         const target = multipartTarget(key, ctx.signal);
         const unfinished = await unfinishedUploadOf(key);
-        const upload = { target, attributes: attributes(withClass, sha256), key, file, sizeBytes, sha256, unfinished };
-        const etag = await uploadFileInParts(upload, ctx).catch(async (error: unknown) => {
-          // Completed by an earlier try whose answer was lost: then the object is there, whole.
-          const found = codeOf(error) === 'NoSuchUpload' ? await head(key) : null;
-          if (found?.sha256 === sha256 && found.sizeBytes === sizeBytes) return found;
-          throw error;
-        });
-        return headOf(key, {
-          ...etag,
-          sizeBytes,
-          sha256,
-          metadata: options.metadata ?? {},
-          storageClass: withClass.storageClass,
-        });
+        const ofFile = (composite: string) =>
+          attributes(artifact, { [SHA256_METADATA]: sha256, [COMPOSITE_METADATA]: composite });
+        const upload = { target, attributes: ofFile, key, file, sizeBytes, sha256, unfinished };
+        const stored = await created(key, { sha256, sizeBytes }, () => uploadFileInParts(upload, ctx));
+        return described(artifact, key, stored);
       });
     },
 
     async uploadStream(key, source, options, ctx) {
       checkKey(key);
-      const withClass = { storageClass: settings.storageClass, ...options };
+      const artifact = { storageClass: settings.storageClass, ...options, ifAbsent: true };
       return mapped(`uploading ${key}`, async () => {
-        const putSmall = (bytes: Buffer) => putOnce(key, bytes, withClass, ctx.signal);
+        const putSmall = (bytes: Buffer) => putOnce(key, bytes, artifact, ctx.signal);
         const upload = {
           target: multipartTarget(key, ctx.signal),
-          attributes: attributes(withClass, null),
+          attributes: attributes(artifact, {}),
           key,
           putSmall,
+          created: (content: StoredContent, create: () => Promise<{ etag: string }>) => created(key, content, create),
         };
         const stored = await uploadStreamInParts(source, upload, ctx);
-        const { metadata = {}, storageClass } = withClass;
-        return {
-          ...headOf(key, { etag: stored.etag, sizeBytes: stored.sizeBytes, metadata, storageClass }),
-          sha256: stored.sha256,
-        };
+        return { ...described(artifact, key, stored), sha256: stored.sha256 };
       });
     },
 
@@ -294,9 +330,14 @@ export function createS3Repository({ name, settings, prefix }: S3Options): Repos
   };
 }
 
-/** The checksum of a multipart object is one of its parts' checksums, marked by "-<parts>": no digest of the bytes. */
-function wholeChecksum(base64: string | undefined): string | null {
-  return base64 === undefined || base64.includes('-') ? null : Buffer.from(base64, 'base64').toString('hex');
+/**
+ * What the server itself says of the bytes it holds. The checksum of a multipart object is one of its parts' checksums,
+ * marked by "-<parts>": it confirms the digest that was taken in the same pass as the parts'. Null: the bytes tell.
+ */
+function confirmedDigest(server: string | undefined, recorded?: string, composite?: string): string | null {
+  if (server === undefined) return null;
+  if (server.includes('-')) return server === composite ? (recorded ?? null) : null;
+  return Buffer.from(server, 'base64').toString('hex');
 }
 
 function checkFile(file: string, bytes: Buffer, sha256: string): void {

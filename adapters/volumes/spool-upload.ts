@@ -118,7 +118,7 @@ class AttemptUpload {
 
   async #uploadEarly({ path, ...early }: SpooledEarly): Promise<void> {
     const key = earlyKey(this.#ref.store, this.#ref.backupId, this.#attempt, early.name);
-    await this.#repository.put(key, await fs.readFile(path));
+    await this.#repository.put(key, await fs.readFile(path), { ifAbsent: true });
     this.#early.push({ ...early, key });
   }
 }

@@ -52,7 +52,7 @@ export function createStreamSink(options: StreamSinkOptions, ctx: CallContext): 
       checkVolumeName(name, names);
       names.add(name);
       const key = earlyKey(options.store, options.backupId, options.attempt, name);
-      await repository.put(key, bytes);
+      await repository.put(key, bytes, { ifAbsent: true });
       early.push({ name, key, sizeBytes: bytes.byteLength, sha256: createHash('sha256').update(bytes).digest('hex') });
     },
 

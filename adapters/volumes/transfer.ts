@@ -5,6 +5,7 @@ import { layout } from '../../core/layout';
 import type { CatalogStore } from '../../core/catalog-store';
 import type { Repository } from '../../core/repository';
 import type { AttemptRecord, AttemptRef, BackupRef, BackupTransfer } from '../../core/transfer';
+import { decide, requireOpen } from '../catalog/decision';
 import { attemptSchema } from '../catalog/manifest-schema';
 import { parseStored, toBytes } from '../catalog/stored-json';
 import { createVolumeSource, verifyStored } from './source';
@@ -32,14 +33,42 @@ export function createTransfer(options: TransferOptions): BackupTransfer {
   const prefixOf = ({ kind, store, backupId, attempt }: AttemptRef) => layout.attempt(kind, store, backupId, attempt);
 
   async function keep(ref: BackupRef, stored: AttemptRecord): Promise<AttemptRecord> {
-    await repository.put(`${prefixOf({ ...ref, attempt: stored.attempt })}${RECORD}`, toBytes(stored));
+    const key = `${prefixOf({ ...ref, attempt: stored.attempt })}${RECORD}`;
+    await repository.put(key, toBytes(stored), { ifAbsent: true });
     return stored;
   }
 
+  /** The greatest number whose folder has anything in it; 0 when none has. */
+  async function newestStored({ kind, store, backupId }: BackupRef): Promise<number> {
+    let newest = 0;
+    const prefix = layout.backupData(kind, store, backupId);
+    for await (const { key } of repository.list(prefix)) {
+      newest = Math.max(newest, Number(/^attempt-(\d+)\//.exec(key.slice(prefix.length))?.[1] ?? 0));
+    }
+    return newest;
+  }
+
+  /** The attempt that stays, null for none. From here on no other one can be committed. */
+  async function settle({ store, backupId }: BackupRef, keepAttempt: number | null): Promise<number | null> {
+    const committed = await committedAttempt(catalog, store, backupId);
+    const { attempt, manifest } =
+      committed !== null
+        ? { attempt: committed, manifest: null }
+        : await decide(repository, store, backupId, { attempt: keepAttempt, manifest: null });
+    if (keepAttempt !== null && attempt !== keepAttempt) throw notKept(store, backupId, attempt);
+    // Its commit died between the decision and the manifest: only the manifest was missing.
+    if (manifest !== null) await catalog.commit(manifest);
+    return attempt;
+  }
+
   return {
-    async beginSpool({ store, backupId, attempt }, estimatedBytes) {
+    async beginSpool(ref, estimatedBytes) {
+      const { store, backupId } = ref;
+      await requireOpen(repository, store, backupId);
+      // A workflow that was reset counts from the start again, perhaps on another host: stored names are not used twice.
+      const atLeast = Math.max(ref.attempt, (await newestStored(ref)) + 1);
       const leastBytes = codec.codec === 'zstd' ? (estimatedBytes ?? 0) * BEST_COMPRESSION : (estimatedBytes ?? 0);
-      const sink = await spool.begin({ store, backupId, atLeast: attempt, leastBytes, targetVolumeBytes });
+      const sink = await spool.begin({ store, backupId, atLeast, leastBytes, targetVolumeBytes });
       return { sink, finish: (dump) => sink.finish(dump), discard: (reason) => sink.fail(reason) };
     },
 
@@ -49,6 +78,7 @@ export function createTransfer(options: TransferOptions): BackupTransfer {
 
     async beginStream(ref, ctx) {
       const { store, backupId, attempt } = ref;
+      await requireOpen(repository, store, backupId);
       const sink = createStreamSink(
         { repository, store, backupId, attempt, attemptPrefix: prefixOf(ref), targetVolumeBytes, codec },
         ctx,
@@ -85,11 +115,13 @@ export function createTransfer(options: TransferOptions): BackupTransfer {
     removeSpool: ({ store, backupId }) => spool.remove(store, backupId),
 
     async sweep(ref, keepAttempt) {
-      await refuseCommitted(catalog, ref, keepAttempt);
+      const attempt = await settle(ref, keepAttempt);
       const { kind, store, backupId } = ref;
-      const kept = keepAttempt === null ? null : `attempt-${keepAttempt}/`;
+      const kept = attempt === null ? null : `attempt-${attempt}/`;
+      // It stays for ever, a few hundred bytes: a commit may come however late.
+      const decision = layout.decision(store, backupId);
       for (const prefix of [layout.backupData(kind, store, backupId), layout.early(store, backupId, '')]) {
-        const isKept = (key: string) => kept !== null && key.startsWith(`${prefix}${kept}`);
+        const isKept = (key: string) => key === decision || (kept !== null && key.startsWith(`${prefix}${kept}`));
         for await (const { key, uploadId } of repository.unfinishedUploads(prefix)) {
           if (!isKept(key)) await repository.abortUpload(key, uploadId);
         }
@@ -123,19 +155,17 @@ async function verifyObject(repository: Repository, object: StoredObject, ctx: C
   }
 }
 
-/** A sweep that came late, or with a wrong number, must not take the data of a backup that exists. */
-async function refuseCommitted(
-  catalog: CatalogStore,
-  { store, backupId }: BackupRef,
-  keepAttempt: number | null,
-): Promise<void> {
-  const committed = await catalog.get(store, backupId).catch((error: unknown) => {
+async function committedAttempt(catalog: CatalogStore, store: string, backupId: string): Promise<number | null> {
+  try {
+    return (await catalog.get(store, backupId)).attempt;
+  } catch (error) {
     if (hasCode(error, 'NotFound')) return null;
     throw error;
-  });
-  if (committed === null || committed.attempt === keepAttempt) return;
-  throw failure(
-    'UsageInvalid',
-    `backup ${backupId} of ${store} is committed from attempt ${committed.attempt}: only other attempts may be swept`,
-  );
+  }
+}
+
+/** A sweep that came late, or with a wrong number, must not take the data of a backup that exists. */
+function notKept(store: string, backupId: string, attempt: number | null): Error {
+  const what = attempt === null ? 'was given up and swept' : `is committed from attempt ${attempt}`;
+  return failure('UsageInvalid', `backup ${backupId} of ${store} ${what}: only other attempts may be swept`);
 }

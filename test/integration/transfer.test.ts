@@ -68,9 +68,9 @@ describe.each(['local', 's3'])('transfer to a %s repository', (kind) => {
     return createTransfer({ repository, catalog: createCatalog(repository), spool, codec, targetVolumeBytes: 2 ** 27 });
   }
 
-  async function dump(attempt: DumpAttempt): Promise<void> {
+  async function dump(attempt: DumpAttempt, volumes: ReadonlyMap<string, Buffer> = contents): Promise<void> {
     const { sink } = attempt;
-    for (const [name, content] of contents) await pipeline(Readable.from([content]), sink.volume(name));
+    for (const [name, content] of volumes) await pipeline(Readable.from([content]), sink.volume(name));
     await sink.early('backup_manifest', Buffer.from('{"files":[]}'));
     await attempt.finish(dumpResult());
   }
@@ -124,7 +124,8 @@ describe.each(['local', 's3'])('transfer to a %s repository', (kind) => {
     await dump(await transfer.beginSpool({ ...ref, attempt: 2 }, null));
     expect((await uploading).attempt).toBe(2);
     await transfer.sweep(ref, 2);
-    const attempts = new Set((await keys()).map((key) => /attempt-\d+/.exec(key)?.[0]));
+    const left = (await keys()).filter((key) => key !== layout.decision(ref.store, ref.backupId));
+    const attempts = new Set(left.map((key) => /attempt-\d+/.exec(key)?.[0]));
     expect(attempts).toEqual(new Set(['attempt-2']));
     await expectWhole(await committed(2));
     await transfer.removeSpool(ref);
@@ -177,11 +178,113 @@ describe.each(['local', 's3'])('transfer to a %s repository', (kind) => {
   test('the data of a committed backup cannot be swept', async () => {
     await dump(await transfer.beginStream(ref, ctx));
     await createCatalog(repository).commit(await committed());
-    for (const keep of [null, 2])
-      await expect(transfer.sweep(ref, keep)).rejects.toMatchObject({ type: 'UsageInvalid' });
-    await transfer.sweep(ref, 1);
+    await expect(transfer.sweep(ref, 2)).rejects.toMatchObject({ type: 'UsageInvalid' });
+    // Null: the workflow did not get the commit's answer.
+    for (const keep of [null, 1]) await transfer.sweep(ref, keep);
     await expectWhole(await committed());
   });
+
+  test('a committed backup is not written again by a workflow that was reset, with or without a spool', async () => {
+    const uploading = transfer.uploadSpool(ref, ctx);
+    await dump(await transfer.beginSpool(ref, null));
+    await uploading;
+    const manifest = await createCatalog(repository).commit(await committed());
+    await transfer.sweep(ref, 1);
+    await transfer.removeSpool(ref);
+    const refused = { type: 'LockHeld', message: expect.stringContaining(ref.backupId) };
+    await expect(transfer.beginSpool(ref, null)).rejects.toMatchObject(refused);
+    await expect(transfer.beginStream(ref, ctx)).rejects.toMatchObject(refused);
+    // Of a version that wrote no decisions.
+    await repository.delete([layout.decision(ref.store, ref.backupId)]);
+    await expect(transfer.beginSpool(ref, null)).rejects.toMatchObject(refused);
+    await expectWhole(manifest);
+  });
+
+  test('a dump into a spool that was lost takes no name that was stored', async () => {
+    await dump(await transfer.beginSpool(ref, null));
+    await transfer.uploadSpool(ref, ctx);
+    await transfer.removeSpool(ref);
+    const again = await transfer.beginSpool(ref, null);
+    const uploading = transfer.uploadSpool(ref, ctx);
+    await dump(again);
+    expect((await uploading).attempt).toBe(2);
+    await expectWhole(await committed(1));
+    await expectWhole(await committed(2));
+  });
+
+  test('a zombie that streams the same attempt cannot replace its artifacts', async () => {
+    const zombie = await transfer.beginStream(ref, ctx);
+    await dump(await transfer.beginStream(ref, ctx));
+    const other = zombie.sink.volume('vol-00001.tar');
+    await expect(pipeline(Readable.from([shopRows(20_000_000)]), other)).rejects.toMatchObject({ type: 'LockHeld' });
+    const small = zombie.sink.volume('vol-00002.tar');
+    await expect(pipeline(Readable.from([shopRows(13)]), small)).rejects.toMatchObject({ type: 'LockHeld' });
+    await expect(zombie.sink.early('backup_manifest', Buffer.from('{}'))).rejects.toMatchObject({ type: 'LockHeld' });
+    await expectWhole(await committed());
+    for await (const { key } of repository.unfinishedUploads('')) throw new Error(`${key} is unfinished`);
+  });
+
+  test('a backup that was given up can neither be committed nor begun again', async () => {
+    await dump(await transfer.beginStream(ref, ctx));
+    const manifest = await committed();
+    for (let time = 0; time < 2; time += 1) await transfer.sweep(ref, null);
+    expect(await keys()).toEqual([layout.decision(ref.store, ref.backupId)]);
+    await expect(createCatalog(repository).commit(manifest)).rejects.toMatchObject({ type: 'Aborted' });
+    await expect(transfer.beginSpool(ref, null)).rejects.toMatchObject({ type: 'Aborted' });
+    await expect(transfer.beginStream(ref, ctx)).rejects.toMatchObject({ type: 'Aborted' });
+    expect(await createCatalog(repository).list(ref.store)).toEqual([]);
+  });
+
+  test('a commit that died before its manifest is ended by the sweep', async () => {
+    await dump(await transfer.beginStream(ref, ctx));
+    const manifest = await committed();
+    faults.before = (operation, key) => {
+      if (operation === 'put' && key.endsWith(`${ref.backupId}.json`)) throw networkError(key);
+    };
+    await expect(createCatalog(repository).commit(manifest)).rejects.toMatchObject({ type: 'RepositoryUnavailable' });
+    faults = {};
+    await transfer.sweep(ref, null);
+    expect(await createCatalog(repository).get(ref.store, ref.backupId)).toEqual(manifest);
+    await expectWhole(manifest);
+  });
+
+  /** Before which of its requests a sweep is overtaken by a whole commit, and a commit by a whole sweep. */
+  test.each(['sweep', 'commit'] as const)(
+    'whichever request of a %s the other one overtakes, no manifest without data remains',
+    async (overtaken) => {
+      const outcomes = new Set<string>();
+      for (let request = 1, reached = true; reached; request += 1) {
+        repository = faultyRepository(next(), { before: (...call) => faults.before?.(...call) });
+        transfer = open();
+        await dump(await transfer.beginStream(ref, ctx), new Map([['vol-00001.tar', Buffer.from('orders')]]));
+        const manifest = await committed();
+        const [artifact] = manifest.artifacts as [Artifact];
+        const run = {
+          commit: () => createCatalog(repository).commit(manifest),
+          sweep: () => transfer.sweep(ref, null),
+        };
+        let [count, other] = [0, null as Promise<unknown> | null];
+        faults.before = async () => {
+          count += 1;
+          if (count !== request) return;
+          faults = {};
+          other = run[overtaken === 'sweep' ? 'commit' : 'sweep']();
+          await other.catch(() => {});
+        };
+        const results: PromiseSettledResult<unknown>[] = await Promise.allSettled([run[overtaken]()]);
+        reached = other !== null;
+        faults = {};
+        results.push(...(await Promise.allSettled([other])));
+        const exists = (await createCatalog(repository).list(ref.store)).length === 1;
+        outcomes.add(exists ? 'backup' : 'nothing');
+        if (exists) expect((await collect(await transfer.source([manifest]).open(artifact))).toString()).toBe('orders');
+        else expect(await keys('data/')).toEqual([]);
+        for (const result of results)
+          if (result.status === 'rejected') expect(result.reason).toMatchObject({ type: 'Aborted' });
+      }
+      expect(outcomes).toEqual(new Set(['backup', 'nothing']));
+    },
+  );
 
   describe('what was stored is read', () => {
     let manifest: Manifest;
