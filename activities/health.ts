@@ -38,14 +38,15 @@ export function createHealthActivities(deps: ActivityDeps) {
 }
 
 async function judge(open: OpenApplication, store: string, rpoSeconds: number, at: string): Promise<StoreHealth> {
-  const backups = await open.catalog(store).list(store);
+  const catalog = open.catalog(store);
+  const [backups, damaged] = [await catalog.list(store), await catalog.damaged(store)];
   const newest = backups.at(-1);
   const archive = open.logArchive(store);
   const windows = archive ? await open.engine(store).windows({ backups, log: archive }) : [];
   const coveredUntil = windows.at(-1)?.to ?? null;
   const atRisk = coveredUntil === null ? null : Math.max(0, (Date.parse(at) - Date.parse(coveredUntil)) / 1_000);
   const ageHours = newest ? (Date.parse(at) - Date.parse(newest.committedAt)) / 3_600_000 : null;
-  const reasons: string[] = [];
+  const reasons = damaged.map(({ backupId, problem }) => `backup ${backupId} cannot be restored: ${problem}`);
   if (ageHours !== null && ageHours >= open.application.backup.maxAgeHours)
     reasons.push(`the newest backup is ${ageHours.toFixed(1)} hours old`);
   if (archive && atRisk !== null && atRisk > rpoSeconds)

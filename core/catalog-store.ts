@@ -1,12 +1,24 @@
 import type { Manifest } from './catalog';
 
+/** A manifest that is there and cannot be read: that backup cannot be restored, the others can. */
+export interface DamagedManifest {
+  readonly store: string;
+  readonly backupId: string;
+  /** Names the key, and what is wrong with it. */
+  readonly problem: string;
+}
+
 /** The catalogue of one repository. Its only database is the listing (DESIGN §4). */
 export interface CatalogStore {
   /** Names of the stores that have at least one manifest. */
   stores(): Promise<string[]>;
-  /** Committed backups of a store, oldest first. Throws BackupCorrupt naming a manifest that cannot be read. */
+  /**
+   * Committed backups of a store, oldest first. A manifest that cannot be read is left out, so that it blocks neither the
+   * next backup nor a restore of another one; `damaged` names it, and whoever shows backups to people shows both.
+   */
   list(store: string): Promise<Manifest[]>;
-  /** Throws NotFound, naming what exists. */
+  damaged(store: string): Promise<DamagedManifest[]>;
+  /** Throws NotFound, naming what exists, and BackupCorrupt naming a manifest that cannot be read. */
   get(store: string, backupId: string): Promise<Manifest>;
   /**
    * Makes the backup exist. The same backup may be committed again (`committedAt` and run may differ: the first stays and

@@ -1,6 +1,6 @@
 import type { Manifest } from '../../core/catalog';
-import type { CatalogStore } from '../../core/catalog-store';
-import { failure, hasCode } from '../../core/errors';
+import type { CatalogStore, DamagedManifest } from '../../core/catalog-store';
+import { failure, findFailure, hasCode } from '../../core/errors';
 import { isBackupId, layout } from '../../core/layout';
 import type { Repository, StoredObject } from '../../core/repository';
 import { decide, givenUp } from './decision';
@@ -33,6 +33,28 @@ export function createCatalog(repository: Repository): CatalogStore {
     return objects.toSorted((a, b) => (a.key < b.key ? -1 : 1));
   }
 
+  async function readAll(store: string): Promise<(Manifest | DamagedManifest)[]> {
+    const objects = await listed(store);
+    const read: (Manifest | DamagedManifest)[] = [];
+    for (let at = 0; at < objects.length; at += PARALLEL_READS) {
+      const batch = objects.slice(at, at + PARALLEL_READS);
+      read.push(...(await Promise.all(batch.map((object) => manifestOrDamage(store, object)))));
+    }
+    return read;
+  }
+
+  async function manifestOrDamage(store: string, object: StoredObject): Promise<Manifest | DamagedManifest> {
+    try {
+      return await manifestAt(object.key, versionOf(object));
+    } catch (error) {
+      // Only what was read and not understood (BackupCorrupt; ConfigInvalid: a later format) is about the object itself.
+      const found = findFailure(error);
+      const isUnreadable = found?.code === 'BackupCorrupt' || found?.code === 'ConfigInvalid';
+      if (!isUnreadable || found.details.context?.['key'] !== object.key) throw error;
+      return { store, backupId: manifestIdOf(store, object.key)!, problem: found.message };
+    }
+  }
+
   async function get(store: string, backupId: string): Promise<Manifest> {
     const key = layout.manifest(store, backupId);
     const head = isBackupId(backupId) ? await repository.head(key) : null;
@@ -61,15 +83,8 @@ export function createCatalog(repository: Repository): CatalogStore {
       return [...stores].toSorted();
     },
 
-    async list(store) {
-      const objects = await listed(store);
-      const manifests: Manifest[] = [];
-      for (let at = 0; at < objects.length; at += PARALLEL_READS) {
-        const batch = objects.slice(at, at + PARALLEL_READS);
-        manifests.push(...(await Promise.all(batch.map((object) => manifestAt(object.key, versionOf(object))))));
-      }
-      return manifests;
-    },
+    list: async (store) => (await readAll(store)).flatMap((each) => ('problem' in each ? [] : [each])),
+    damaged: async (store) => (await readAll(store)).flatMap((each) => ('problem' in each ? [each] : [])),
 
     async commit(manifest) {
       const { store, backupId } = manifest;

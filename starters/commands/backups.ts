@@ -1,3 +1,4 @@
+import type { DamagedManifest } from '../../core/catalog-store';
 import { formatBytes, formatDuration } from '../../core/clock';
 import { chainOf, type Manifest, storedBytes } from '../../core/catalog';
 import { failure } from '../../core/errors';
@@ -23,7 +24,9 @@ export function registerBackups(front: Front): void {
         const manifests = (await Promise.all(stores.map((store) => list(session, store)))).flatMap((each) =>
           each.toReversed().slice(0, Number(limit)),
         );
-        session.print(manifests.map(summary), () => listLines(manifests, session.io.now()));
+        const damaged = (await Promise.all(stores.map((store) => damagedOf(session, store)))).flat();
+        const shown = [...manifests.map(summary), ...damaged];
+        session.print(shown, () => [...listLines(manifests, session.io.now()), ...damagedLines(damaged)]);
       },
     )
     .option('-n, --limit <count>', 'at most this many of each store', wholeNumber, '20');
@@ -50,6 +53,16 @@ export function registerBackups(front: Front): void {
 
 async function list(session: Session, store: string): Promise<Manifest[]> {
   return (await session.open()).catalog(store).list(store);
+}
+
+async function damagedOf(session: Session, store: string): Promise<DamagedManifest[]> {
+  return (await session.open()).catalog(store).damaged(store);
+}
+
+function damagedLines(damaged: readonly DamagedManifest[]): string[] {
+  if (damaged.length === 0) return [];
+  const lines = damaged.map(({ store, backupId, problem }) => `  ${store}  ${backupId}: ${problem}`);
+  return ['', 'These backups cannot be restored; take a full backup of their stores now:', ...lines];
 }
 
 const summary = (manifest: Manifest) => ({

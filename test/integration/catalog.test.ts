@@ -97,9 +97,26 @@ describe('catalogue', () => {
   ])('a manifest with %s is refused by its key', async (_, bytes, type, why) => {
     const key = layout.manifest('orders', ids[0]!);
     await repository.put(key, Buffer.from(bytes));
-    const listed = createCatalog(repository).list('orders');
-    await expect(listed).rejects.toMatchObject({ type, message: expect.stringContaining(key) });
-    await expect(listed).rejects.toThrow(why);
+    const got = createCatalog(repository).get('orders', ids[0]!);
+    await expect(got).rejects.toMatchObject({ type, message: expect.stringContaining(key) });
+    await expect(got).rejects.toThrow(why);
+    // The others stay usable, and this one is not passed over in silence.
+    const catalog = createCatalog(repository);
+    const readable = await catalog.commit(manifestOf(ids[2]!, []));
+    expect(await catalog.list('orders')).toEqual([readable]);
+    const damage = { store: 'orders', backupId: ids[0], problem: expect.stringContaining(why) };
+    expect(await catalog.damaged('orders')).toEqual([damage]);
+    expect((await catalog.damaged('orders'))[0]!.problem).toContain(key);
+  });
+
+  test('a repository that does not answer is no damage', async () => {
+    await createCatalog(repository).commit(manifestOf(ids[0]!, []));
+    const before = (operation: string, key: string) => {
+      if (operation === 'read') throw networkError(key);
+    };
+    const catalog = createCatalog(faultyRepository(repository, { before }));
+    for (const listed of [catalog.list('orders'), catalog.damaged('orders')])
+      await expect(listed).rejects.toMatchObject({ type: 'RepositoryUnavailable' });
   });
 });
 
