@@ -54,7 +54,10 @@ export interface LogArchive {
   history(): Promise<ReadonlyMap<string, Buffer>>;
 }
 
-/** How a key's last part says what an entry covers; each engine has one, so that a listing alone is enough. */
+/**
+ * How a key's last part says what an entry covers; each engine has one, so that a listing alone is enough. Names sort as
+ * the log does (numbers are padded): of a long lineage only the end is listed again.
+ */
 export interface LogNaming {
   /** Null for a name that is not this engine's: it is left alone. */
   read(lineage: string, name: string): Pick<LogEntry, 'kind' | 'from' | 'to' | 'coversUntil'> | null;

@@ -6,8 +6,21 @@ import type { Repository } from '../../core/repository';
  */
 const FRESH_MILLISECONDS = 2_000;
 
+/**
+ * Weeks of slices are not listed again each time: names sort as the log does, so what is new lies at the end. Of the end
+ * so many objects are listed again that what another process adds, or replaces by a segment, shows as well; with as
+ * many new ones that is one page of S3's.
+ */
+const TAIL_OBJECTS = 500;
+
+/** And all of them now and then, for what another process does further back (a compaction, a retention). */
+const WHOLE_LISTING_MILLISECONDS = 10 * 60_000;
+
 interface Listed {
-  readonly at: number;
+  at: number;
+  readonly wholeAt: number;
+  /** Behind this name everything is listed again; empty: there are few. */
+  tailAfter: string;
   readonly files: Map<string, number>;
 }
 
@@ -26,14 +39,30 @@ export class LogListing {
     const known = this.#listed.get(lineage);
     if (known && Date.now() - known.at < FRESH_MILLISECONDS) return known.files;
     const at = Date.now();
-    const files = new Map<string, number>();
-    const folder = `${this.#prefix}${lineage}/`;
-    for await (const { key, sizeBytes } of this.#repository.list(folder)) {
-      const name = key.slice(folder.length);
-      if (!name.includes('/')) files.set(name, sizeBytes);
+    if (known && at - known.wholeAt < WHOLE_LISTING_MILLISECONDS) {
+      const tail = await this.#list(lineage, known.tailAfter);
+      for (const name of known.files.keys()) if (name > known.tailAfter) known.files.delete(name);
+      for (const [name, sizeBytes] of tail) known.files.set(name, sizeBytes);
+      known.at = at;
+      if (tail.length > 2 * TAIL_OBJECTS) known.tailAfter = startOfTail(tail);
+      return known.files;
     }
-    this.#listed.set(lineage, { at, files });
+    const all = await this.#list(lineage, '');
+    const files = new Map(all);
+    this.#listed.set(lineage, { at, wholeAt: at, tailAfter: startOfTail(all), files });
     return files;
+  }
+
+  /** In key order. */
+  async #list(lineage: string, after: string): Promise<[name: string, sizeBytes: number][]> {
+    const found: [string, number][] = [];
+    const folder = `${this.#prefix}${lineage}/`;
+    const options = after === '' ? {} : { after: `${folder}${after}` };
+    for await (const { key, sizeBytes } of this.#repository.list(folder, options)) {
+      const name = key.slice(folder.length);
+      if (!name.includes('/')) found.push([name, sizeBytes]);
+    }
+    return found;
   }
 
   async folders(): Promise<string[]> {
@@ -52,4 +81,8 @@ export class LogListing {
   removed(lineage: string, name: string): void {
     this.#listed.get(lineage)?.files.delete(name);
   }
+}
+
+function startOfTail(inOrder: readonly (readonly [name: string, sizeBytes: number])[]): string {
+  return inOrder.at(-TAIL_OBJECTS - 1)?.[0] ?? '';
 }

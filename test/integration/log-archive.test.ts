@@ -127,6 +127,49 @@ test('a segment hides the slices that it replaces, before and after they are rem
   expect(await names()).toEqual(['0-20.segment', '20-30']);
 });
 
+test('of a long log only the end is listed again: what others add and replace there shows, further back later', async () => {
+  const name = (from: number) => `${String(from).padStart(6, '0')}-${String(from + 1).padStart(6, '0')}`;
+  const folder = path.join(directory, 'shop', 'data', 'log', 'orders', LINEAGE);
+  await fs.mkdir(folder, { recursive: true });
+  const store = (from: number) => fs.writeFile(path.join(folder, `${name(from)}.zst`), '');
+  const remove = (from: number) => fs.rm(path.join(folder, `${name(from)}.zst`));
+  for (let from = 0; from < 3_000; from += 1) await store(from);
+  let listed = 0;
+  const counting: Repository = {
+    ...repository,
+    async *list(...call) {
+      for await (const object of repository.list(...call)) {
+        listed += 1;
+        yield object;
+      }
+    },
+  };
+  const now = jest.spyOn(Date, 'now');
+  try {
+    let clock = 1_000_000;
+    now.mockImplementation(() => clock);
+    const seen = createLogArchive(counting, 'orders', naming);
+    const list = async () => (await seen.entries(LINEAGE)).map((entry) => entry.from.value).map(Number);
+    expect(await list()).toHaveLength(3_000);
+    for (const from of [1, 2_990]) await remove(from);
+    for (let from = 3_000; from < 5_000; from += 1) {
+      await store(from);
+      if (from % 400 !== 0) continue;
+      clock += 2_000;
+      listed = 0;
+      expect((await list()).slice(-2)).toEqual([from - 1, from]);
+      expect(listed).toBeLessThan(1_500);
+    }
+    clock += 2_000;
+    const expected = Array.from({ length: 5_000 }, (_, from) => from).filter((from) => from !== 2_990);
+    expect(await list()).toEqual(expected);
+    clock += 10 * 60_000;
+    expect(await list()).toEqual(expected.filter((from) => from !== 1));
+  } finally {
+    now.mockRestore();
+  }
+});
+
 test('slices stay when their segment cannot be read back', async () => {
   await archive.append(piece(0, 5));
   const slices = await archive.entries(LINEAGE);
