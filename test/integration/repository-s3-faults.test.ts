@@ -1,3 +1,9 @@
+import {
+  CompleteMultipartUploadCommand,
+  CreateMultipartUploadCommand,
+  PutObjectCommand,
+  UploadPartCommand,
+} from '@aws-sdk/client-s3';
 import { createHash } from 'node:crypto';
 import * as fs from 'node:fs/promises';
 import * as http from 'node:http';
@@ -25,6 +31,8 @@ interface Proxy {
   readonly requests: string[];
   /** Decides before a request goes on whether the line is cut instead. */
   cut: (request: string) => boolean;
+  /** Leaves out of every answer what the server says of checksums, as servers do that do not keep them. */
+  hideChecksums: boolean;
   close(): Promise<void>;
 }
 
@@ -48,7 +56,10 @@ async function startProxy(): Promise<Proxy> {
       headers: incoming.headers,
     });
     forward.on('response', (answer) => {
-      outgoing.writeHead(answer.statusCode!, answer.headers);
+      const headers = Object.entries(answer.headers).filter(
+        ([name]) => !(proxy.hideChecksums && name.startsWith('x-amz-checksum')),
+      );
+      outgoing.writeHead(answer.statusCode!, Object.fromEntries(headers));
       answer.pipe(outgoing);
     });
     forward.on('error', () => outgoing.destroy());
@@ -60,7 +71,13 @@ async function startProxy(): Promise<Proxy> {
     server.closeAllConnections();
     await new Promise((resolve) => server.close(resolve));
   };
-  const proxy: Proxy = { endpoint: `http://127.25.0.1:${port}`, requests, cut: () => false, close };
+  const proxy: Proxy = {
+    endpoint: `http://127.25.0.1:${port}`,
+    requests,
+    cut: () => false,
+    hideChecksums: false,
+    close,
+  };
   return proxy;
 }
 
@@ -122,6 +139,66 @@ test('a file that changed between two tries is not mixed with what was sent of i
   } finally {
     await proxy.close();
   }
+});
+
+const digestOf = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex');
+
+test('what an annotation claims counts only where the server confirms it', async () => {
+  const claims = (bytes: Buffer) => ({ 'drctl-sha256': digestOf(bytes), 'drctl-sha256-parts': 'of-other-bytes-2' });
+  const [claimed, stored] = [shopRows(1_000), shopRows(1_001)];
+  const Key = (key: string) => ({ Bucket: 'backups', Key: `claims/shop/${key}` });
+  const checksum = createHash('sha256').update(stored).digest('base64');
+  const { admin } = s3;
+  await admin.send(
+    new PutObjectCommand({ ...Key('whole'), Body: stored, ChecksumSHA256: checksum, Metadata: claims(claimed) }),
+  );
+  const object = { ...Key('parts'), Metadata: claims(claimed), ChecksumAlgorithm: 'SHA256' as const };
+  const { UploadId } = await admin.send(new CreateMultipartUploadCommand(object));
+  const part = { PartNumber: 1, ChecksumSHA256: checksum };
+  const { ETag } = await admin.send(new UploadPartCommand({ ...Key('parts'), UploadId, ...part, Body: stored }));
+  const MultipartUpload = { Parts: [{ ...part, ETag }] };
+  await admin.send(new CompleteMultipartUploadCommand({ ...Key('parts'), UploadId, MultipartUpload }));
+  const repository = s3.repository('claims');
+  expect(await repository.head('whole')).toMatchObject({ sha256: digestOf(stored), metadata: {} });
+  expect(await repository.head('parts')).toMatchObject({ sha256: null, metadata: {} });
+});
+
+test.each([1_000_000, 20_000_000])(
+  'a server that reports no checksums: the digest of %i bytes is not known, what is stored is compared by its bytes',
+  async (size) => {
+    const proxy = await startProxy();
+    try {
+      proxy.hideChecksums = true;
+      const repository = createRepository('cloud', s3.settings(`blind-${size}`, { endpoint: proxy.endpoint }), 'shop');
+      const file = path.join(directory, `blind-${size}`);
+      const [content, other] = [shopRows(size), shopRows(size)];
+      await fs.writeFile(file, content);
+      const upload = (bytes: Buffer) => repository.uploadFile('x', file, { sha256: digestOf(bytes) }, testContext());
+      await upload(content);
+      expect(await repository.head('x')).toMatchObject({ sha256: null, sizeBytes: size });
+      await upload(content);
+      await fs.writeFile(file, other);
+      await expect(upload(other)).rejects.toMatchObject({ type: 'LockHeld' });
+      expect((await repository.read('x')).equals(content)).toBe(true);
+    } finally {
+      await proxy.close();
+    }
+  },
+);
+
+test.each([1_000_000, 20_000_000])('of two uploads of other %i bytes at the same moment one stays', async (size) => {
+  const upload = async (writer: number) => {
+    const content = shopRows(size);
+    const file = path.join(directory, `race-${size}-${writer}`);
+    await fs.writeFile(file, content);
+    await s3.repository(`race-${size}`).uploadFile('x', file, { sha256: digestOf(content) }, testContext());
+    return content;
+  };
+  const results = await Promise.allSettled([upload(1), upload(2)]);
+  const [winner] = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+  const losers = results.flatMap((result) => (result.status === 'rejected' ? [result.reason.type] : []));
+  expect(losers).toEqual(['LockHeld']);
+  expect((await s3.repository(`race-${size}`).read('x')).equals(winner!)).toBe(true);
 });
 
 test('a body that breaks in the middle is RepositoryUnavailable, not an end', async () => {
