@@ -24,6 +24,8 @@ export class WireConnection {
   private receivedBytes = 0;
   private requestId = 0;
   private waiting: { resolve(reply: Buffer): void; reject(error: unknown): void } | null = null;
+  /** Also of a connection that was lost between two commands: the next one would wait for its reply for ever. */
+  private lost: Error | null = null;
 
   private constructor(socket: Socket) {
     this.socket = socket;
@@ -58,6 +60,7 @@ export class WireConnection {
     header.writeInt32LE(++this.requestId, 4);
     header.writeInt32LE(OP_MSG, 12);
     const reply = new Promise<Buffer>((resolve, reject) => (this.waiting = { resolve, reject }));
+    if (this.lost) this.fail(this.lost);
     this.socket.cork();
     for (const part of [header, ...parts]) this.socket.write(part);
     this.socket.uncork();
@@ -82,6 +85,7 @@ export class WireConnection {
   }
 
   private fail(error: Error): void {
+    this.lost ??= error;
     const { waiting } = this;
     this.waiting = null;
     waiting?.reject(
