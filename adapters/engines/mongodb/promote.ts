@@ -1,7 +1,7 @@
 import type { Document } from 'mongodb';
 import type { CallContext } from '../../../core/call';
 import type { PromoteRequest, PromoteResult } from '../../../core/engine';
-import { failure } from '../../../core/errors';
+import { failure, hasCode } from '../../../core/errors';
 import { unfencedStores } from '../../../core/fencing';
 import { currentEpoch, noteEpoch, readEpoch } from './epoch';
 import { currentGeneration, lineageOf } from './lineage';
@@ -38,7 +38,13 @@ export async function promoteSite(
     ctx.progress({ phase: `waiting for a primary at ${site}`, note: last });
     const seen = await leaderAnywhere(members);
     last = seen ? `the primary is ${seen.member}` : 'no primary is elected';
-    if (seen) await prefer(members, seen.member, site);
+    try {
+      if (seen) await prefer(members, seen.member, site);
+    } catch (error) {
+      if (!hasCode(error, 'TargetUnreachable')) throw error;
+      last = (error as Error).message; // it lost the role between two questions: whoever leads next is asked
+      return null;
+    }
     return seen && members.at(site).includes(seen.member) ? seen.member : null;
   });
   if (!leader) {
