@@ -61,7 +61,7 @@ export function registerRestore(front: Front): void {
     .option('--into <directory>', 'an empty directory on the worker; with several stores each gets its own below it')
     .option('--port <port>', 'port of the restored server (default: a free one)')
     .option('--site <site>', 'whose worker restores (default: the active site)')
-    .option('--overwrite', 'replace what is in the directory')
+    .option('--overwrite', 'replace what an earlier restore left in the directory')
     .option('--dry-run', 'show the plan and start nothing')
     .option('-y, --yes', 'do not ask')
     .option('--detach', 'do not wait: it waits for `approve` unless --yes is given');

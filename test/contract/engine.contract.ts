@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Manifest } from '../../core/catalog';
 import type { ArchiveOutcome, Engine, RestoreRequest } from '../../core/engine';
 import { hasCode } from '../../core/errors';
+import type { VolumeSource } from '../../core/volumes';
 import { compareFingerprints, type RecoveryTarget, type RestorePlace } from '../../core/recovery';
 import { waitUntil } from '../../lab/servers/process';
 import { combinedSource, MemoryLogArchive, MemoryVolumes, takeBackup, testContext } from '../support/engine-harness';
@@ -150,9 +151,68 @@ export function engineContract(engineName: string, start: () => Promise<EngineHa
         .rebuild(request, combinedSource(volumes), log, testContext())
         .catch((error: unknown) => error);
       expect(hasCode(refused, 'TargetNotEmpty')).toBe(true);
+      // No restore made it, so that it may be live data: `overwrite` is for what restores left.
+      const replacing = { ...request, place: { ...request.place, overwrite: true } };
+      const stillRefused = await engine.restore
+        .rebuild(replacing, combinedSource(volumes), log, testContext())
+        .catch((error: unknown) => error);
+      expect(hasCode(stillRefused, 'TargetNotEmpty')).toBe(true);
       await engine.restore.discard(request.place, testContext()).catch((error: unknown) => error);
+      expect(fs.readdirSync(request.place.directory)).toEqual(['precious']);
       expect(fs.readFileSync(precious, 'utf8')).toBe('kept');
     });
+
+    test('what another restore left is replaced only when that is asked for', async () => {
+      const first = await requestFor({ kind: 'backup', backupId: (backups[0] as Manifest).backupId }, 'first');
+      const source = combinedSource(volumes);
+      await engine.restore.rebuild(first, source, log, testContext());
+      const second = { ...first, restoreId: 'second' };
+      const refused = await engine.restore.rebuild(second, source, log, testContext()).catch((error: unknown) => error);
+      expect(hasCode(refused, 'TargetNotEmpty')).toBe(true);
+      const allowed = { ...second, place: { ...second.place, overwrite: true } };
+      await engine.restore.rebuild(allowed, source, log, testContext());
+      const stale = await engine.restore.replay(first, log, testContext()).catch((error: unknown) => error);
+      expect(hasCode(stale, 'TargetNotEmpty')).toBe(true);
+      await engine.restore.discard(first.place, testContext());
+    }, 60_000);
+
+    test('a try that is believed dead and lives on does not mark what its successor has begun', async () => {
+      const request = await requestFor({ kind: 'backup', backupId: (backups[0] as Manifest).backupId }, 'twice');
+      const source = combinedSource(volumes);
+      const held = () => {
+        const [reached, released] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+        const open: VolumeSource['open'] = async (artifact) => {
+          reached.resolve();
+          await released.promise;
+          return source.open(artifact);
+        };
+        return { open, early: source.early.bind(source), reached: reached.promise, release: released.resolve };
+      };
+      const begin = async () => {
+        const gate = held();
+        const ended = engine.restore.rebuild(request, gate, log, testContext()).then(
+          () => null,
+          (error: unknown) => error,
+        );
+        await Promise.race([gate.reached, ended]);
+        return { ended, release: gate.release };
+      };
+      const zombie = await begin();
+      const successor = await begin();
+      zombie.release();
+      expect(await zombie.ended).not.toBeNull();
+      const opened = await engine.restore
+        .replay(request, log, testContext())
+        .then(() => engine.restore.open(request, testContext()))
+        .catch((error: unknown) => error);
+      expect(opened).toHaveProperty('message');
+      successor.release();
+      await successor.ended; // it may have met what the other wrote, and is then tried again, alone
+      await engine.restore.rebuild(request, source, log, testContext());
+      await engine.restore.replay(request, log, testContext());
+      await engine.restore.open(request, testContext());
+      await engine.restore.discard(request.place, testContext());
+    }, 120_000);
 
     test('a volume that was altered is refused by name', async () => {
       const manifest = backups[0] as Manifest;

@@ -1,4 +1,11 @@
+import * as fs from 'node:fs';
+import * as os from 'node:os';
+import * as path from 'node:path';
+import { createRestore } from '../../adapters/engines/mongodb/restore';
+import type { RestoreRequest } from '../../core/engine';
+import { hasCode } from '../../core/errors';
 import { engineContract } from '../contract/engine.contract';
+import { combinedSource, testContext } from '../support/engine-harness';
 import { startMongodb } from '../support/mongodb-harness';
 
 engineContract('MongoDB', async () => {
@@ -28,3 +35,18 @@ engineContract('MongoDB', async () => {
     stop: () => harness.stop(),
   };
 });
+
+test.each(['0.0.0.0', '::', '10.0.0.7', '127.example.com'])(
+  'a restore to %s, which others can reach, is refused',
+  async (host) => {
+    const directory = path.join(os.tmpdir(), 'drctl-mongodb-never-made');
+    const place = { directory, host, port: 0, osUser: null, overwrite: false };
+    const request = { restoreId: 'open', chain: [], place } as unknown as RestoreRequest;
+    const refused = await createRestore('orders', undefined)
+      .rebuild(request, combinedSource(new Map()), null, testContext())
+      .catch((error: unknown) => error);
+    expect(hasCode(refused, 'ConfigInvalid')).toBe(true);
+    expect((refused as Error).message).toContain('asks for no password');
+    expect(fs.existsSync(directory)).toBe(false);
+  },
+);

@@ -10,7 +10,7 @@ import { failure } from '../../../core/errors';
 import type { RestoredStore } from '../../../core/recovery';
 import type { VolumeSource } from '../../../core/volumes';
 import { requireFreeBytes } from '../../filesystem/durable';
-import { claimPlace, readMarker, removePlace, requireClaim, writeMarker } from '../restore-marker';
+import { advance, claimPlace, newTry, readMarker, removePlace, requireClaim } from '../restore-marker';
 import { gateArchive } from './archive-gate';
 import { LISTING_VOLUME, TREE_VOLUME } from './dump';
 import { extractArchive } from './tar-process';
@@ -27,9 +27,9 @@ export function filesRestore(store: string, devices: boolean, liveRoots: readonl
       const manifest = chain.at(-1);
       if (!manifest) throw failure('NotFound', 'the restore names no backup');
       const { roots, retriedVolume } = manifest.detail as { roots?: string[]; retriedVolume?: string | null };
-      const marker = { restoreId, engine: 'files', store, detail: {} };
+      const marker = { restoreId, engine: 'files', store, tryId: newTry(), detail: {} };
       await requireApart(place.directory, liveRoots);
-      await claimPlace(place.directory, marker, place.overwrite, () => allowRemoval(place.directory));
+      await claimPlace(place, marker, () => allowRemoval(place.directory));
       const contents = manifest.artifacts.filter((each) => each.name !== LISTING_VOLUME && each.name !== TREE_VOLUME);
       const total = manifest.artifacts.reduce((sum, each) => sum + each.contentBytes, 0);
       await requireFreeBytes(place.directory, total, `restore of ${store}`);
@@ -39,7 +39,7 @@ export function filesRestore(store: string, devices: boolean, liveRoots: readonl
       for (const name of [retriedVolume ?? null, TREE_VOLUME].filter((each) => each !== null)) {
         await unpack.one(artifactOf(manifest, name), name === TREE_VOLUME ? 'tree' : 'contents');
       }
-      await writeMarker(place.directory, { ...marker, detail: { roots: roots ?? [], rebuilt: true } });
+      await advance(place.directory, { ...marker, detail: { roots: roots ?? [], rebuilt: true } });
     },
 
     async replay(request) {

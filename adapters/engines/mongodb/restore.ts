@@ -1,5 +1,6 @@
 import { chownSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
+import { isIPv4 } from 'node:net';
 import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { MongoClient } from 'mongodb';
@@ -7,64 +8,83 @@ import type { CallContext } from '../../../core/call';
 import type { Restore, RestoreRequest } from '../../../core/engine';
 import { failure } from '../../../core/errors';
 import type { RestoredStore, RestorePlace } from '../../../core/recovery';
+import {
+  advance,
+  clearPlace,
+  mayRemove,
+  newTry,
+  requireClaim,
+  requireTakeable,
+  type RestoreMarker,
+  writeMarker,
+} from '../restore-marker';
 import { RESTORE_DATABASE } from './index-catalog';
 import { loadBackup } from './load-backup';
 import { mongoFailure } from './members';
 import { positionOf } from './positions';
 import { replayLog } from './replay-log';
 import { accountOf, freePort, type ServerMode, startServer, stopServer } from './restored-server';
-import {
-  clearPlace,
-  isEmpty,
-  readMarker,
-  requireMarker,
-  type RestoreMarker,
-  type RestorePhase,
-  writeMarker,
-} from './restore-marker';
 
 /** A set of one elects itself within a second or two. */
 const ELECTION_MILLISECONDS = 60_000;
 
+/**
+ * How far a restore has come. `loading`: half written, thrown away by a repeat. `rebuilt`: holds the backup's state.
+ * `replaying`: the database itself says up to where. `replayed`: at the target, with every index. `opened`: in use.
+ */
+type RestorePhase = 'loading' | 'rebuilt' | 'replaying' | 'replayed' | 'opened';
+
+export interface MongodbMarker extends RestoreMarker {
+  readonly phase: RestorePhase;
+  readonly host: string;
+  readonly port: number;
+  readonly reachedTime: string | null;
+  readonly reachedPosition: { readonly lineage: string; readonly value: string } | null;
+}
+
 export function createRestore(store: string, toolsDirectory: string | undefined): Restore {
-  const start = (place: RestorePlace, marker: RestoreMarker, mode: ServerMode) =>
-    startServer({ ...place, port: marker.port }, mode, toolsDirectory);
+  const start = (place: RestorePlace, marker: MongodbMarker, mode: ServerMode) =>
+    startServer({ ...place, host: marker.host, port: marker.port }, mode, toolsDirectory);
 
   return {
     async rebuild(request, source, _log, ctx) {
-      const { place, restoreId } = request;
+      const { place } = request;
       const marker = await claim(request, store);
       if (marker.phase !== 'loading') return;
       await stopServer(place.directory);
-      await clearPlace(place.directory, true);
+      await clearPlace(place.directory, { keepMarker: true });
       await start(place, marker, { kind: 'standalone' });
       await connected(marker, (client) => loadBackup(client, request, marker, source, ctx));
-      await advance(place.directory, restoreId, 'rebuilt');
+      await advance(place.directory, { ...marker, phase: 'rebuilt' });
     },
 
     async replay(request, log, ctx) {
       const { place, restoreId } = request;
-      const before = await requireMarker(place.directory, restoreId);
+      const before = await requireClaim<MongodbMarker>(place.directory, restoreId);
       if (before.phase === 'loading') throw failure('BackupIncomplete', `restore ${restoreId} was not rebuilt yet`);
       if (before.phase === 'opened') return restored(place, before);
       // A try that died may have left a batch running in the server; after a restart nothing is under way.
       if (before.phase === 'replaying') await stopServer(place.directory);
-      const marker = before.phase === 'replayed' ? before : await advance(place.directory, restoreId, 'replaying');
+      const marker =
+        before.phase === 'replayed'
+          ? before
+          : await writeMarker(place.directory, { ...before, tryId: newTry(), phase: 'replaying' as const });
       await start(place, marker, { kind: 'standalone' });
       if (marker.phase === 'replayed') return restored(place, marker);
       const reached = await connected(marker, (client) => replayLog(client, request, marker, log, ctx));
       const position = positionOf(reached, request.plan.lineage ?? '');
       const reachedPosition = { lineage: position.lineage, value: position.value };
       const done = { phase: 'replayed' as const, reachedPosition, reachedTime: request.plan.reaches.time };
-      return restored(place, await advance(place.directory, restoreId, 'replayed', done));
+      return restored(place, await advance(place.directory, { ...marker, ...done }));
     },
 
     async open(request, ctx) {
       const { place, restoreId } = request;
-      const marker = await requireMarker(place.directory, restoreId);
-      if (marker.phase !== 'replayed' && marker.phase !== 'opened') {
+      const before = await requireClaim<MongodbMarker>(place.directory, restoreId);
+      if (before.phase !== 'replayed' && before.phase !== 'opened') {
         throw failure('BackupIncomplete', `restore ${restoreId} has not reached its target yet`);
       }
+      const marker = await writeMarker(place.directory, { ...before, tryId: newTry() });
       if (marker.phase === 'replayed') {
         // Started as a standalone, or as the set by a try that died: both end here, and the data is the same.
         await stopServer(place.directory);
@@ -73,30 +93,25 @@ export function createRestore(store: string, toolsDirectory: string | undefined)
       await start(place, marker, { kind: 'set', name });
       await connected(marker, (client) => becomePrimary(client, name, marker, ctx));
       await connected(marker, (client) => client.db(RESTORE_DATABASE).dropDatabase());
-      return restored(place, await advance(place.directory, restoreId, 'opened'));
+      return restored(place, await advance(place.directory, { ...marker, phase: 'opened' }));
     },
 
     async discard(place) {
-      if (await isEmpty(place.directory)) return;
-      if ((await readMarker(place.directory)) === null) {
-        throw failure('TargetNotEmpty', `${place.directory} carries no marker of a restore, so that it is not removed`);
-      }
+      if (!(await mayRemove(place.directory))) return;
       await stopServer(place.directory);
-      await clearPlace(place.directory);
+      await clearPlace(place.directory, { keepMarker: false });
     },
   };
 }
 
 /** Makes the place ours, or finds that it is. Refuses what something else made, unless told to replace it. */
-async function claim({ restoreId, place }: RestoreRequest, store: string): Promise<RestoreMarker> {
+async function claim({ restoreId, place }: RestoreRequest, store: string): Promise<MongodbMarker> {
   const { directory, host } = place;
-  const found = await readMarker(directory);
-  if (found?.restoreId === restoreId) return found;
-  if (found || !(await isEmpty(directory))) {
-    if (!place.overwrite)
-      throw failure('TargetNotEmpty', `${directory} is not empty, so that MongoDB is not restored into it`);
-    await stopServer(directory);
-    await clearPlace(directory);
+  requireLoopback(place);
+  const engine = 'mongodb';
+  const found = await requireTakeable<MongodbMarker>(place, { restoreId, engine, store });
+  if (found?.restoreId === restoreId) {
+    return found.phase === 'loading' ? writeMarker(directory, { ...found, tryId: newTry() }) : found;
   }
   // The way to it is not secret and the server's own user has to pass; the place itself is its alone.
   await mkdir(dirname(directory), { recursive: true });
@@ -106,34 +121,33 @@ async function claim({ restoreId, place }: RestoreRequest, store: string): Promi
     chownSync(directory, owner.uid, owner.gid);
   }
   const port = place.port === 0 ? await freePort(host) : place.port;
-  const marker: RestoreMarker = {
+  const marker: MongodbMarker = {
     restoreId,
+    engine,
     store,
+    tryId: newTry(),
     phase: 'loading',
     host,
     port,
     reachedTime: null,
     reachedPosition: null,
   };
-  await writeMarker(directory, marker);
-  return marker;
+  // What the restore before it left, server included, goes when this one begins to load.
+  return writeMarker(directory, marker);
 }
 
-async function advance(
-  directory: string,
-  restoreId: string,
-  phase: RestorePhase,
-  more: Partial<RestoreMarker> = {},
-): Promise<RestoreMarker> {
-  const next = { ...(await requireMarker(directory, restoreId)), ...more, phase };
-  await writeMarker(directory, next);
-  return next;
+/** A restored server runs without access control, so that nobody but this machine may reach it. */
+function requireLoopback({ host }: RestorePlace): void {
+  if (host === '::1' || (isIPv4(host) && host.startsWith('127.'))) return;
+  throw failure('ConfigInvalid', `MongoDB is not restored to ${host}: the restored server asks for no password`, {
+    next: 'Set restore.host to an address of this machine alone (127.0.0.0/8 or ::1), and reach it from elsewhere through a tunnel.',
+  });
 }
 
 async function becomePrimary(
   client: MongoClient,
   name: string,
-  { host, port }: RestoreMarker,
+  { host, port }: MongodbMarker,
   ctx: CallContext,
 ): Promise<void> {
   const admin = client.db('admin');
@@ -166,7 +180,7 @@ async function connected<T>(
   }
 }
 
-function restored(place: RestorePlace, marker: RestoreMarker): RestoredStore {
+function restored(place: RestorePlace, marker: MongodbMarker): RestoredStore {
   const { host, port, reachedPosition, reachedTime } = marker;
   return {
     directory: place.directory,

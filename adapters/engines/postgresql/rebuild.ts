@@ -6,21 +6,11 @@ import type { Manifest } from '../../../core/catalog';
 import type { RestoreRequest } from '../../../core/engine';
 import { failure } from '../../../core/errors';
 import type { VolumeSource } from '../../../core/volumes';
+import { advance, newTry, requireTakeable, writeMarker } from '../restore-marker';
 import { readBackupManifest } from './backup-manifest';
 import type { BackupDetail } from './dump';
 import { stopServer } from './restored-server';
-import {
-  clearPlace,
-  mayTake,
-  type Marker,
-  type Owner,
-  ownerOf,
-  pathsOf,
-  type PlacePaths,
-  portFor,
-  readMarker,
-  writeMarker,
-} from './restore-place';
+import { clearRestore, type Marker, type Owner, ownerOf, pathsOf, type PlacePaths, portFor } from './restore-place';
 import { findTool } from './tools';
 import { makeDirectory, unpackBackup } from './unpack';
 import { writeOwned } from './restore-config';
@@ -33,23 +23,21 @@ export async function rebuild(
   ctx: CallContext,
 ): Promise<void> {
   const { place, restoreId, chain } = request;
-  await mayTake(place, restoreId);
   const paths = pathsOf(place.directory);
-  const before = await readMarker(paths.root);
-  if (before?.restoreId === restoreId && before.phase === 'rebuilt') return;
   const newest = chain.at(-1) as Manifest;
+  const owned = { engine: 'postgresql', restoreId, store: newest.store } as const;
+  const before = await requireTakeable<Marker>(place, owned);
+  if (before?.restoreId === restoreId && before.phase === 'rebuilt') return;
   const detail = newest.detail as BackupDetail;
   const owner = await ownerOf(place);
   // Before anything is fetched: a worker without the programs should say so now and not after an hour.
   await findTool('postgres', detail.majorVersion, toolsDirectory);
   if (before) await stopServer(paths);
-  else await refuseForeignServer(paths);
   await fs.mkdir(path.dirname(paths.root), { recursive: true }); // of ours, but the server's user has to pass through
   await makeDirectory(paths.root, owner);
   const marker: Marker = {
-    engine: 'postgresql',
-    restoreId,
-    store: newest.store,
+    ...owned,
+    tryId: newTry(),
     phase: 'rebuilding',
     majorVersion: detail.majorVersion,
     user: detail.user,
@@ -60,12 +48,12 @@ export async function rebuild(
     reachedTime: null,
   };
   await writeMarker(paths.root, marker);
-  await clearPlace(paths.root, { keepMarker: true });
+  await clearRestore(paths.root, { keepMarker: true });
   if (chain.length === 1)
     await unpackMember(newest, source, { data: paths.data, tablespaces: paths.tablespaces }, owner, ctx);
   else await combine(request, source, paths, owner, toolsDirectory, ctx);
   await adopt(paths, owner);
-  await writeMarker(paths.root, { ...marker, phase: 'rebuilt', port: await portFor(place) });
+  await advance(paths.root, { ...marker, phase: 'rebuilt', port: await portFor(place) });
 }
 
 async function unpackMember(
@@ -154,18 +142,4 @@ async function adopt(paths: PlacePaths, owner: Owner): Promise<void> {
   }
   await writeOwned(inData('recovery.signal'), '', owner);
   await makeDirectory(paths.socket, owner);
-}
-
-async function refuseForeignServer(paths: PlacePaths): Promise<void> {
-  for (const folder of [paths.root, paths.data]) {
-    const there = await fs.access(path.join(folder, 'postmaster.pid')).then(
-      () => true,
-      () => false,
-    ); // absent is good
-    if (there) {
-      throw failure('TargetNotEmpty', `${folder} is the data directory of a server that was not restored here`, {
-        next: 'Stop that server and remove its directory yourself if it is to be replaced.',
-      });
-    }
-  }
 }

@@ -6,22 +6,14 @@ import type { RestoreRequest } from '../../../core/engine';
 import { failure } from '../../../core/errors';
 import type { LogArchive } from '../../../core/log-archive';
 import type { RestoredStore } from '../../../core/recovery';
+import { advance, newTry, writeMarker } from '../restore-marker';
 import { sqlState } from './connection';
 import type { BackupDetail } from './dump';
 import { ArchivedLog } from './log-chain';
 import { parseLsn } from './lsn';
 import { logTail, serverPid, startServer, stopServer, withRestored } from './restored-server';
 import { writeServerConfig } from './restore-config';
-import {
-  type Marker,
-  type Owner,
-  ownerOf,
-  pathsOf,
-  type PlacePaths,
-  portFor,
-  readMarker,
-  writeMarker,
-} from './restore-place';
+import { type Marker, type Owner, ownerOf, pathsOf, type PlacePaths, portFor, readMarker } from './restore-place';
 import { findTool } from './tools';
 import { fetchWal } from './wal-fetch';
 
@@ -47,14 +39,13 @@ export async function replay(
   // A server that was opened needs no log any more: it is only started again.
   if (marker.phase !== 'open' && (await serverPid(paths)) === null) await fetch(request, log, paths, owner, ctx);
   const program = await findTool('postgres', detail.majorVersion, toolsDirectory);
-  let current: Marker = { ...marker, phase: marker.phase === 'open' ? 'open' : 'replaying' };
+  let current: Marker = { ...marker, tryId: newTry(), phase: marker.phase === 'open' ? 'open' : 'replaying' };
   await writeMarker(paths.root, current);
   const recovery = current.phase === 'open' ? null : request.plan;
   const lineage = request.plan.lineage ?? '';
   const server = new Replay(paths, owner, program, { detail, recovery, lineage, host: request.place.host }, ctx);
   current = await server.run(current, () => portFor(request.place));
-  await writeMarker(paths.root, current);
-  return restored(paths, current);
+  return restored(paths, await advance(paths.root, current));
 }
 
 /** The part of the archived log that the plan names, in the place. */
@@ -130,7 +121,7 @@ class Replay {
       const running = (await serverPid(this.paths)) !== null;
       const from = running ? 0 : await this.logSize();
       const exited = running ? new Promise<string>(() => undefined) : await this.start(current);
-      await writeMarker(this.paths.root, current);
+      await advance(this.paths.root, current);
       const outcome = await this.wait(current, exited, from);
       if (typeof outcome !== 'string') return outcome;
       if (attempt >= 5 || !this.canMend(outcome)) throw this.explain(outcome);

@@ -5,15 +5,13 @@ import * as os from 'node:os';
 import * as path from 'node:path';
 import { failure } from '../../../core/errors';
 import type { RestorePlace } from '../../../core/recovery';
+import { clearPlace, readMarker as readAnyMarker, type RestoreMarker } from '../restore-marker';
 
 /** How far a restore has come; a later call of an earlier step may start again from any of them. */
 export type RestorePhase = 'rebuilding' | 'rebuilt' | 'replaying' | 'replayed' | 'open';
 
-/** `drctl-restore.json` in a place: says that it is ours and whose. Holds no secret. */
-export interface Marker {
+export interface Marker extends RestoreMarker {
   readonly engine: 'postgresql';
-  readonly restoreId: string;
-  readonly store: string;
   readonly phase: RestorePhase;
   readonly majorVersion: number;
   readonly user: string;
@@ -29,7 +27,6 @@ export interface Owner {
   readonly gid: number;
 }
 
-const MARKER = 'drctl-restore.json';
 /** A socket's path must fit into sockaddr_un (108 bytes on Linux), the server adds `/.s.PGSQL.65535`. */
 const SOCKET_DIRECTORY_LIMIT = 88;
 
@@ -64,48 +61,14 @@ export function pathsOf(directory: string): PlacePaths {
 
 /** Null when the place carries no marker of a PostgreSQL restore. */
 export async function readMarker(directory: string): Promise<Marker | null> {
-  try {
-    const marker = JSON.parse(await fs.readFile(path.join(directory, MARKER), 'utf8')) as Marker;
-    return marker.engine === 'postgresql' ? marker : null;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    throw error;
-  }
+  const marker = await readAnyMarker<Marker>(directory);
+  return marker?.engine === 'postgresql' ? marker : null;
 }
 
-/** Replaces the marker in one step, so that a killed worker leaves the old or the new one. */
-export async function writeMarker(directory: string, marker: Marker): Promise<void> {
-  const file = path.join(directory, MARKER);
-  await fs.writeFile(`${file}.new`, `${JSON.stringify(marker, null, 2)}\n`, { flush: true });
-  await fs.rename(`${file}.new`, file);
-}
-
-/** Removes what a restore made, the marker last: a removal that was cut off can be repeated. */
-export async function clearPlace(directory: string, options: { readonly keepMarker: boolean }): Promise<void> {
-  for (const name of await entriesOf(directory)) {
-    if (name !== MARKER) await fs.rm(path.join(directory, name), { recursive: true, force: true });
-  }
+/** Removes what a restore made, also outside the place; see `clearPlace` of ../restore-marker. */
+export async function clearRestore(directory: string, options: { readonly keepMarker: boolean }): Promise<void> {
   await fs.rm(pathsOf(directory).socket, { recursive: true, force: true });
-  if (!options.keepMarker) await fs.rm(path.join(directory, MARKER), { force: true });
-}
-
-export async function entriesOf(directory: string): Promise<string[]> {
-  try {
-    return await fs.readdir(directory);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    throw error;
-  }
-}
-
-/** Throws TargetNotEmpty for a place that holds anything but an earlier try of the same restore. */
-export async function mayTake(place: RestorePlace, restoreId: string): Promise<void> {
-  const [marker, names] = [await readMarker(place.directory), await entriesOf(place.directory)];
-  if (names.length === 0 || place.overwrite || marker?.restoreId === restoreId) return;
-  const holds = marker ? `the restore ${marker.restoreId} of ${marker.store}` : names.slice(0, 3).join(', ');
-  throw failure('TargetNotEmpty', `${place.directory} holds ${holds}${names.length > 3 && !marker ? ', …' : ''}`, {
-    next: 'Choose an empty place, or allow it to be replaced with --overwrite.',
-  });
+  await clearPlace(directory, options);
 }
 
 /** Who runs the restored server. PostgreSQL refuses to run as root, so that root has to name somebody. */

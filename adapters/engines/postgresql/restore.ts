@@ -5,12 +5,13 @@ import type { Manifest } from '../../../core/catalog';
 import type { Restore, RestoreRequest } from '../../../core/engine';
 import { failure } from '../../../core/errors';
 import type { RestoredStore, RestorePlace } from '../../../core/recovery';
+import { advance, mayRemove, newTry, writeMarker } from '../restore-marker';
 import type { BackupDetail } from './dump';
 import { rebuild } from './rebuild';
 import { ownMarker, replay, restored } from './replay';
 import { writeServerConfig } from './restore-config';
 import { serverPid, stopServer, withRestored } from './restored-server';
-import { clearPlace, entriesOf, ownerOf, pathsOf, readMarker, writeMarker } from './restore-place';
+import { clearRestore, ownerOf, pathsOf } from './restore-place';
 
 const PROMOTE_SECONDS = 60;
 
@@ -30,20 +31,21 @@ async function open(
   ctx: CallContext,
 ): Promise<RestoredStore> {
   const paths = pathsOf(request.place.directory);
-  const marker = await ownMarker(paths, request);
-  if (marker.phase !== 'replayed' && marker.phase !== 'open') {
+  const before = await ownMarker(paths, request);
+  if (before.phase !== 'replayed' && before.phase !== 'open') {
     throw failure('TargetNotEmpty', `the restore in ${paths.root} has not been replayed to its target yet`, {
       next: 'Run the replay step first.',
     });
   }
   if ((await serverPid(paths)) === null) {
-    if (marker.phase !== 'open') {
+    if (before.phase !== 'open') {
       throw failure('TargetUnreachable', `the restored server in ${paths.root} does not run any more`, {
         next: 'Repeat the replay step, then open it.',
       });
     }
     await replay(request, null, toolsDirectory, ctx); // opened before: nothing is replayed, the server is only started
   }
+  const marker = await writeMarker(paths.root, { ...(await ownMarker(paths, request)), tryId: newTry() });
   await withRestored(
     paths,
     marker,
@@ -67,8 +69,7 @@ async function open(
   const detail = (request.chain.at(-1) as Manifest).detail as BackupDetail;
   const settings = { host: marker.host, port: marker.port, detail, raised: {}, recovery: null };
   await writeServerConfig(paths, settings, await ownerOf(request.place));
-  const opened = { ...marker, phase: 'open' as const };
-  await writeMarker(paths.root, opened);
+  const opened = await advance(paths.root, { ...marker, phase: 'open' as const });
   await fs.rm(paths.wal, { recursive: true, force: true });
   return restored(paths, opened);
 }
@@ -76,15 +77,10 @@ async function open(
 /** Stops and removes; only what carries the marker of a restore. Repeatable. */
 async function discard(place: RestorePlace, ctx: CallContext): Promise<void> {
   const paths = pathsOf(place.directory);
-  const names = await entriesOf(paths.root);
-  if (names.length > 0 && (await readMarker(paths.root)) === null) {
-    throw failure('TargetNotEmpty', `${paths.root} carries no mark of a restore, so nothing in it is removed`, {
-      next: 'Remove it yourself if it is not needed.',
-    });
-  }
+  if (!(await mayRemove(paths.root))) return;
   ctx.progress({ phase: 'removing the restored server' });
   await stopServer(paths);
-  await clearPlace(paths.root, { keepMarker: false });
+  await clearRestore(paths.root, { keepMarker: false });
   await fs.rmdir(paths.root).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'ENOENT') throw error; // removed by an earlier call
   });

@@ -6,6 +6,7 @@ import { pipeline } from 'node:stream/promises';
 import type { CallContext } from '../../../core/call';
 import { failure } from '../../../core/errors';
 import type { LogArchive, LogEntry } from '../../../core/log-archive';
+import { newTry } from '../restore-marker';
 import { formatLsn, readPieceName, segmentName, timelineOf } from './lsn';
 import type { Owner } from './restore-place';
 import { historyName } from './timeline-history';
@@ -127,9 +128,12 @@ async function storeFile(file: string, owner: Owner, write: (file: string) => Pr
     )
   )
     return; // complete, from an earlier try
-  const partial = `${file}.partial`;
-  await fs.rm(partial, { force: true });
-  await write(partial);
-  if (process.getuid?.() === 0) await fs.chown(partial, owner.uid, owner.gid);
-  await fs.rename(partial, file);
+  const partial = `${file}.${newTry()}.partial`; // an earlier try that is not dead yet writes its own
+  try {
+    await write(partial);
+    if (process.getuid?.() === 0) await fs.chown(partial, owner.uid, owner.gid);
+    await fs.rename(partial, file);
+  } finally {
+    await fs.rm(partial, { force: true });
+  }
 }

@@ -9,7 +9,7 @@ import type { RestoredStore } from '../../../core/recovery';
 import type { Secret } from '../../../core/secret';
 import type { VolumeSource } from '../../../core/volumes';
 import { diskFailure, requireFreeBytes, syncDirectory } from '../../filesystem/durable';
-import { claimPlace, removePlace, requireClaim, writeMarker } from '../restore-marker';
+import { advance, claimPlace, newTry, removePlace, requireClaim } from '../restore-marker';
 import { ACL_VOLUME, RDB_VOLUME, STATE_FILE } from './dump';
 import {
   aclFileFor,
@@ -33,8 +33,8 @@ export function redisRestore({ store, toolsDirectory, password }: RestoreOptions
     async rebuild({ restoreId, chain, place }, source, _log, ctx) {
       const manifest = lastOf(chain);
       const directory = place.directory;
-      const marker = { restoreId, engine: 'redis', store, detail: {} };
-      await claimPlace(directory, marker, place.overwrite, () => stopRestoredServer(directory));
+      const marker = { restoreId, engine: 'redis', store, tryId: newTry(), detail: {} };
+      await claimPlace(place, marker, () => stopRestoredServer(directory));
       const rdb = volumeOf(manifest, RDB_VOLUME);
       await requireFreeBytes(directory, rdb.contentBytes, `restore of ${store}`);
       await writeVolume(source, rdb, path.join(directory, 'dump.rdb'), (doneBytes) =>
@@ -51,7 +51,7 @@ export function redisRestore({ store, toolsDirectory, password }: RestoreOptions
       const state = JSON.parse((await source.early(manifest.backupId, STATE_FILE)).toString('utf8')) as {
         settings: Record<string, string>;
       };
-      await writeMarker(directory, { ...marker, detail: { hasAclFile, settings: state.settings, rebuilt: true } });
+      await advance(directory, { ...marker, detail: { hasAclFile, settings: state.settings, rebuilt: true } });
     },
 
     async replay(request) {
@@ -102,7 +102,7 @@ async function writeVolume(
   file: string,
   onBytes: (doneBytes: number) => void,
 ): Promise<void> {
-  const partial = `${file}.partial`;
+  const partial = `${file}.${newTry()}.partial`; // an earlier try that is not dead yet writes its own
   let doneBytes = 0;
   const counted = async function* (content: AsyncIterable<Buffer>) {
     for await (const part of content) {
