@@ -66,7 +66,8 @@ export const uploadingFrom = (hostQueue: string) =>
     startToCloseTimeout: '24 hours',
     scheduleToCloseTimeout: '24 hours',
     heartbeatTimeout: HEARTBEAT,
-    retry: patient,
+    // Other bytes under our name do not go away by waiting.
+    retry: { ...patient, nonRetryableErrorTypes: ['LockHeld'] },
   });
 
 /**

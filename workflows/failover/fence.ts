@@ -81,7 +81,7 @@ export async function fence(run: FailoverRun): Promise<void> {
       const { attestation } = run.control;
       if (attestation) evidence.push(attested(run, attestation));
       run.control.evidence = evidence;
-      const unproven = unfencedStores(stores, evidence);
+      const unproven = unfencedStores(stores, evidence, { epoch, promotedSite: survivingSite });
       if (unproven.length > 0) {
         throw failure('FencingUnconfirmed', `${site} is not proven to be fenced for ${unproven.join(', ')}`, {
           next: 'Retry, or let a named person attest that the site is dead: drctl failover attest --by <name> --reason <why>.',
