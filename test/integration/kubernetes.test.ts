@@ -39,7 +39,7 @@ function controllerFor(
 
 /** A copy of the operator's kubeconfig with another server or token. */
 function kubeconfigWith(change: (text: string) => string): string {
-  const file = join(mkdtempSync(join(tmpdir(), 'drctl-kubeconfig-')), 'config');
+  const file = join(mkdtempSync(join(folder, 'kubeconfig-')), 'config');
   writeFileSync(file, change(readFileSync(cluster.operatorKubeconfig, 'utf8')), { mode: 0o600 });
   return file;
 }
