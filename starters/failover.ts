@@ -201,7 +201,9 @@ export function resultLines(result: FailOverResult): string[] {
 
 function outcomeExitCode({ outcome }: FailOverResult): number {
   if (outcome === 'rejected') return FAILURES.ApprovalRejected.exitCode;
-  return outcome === 'aborted' || outcome === 'rolled back' || outcome === 'undo incomplete' ? FAILURES.Aborted.exitCode : 0;
+  return outcome === 'aborted' || outcome === 'rolled back' || outcome === 'undo incomplete'
+    ? FAILURES.Aborted.exitCode
+    : 0;
 }
 
 runAsScript(module, 'failover');
