@@ -47,7 +47,7 @@ export const FAILURES = {
     retryable: true,
     exitCode: 13,
     data: 'Backups already committed are not affected.',
-    next: 'Free space at the named path; the step then goes on by itself.',
+    next: 'Free space at the named path; a step that is still tried goes on by itself, otherwise start it again.',
   },
   ToolMissing: {
     retryable: false,
