@@ -7,11 +7,11 @@ import type { BackUpStoreResult, LaunchBackupsResult } from '../../core/runs';
 import { fakeBackupWorld, type FakeBackupWorld } from '../support/fake-backup';
 import { waitUntil } from '../support/servers';
 import { shop } from '../support/shop-application';
-import { timeSkippingEnvironment, withWorkers } from '../support/workflow-environment';
+import { localEnvironment, withWorkers } from '../support/workflow-environment';
 
 let env: TestWorkflowEnvironment;
 beforeAll(async () => {
-  env = await timeSkippingEnvironment();
+  env = await localEnvironment();
 }, 120_000);
 afterAll(() => env?.teardown());
 
