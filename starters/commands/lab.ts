@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import type { Front } from '../front';
 import type { Session } from '../session';
 
@@ -32,6 +33,7 @@ export function registerLab(front: Front): void {
         session.print(up, () => [
           `The lab ${up.name} is up: Web UI ${up.temporal.webUi}, state in ${up.folder}.`,
           'See it with: drctl lab status',
+          `Use it with: export DRCTL_CONFIG=${join(up.folder, 'ultramarket.yaml')}`,
         ]);
       },
     )
