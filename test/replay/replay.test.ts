@@ -26,7 +26,8 @@ async function record(env: Awaited<ReturnType<typeof localEnvironment>>, scenari
       args: [input],
     });
     await scenario.drive(env, workflowId);
-    writeFileSync(fileOf(name), historyToJSON(await handle.fetchHistory()));
+    // Stack traces name the folder they were recorded in; replay does not read them.
+    writeFileSync(fileOf(name), historyToJSON(await handle.fetchHistory()).replaceAll(join(__dirname, '..', '..'), ''));
     const followers = ['orders', 'events'].map((store) => workflowIds.archive(shop.name, store));
     for (const id of [workflowId, ...followers, workflowIds.watch(shop.name)]) {
       // Most have ended by themselves; what lives for ever must not meet the next scenario.
