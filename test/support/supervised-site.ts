@@ -9,8 +9,8 @@ import { Supervisor } from '../../lab/supervisor/supervisor';
 /** A replica of a service that is ready as soon as it listens. */
 const REPLICA = `require('node:http').createServer((_, response) => response.end('ok'))
   .listen(Number(process.env.PORT), process.env.HOST);`;
-/** A store's process with a child of its own, as PostgreSQL has its backends. */
-const STORE = `require('node:child_process').spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)'], { stdio: 'ignore' });
+/** A store's process with a child of its own, as PostgreSQL has its backends; a child that a test forgets ends by itself. */
+const STORE = `require('node:child_process').spawn(process.execPath, ['-e', 'setTimeout(() => {}, 120_000)'], { stdio: 'ignore' });
   setInterval(() => {}, 1000);`;
 
 export interface SupervisedSite {
