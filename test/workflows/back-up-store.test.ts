@@ -101,6 +101,18 @@ test('a dump is tried again as a new attempt before it is given up', async () =>
   expect(attempts).toEqual([1, 2, 3]);
 });
 
+// Takes its real minute: that long a host may be silent before it is held to be lost.
+test('a host that takes no work is replaced: the sequence starts again on another one', async () => {
+  const world = fakeBackupWorld();
+  world.host = 'lost';
+  world.before['prepareBackup'] = () => {
+    if (world.calls.filter((call) => call.startsWith('prepareBackup')).length > 1) world.host = 'h1';
+  };
+  await expect(backUp(world)).resolves.toMatchObject({ store: 'orders' });
+  expect(world.calls.filter((call) => call.startsWith('prepareBackup'))).toHaveLength(2);
+  expect(world.calls).toContain('commitManifest');
+}, 150_000);
+
 test('stream mode is one step', async () => {
   const world = fakeBackupWorld();
   world.mode = 'stream';
