@@ -116,7 +116,7 @@ export const configSchema = z
         'Where role changes, samples and reports are kept: one that survives the loss of a site; `repository` where it is left out',
     }),
     spool: z
-      .strictObject({ directory, maxSize: size })
+      .strictObject({ directory })
       .meta({ description: "A worker's disk space for dumps on their way to the repository" }),
     backup: z.strictObject({
       mode: z.enum(['spool', 'stream']).default('spool'),

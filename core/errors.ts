@@ -97,12 +97,6 @@ export const FAILURES = {
     data: 'Nothing was deleted.',
     next: 'Look at what would go with --dry-run; allow a larger share only when that is what you want.',
   },
-  ReplicationLagExceeded: {
-    retryable: false,
-    exitCode: 30,
-    data: 'Nothing was promoted.',
-    next: 'Approve the larger loss by name, or wait until the replica has caught up.',
-  },
   FencingUnconfirmed: {
     retryable: false,
     exitCode: 31,

@@ -28,8 +28,6 @@ export interface SiteFence {
   fence(site: string, epoch: number, ctx: CallContext): Promise<FenceEvidence>;
   /** Lifts the fence; only with the epoch that set it or a newer one. */
   unfence(site: string, epoch: number, ctx: CallContext): Promise<void>;
-  /** The epoch that holds the fence, null when the site is not fenced. */
-  state(site: string): Promise<{ readonly epoch: number } | null>;
 }
 
 /**

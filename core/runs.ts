@@ -50,8 +50,8 @@ export interface Command {
   readonly step?: string;
 }
 
+/** Only the epoch: which site is active since then, the workflow asks of the epochs themselves. */
 export interface MoveTo {
-  readonly site: string;
   readonly epoch: number;
 }
 

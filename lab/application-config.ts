@@ -50,7 +50,7 @@ function applicationConfig(lab: LabDescription): object {
     },
     repository: 'cloud',
     controlRepository: 'offsite',
-    spool: { directory: path.join(lab.folder, 'spool'), maxSize: '20GiB' },
+    spool: { directory: path.join(lab.folder, 'spool') },
     backup: { mode: 'spool', volumeSize: '128MiB', zstdLevel: 3 },
     // PostgreSQL refuses root, so restored servers run as the user that the lab's own run as.
     restore: { directory: path.join(lab.folder, 'restore'), ...(isRoot ? { osUser: 'nobody' } : {}) },

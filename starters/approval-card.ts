@@ -7,7 +7,7 @@ import { relativeTime, shortTime, tableLines } from './table';
 export function cardLines(card: ApprovalCard, now: Date): string[] {
   const rows = card.losses.map((loss) => [
     loss.store,
-    loss.certainty === 'unknown' ? 'UNKNOWN' : loss.certainty === 'bound' ? 'at most' : 'exactly',
+    loss.certainty === 'unknown' ? 'UNKNOWN' : 'at most',
     loss.seconds === null ? 'unknown' : formatDuration(loss.seconds * 1_000),
     loss.operations === null ? 'unknown' : String(loss.operations),
     loss.bytes === null ? 'unknown' : formatBytes(loss.bytes),

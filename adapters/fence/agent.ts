@@ -54,11 +54,9 @@ export function createAgentFence(settings: AgentFenceSettings, stores: readonly 
       const left = await readState(site, ctx.signal);
       if (left) throw failure('FencingUnconfirmed', `${what}: the agent still shows a fence of epoch ${left.epoch}`);
     },
-
-    state: (site) => readState(site),
   };
 
-  async function readState(site: string, signal?: AbortSignal): Promise<{ epoch: number } | null> {
+  async function readState(site: string, signal: AbortSignal): Promise<{ epoch: number } | null> {
     const what = `reading the fence of site ${site}`;
     const answer = await requestSupervisor(settings, { what, method: 'GET', path: fencePath(site) }, signal);
     if (answer.status === 404) return null;

@@ -17,9 +17,8 @@ const fenceAnswer = z.object({
   stores: z.array(z.string()).optional(),
 });
 const unfenceAnswer = z.object({ fenced: z.literal(false) });
-const stateAnswer = z.object({ epoch: z.int().nullable() });
 
-type Action = 'fence' | 'unfence' | 'state';
+type Action = 'fence' | 'unfence';
 
 /**
  * A fence that a program of the user carries out: a cloud's CLI, a power switch, a storage array. It is given
@@ -28,14 +27,8 @@ type Action = 'fence' | 'unfence' | 'state';
 export function createCommandFence(settings: CommandFenceSettings, stores: readonly string[]): SiteFence {
   const [program = ''] = settings.argv;
 
-  async function run<T>(
-    action: Action,
-    site: string,
-    epoch: number | null,
-    schema: z.ZodType<T>,
-    signal?: AbortSignal,
-  ) {
-    const what = `${action} of site ${site}${epoch === null ? '' : ` for epoch ${epoch}`} by ${program}`;
+  async function run<T>(action: Action, site: string, epoch: number, schema: z.ZodType<T>, signal: AbortSignal) {
+    const what = `${action} of site ${site} for epoch ${epoch} by ${program}`;
     try {
       const answer = await runJsonCommand({ ...settings, input: { action, site, epoch, stores }, signal });
       const parsed = schema.safeParse(answer);
@@ -66,11 +59,6 @@ export function createCommandFence(settings: CommandFenceSettings, stores: reado
 
     async unfence(site, epoch, ctx) {
       await run('unfence', site, epoch, unfenceAnswer, ctx.signal);
-    },
-
-    async state(site) {
-      const { epoch } = await run('state', site, null, stateAnswer);
-      return epoch === null ? null : { epoch };
     },
   };
 }

@@ -44,10 +44,10 @@ describe('the fence of a host agent, on the real supervisor', () => {
     expect(pids.map(identify)).toEqual([null, null, null, null]);
     expect(() => lab.supervisor.start('primary-orders-db')).toThrow(/fenced by epoch 5/);
     expect(lab.supervisor.startSite('primary').filter(({ state }) => state !== 'fenced')).toEqual([]);
-    await expect(fence.state('primary')).resolves.toEqual({ epoch: 5 });
+    expect(lab.supervisor.fenceOf('primary')).toMatchObject({ epoch: 5 });
 
     await fence.unfence('primary', 5, ctx);
-    await expect(fence.state('primary')).resolves.toBeNull();
+    expect(lab.supervisor.fenceOf('primary')).toBeNull();
     lab.supervisor.startSite('primary');
     await waitUntil('the site running again', async () => runningPids().length >= 2);
   });
@@ -58,14 +58,14 @@ describe('the fence of a host agent, on the real supervisor', () => {
     expect(second).toMatchObject({ strength: 'proven', epoch: 5, at: first.at });
     await fence.unfence('primary', 6, ctx);
     await fence.unfence('primary', 6, ctx);
-    await expect(fence.state('primary')).resolves.toBeNull();
+    expect(lab.supervisor.fenceOf('primary')).toBeNull();
   });
 
   test('an older epoch neither fences nor lifts', async () => {
     await fence.fence('primary', 5, ctx);
     await expectFailure(fence.fence('primary', 4, ctx), 'StaleEpoch', 'epoch 4 is older than epoch 5');
     await expectFailure(fence.unfence('primary', 4, ctx), 'StaleEpoch', 'epoch 4');
-    await expect(fence.state('primary')).resolves.toEqual({ epoch: 5 });
+    expect(lab.supervisor.fenceOf('primary')).toMatchObject({ epoch: 5 });
   });
 
   test('an unknown site, a wrong token and no agent are told apart, and none is a proof', async () => {
@@ -159,11 +159,10 @@ describe('the fence of a command', () => {
     expect(JSON.parse(evidence.how)).toEqual({ action: 'fence', site: 'primary; rm -rf /', epoch: 5, stores: STORES });
   });
 
-  test('lifts the fence and reads its state', async () => {
-    const fence = commandFence(`say(input.action === 'state' ? { epoch: 5 } : { fenced: false });`);
-    await expect(fence.state('primary')).resolves.toEqual({ epoch: 5 });
+  test('its word that nothing is fenced any more is wanted when the fence is lifted', async () => {
+    const fence = commandFence(`say({ fenced: input.action !== 'unfence' || input.epoch !== 5 });`);
     await expect(fence.unfence('primary', 5, ctx)).resolves.toBeUndefined();
-    await expect(commandFence(`say({ epoch: null });`).state('primary')).resolves.toBeNull();
+    await expectFailure(fence.unfence('primary', 6, ctx), 'FencingUnconfirmed', 'fenced');
   });
 
   test.each([

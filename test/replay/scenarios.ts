@@ -61,7 +61,7 @@ const moved =
   async (env, workflowId) => {
     await waitUntil(`${call} at primary`, async () => calls.includes(`${call}:primary`), { deadlineMs: 30_000 });
     Object.assign(world, { activeSite: 'dr', epoch: 1 });
-    await env.client.workflow.getHandle(workflowId).signal('moveTo', { site: 'dr', epoch: 1 });
+    await env.client.workflow.getHandle(workflowId).signal('moveTo', { epoch: 1 });
     await waitUntil(`${call} at dr`, async () => calls.includes(`${call}:dr`), { deadlineMs: 30_000 });
   };
 

@@ -52,10 +52,10 @@ test('a role change moves the archiver to the new site at once, though the old o
       deadlineMs: 20_000,
     });
     Object.assign(world, { activeSite: 'dr', epoch: 1 });
-    await env.client.workflow.getHandle(workflowId).signal('moveTo', { site: 'dr', epoch: 1 });
+    await env.client.workflow.getHandle(workflowId).signal('moveTo', { epoch: 1 });
     await waitUntil('archiving at dr', async () => count(world, 'archiveLog:dr') === 1, { deadlineMs: 20_000 });
     // An old message must not move it back.
-    await env.client.workflow.getHandle(workflowId).signal('moveTo', { site: 'primary', epoch: 1 });
+    await env.client.workflow.getHandle(workflowId).signal('moveTo', { epoch: 1 });
     await expect(env.client.workflow.getHandle(workflowId).query('status')).resolves.toMatchObject({
       phase: 'archiving from dr',
     });

@@ -19,7 +19,7 @@ export async function continueAt(app: Application, site: string, epoch: number):
       await start();
     } catch (error) {
       if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
-      await getExternalWorkflowHandle(workflowId).signal(moveToSignal, { site, epoch });
+      await getExternalWorkflowHandle(workflowId).signal(moveToSignal, { epoch });
     }
   };
   const abandoned = { parentClosePolicy: ParentClosePolicy.ABANDON } as const;
