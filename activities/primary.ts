@@ -3,7 +3,7 @@ import { estimateLoss, type LossEstimate } from '../core/replication';
 import type { StoreProbe } from '../core/engine';
 import { withCallContext } from './context';
 import type { ActivityDeps } from './deps';
-import { readSamples } from './watch';
+import { readSamples } from './sample-log';
 
 /** One look at a site from where this worker stands. */
 export interface SiteVerdict {
@@ -73,15 +73,18 @@ export function createPrimaryActivities(deps: ActivityDeps) {
     async assessLoss(input: { application: string; toSite: string }): Promise<LossEstimate[]> {
       return withCallContext(async (ctx) => {
         const open = deps.open(input.application);
-        const estimates: LossEstimate[] = [];
-        for (const { name, hasReplication } of open.application.stores) {
-          const { replication } = open.engine(name);
-          if (!hasReplication || !replication) continue;
-          const samples = await readSamples(open, name);
-          const standby = await replication.state(input.toSite, ctx);
-          estimates.push(estimateLoss(name, samples, standby, new Date().toISOString()));
-        }
-        return estimates;
+        const replicated = open.application.stores.filter(({ hasReplication }) => hasReplication);
+        // Side by side: a standby that is silent must not hold up what the others say.
+        const estimates = await Promise.all(
+          replicated.map(async ({ name }) => {
+            const { replication, positions } = open.engine(name);
+            if (!replication) return [];
+            const samples = await readSamples(open, name);
+            const standby = await replication.state(input.toSite, ctx);
+            return [estimateLoss(name, samples, standby, new Date().toISOString(), (a, b) => positions.compare(a, b))];
+          }),
+        );
+        return estimates.flat();
       });
     },
   };

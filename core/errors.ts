@@ -115,6 +115,12 @@ export const FAILURES = {
     data: 'Nothing was promoted.',
     next: 'See the reason that was given.',
   },
+  ApprovalOutdated: {
+    retryable: false,
+    exitCode: 30,
+    data: 'Nothing was changed: the failover waits for another approval.',
+    next: 'Look at the new card with `drctl failover status`, then decide again.',
+  },
   Aborted: {
     retryable: false,
     exitCode: 34,

@@ -1,3 +1,4 @@
+import type { LossEstimate } from './replication';
 import type { FailOverInput, FailOverResult } from './runs';
 
 const cell = (text: string | number | null) =>
@@ -19,13 +20,13 @@ export function failoverMarkdown(application: string, input: FailOverInput, resu
     '',
     '## Loss, as shown before the approval',
     '',
-    '| store | certainty | bytes | operations | seconds | basis |',
-    '|---|---|---:|---:|---:|---|',
-    ...result.losses.map(
-      (loss) =>
-        `| ${loss.store} | ${loss.certainty} | ${loss.bytes ?? 'unknown'} | ${loss.operations ?? 'unknown'} | ` +
-        `${loss.seconds?.toFixed(1) ?? 'unknown'} | ${cell(loss.basis)} |`,
-    ),
+    ...lossTable(result.losses),
+    ...(result.lossesAtApproval.length > 0
+      ? ['', '## Loss, measured once more when the approval came', '', ...lossTable(result.lossesAtApproval)]
+      : []),
+    ...(result.afterUndo.length > 0
+      ? ['', '## After the undo', '', ...result.afterUndo.map((line) => `- ${line}`)]
+      : []),
     '',
     '## Fence evidence',
     '',
@@ -50,4 +51,16 @@ export function failoverMarkdown(application: string, input: FailOverInput, resu
     ),
     '',
   ].join('\n');
+}
+
+function lossTable(losses: readonly LossEstimate[]): string[] {
+  return [
+    '| store | certainty | bytes | operations | seconds | basis |',
+    '|---|---|---:|---:|---:|---|',
+    ...losses.map(
+      (loss) =>
+        `| ${loss.store} | ${loss.certainty} | ${loss.bytes ?? 'unknown'} | ${loss.operations ?? 'unknown'} | ` +
+        `${loss.seconds?.toFixed(1) ?? 'unknown'} | ${cell(loss.basis)} |`,
+    ),
+  ];
 }

@@ -1,4 +1,4 @@
-import type { Position } from './positions';
+import type { Position, PositionCodec } from './positions';
 
 /**
  * One look at one side of a replicated store. Unknown is null and never zero (rule 3).
@@ -6,7 +6,12 @@ import type { Position } from './positions';
  */
 export interface ReplicaState {
   readonly site: string;
+  /** When it was asked, by the clock of the worker that asks: what it answers is at least as new. */
   readonly at: string;
+  /** When its answer had come, by the same clock. */
+  readonly answeredAt: string;
+  /** The server's own clock, read together with the position; null where it does not say. */
+  readonly serverAt: string | null;
   readonly position: Position;
   readonly bytes: number | null;
   readonly operations: number | null;
@@ -22,14 +27,9 @@ export interface ReplicationSample {
   readonly standby: ReplicaState | null;
   /** Why a side could not be measured. */
   readonly problem: string | null;
-  /**
-   * True where writes acknowledged with the engine's safest setting cannot be lost while the standby side has a majority
-   * (MongoDB `w: majority` with survivors in the majority).
-   */
-  readonly majorityAtStandby: boolean;
 }
 
-export type Certainty = 'exact' | 'bound' | 'unknown';
+export type Certainty = 'bound' | 'unknown';
 
 /** What a promotion of the standby would lose. Null is unknown. */
 export interface LossEstimate {
@@ -40,13 +40,21 @@ export interface LossEstimate {
   readonly seconds: number | null;
   /** Age of the newest sample in which the primary answered. */
   readonly sampleAgeSeconds: number | null;
+  /** How fast the bound grows while the old primary may still be writing unseen: the peak rates that were measured. */
+  readonly growth: { readonly bytesPerSecond: number | null; readonly operationsPerSecond: number | null };
   /** The arithmetic in words, shown on the approval card. */
   readonly basis: string;
 }
 
+/** Clocks of workers that differ by less do not change what a person decides, and NTP keeps them closer. */
+const SKEW_THAT_MATTERS_SECONDS = 0.25;
+
 const secondsBetween = (from: string, to: string) => Math.max(0, (Date.parse(to) - Date.parse(from)) / 1_000);
 
-/** The greatest growth a second of a counter between neighbouring samples; null when it was never measured twice. */
+/**
+ * The greatest growth a second of a counter between neighbouring samples; null when it was never measured twice. By the
+ * server's own clock where it says it, because that was read together with the counter.
+ */
 function peakPerSecond(samples: readonly ReplicationSample[], counter: 'bytes' | 'operations'): number | null {
   let peak: number | null = null;
   let previous: ReplicaState | null = null;
@@ -55,7 +63,10 @@ function peakPerSecond(samples: readonly ReplicationSample[], counter: 'bytes' |
     const before = previous?.position.lineage === primary.position.lineage ? previous : null;
     const [from, to] = [before?.[counter] ?? null, primary[counter]];
     if (before && from !== null && to !== null) {
-      const elapsedSeconds = secondsBetween(before.at, primary.at);
+      const elapsedSeconds =
+        before.serverAt && primary.serverAt
+          ? secondsBetween(before.serverAt, primary.serverAt)
+          : secondsBetween(before.at, primary.at);
       if (elapsedSeconds > 0) peak = Math.max(peak ?? 0, (to - from) / elapsedSeconds);
     }
     previous = primary;
@@ -66,13 +77,19 @@ function peakPerSecond(samples: readonly ReplicationSample[], counter: 'bytes' |
 /**
  * Bounds the loss as Patroni bounds it: what the primary had at the newest sample beyond what the standby has now, plus the
  * peak write rate times the age of that sample (research/disaster-recovery.md §2.0). `standbyNow` is measured afresh at
- * the surviving side; `now` is when the estimate is made. Samples in time order, oldest first.
+ * the surviving side; `now` is when the estimate is made, by the clock of the worker that makes it. `compare` orders two
+ * positions of one lineage. Samples in time order, oldest first.
+ *
+ * No two machines' clocks meet in the arithmetic: what the standby has is told by positions, rates are by the primary's
+ * own clock, ages by the clock of workers. Where the worker that sampled is not the one that estimates, the difference of
+ * the two is measured against the standby's clock, which both have read, and added to the age.
  */
 export function estimateLoss(
   store: string,
   samples: readonly ReplicationSample[],
   standbyNow: ReplicaState | null,
   now: string,
+  compare: PositionCodec['compare'],
 ): LossEstimate {
   const unknown = (basis: string): LossEstimate => ({
     store,
@@ -81,6 +98,7 @@ export function estimateLoss(
     operations: null,
     seconds: null,
     sampleAgeSeconds: null,
+    growth: { bytesPerSecond: null, operationsPerSecond: null },
     basis,
   });
   const newest = samples.findLast((sample) => sample.primary !== null);
@@ -92,20 +110,25 @@ export function estimateLoss(
       `the standby follows lineage ${standbyNow.position.lineage}, the primary wrote ${primary.position.lineage}`,
     );
   }
-  const sampleAgeSeconds = secondsBetween(primary.at, now);
-  const bytesRate = peakPerSecond(samples, 'bytes');
-  const operationsRate = peakPerSecond(samples, 'operations');
+  const behindSeconds = secondsBehindSampler(samples, standbyNow);
+  const sampleAgeSeconds = secondsBetween(primary.at, now) + behindSeconds;
+  const bytesPerSecond = peakPerSecond(samples, 'bytes');
+  const operationsPerSecond = peakPerSecond(samples, 'operations');
   const bytesBehind =
     primary.bytes === null || standbyNow.bytes === null ? null : Math.max(0, primary.bytes - standbyNow.bytes);
   const bytes =
-    bytesBehind === null || bytesRate === null ? null : Math.ceil(bytesBehind + bytesRate * sampleAgeSeconds);
-  const covered = newestCovered(samples, standbyNow);
+    bytesBehind === null || bytesPerSecond === null ? null : Math.ceil(bytesBehind + bytesPerSecond * sampleAgeSeconds);
+  const covered = newestCovered(samples, standbyNow, compare);
   const operations =
-    covered?.operations == null || primary.operations === null || operationsRate === null
+    covered?.operations == null || primary.operations === null || operationsPerSecond === null
       ? null
-      : Math.ceil(primary.operations - covered.operations + operationsRate * sampleAgeSeconds);
+      : Math.ceil(primary.operations - covered.operations + operationsPerSecond * sampleAgeSeconds);
   const seconds = covered === null ? null : secondsBetween(covered.at, primary.at) + sampleAgeSeconds;
   const known = bytes !== null || operations !== null || seconds !== null;
+  const skewWords =
+    behindSeconds === 0
+      ? ''
+      : `; the clock of the worker that sampled is ahead of this one's: ${behindSeconds.toFixed(1)} s were added`;
   return {
     store,
     certainty: known ? 'bound' : 'unknown',
@@ -113,21 +136,40 @@ export function estimateLoss(
     operations,
     seconds,
     sampleAgeSeconds,
+    growth: { bytesPerSecond, operationsPerSecond },
     basis: known
-      ? `behind at the newest sample, plus peak write rate × its age of ${sampleAgeSeconds.toFixed(1)} s`
+      ? `behind at the newest sample, plus peak write rate × its age of ${sampleAgeSeconds.toFixed(1)} s${skewWords}`
       : 'no counter of this store could be measured twice',
   };
 }
 
 /** The newest state of the primary that the standby has completely; its successors may be lost. */
-function newestCovered(samples: readonly ReplicationSample[], standby: ReplicaState): ReplicaState | null {
+function newestCovered(
+  samples: readonly ReplicationSample[],
+  standby: ReplicaState,
+  compare: PositionCodec['compare'],
+): ReplicaState | null {
   const covered = samples.findLast(
     ({ primary }) =>
       primary !== null &&
       primary.position.lineage === standby.position.lineage &&
-      (primary.bytes !== null && standby.bytes !== null
-        ? primary.bytes <= standby.bytes
-        : standby.appliedUntil !== null && primary.at <= standby.appliedUntil),
+      compare(primary.position, standby.position) <= 0,
   );
   return covered?.primary ?? null;
+}
+
+/**
+ * How far this worker's clock may be behind the one of the worker that took the newest sample, so that an age would come
+ * out too small; 0 unless the two readings of the standby's clock prove that it is behind by more than a little. Each
+ * reading is only known to lie between the question and the answer.
+ */
+function secondsBehindSampler(samples: readonly ReplicationSample[], standbyNow: ReplicaState): number {
+  const sampled = samples.findLast(({ standby }) => standby?.serverAt)?.standby;
+  if (!sampled?.serverAt || !standbyNow.serverAt) return 0;
+  const ahead = ({ at, answeredAt }: ReplicaState, serverAt: string) => ({
+    least: (Date.parse(serverAt) - Date.parse(answeredAt)) / 1_000,
+    most: (Date.parse(serverAt) - Date.parse(at)) / 1_000,
+  });
+  const [then, here] = [ahead(sampled, sampled.serverAt), ahead(standbyNow, standbyNow.serverAt)];
+  return here.least - then.most > SKEW_THAT_MATTERS_SECONDS ? here.most - then.least : 0;
 }

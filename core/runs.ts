@@ -48,6 +48,8 @@ export interface Command {
   readonly reason?: string;
   /** For retry and skip: the id of the step that is meant; needed where several wait at once. */
   readonly step?: string;
+  /** For approve: the number of the card that the person saw; the one that is shown now where it is left out. */
+  readonly card?: number;
 }
 
 /** Only the epoch: which site is active since then, the workflow asks of the epochs themselves. */
@@ -171,6 +173,8 @@ export interface FailOverInput {
 
 /** What an approver sees, answered by the `status` query of failOver besides RunStatus. */
 export interface ApprovalCard {
+  /** Counts the cards of one run: the loss is measured again and again while nobody has decided. */
+  readonly number: number;
   readonly application: string;
   readonly fromSite: string;
   readonly toSite: string;
@@ -179,9 +183,16 @@ export interface ApprovalCard {
   readonly evidence: readonly string[];
   readonly losses: readonly LossEstimate[];
   readonly measuredAt: string;
+  /** Why the loss could not be measured anew since `measuredAt`; null where it was. */
+  readonly problem: string | null;
+  /** Why the people are asked again: what an earlier approval did not cover. Empty where nothing became worse. */
+  readonly worse: readonly string[];
   readonly rtoSeconds: number;
   readonly rpoSeconds: number;
 }
+
+/** The commands to a failover. */
+export type FailOverCommand = Exclude<keyof typeof commands, 'moveTo'>;
 
 export type FailOverOutcome =
   | 'completed'
@@ -196,7 +207,10 @@ export interface FailOverStatus extends RunStatus {
   readonly kind: 'failover';
   readonly fromSite: string | null;
   readonly toSite: string;
+  /** The newest before the approval, the one that was approved after it. */
   readonly card: ApprovalCard | null;
+  /** The commands that would be taken now. */
+  readonly accepts: readonly FailOverCommand[];
   readonly approvedBy: string | null;
   readonly approvedAt: string | null;
   readonly epoch: number | null;
@@ -212,7 +226,12 @@ export interface FailOverResult {
   readonly approvedBy: string | null;
   readonly fromSite: string;
   readonly toSite: string;
+  /** As the approver was shown; the newest measured where nobody approved. */
   readonly losses: readonly LossEstimate[];
+  /** As measured once more when the approval came; empty where none came or where it could not be measured. */
+  readonly lossesAtApproval: readonly LossEstimate[];
+  /** What the undo could not bring back by itself, or whom it is left to; empty where nothing was undone. */
+  readonly afterUndo: readonly string[];
   readonly evidence: readonly FenceEvidence[];
   readonly endpoints: readonly EndpointResult[];
   readonly steps: readonly StepStatus[];

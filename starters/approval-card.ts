@@ -1,3 +1,4 @@
+import { GROWTH_COVERED_SECONDS } from '../core/approval';
 import { formatBytes, formatDuration } from '../core/clock';
 import type { LossEstimate } from '../core/replication';
 import type { ApprovalCard } from '../core/runs';
@@ -18,11 +19,14 @@ export function cardLines(card: ApprovalCard, now: Date): string[] {
     `Fail ${card.application} over from ${card.fromSite} to ${card.toSite}?`,
     `  asked by  ${card.requestedBy}: ${card.reason}`,
     ...card.evidence.map((line, index) => `  ${index === 0 ? 'seen    ' : '        '}  ${line}`),
-    `  measured  ${shortTime(card.measuredAt)} (${relativeTime(card.measuredAt, now)})`,
+    `  measured  ${shortTime(card.measuredAt)} (${relativeTime(card.measuredAt, now)}), card ${card.number}`,
+    ...(card.problem === null ? [] : [`  ! it could not be measured anew: ${card.problem}`]),
+    ...card.worse.map((why) => `  ! worse than what was approved: ${why}`),
     '',
     'What would be lost:',
     ...indent(tableLines(['store', 'certainty', 'time', 'changes', 'bytes', ''], rows)),
     ...card.losses.map(({ store, basis }) => `  ${store}: ${basis}`),
+    ...growthLines(card.losses),
     `  objectives: RPO ${formatDuration(card.rpoSeconds * 1_000)}, RTO ${formatDuration(card.rtoSeconds * 1_000)}`,
     '',
   ];
@@ -31,6 +35,20 @@ export function cardLines(card: ApprovalCard, now: Date): string[] {
 function overObjective({ seconds }: LossEstimate, rpoSeconds: number): string {
   if (seconds === null) return 'cannot be measured';
   return seconds > rpoSeconds ? 'OVER the objective' : 'within the objective';
+}
+
+/** What an approval covers besides the bound: a dead primary loses nothing more, one that is merely cut off does. */
+function growthLines(losses: readonly LossEstimate[]): string[] {
+  if (losses.every(({ certainty }) => certainty === 'unknown')) return [];
+  const rates = losses.flatMap(({ store, growth: { operationsPerSecond, bytesPerSecond } }) => {
+    if (operationsPerSecond !== null) return [`${store} ${operationsPerSecond.toFixed(1)} changes/s`];
+    return bytesPerSecond === null ? [] : [`${store} ${formatBytes(Math.round(bytesPerSecond))}/s`];
+  });
+  const peak = rates.length === 0 ? '' : ` (peak: ${rates.join(', ')})`;
+  return [
+    `  These bounds grow by a second each second until the old site is fenced${peak}:`,
+    `  an approval covers ${GROWTH_COVERED_SECONDS} s of that; if it is worse by then, you are asked again.`,
+  ];
 }
 
 const indent = (lines: readonly string[]) => lines.map((line) => `  ${line}`);

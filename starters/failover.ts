@@ -1,7 +1,16 @@
+import { whyAskAgain } from '../core/approval';
 import { formatDuration } from '../core/clock';
 import { FAILURES, failure, findFailure } from '../core/errors';
 import { workflowIds } from '../core/names';
-import type { Command, commands, FailOverInput, FailOverResult, FailOverStatus } from '../core/runs';
+import type {
+  ApprovalCard,
+  Command,
+  commands,
+  FailOverCommand,
+  FailOverInput,
+  FailOverResult,
+  FailOverStatus,
+} from '../core/runs';
 import { cardLines } from './approval-card';
 import { DETACHED_EXIT_CODE, follow, queryStatus, stepLine } from './follow';
 import { detachedLines, startRun } from './runs';
@@ -53,27 +62,32 @@ export async function followFailover(session: Session, approver: string | null):
   const { application, io } = session;
   const workflowId = workflowIds.roleChange(application);
   const handle = (await session.client()).workflow.getHandle(workflowId);
-  let cardShown: string | null = null;
+  let cardShown: ApprovalCard | null = null;
   let stuckShown: string | null = null;
   const followed = await follow<FailOverResult, FailOverStatus>(session, handle, {
     back: BACK,
-    async onStatus({ card, waitingFor, approvedBy, outcome }) {
+    async onStatus({ card, accepts, waitingFor, outcome }) {
       if (waitingFor === null || outcome !== null) return;
-      if (approvedBy !== null) {
-        if (waitingFor !== stuckShown) for (const line of howToGoOn()) io.note(line);
+      if (!accepts.includes('approve')) {
+        if (waitingFor !== stuckShown) for (const line of howToGoOn(accepts)) io.note(line);
         stuckShown = waitingFor;
-      } else if (card && card.measuredAt !== cardShown) {
-        cardShown = card.measuredAt;
+      } else if (card && isNews(cardShown, card)) {
+        cardShown = card;
         for (const line of cardLines(card, io.now())) io.note(line);
-        if (approver !== null) await approveAs(session, approver);
-        else if (io.isTerminal) await askApprover(session, card.toSite);
-        else for (const line of howToDecide()) io.note(line);
+        if (approver !== null) await approveAs(session, approver, card);
+        else if (io.isTerminal) await askApprover(session, card);
+        else for (const line of howToGoOn(accepts)) io.note(line);
       }
     },
   });
   if (!followed.ended) return DETACHED_EXIT_CODE;
   session.print(followed.result, () => resultLines(followed.result));
   return outcomeExitCode(followed.result);
+}
+
+/** The loss is measured every few seconds: people are shown what an approval of the card they saw does not cover. */
+function isNews(shown: ApprovalCard | null, card: ApprovalCard): boolean {
+  return shown === null || whyAskAgain(shown, card).length > 0 || card.worse.join() !== shown.worse.join();
 }
 
 /** Prints where the failover stands, or how the last one ended. */
@@ -119,6 +133,7 @@ export function failoverLines(status: FailOverStatus, now: Date): string[] {
     steps,
     messages,
     card,
+    accepts,
     approvedBy,
     approvedAt,
     epoch,
@@ -132,16 +147,18 @@ export function failoverLines(status: FailOverStatus, now: Date): string[] {
     ...steps.map(stepLine),
     ...messages.map((message) => `  ! ${message}`),
     ...(waitingFor && card && !approvedBy ? cardLines(card, now) : []),
-    ...(waitingFor ? [`Waiting for: ${waitingFor}`, ...(approvedBy ? howToGoOn() : howToDecide())] : []),
+    ...(waitingFor ? [`Waiting for: ${waitingFor}`, ...howToGoOn(accepts)] : []),
   ];
 }
 
 /** With --yes: nobody is at the terminal, so a refusal ends the command, and the run keeps waiting. */
-async function approveAs(session: Session, approver: string): Promise<void> {
+async function approveAs(session: Session, approver: string, { number }: ApprovalCard): Promise<void> {
   try {
-    await tell(session, 'approve', { by: approver });
+    await tell(session, 'approve', { by: approver, card: number });
   } catch (error) {
     const found = findFailure(error);
+    // Whatever loss is measured was approved: the new card comes with the next look, and is approved as well.
+    if (found?.code === 'ApprovalOutdated') return session.io.note(`approve: not taken: ${found.message}`);
     if (found?.code !== 'UsageInvalid') throw error;
     throw failure('UsageInvalid', `${approver} cannot approve this failover: ${found.message}`, {
       data: 'Nothing was changed. The failover waits for an approver.',
@@ -151,17 +168,17 @@ async function approveAs(session: Session, approver: string): Promise<void> {
   }
 }
 
-async function askApprover(session: Session, toSite: string): Promise<void> {
+async function askApprover(session: Session, { toSite, number: card }: ApprovalCard): Promise<void> {
   const { io } = session;
   const answer = (await io.ask(`Type "${toSite}" to approve, "no" to reject, Enter to leave it to others: `))?.trim();
   if (answer === toSite) {
     const by = (await io.ask(`Approver's name [${io.user}]: `))?.trim();
     if (by === undefined) return;
-    await tellAndStay(session, 'approve', { by: by || io.user });
+    await tellAndStay(session, 'approve', { by: by || io.user, card });
   } else if (answer === 'no') {
     const reason = (await io.ask('Why? '))?.trim();
     await tellAndStay(session, 'reject', { by: io.user, reason: reason || 'rejected on the terminal' });
-  } else for (const line of howToDecide()) io.note(line);
+  } else for (const line of howToGoOn(['approve', 'reject'])) io.note(line);
 }
 
 /** On a terminal a refusal ("the requester may not approve") is shown and the run stays in view. */
@@ -169,22 +186,33 @@ async function tellAndStay(session: Session, name: 'approve' | 'reject', command
   try {
     await tell(session, name, command);
   } catch (error) {
-    session.io.note(`${name}: refused: ${findFailure(error)?.message ?? String(error)}`);
-    for (const line of howToDecide()) session.io.note(line);
+    const found = findFailure(error);
+    session.io.note(`${name}: refused: ${found?.message ?? String(error)}`);
+    // The new card comes with the next look, and with it the question.
+    if (found?.code === 'ApprovalOutdated') return;
+    for (const line of howToGoOn(['approve', 'reject'])) session.io.note(line);
   }
 }
 
-const howToGoOn = () => [
-  'To go on:   drctl failover retry  --by <name>',
-  '            drctl failover skip   --by <name> --reason <why>',
-  '            drctl failover attest --by <name> --reason <why>     (only for a fence that cannot be proven)',
-  '            drctl failover abort  --by <name> --reason <why>     (undone, before the promotion only)',
+/** How a person answers, in the order in which to think of it; the run says which of these it would take now. */
+const ANSWERS: readonly (readonly [FailOverCommand, string])[] = [
+  ['approve', '--by <name>'],
+  ['reject', '--by <name> --reason <why>'],
+  ['resume', '--by <name>'],
+  ['retry', '--by <name>'],
+  ['skip', '--by <name> --reason <why>'],
+  ['attest', '--by <name> --reason <why>     (the old site is dead, and you vouch for it)'],
+  ['abort', '--by <name> --reason <why>     (what was done is undone)'],
 ];
 
-const howToDecide = () => [
-  'To decide:  drctl failover approve --by <name>',
-  '            drctl failover reject  --by <name> --reason <why>',
-];
+function howToGoOn(accepts: readonly FailOverCommand[]): string[] {
+  const possible = ANSWERS.filter(([name]) => accepts.includes(name));
+  const head = accepts.includes('approve') ? 'To decide:' : 'To go on:';
+  const width = Math.max(...possible.map(([name]) => name.length));
+  return possible.map(
+    ([name, how], index) => `${(index === 0 ? head : '').padEnd(12)}drctl failover ${name.padEnd(width)} ${how}`,
+  );
+}
 
 export function resultLines(result: FailOverResult): string[] {
   const { outcome, reason, fromSite, toSite, approvedBy, approvalToVerifiedSeconds, reportKey } = result;

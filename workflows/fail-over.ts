@@ -2,8 +2,9 @@ import { CancellationScope } from '@temporalio/workflow';
 import { failure, hasCode } from '../core/errors';
 import type { FailOverInput, FailOverResult } from '../core/runs';
 import { roleChange } from './proxies';
+import { askForApproval, priceTheLoss } from './failover/approval';
 import { FailoverControl } from './failover/control';
-import { confirmPrimaryIsDown, escalate, lookAgain, priceTheLoss, requireStandbys } from './failover/decide';
+import { confirmPrimaryIsDown, lookAgain, requireStandbys } from './failover/decide';
 import { fence, takeEpoch, undo } from './failover/fence';
 import { continueTheNewLineage, pointDns, promote, startServices, verify } from './failover/move';
 import { end, FailoverRun } from './failover/run';
@@ -33,8 +34,7 @@ export async function failOver(input: FailOverInput): Promise<FailOverResult> {
 
     await requireStandbys(run);
     await priceTheLoss(run, verdict);
-    const decision = await control.approval(() => escalate(run, verdict), app.failover.escalateAfterSeconds);
-    if (decision === 'rejected') {
+    if ((await askForApproval(run)) === 'rejected') {
       return await end(run, 'rejected', `${control.rejectedBy?.by}: ${control.rejectedBy?.reason}`);
     }
     await control.clearance();

@@ -13,6 +13,8 @@ export interface FakeWorld {
   verdict: Pick<SiteVerdict, 'alive' | 'healthy'>;
   /** Stores whose standby at the other site does not answer. */
   standbysGone: Set<string>;
+  /** What a failover would lose of each store. */
+  lossSeconds: number;
   siteFence: FenceEvidence['strength'];
   storeFence: FenceEvidence['strength'];
   promoted: Set<string>;
@@ -30,6 +32,7 @@ export function fakeFailoverWorld(): FakeWorld {
     epoch: null,
     verdict: { alive: false, healthy: false },
     standbysGone: new Set(),
+    lossSeconds: 2.5,
     siteFence: 'proven',
     storeFence: 'none',
     promoted: new Set(),
@@ -77,8 +80,9 @@ export function fakeFailoverWorld(): FakeWorld {
         certainty: 'bound' as const,
         bytes: 1_000,
         operations: 10,
-        seconds: 2.5,
+        seconds: world.lossSeconds,
         sampleAgeSeconds: 2,
+        growth: { bytesPerSecond: 100, operationsPerSecond: 1 },
         basis: 'as the test says',
       }));
     },

@@ -187,7 +187,10 @@ describe('what is shown', () => {
         requestedBy: 'sam',
         reason: 'it is dark',
         evidence: ['orders at primary: does not answer'],
+        number: 1,
         measuredAt: '2026-11-22T13:05:00.000Z',
+        problem: null,
+        worse: [],
         rtoSeconds: 14_400,
         rpoSeconds: 900,
         losses: [
@@ -198,6 +201,7 @@ describe('what is shown', () => {
             operations: 12,
             seconds: 2.5,
             sampleAgeSeconds: 2,
+            growth: { bytesPerSecond: 100, operationsPerSecond: 1.5 },
             basis: 'measured',
           },
           {
@@ -207,6 +211,7 @@ describe('what is shown', () => {
             operations: null,
             seconds: null,
             sampleAgeSeconds: null,
+            growth: { bytesPerSecond: null, operationsPerSecond: null },
             basis: 'the standby does not answer',
           },
           {
@@ -216,6 +221,7 @@ describe('what is shown', () => {
             operations: null,
             seconds: 901,
             sampleAgeSeconds: 900,
+            growth: { bytesPerSecond: null, operationsPerSecond: null },
             basis: 'old sample',
           },
         ],
@@ -225,6 +231,7 @@ describe('what is shown', () => {
     expect(lines).toMatch(/orders +at most +2\.5 s +12 +1\.0 KiB +within the objective/);
     expect(lines).toMatch(/sessions +UNKNOWN +unknown +unknown +unknown +cannot be measured/);
     expect(lines).toMatch(/events +at most +15m 1s +unknown +unknown +OVER the objective/);
+    expect(lines).toMatch(/grow by a second each second until the old site is fenced \(peak: orders 1\.5 changes\/s\)/);
   });
 
   test('a backup that failed says what it means and what to do', () => {

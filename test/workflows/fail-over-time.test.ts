@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
+import { failure } from '../../core/errors';
 import { taskQueues } from '../../core/names';
 import type { FailOverResult, FailOverStatus } from '../../core/runs';
 import { fakeFailoverWorld } from '../support/fake-failover';
@@ -28,7 +29,51 @@ test('a day without an answer escalates again and again and never approves', asy
     expect(escalations).toBeGreaterThanOrEqual(142);
     expect(escalations).toBeLessThanOrEqual(144);
     expect(world.calls.filter((call) => /fence|promote|takeEpoch/.test(call))).toEqual([]);
+    // Often at first, then less often, then with each escalation: fresh for people, small for the history.
+    const measured = world.calls.filter((call) => call === 'assessLoss').length;
+    expect(measured).toBeGreaterThan(350);
+    expect(measured).toBeLessThan(600);
+    expect((await handle.fetchHistory()).events?.length).toBeLessThan(10_240); // where Temporal begins to warn
     await handle.signal('reject', { by: 'dana', reason: 'nobody came' });
     await expect(handle.result()).resolves.toMatchObject({ outcome: 'rejected' });
+  });
+}, 120_000);
+
+test('the loss that people are shown is fresh, and unmeasurable is said', async () => {
+  const world = fakeFailoverWorld();
+  await withWorkers(env, world.activities, [taskQueues.site(shop.name, 'dr')], async () => {
+    const handle = await env.client.workflow.start<() => Promise<FailOverResult>>('failOver', {
+      taskQueue: taskQueues.workflows,
+      workflowId: randomUUID(),
+      args: [{ application: shop.name, toSite: 'dr', requestedBy: 'sam', reason: 'a card that ages' }] as never,
+    });
+    const ageSeconds = async () => {
+      const { card } = await handle.query<FailOverStatus>('status');
+      return ((await env.currentTimeMs()) - Date.parse(card?.measuredAt ?? '')) / 1_000;
+    };
+    await env.sleep('2 minutes');
+    expect(await ageSeconds()).toBeLessThan(20);
+    await env.sleep('30 minutes');
+    expect(await ageSeconds()).toBeLessThan(65);
+
+    world.before['assessLoss'] = () => {
+      throw failure('RepositoryUnavailable', 'the samples cannot be read');
+    };
+    await env.sleep('5 minutes');
+    const { card } = await handle.query<FailOverStatus>('status');
+    expect(card).toMatchObject({ problem: expect.stringMatching(/samples cannot be read/) });
+    expect(await ageSeconds()).toBeGreaterThan(200);
+    // The card says so, so that it can be approved: an S3 that is away must not hold up people for ever.
+    await handle.executeUpdate('approve', { args: [{ by: 'dana' }] });
+    const result = await handle.result();
+    expect(result).toMatchObject({ outcome: 'completed', lossesAtApproval: [] });
+    await Promise.all(
+      ['archive:shop:orders', 'archive:shop:events', 'watch:shop'].map((id) =>
+        env.client.workflow
+          .getHandle(id)
+          .terminate()
+          .catch(() => {}),
+      ),
+    );
   });
 }, 120_000);

@@ -304,6 +304,89 @@ test('nobody vouches for a dead site before the failover is approved, and not wi
   });
 });
 
+test('an approval of a card that has become too good is not taken: people see the new one and decide again', async () => {
+  const world = fakeFailoverWorld();
+  await withFailover(world, async (handle) => {
+    const { card } = await waitingFor(handle, /approval/);
+    expect(card).toMatchObject({ number: 1, worse: [], problem: null });
+    // More than what was shown and a minute of growth: a primary that was cut off, not dead, went on writing.
+    world.lossSeconds = 70;
+    await expect(approve(handle)).rejects.toMatchObject({
+      cause: { type: 'ApprovalOutdated', message: expect.stringMatching(/orders: at most 70 s now, at most 3 s were/) },
+    });
+    const status = await waitingFor(handle, /approval/);
+    expect(status.approvedBy).toBeNull();
+    expect(status.card).toMatchObject({ number: 2, worse: [expect.stringMatching(/^orders: at most 70 s/), /./, /./] });
+    expect(status.messages.join()).toMatch(/the approval by dana was not taken, the loss became worse/);
+    expect(world.calls.filter((call) => /fence|promote|takeEpoch/.test(call))).toEqual([]);
+    // Somebody who still looks at the first card approves what is not there any more.
+    await expect(handle.executeUpdate('approve', { args: [{ by: 'erin', card: 1 }] })).rejects.toMatchObject({
+      cause: { type: 'ApprovalOutdated' },
+    });
+    await expect(handle.executeUpdate('approve', { args: [{ by: 'erin', card: 99 }] })).rejects.toMatchObject({
+      cause: { message: expect.stringMatching(/card 99 is not shown any more/) },
+    });
+    await handle.executeUpdate('approve', { args: [{ by: 'erin', card: 3 }] });
+    const result = await handle.result();
+    expect(result).toMatchObject({ outcome: 'completed', approvedBy: 'erin' });
+    expect(result.losses.map(({ seconds }) => seconds)).toEqual([70, 70, 70]);
+  });
+});
+
+test('growth that the card names needs no second approval; the report has what was shown and what was measured', async () => {
+  const world = fakeFailoverWorld();
+  await withFailover(world, async (handle) => {
+    await waitingFor(handle, /approval/);
+    world.lossSeconds = 9;
+    await approve(handle);
+    const result = await handle.result();
+    expect(result.outcome).toBe('completed');
+    expect(result.losses.map(({ seconds }) => seconds)).toEqual([2.5, 2.5, 2.5]);
+    expect(result.lossesAtApproval.map(({ seconds }) => seconds)).toEqual([9, 9, 9]);
+  });
+});
+
+test('an approval sent as a signal that is not taken is noted, and fails nothing', async () => {
+  const world = fakeFailoverWorld();
+  await withFailover(world, async (handle) => {
+    await waitingFor(handle, /approval/);
+    world.lossSeconds = 4_000;
+    await handle.signal('approve', { by: 'dana' });
+    const noted = async () =>
+      (await handle.query<FailOverStatus>('status')).messages.some((line) => /OVER the objective of 900 s/.test(line));
+    await waitUntil('the approval to be passed over', noted, { deadlineMs: 10_000 });
+    await approve(handle);
+    await expect(handle.result()).resolves.toMatchObject({ outcome: 'completed' });
+  });
+});
+
+test('the status lists the commands that would be taken, and no others', async () => {
+  const world = fakeFailoverWorld();
+  Object.assign(world, { siteFence: 'none' });
+  let broken = true;
+  world.before['startService'] = () => {
+    if (broken) throw failure('AccessDenied', 'scaling is forbidden');
+  };
+  await withFailover(world, async (handle) => {
+    expect((await waitingFor(handle, /approval/)).accepts).toEqual(['approve', 'reject', 'abort', 'pause']);
+    await handle.executeUpdate('pause', { args: [{ by: 'dana' }] });
+    expect((await handle.query<FailOverStatus>('status')).accepts).toEqual(['approve', 'reject', 'abort', 'resume']);
+    await handle.executeUpdate('resume', { args: [{ by: 'dana' }] });
+    await approve(handle);
+    const unfenced = await waitingFor(handle, /Fence primary/);
+    expect(unfenced.accepts).toEqual(['retry', 'attest', 'abort', 'pause']);
+    expect(unfenced.waitingFor).toMatch(/^a decision \(retry, attest or abort\) on/);
+    await handle.executeUpdate('attest', { args: [{ by: 'erin', reason: 'I pulled the power cord' }] });
+    const stuck = await waitingFor(handle, /Start auth/);
+    expect(stuck.accepts).toEqual(['retry', 'skip', 'pause']);
+    expect(stuck.waitingFor).toMatch(/^a decision \(retry or skip\) on/);
+    broken = false;
+    await handle.executeUpdate('retry', { args: [{ by: 'dana' }] });
+    await handle.result();
+    expect((await handle.query<FailOverStatus>('status')).accepts).toEqual([]);
+  });
+});
+
 test('of two steps that wait for people, a decision is about the one that is named', async () => {
   const world = fakeFailoverWorld();
   let broken = true;

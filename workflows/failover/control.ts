@@ -1,32 +1,45 @@
 import { condition, defineQuery, setHandler, upsertSearchAttributes } from '@temporalio/workflow';
 import type { FailoverPolicy } from '../../core/application';
 import { failure, hasCode } from '../../core/errors';
-import { whyNotApprover } from '../../core/failover-policy';
 import type { FenceEvidence } from '../../core/fencing';
 import {
-  commands,
   queries,
   type ApprovalCard,
+  type Command,
   type FailOverInput,
   type FailOverOutcome,
   type FailOverStatus,
 } from '../../core/runs';
-import { onCommand, refuse } from '../commands';
+import type { LossEstimate } from '../../core/replication';
+import { onCommand } from '../commands';
 import { reasonOf, StepTable, wasCancelled } from '../step-table';
+import { accepted, type CommandRules, commandRules } from './command-rules';
 import { type Decision, Questions } from './questions';
 
 /** Until the config's own value is known. */
 const DEFAULT_ESCALATION_SECONDS = 600;
 
+/** An approval that came. Whether it is taken shows when the loss was measured once more. */
+export interface Approval {
+  readonly by: string;
+  readonly at: string;
+  /** The card that the approver saw. */
+  readonly card: ApprovalCard;
+  taken: boolean;
+  /** What it does not cover; empty until that is known. */
+  notCovered: readonly string[];
+}
+
 /**
- * The people's side of a failover: approve, reject, abort, pause, resume, retry, skip and attest, and what the `status`
- * query answers. The runbook itself is in `workflows/fail-over.ts`.
+ * The people's side of a failover: what they decided, what they are asked, and what the `status` query answers. Which
+ * command is taken when is in `command-rules.ts`, the runbook itself in `workflows/fail-over.ts`.
  */
 export class FailoverControl {
   readonly steps: StepTable;
-  card: ApprovalCard | null = null;
-  approvedBy: string | null = null;
-  approvedAt: string | null = null;
+  /** Every card that was shown, newest last. */
+  readonly cards: ApprovalCard[] = [];
+  approval: Approval | null = null;
+  lossesAtApproval: readonly LossEstimate[] = [];
   rejectedBy: { by: string; reason: string } | null = null;
   abortedBy: { by: string; reason: string } | null = null;
   attestation: { by: string; reason: string; at: string } | null = null;
@@ -39,9 +52,10 @@ export class FailoverControl {
   policy: FailoverPolicy | null = null;
   /** Tells people that the run waits for them; set by the run that knows how. */
   onWaiting: (title: string, reason: string) => Promise<void> = async () => {};
-  private paused = false;
-  private readonly questions = new Questions();
-  private readonly input: FailOverInput;
+  paused = false;
+  readonly questions = new Questions();
+  readonly input: FailOverInput;
+  private readonly rules: CommandRules;
 
   constructor(input: FailOverInput) {
     this.input = input;
@@ -49,27 +63,36 @@ export class FailoverControl {
     upsertSearchAttributes({ DrSite: [input.toSite] });
     // Replaces the plain status of the step table by the one that also has the card, the approver and the evidence.
     setHandler(defineQuery<FailOverStatus>(queries.status), () => this.status());
-    this.listen();
+    this.rules = commandRules(this);
+    for (const [name, rule] of Object.entries(this.rules)) {
+      const check = (command: Command) => {
+        rule.possible();
+        rule.check?.(command);
+      };
+      onCommand(
+        name,
+        check,
+        (command) => rule.act(command),
+        (message) => this.steps.say(message),
+      );
+    }
+  }
+
+  /** The newest card while people decide, the one that was approved afterwards. */
+  get card(): ApprovalCard | null {
+    return this.approval?.card ?? this.cards.at(-1) ?? null;
+  }
+
+  get approvedBy(): string | null {
+    return this.approval?.by ?? null;
   }
 
   status(): FailOverStatus {
-    const { card, approvedBy, approvedAt, epoch, evidence, fromSite, outcome } = this;
+    const { card, approvedBy, epoch, evidence, fromSite, outcome } = this;
     const plain = { ...this.steps.status(), kind: 'failover' as const };
-    return { ...plain, fromSite, toSite: this.input.toSite, card, approvedBy, approvedAt, epoch, evidence, outcome };
-  }
-
-  /** Resolves with the decision; a timeout escalates and never approves. */
-  async approval(
-    escalate: () => Promise<void>,
-    escalateAfterSeconds: number,
-  ): Promise<'approved' | 'rejected' | 'aborted'> {
-    this.steps.waitingFor = 'approval (approve, reject or abort)';
-    this.steps.enter('waiting for approval');
-    const decided = () => this.approvedBy !== null || this.rejectedBy !== null || this.abortedBy !== null;
-    while (!(await condition(decided, escalateAfterSeconds * 1_000))) await escalate();
-    this.steps.waitingFor = null;
-    if (this.rejectedBy) return 'rejected';
-    return this.abortedBy ? 'aborted' : 'approved';
+    const accepts = accepted(this.rules);
+    const decided = { card, accepts, approvedBy, approvedAt: this.approval?.at ?? null };
+    return { ...plain, ...decided, fromSite, toSite: this.input.toSite, epoch, evidence, outcome };
   }
 
   /**
@@ -115,10 +138,10 @@ export class FailoverControl {
   }
 
   private async ask(id: string, title: string, error: unknown): Promise<Decision> {
-    const question = this.questions.ask(id, title, reasonOf(error));
+    const question = this.questions.ask(id, title, reasonOf(error), hasCode(error, 'FencingUnconfirmed'));
     const attestedBefore = this.attestation;
     // Only a fence without proof is answered by somebody who vouches for it, and only by one who did so after being asked.
-    const attested = () => hasCode(error, 'FencingUnconfirmed') && this.attestation !== attestedBefore;
+    const attested = () => question.attestable && this.attestation !== attestedBefore;
     const decided = () => question.decision !== null || this.mustStop() || attested();
     this.show();
     do await this.onWaiting(title, question.reason);
@@ -131,101 +154,7 @@ export class FailoverControl {
 
   /** What the run waits for, in the status and in the Web UI. */
   private show(): void {
-    this.steps.waitingFor = this.paused ? 'resume (paused)' : this.questions.words(!this.pivotPassed);
+    this.steps.waitingFor = this.paused ? 'resume (paused)' : this.questions.words(accepted(this.rules));
     this.steps.enter(this.steps.phase);
-  }
-
-  private listen(): void {
-    const noted = (message: string) => this.steps.say(message);
-    const wantsReason = ({ reason }: { reason?: string }) => {
-      if (!reason?.trim()) throw refuse('a reason is required');
-    };
-    onCommand(
-      commands.approve,
-      ({ by }) => {
-        this.undecided();
-        if (!this.card || !this.policy)
-          throw refuse('there is nothing to approve yet: the loss is still being measured');
-        const objection = whyNotApprover(by, this.input.requestedBy, this.policy);
-        if (objection) throw refuse(objection);
-      },
-      ({ by }) => {
-        this.approvedBy = by;
-        this.approvedAt = new Date().toISOString();
-      },
-      noted,
-    );
-    onCommand(
-      commands.reject,
-      (command) => {
-        this.undecided();
-        wantsReason(command);
-      },
-      ({ by, reason }) => (this.rejectedBy = { by, reason: reason ?? '' }),
-      noted,
-    );
-    onCommand(
-      commands.abort,
-      (command) => {
-        if (this.outcome) throw refuse(`this failover is over: ${this.outcome}`);
-        if (this.pivotPassed)
-          throw refuse('a promotion may have happened: there is only the way forward, then a failback');
-        wantsReason(command);
-      },
-      ({ by, reason }) => (this.abortedBy = { by, reason: reason ?? '' }),
-      noted,
-    );
-    onCommand(
-      commands.pause,
-      () => this.running(),
-      () => (this.paused = true),
-      noted,
-    );
-    onCommand(
-      commands.resume,
-      () => this.running(),
-      () => (this.paused = false),
-      noted,
-    );
-    onCommand(
-      commands.retry,
-      (command) => this.questions.check('retry', command),
-      (command) => this.questions.decide('retry', command),
-      noted,
-    );
-    onCommand(
-      commands.skip,
-      (command) => this.questions.check('skip', command),
-      (command) => {
-        this.steps.say(`${command.by} skipped ${command.step ?? 'a step'}: ${command.reason}`);
-        this.questions.decide('skip', command);
-      },
-      noted,
-    );
-    onCommand(
-      commands.attest,
-      (command) => {
-        this.running();
-        if (this.pivotPassed) throw refuse('the promotion has begun already');
-        if (!this.policy || this.approvedBy === null)
-          throw refuse('nothing is fenced yet: the failover is not approved');
-        wantsReason(command);
-        const objection = whyNotApprover(command.by, this.input.requestedBy, this.policy);
-        if (objection) throw refuse(objection);
-      },
-      ({ by, reason }) => (this.attestation = { by, reason: reason ?? '', at: new Date().toISOString() }),
-      noted,
-    );
-  }
-
-  private running(): void {
-    if (this.outcome) throw refuse(`this failover is over: ${this.outcome}`);
-  }
-
-  private undecided(): void {
-    this.running();
-    if (this.approvedBy) throw refuse(`already approved by ${this.approvedBy}`);
-    if (this.rejectedBy) throw refuse(`already rejected by ${this.rejectedBy.by}`);
-    if (this.abortedBy) throw refuse(`already aborted by ${this.abortedBy.by}`);
   }
 }

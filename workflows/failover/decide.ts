@@ -1,7 +1,7 @@
 import { sleep } from '@temporalio/workflow';
 import type { SiteVerdict } from '../../activities/primary';
 import { failure } from '../../core/errors';
-import { type FailoverRun, tell } from './run';
+import type { FailoverRun } from './run';
 
 export async function confirmPrimaryIsDown(run: FailoverRun): Promise<SiteVerdict> {
   run.steps.enter('confirming');
@@ -46,42 +46,6 @@ export async function requireStandbys(run: FailoverRun): Promise<void> {
       await sleep(confirmIntervalSeconds * 1_000);
     }
   });
-}
-
-/** What approvers need to know before they sign; nothing is changed to find it out. */
-export async function priceTheLoss(run: FailoverRun, verdict: SiteVerdict): Promise<void> {
-  const losses = await run.control.must(
-    'assess',
-    'Measure what a failover would lose',
-    () => run.at.assessLoss({ application: run.app.name, toSite: run.site }),
-    (estimates) =>
-      estimates
-        .map(({ store, seconds }) => `${store}: ${seconds === null ? 'unknown' : `≤ ${seconds.toFixed(1)} s`}`)
-        .join(', '),
-  );
-  run.control.card = {
-    application: run.app.name,
-    fromSite: run.fromSite,
-    toSite: run.site,
-    requestedBy: run.input.requestedBy,
-    reason: run.input.reason,
-    evidence: verdict.findings,
-    losses,
-    measuredAt: new Date().toISOString(),
-    rtoSeconds: run.app.objectives.rtoSeconds,
-    rpoSeconds: run.app.objectives.rpoSeconds,
-  };
-}
-
-/** Nobody answered: tell more loudly. A timeout never approves. */
-export async function escalate(run: FailoverRun, verdict: SiteVerdict): Promise<void> {
-  // A loss that was priced long ago may have grown: the card shows it as it is now.
-  await priceTheLoss(run, verdict);
-  run.steps.say('nobody has decided yet: escalated');
-  await tell(run, 'escalate', 'critical', `Failover of ${run.app.name} waits for approval`, [
-    `${run.fromSite} is not healthy; ${run.input.requestedBy} asked to fail over to ${run.site}: ${run.input.reason}`,
-    `Approve with: drctl failover approve --by <name>`,
-  ]);
 }
 
 export async function lookAgain(run: FailoverRun): Promise<SiteVerdict> {

@@ -1,23 +1,28 @@
 import { refuse } from '../commands';
-import type { Command } from '../../core/runs';
+import type { Command, FailOverCommand } from '../../core/runs';
 
 export type Decision = 'retry' | 'skip';
 
 interface Question {
   readonly title: string;
   readonly reason: string;
+  /** Whether somebody's word that the site is dead would answer it. */
+  readonly attestable: boolean;
   decision: Decision | null;
 }
 
 /** Steps that may be left out: no data is at risk without them. */
 const SKIPPABLE = /^(service|verify|lineage|dns)/;
 
+/** The commands that answer a question, in the order in which people should think of them. */
+const ANSWERS: readonly FailOverCommand[] = ['retry', 'skip', 'attest', 'abort'];
+
 /** What a failover asks people about steps that failed for good; steps run side by side, so there may be several at once. */
 export class Questions {
   private readonly open = new Map<string, Question>();
 
-  ask(id: string, title: string, reason: string): Question {
-    const question: Question = { title, reason, decision: null };
+  ask(id: string, title: string, reason: string, attestable: boolean): Question {
+    const question: Question = { title, reason, attestable, decision: null };
     this.open.set(id, question);
     return question;
   }
@@ -27,15 +32,24 @@ export class Questions {
   }
 
   /** In words, for the status; null where nothing is asked. */
-  words(abortable: boolean): string | null {
+  words(accepted: readonly FailOverCommand[]): string | null {
     if (this.open.size === 0) return null;
     const each = [...this.open].map(([id, { title, reason }]) => `"${title}" (step ${id}): ${reason}`);
-    return `a decision (retry, skip${abortable ? ' or abort' : ''}) on ${each.join('; ')}`;
+    const possible = ANSWERS.filter((name) => accepted.includes(name));
+    return `a decision (${possible.join(', ').replace(/, (\w+)$/, ' or $1')}) on ${each.join('; ')}`;
+  }
+
+  /** Throws while no step waits for this decision, whatever the step. */
+  wanted(decision: Decision | 'attest'): void {
+    if (this.open.size === 0) throw refuse('no step waits for a decision');
+    if (decision === 'skip' && ![...this.open.keys()].some((id) => SKIPPABLE.test(id)))
+      throw refuse('this step cannot be skipped: data would be at risk');
+    if (decision === 'attest' && ![...this.open.values()].some(({ attestable }) => attestable))
+      throw refuse('no fence waits for a proof');
   }
 
   /** Throws what the person is told where the command fits no question. */
   check(decision: Decision, { step, reason }: Command): void {
-    if (this.open.size === 0) throw refuse('no step waits for a decision');
     const ids = [...this.open.keys()];
     if (step !== undefined && !this.open.has(step)) {
       throw refuse(`step ${step} waits for no decision; these do: ${ids.join(', ')}`);

@@ -29,6 +29,8 @@ export class FailoverRun {
   undoEpoch: UndoStep | null = null;
   /** Newest first. */
   readonly undo: UndoStep[] = [];
+  /** What people should know once it is undone. */
+  afterUndo: readonly string[] = [];
   endpoints: readonly EndpointResult[] = [];
   verifiedAt: string | null = null;
 
@@ -43,7 +45,7 @@ export class FailoverRun {
     control.onWaiting = (title, reason) =>
       tell(this, 'waiting', 'critical', `Failover of ${app.name} waits for a decision`, [
         `${title}: ${reason}`,
-        'Decide with: drctl failover retry|skip|abort --by <name>',
+        `Decide with: drctl failover ${control.status().accepts.join('|')} --by <name>`,
       ]);
   }
 
@@ -108,7 +110,7 @@ export async function end(run: FailoverRun, outcome: FailOverOutcome, reason: st
   control.outcome = outcome;
   await tell(run, 'end', outcome === 'completed' ? 'warning' : 'info', `Failover of ${app.name}: ${outcome}`, [reason]);
   const approvalToVerifiedSeconds =
-    control.approvedAt && run.verifiedAt ? (Date.parse(run.verifiedAt) - Date.parse(control.approvedAt)) / 1_000 : null;
+    control.approval && run.verifiedAt ? (Date.parse(run.verifiedAt) - Date.parse(control.approval.at)) / 1_000 : null;
   const result: FailOverResult = {
     outcome,
     reason,
@@ -117,6 +119,8 @@ export async function end(run: FailoverRun, outcome: FailOverOutcome, reason: st
     fromSite: run.fromSite,
     toSite: run.site,
     losses: control.card?.losses ?? [],
+    lossesAtApproval: control.lossesAtApproval,
+    afterUndo: run.afterUndo,
     evidence: control.evidence,
     endpoints: run.endpoints,
     steps: run.steps.steps.map((step) => ({ ...step })),

@@ -2,23 +2,21 @@ import type { Document, MongoClient, Timestamp } from 'mongodb';
 import type { Replication } from '../../../core/engine';
 import { failure } from '../../../core/errors';
 import type { ReplicaState } from '../../../core/replication';
-import { currentEpoch } from './epoch';
+import { currentEpoch, refuseOlderEpoch } from './epoch';
 import { fenceSite } from './fence';
 import { currentGeneration, lineageOf, OWN_DATABASE } from './lineage';
 import type { Members } from './members';
 import { optimeFrom, replicaSetId } from './oplog';
 import { positionOf } from './positions';
 import { promoteSite } from './promote';
-import { askOutside } from './votes';
 
 export function createReplication(members: Members): Replication {
   return {
     electsItself: true,
     async sample(primarySite, standbySite) {
-      const [primary, standby, survives] = await Promise.all([
+      const [primary, standby] = await Promise.all([
         sideState(members, primarySite, 'primary'),
         sideState(members, standbySite, 'any'),
-        survivesWithout(members, primarySite),
       ]);
       const problem = [
         ...(primary ? [] : [`no primary answers at ${primarySite}`]),
@@ -30,12 +28,12 @@ export function createReplication(members: Members): Replication {
         primary,
         standby,
         problem: problem || null,
-        majorityAtStandby: standby !== null && survives,
       };
     },
     state: (site) => sideState(members, site, 'any'),
     fence: (site, survivingSite, epoch, ctx) => fenceSite(members, site, survivingSite, epoch, ctx),
-    async unfence(site) {
+    async unfence(site, epoch) {
+      await refuseOlderEpoch(members, [site], epoch);
       // Members may be led again at once; nothing else was changed by the fence.
       await Promise.all(
         members
@@ -91,12 +89,13 @@ async function sideState(members: Members, site: string, wanted: 'primary' | 'an
 
 async function memberState(client: MongoClient, site: string): Promise<ReplicaState> {
   const admin = client.db('admin');
+  const at = new Date().toISOString();
   const [{ id }, status, server] = await Promise.all([
     replicaSetId(client),
     admin.command({ replSetGetStatus: 1 }),
     admin.command({ serverStatus: 1, repl: 0, wiredTiger: 0, tcmalloc: 0, locks: 0 }),
   ]);
-  const at = new Date().toISOString();
+  const answeredAt = new Date().toISOString();
   const applied = status['optimes']['appliedOpTime']['ts'] as Timestamp;
   const wall = status['optimes']['lastAppliedWallTime'] as Date;
   const documents = server['metrics']['document'] as Record<string, number>;
@@ -106,11 +105,6 @@ async function memberState(client: MongoClient, site: string): Promise<ReplicaSt
     ? Number(documents['inserted']) + Number(documents['updated']) + Number(documents['deleted'])
     : null;
   const position = positionOf(optimeFrom(applied), lineageOf(id, await currentGeneration(client, id)));
-  return { site, at, position, bytes: null, operations, appliedUntil: wall.toISOString() };
-}
-
-/** Whether the members outside the site have the majority of votes, by the word of each that answers now. */
-async function survivesWithout(members: Members, lostSite: string): Promise<boolean> {
-  const { votes, total } = await askOutside(members, lostSite);
-  return votes > total / 2;
+  const serverAt = (status['date'] as Date).toISOString();
+  return { site, at, answeredAt, serverAt, position, bytes: null, operations, appliedUntil: wall.toISOString() };
 }

@@ -1,10 +1,11 @@
+import type { Client } from 'pg';
 import type { CallContext } from '../../../core/call';
 import type { PromoteRequest, PromoteResult, Replication, WriteProbe } from '../../../core/engine';
 import { failure, findFailure, hasCode } from '../../../core/errors';
 import { unfencedStores } from '../../../core/fencing';
 import type { ReplicaState, ReplicationSample } from '../../../core/replication';
 import { answerWithin, LOOK_MILLISECONDS } from '../answer-within';
-import { addressOf, withClient } from './connection';
+import { addressOf, sqlState, withClient } from './connection';
 import { fencePrimary, unfencePrimary } from './fence';
 import { lineageOf, positionAt } from './lsn';
 import { noteEpoch, readEpoch } from './role-epoch';
@@ -36,7 +37,6 @@ export function createReplication(store: string, siteOf: (site: string) => Postg
         primary: primary.status === 'fulfilled' ? primary.value : null,
         standby: standby.status === 'fulfilled' ? standby.value : null,
         problem: problems.length > 0 ? problems.join('; ') : null,
-        majorityAtStandby: false,
       };
     },
 
@@ -86,14 +86,18 @@ async function measureState(name: string, site: PostgresqlSite, ctx: CallContext
     withClient(
       site,
       async (client) => {
+        const at = new Date().toISOString();
         const facts = await readFacts(client, addressOf(site));
+        const answeredAt = new Date().toISOString();
         const { rows } = await client.query(
           `SELECT pg_snapshot_xmax(pg_current_snapshot())::text AS xids, to_regclass('${SCHEMA}.heartbeat') IS NOT NULL AS beats`,
         );
         const { xids, beats } = rows[0] as { xids: string; beats: boolean };
         return {
           site: name,
-          at: facts.now,
+          at,
+          answeredAt,
+          serverAt: facts.now,
           position: positionAt(lineageOf(facts.systemId, facts.timeline), facts.lsn),
           bytes: Number(facts.lsn),
           operations: Number(xids),
@@ -175,28 +179,34 @@ async function dropDeadSynchronousStandbys(client: Parameters<typeof readEpoch>[
   await client.query('SELECT pg_reload_conf()');
 }
 
-/** Writes and reads back one row; keeps the newest hundred. */
 async function writeProbe(name: string, site: PostgresqlSite, marker: string, ctx: CallContext): Promise<WriteProbe> {
-  return withClient(
-    site,
-    async (client) => {
-      await ensureSchema(client);
-      const started = performance.now();
-      await client.query(
-        `INSERT INTO ${SCHEMA}.write_probe VALUES ($1, now()) ON CONFLICT (marker) DO UPDATE SET at = excluded.at`,
-        [marker],
-      );
-      const { rows } = await client.query(`SELECT at FROM ${SCHEMA}.write_probe WHERE marker = $1`, [marker]);
-      const roundTripMilliseconds = performance.now() - started;
-      const at = (rows[0] as { at: Date } | undefined)?.at.toISOString();
-      if (!at)
-        throw failure('VerificationFailed', `${addressOf(site)} did not give back the row just written (${marker})`);
-      await client.query(
-        `DELETE FROM ${SCHEMA}.write_probe WHERE marker NOT IN
-           (SELECT marker FROM ${SCHEMA}.write_probe ORDER BY at DESC LIMIT 100)`,
-      );
-      return { site: name, at, marker, roundTripMilliseconds };
-    },
-    { signal: ctx.signal },
+  const write = async (client: Client) => {
+    try {
+      return { site: name, marker, ...(await writeAndRead(client, addressOf(site), marker)) };
+    } catch (error) {
+      if (sqlState(error) !== '25006') throw error; // read_only_sql_transaction: a standby, or a primary that is fenced
+      const why = (error as Error).message;
+      throw failure('RoleMismatch', `${addressOf(site)} (site ${name}) refused a write: ${why}`, { cause: error });
+    }
+  };
+  return withClient(site, write, { signal: ctx.signal });
+}
+
+/** Writes and reads back one row; keeps the newest hundred. */
+async function writeAndRead(client: Client, where: string, marker: string) {
+  await ensureSchema(client);
+  const started = performance.now();
+  await client.query(
+    `INSERT INTO ${SCHEMA}.write_probe VALUES ($1, now()) ON CONFLICT (marker) DO UPDATE SET at = excluded.at`,
+    [marker],
   );
+  const { rows } = await client.query(`SELECT at FROM ${SCHEMA}.write_probe WHERE marker = $1`, [marker]);
+  const roundTripMilliseconds = performance.now() - started;
+  const at = (rows[0] as { at: Date } | undefined)?.at.toISOString();
+  if (!at) throw failure('VerificationFailed', `${where} did not give back the row just written (${marker})`);
+  await client.query(
+    `DELETE FROM ${SCHEMA}.write_probe WHERE marker NOT IN
+       (SELECT marker FROM ${SCHEMA}.write_probe ORDER BY at DESC LIMIT 100)`,
+  );
+  return { at, roundTripMilliseconds };
 }

@@ -5,7 +5,7 @@ import type { ReplicaState } from '../../../core/replication';
 import { addressOf, lookAtRedis, type RedisEndpoint, withRedis } from './connection';
 import { PROBE_KEY, readEpoch } from './epoch';
 import { fenceRedis, unfenceRedis } from './fence';
-import { infoPosition, readInfo } from './info';
+import { infoPosition, readInfo, type RedisInfo } from './info';
 import { promoteRedis } from './promote';
 import { WriteCounter } from './write-counter';
 
@@ -18,6 +18,7 @@ export function redisReplication(store: string, endpointOf: (site: string) => Re
       // Before the question: the age of a sample may be overstated, never understated.
       const at = new Date().toISOString();
       const info = await readInfo(client, 'server', 'replication');
+      const answeredAt = new Date().toISOString();
       const position = infoPosition(info);
       if (!position)
         throw failure('TargetUnreachable', `Redis at ${addressOf(endpointOf(site))} does not say its position`);
@@ -27,12 +28,14 @@ export function redisReplication(store: string, endpointOf: (site: string) => Re
       return {
         site,
         at,
+        answeredAt,
+        serverAt: serverTime(info),
         position,
         bytes: Number(position.value),
         // A replica counts what it applied itself, which is another counter than its primary's.
         operations: primary ? await counter.read(client, info.get('run_id') ?? '') : null,
         // A primary knows all of its own changes; the stream to a replica carries no times.
-        appliedUntil: primary ? at : null,
+        appliedUntil: primary ? serverTime(info) : null,
       };
     });
 
@@ -62,7 +65,6 @@ export function redisReplication(store: string, endpointOf: (site: string) => Re
         primary: primary.state,
         standby: standby.state,
         problem: problems.length > 0 ? problems.join('; ') : null,
-        majorityAtStandby: false, // Redis acknowledges before it replicates
       };
     },
 
@@ -100,6 +102,12 @@ export function redisReplication(store: string, endpointOf: (site: string) => Re
         return { site, at, marker, roundTripMilliseconds: performance.now() - started };
       }),
   };
+}
+
+/** `server_time_usec` of INFO (Redis 7, Valkey): microseconds of its own clock. */
+function serverTime(info: RedisInfo): string | null {
+  const microseconds = Number(info.get('server_time_usec'));
+  return microseconds > 0 ? new Date(microseconds / 1_000).toISOString() : null;
 }
 
 function refused(site: string, address: string, error: Error): unknown {
