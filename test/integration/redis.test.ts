@@ -4,13 +4,14 @@ import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { createRedisEngine } from '../../adapters/engines/redis/engine';
-import { stopRestoredServer } from '../../adapters/engines/redis/restored-server';
+import { serverOf } from '../../adapters/engines/redis/restored-server';
 import { settings } from '../../adapters/engines/redis/settings';
 import { hasCode } from '../../core/errors';
 import type { FenceEvidence } from '../../core/fencing';
 import { compareFingerprints } from '../../core/recovery';
 import { Secret } from '../../core/secret';
-import { engineContract } from '../contract/engine.contract';
+import { engineContract, type EngineHarness } from '../contract/engine.contract';
+import { engineFaults } from '../contract/engine-faults.contract';
 import { combinedSource, MemoryVolumes, takeBackup, testContext } from '../support/engine-harness';
 import { serverBinaries, startRedis, waitUntil } from '../support/servers';
 import { startSilentServer } from '../support/silent-server';
@@ -24,7 +25,7 @@ function folder(): string {
 }
 afterAll(async () => {
   // A test that failed half-way leaves a restored server, which outlives whoever started it.
-  for (const each of folders.filter((made) => fs.existsSync(made))) await stopRestoredServer(each);
+  for (const each of folders.filter((made) => fs.existsSync(made))) await (await serverOf(each)).stop();
   folders.forEach((each) => fs.rmSync(each, { recursive: true, force: true }));
 });
 
@@ -67,7 +68,7 @@ async function inSync(primary: Server, dr: Server): Promise<void> {
   b.disconnect();
 }
 
-engineContract('redis', async () => {
+async function startHarness(): Promise<EngineHarness> {
   const { primary, dr, stop } = await pair();
   const silent = await startSilentServer(6379);
   const client = connect(primary);
@@ -86,7 +87,10 @@ engineContract('redis', async () => {
       await Promise.all([silent.stop(), stop()]);
     },
   };
-});
+}
+
+engineContract('redis', startHarness);
+engineFaults('redis', startHarness);
 
 describe.each(['redis', 'valkey'] as const)('a %s server', (flavour) => {
   test.each(['yes', 'no'])(

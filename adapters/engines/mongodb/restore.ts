@@ -8,11 +8,12 @@ import type { CallContext } from '../../../core/call';
 import type { Restore, RestoreRequest } from '../../../core/engine';
 import { failure } from '../../../core/errors';
 import type { RestoredStore, RestorePlace } from '../../../core/recovery';
+import { accountOf, freePort } from '../restore-host';
 import {
   advance,
   clearPlace,
-  mayRemove,
   newTry,
+  removePlace,
   requireClaim,
   requireTakeable,
   type RestoreMarker,
@@ -23,7 +24,7 @@ import { loadBackup } from './load-backup';
 import { mongoFailure } from './members';
 import { positionOf } from './positions';
 import { replayLog } from './replay-log';
-import { accountOf, freePort, type ServerMode, startServer, stopServer } from './restored-server';
+import { type ServerMode, serverOf, startServer } from './restored-server';
 
 /** A set of one elects itself within a second or two. */
 const ELECTION_MILLISECONDS = 60_000;
@@ -43,17 +44,17 @@ export interface MongodbMarker extends RestoreMarker {
 }
 
 export function createRestore(store: string, toolsDirectory: string | undefined): Restore {
-  const start = (place: RestorePlace, marker: MongodbMarker, mode: ServerMode) =>
-    startServer({ ...place, host: marker.host, port: marker.port }, mode, toolsDirectory);
+  const start = (place: RestorePlace, marker: MongodbMarker, mode: ServerMode, ctx: CallContext) =>
+    startServer({ ...place, host: marker.host, port: marker.port }, mode, toolsDirectory, ctx);
 
   return {
     async rebuild(request, source, _log, ctx) {
       const { place } = request;
       const marker = await claim(request, store);
       if (marker.phase !== 'loading') return;
-      await stopServer(place.directory);
+      await serverOf(place.directory).stop();
       await clearPlace(place.directory, { keepMarker: true });
-      await start(place, marker, { kind: 'standalone' });
+      await start(place, marker, { kind: 'standalone' }, ctx);
       await connected(marker, (client) => loadBackup(client, request, marker, source, ctx));
       await advance(place.directory, { ...marker, phase: 'rebuilt' });
     },
@@ -64,12 +65,12 @@ export function createRestore(store: string, toolsDirectory: string | undefined)
       if (before.phase === 'loading') throw failure('BackupIncomplete', `restore ${restoreId} was not rebuilt yet`);
       if (before.phase === 'opened') return restored(place, before);
       // A try that died may have left a batch running in the server; after a restart nothing is under way.
-      if (before.phase === 'replaying') await stopServer(place.directory);
+      if (before.phase === 'replaying') await serverOf(place.directory).stop();
       const marker =
         before.phase === 'replayed'
           ? before
           : await writeMarker(place.directory, { ...before, tryId: newTry(), phase: 'replaying' as const });
-      await start(place, marker, { kind: 'standalone' });
+      await start(place, marker, { kind: 'standalone' }, ctx);
       if (marker.phase === 'replayed') return restored(place, marker);
       const reached = await connected(marker, (client) => replayLog(client, request, marker, log, ctx));
       const position = positionOf(reached, request.plan.lineage ?? '');
@@ -87,19 +88,17 @@ export function createRestore(store: string, toolsDirectory: string | undefined)
       const marker = await writeMarker(place.directory, { ...before, tryId: newTry() });
       if (marker.phase === 'replayed') {
         // Started as a standalone, or as the set by a try that died: both end here, and the data is the same.
-        await stopServer(place.directory);
+        await serverOf(place.directory).stop();
       }
       const name = `restored-${store}`;
-      await start(place, marker, { kind: 'set', name });
+      await start(place, marker, { kind: 'set', name }, ctx);
       await connected(marker, (client) => becomePrimary(client, name, marker, ctx));
       await connected(marker, (client) => client.db(RESTORE_DATABASE).dropDatabase());
       return restored(place, await advance(place.directory, { ...marker, phase: 'opened' }));
     },
 
     async discard(place) {
-      if (!(await mayRemove(place.directory))) return;
-      await stopServer(place.directory);
-      await clearPlace(place.directory, { keepMarker: false });
+      await removePlace(place.directory, () => serverOf(place.directory).stop());
     },
   };
 }
@@ -116,11 +115,9 @@ async function claim({ restoreId, place }: RestoreRequest, store: string): Promi
   // The way to it is not secret and the server's own user has to pass; the place itself is its alone.
   await mkdir(dirname(directory), { recursive: true });
   await mkdir(directory, { recursive: true, mode: 0o700 });
-  if (place.osUser !== null) {
-    const owner = await accountOf(place.osUser);
-    chownSync(directory, owner.uid, owner.gid);
-  }
-  const port = place.port === 0 ? await freePort(host) : place.port;
+  const account = await accountOf(place.osUser);
+  if (account) chownSync(directory, account.uid, account.gid);
+  const port = await freePort(host, place.port);
   const marker: MongodbMarker = {
     restoreId,
     engine,

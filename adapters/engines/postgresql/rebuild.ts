@@ -6,11 +6,12 @@ import type { Manifest } from '../../../core/catalog';
 import type { RestoreRequest } from '../../../core/engine';
 import { failure } from '../../../core/errors';
 import type { VolumeSource } from '../../../core/volumes';
+import { type Account, freePort } from '../restore-host';
 import { advance, newTry, requireTakeable, writeMarker } from '../restore-marker';
 import { readBackupManifest } from './backup-manifest';
 import type { BackupDetail } from './dump';
-import { stopServer } from './restored-server';
-import { clearRestore, type Marker, type Owner, ownerOf, pathsOf, type PlacePaths, portFor } from './restore-place';
+import { serverOf } from './restored-server';
+import { clearRestore, type Marker, ownerOf, pathsOf, type PlacePaths } from './restore-place';
 import { findTool } from './tools';
 import { makeDirectory, unpackBackup } from './unpack';
 import { writeOwned } from './restore-config';
@@ -32,7 +33,7 @@ export async function rebuild(
   const owner = await ownerOf(place);
   // Before anything is fetched: a worker without the programs should say so now and not after an hour.
   await findTool('postgres', detail.majorVersion, toolsDirectory);
-  if (before) await stopServer(paths);
+  if (before) await serverOf(paths).stop();
   await fs.mkdir(path.dirname(paths.root), { recursive: true }); // of ours, but the server's user has to pass through
   await makeDirectory(paths.root, owner);
   const marker: Marker = {
@@ -53,14 +54,14 @@ export async function rebuild(
     await unpackMember(newest, source, { data: paths.data, tablespaces: paths.tablespaces }, owner, ctx);
   else await combine(request, source, paths, owner, toolsDirectory, ctx);
   await adopt(paths, owner);
-  await advance(paths.root, { ...marker, phase: 'rebuilt', port: await portFor(place) });
+  await advance(paths.root, { ...marker, phase: 'rebuilt', port: await freePort(place.host, place.port) });
 }
 
 async function unpackMember(
   member: Manifest,
   source: VolumeSource,
   to: { data: string; tablespaces: string },
-  owner: Owner,
+  owner: Account,
   ctx: CallContext,
 ): Promise<void> {
   const bytes = await source.early(member.backupId, 'backup_manifest');
@@ -74,7 +75,7 @@ async function combine(
   request: RestoreRequest,
   source: VolumeSource,
   paths: PlacePaths,
-  owner: Owner,
+  owner: Account,
   toolsDirectory: string | undefined,
   ctx: CallContext,
 ): Promise<void> {
@@ -102,7 +103,7 @@ async function combine(
   await fs.rm(paths.chain, { recursive: true, force: true });
 }
 
-async function runToEnd(program: string, args: string[], owner: Owner, ctx: CallContext): Promise<void> {
+async function runToEnd(program: string, args: string[], owner: Account, ctx: CallContext): Promise<void> {
   const asRoot = process.getuid?.() === 0;
   const child = spawn(program, args, {
     cwd: '/',
@@ -122,7 +123,7 @@ async function runToEnd(program: string, args: string[], owner: Owner, ctx: Call
 }
 
 /** Makes the copied directory a place of its own: no settings of the source, tablespaces beside it, recovery asked for. */
-async function adopt(paths: PlacePaths, owner: Owner): Promise<void> {
+async function adopt(paths: PlacePaths, owner: Account): Promise<void> {
   const inData = (name: string) => path.join(paths.data, name);
   await fs.rm(inData('standby.signal'), { force: true });
   await fs.rm(inData('postmaster.pid'), { force: true });

@@ -1,26 +1,26 @@
-import * as fs from 'node:fs/promises';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { CallContext } from '../../../core/call';
 import type { Manifest } from '../../../core/catalog';
 import type { RestoreRequest } from '../../../core/engine';
 import { failure } from '../../../core/errors';
 import type { LogArchive } from '../../../core/log-archive';
 import type { RestoredStore } from '../../../core/recovery';
+import { type Account, freePort } from '../restore-host';
 import { advance, newTry, writeMarker } from '../restore-marker';
+import type { RestoredServer } from '../restored-server';
 import { sqlState } from './connection';
 import type { BackupDetail } from './dump';
 import { ArchivedLog } from './log-chain';
 import { parseLsn } from './lsn';
-import { logTail, serverPid, startServer, stopServer, withRestored } from './restored-server';
+import { serverOf, withRestored } from './restored-server';
 import { writeServerConfig } from './restore-config';
-import { type Marker, type Owner, ownerOf, pathsOf, type PlacePaths, portFor, readMarker } from './restore-place';
+import { type Marker, ownerOf, pathsOf, type PlacePaths, readMarker } from './restore-place';
 import { findTool } from './tools';
 import { fetchWal } from './wal-fetch';
 
-const POLL_MILLISECONDS = 100;
 /** The server reports every 5 s while it replays; this long without a word or a step it hangs. */
 const STALL_MILLISECONDS = 180_000;
-const CONNECT_CODES = new Set(['57P03', 'ENOENT', 'ECONNREFUSED']);
+/** Not ready yet, or ending while it is asked: that its process is gone is seen by the next look. */
+const CONNECT_CODES = new Set(['57P01', '57P02', '57P03', 'ENOENT', 'ECONNREFUSED', 'ECONNRESET', 'EPIPE']);
 
 /** Replays to the target and leaves the server paused there, readable; see core/engine.ts `Restore.replay`. */
 export async function replay(
@@ -32,19 +32,19 @@ export async function replay(
   const paths = pathsOf(request.place.directory);
   const marker = await ownMarker(paths, request);
   if (marker.phase === 'replayed' || marker.phase === 'open') {
-    if ((await serverPid(paths)) !== null) return restored(paths, marker);
+    if ((await serverOf(paths).pid()) !== null) return restored(paths, marker);
   }
   const owner = await ownerOf(request.place);
   const detail = (request.chain.at(-1) as Manifest).detail as BackupDetail;
   // A server that was opened needs no log any more: it is only started again.
-  if (marker.phase !== 'open' && (await serverPid(paths)) === null) await fetch(request, log, paths, owner, ctx);
+  if (marker.phase !== 'open' && (await serverOf(paths).pid()) === null) await fetch(request, log, paths, owner, ctx);
   const program = await findTool('postgres', detail.majorVersion, toolsDirectory);
   let current: Marker = { ...marker, tryId: newTry(), phase: marker.phase === 'open' ? 'open' : 'replaying' };
   await writeMarker(paths.root, current);
   const recovery = current.phase === 'open' ? null : request.plan;
   const lineage = request.plan.lineage ?? '';
   const server = new Replay(paths, owner, program, { detail, recovery, lineage, host: request.place.host }, ctx);
-  current = await server.run(current, () => portFor(request.place));
+  current = await server.run(current, () => freePort(request.place.host, request.place.port));
   return restored(paths, await advance(paths.root, current));
 }
 
@@ -53,7 +53,7 @@ async function fetch(
   request: RestoreRequest,
   log: LogArchive | null,
   paths: PlacePaths,
-  owner: Owner,
+  owner: Account,
   ctx: CallContext,
 ): Promise<void> {
   const { plan, chain } = request;
@@ -98,91 +98,77 @@ interface ReplayConfig {
 
 class Replay {
   private readonly paths: PlacePaths;
-  private readonly owner: Owner;
+  private readonly owner: Account;
+  private readonly server: RestoredServer;
   private readonly program: string;
   private readonly config: ReplayConfig;
   private readonly ctx: CallContext;
   private raised: Record<string, string> = {};
 
-  constructor(paths: PlacePaths, owner: Owner, program: string, config: ReplayConfig, ctx: CallContext) {
+  constructor(paths: PlacePaths, owner: Account, program: string, config: ReplayConfig, ctx: CallContext) {
     this.paths = paths;
     this.owner = owner;
+    this.server = serverOf(paths);
     this.program = program;
     this.config = config;
     this.ctx = ctx;
   }
 
   /** Starts the server unless it runs, and waits for the target. Restarts it where the source had raised a setting. */
-  async run(marker: Marker, freePort: () => Promise<number>): Promise<Marker> {
+  async run(marker: Marker, takePort: () => Promise<number>): Promise<Marker> {
     for (let attempt = 1; ; attempt += 1) {
       // A port that was free when the place was made may be taken by now.
-      const port = attempt === 1 && marker.port !== 0 ? marker.port : await freePort();
+      const port = attempt === 1 && marker.port !== 0 ? marker.port : await takePort();
       const current = { ...marker, port };
-      const running = (await serverPid(this.paths)) !== null;
-      const from = running ? 0 : await this.logSize();
-      const exited = running ? new Promise<string>(() => undefined) : await this.start(current);
+      const running = (await this.server.pid()) !== null;
+      const from = running ? 0 : await this.server.logBytes();
+      if (!running) await this.start(current);
       await advance(this.paths.root, current);
-      const outcome = await this.wait(current, exited, from);
+      const outcome = await this.wait(current, from);
       if (typeof outcome !== 'string') return outcome;
       if (attempt >= 5 || !this.canMend(outcome)) throw this.explain(outcome);
-      await stopServer(this.paths);
+      await this.server.stop();
     }
   }
 
-  private async start(marker: Marker): Promise<Promise<string>[]> {
+  private async start(marker: Marker): Promise<void> {
     const { detail, recovery, host } = this.config;
     await writeServerConfig(this.paths, { host, port: marker.port, detail, raised: this.raised, recovery }, this.owner);
-    const log = await fs.open(this.paths.log, 'a', 0o640);
-    try {
-      return [startServer(this.program, this.paths, this.owner, log.fd).exited];
-    } finally {
-      await log.close();
-    }
+    const argv = ['-D', this.paths.data, '-c', `config_file=${this.paths.config}`];
+    await this.server.start({ program: this.program, argv, account: this.owner });
   }
 
-  /** The new marker at the target, or what the server said when it gave up. */
-  private async wait(
-    marker: Marker,
-    exited: Promise<string>[] | Promise<string>,
-    from: number,
-  ): Promise<Marker | string> {
-    let gone: string | null = null;
-    for (const each of Array.isArray(exited) ? exited : [exited]) void each.then((reason) => (gone = reason));
-    let sign = '';
-    let signAt = Date.now();
-    for (;;) {
-      this.ctx.signal.throwIfAborted();
-      if (gone !== null || ((await serverPid(this.paths)) === null && Date.now() - signAt > 5_000)) {
-        return `${await logTail(this.paths, from)}\n(${(gone as string | null) ?? 'ended'})`;
-      }
-      const state = await this.state(marker);
-      const tail = state === null ? await this.logSize() : 0;
-      if (state && !state.inRecovery)
-        return {
-          ...marker,
-          phase: marker.phase === 'open' ? 'open' : 'replayed',
-          ...reached(marker, state, this.config.lineage),
-        };
-      if (state?.paused) {
-        const words = await logTail(this.paths, from);
-        if (/insufficient parameter settings/.test(words)) return words;
-        return { ...marker, phase: 'replayed', ...reached(marker, state, this.config.lineage) };
-      }
-      this.ctx.progress({ phase: 'replaying WAL', note: state?.lsn ?? 'until consistent' });
-      const now = `${state?.lsn ?? ''}/${tail}`;
-      if (now !== sign) [sign, signAt] = [now, Date.now()];
-      if (Date.now() - signAt > STALL_MILLISECONDS) {
-        throw failure(
-          'BackupIncomplete',
-          `the restored server in ${this.paths.root} has not replayed anything for ${STALL_MILLISECONDS / 1_000} s`,
-          {
-            data: 'The source was not touched.',
-            next: `Read ${this.paths.log}; a repeat of the step starts the replay again.`,
-          },
-        );
-      }
-      await sleep(POLL_MILLISECONDS, undefined, { signal: this.ctx.signal });
-    }
+  /** The new marker at the target, or what the server said when it gave up. Aborted, the server goes on without us. */
+  private wait(marker: Marker, from: number): Promise<Marker | string> {
+    const there = (phase: Marker['phase'], state: ReplayState) => ({
+      ready: { ...marker, phase, ...reached(marker, state, this.config.lineage) },
+    });
+    return this.server.whenReady<Marker | string>(
+      {
+        look: async () => {
+          const state = await this.state(marker);
+          if (state && !state.inRecovery) return there(marker.phase === 'open' ? 'open' : 'replayed', state);
+          if (state?.paused) {
+            const words = await this.server.logTail(from);
+            return /insufficient parameter settings/.test(words) ? { ready: words } : there('replayed', state);
+          }
+          this.ctx.progress({ phase: 'replaying WAL', note: state?.lsn ?? 'until consistent' });
+          return { waiting: state === null ? `log of ${await this.server.logBytes()} bytes` : `${state.lsn}` };
+        },
+        patienceMilliseconds: STALL_MILLISECONDS,
+        ended: async (reason) => `${await this.server.logTail(from)}\n(${reason})`,
+        stuck: () =>
+          failure(
+            'BackupIncomplete',
+            `the restored server in ${this.paths.root} has not replayed anything for ${STALL_MILLISECONDS / 1_000} s`,
+            {
+              data: 'The source was not touched.',
+              next: `Read ${this.paths.log}; a repeat of the step starts the replay again.`,
+            },
+          ),
+      },
+      this.ctx,
+    );
   }
 
   /** Null while the server does not take connections yet. */
@@ -233,10 +219,6 @@ class Replay {
       data: 'The source was not touched; the backup is as it was.',
       next: `Read ${this.paths.log}.`,
     });
-  }
-
-  private async logSize(): Promise<number> {
-    return (await fs.stat(this.paths.log).catch(() => ({ size: 0 }))).size; // absent before the first start
   }
 }
 

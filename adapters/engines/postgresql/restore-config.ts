@@ -2,7 +2,8 @@ import * as fs from 'node:fs/promises';
 import type { RestorePlan } from '../../../core/recovery';
 import type { BackupDetail } from './dump';
 import { timelineOf } from './lsn';
-import type { Owner, PlacePaths } from './restore-place';
+import type { Account } from '../restore-host';
+import type { PlacePaths } from './restore-place';
 
 /** How a value is written in postgresql.conf: in quotes, quotes and backslashes doubled. */
 function quoted(value: string): string {
@@ -23,7 +24,11 @@ export interface RestoredServerConfig {
  * Writes the restored server's whole configuration. The source's own files stay in the data directory and are not read:
  * they name the source's archive, addresses, primaries and paths, none of which a copy may touch (rule 5).
  */
-export async function writeServerConfig(paths: PlacePaths, config: RestoredServerConfig, owner: Owner): Promise<void> {
+export async function writeServerConfig(
+  paths: PlacePaths,
+  config: RestoredServerConfig,
+  owner: Account,
+): Promise<void> {
   const needed = { ...config.detail.recoverySettings, ...config.raised };
   const lines: [string, string][] = [
     ['listen_addresses', config.host],
@@ -77,7 +82,7 @@ function targetLines(plan: RestorePlan): [string, string][] {
   }
 }
 
-export async function writeOwned(file: string, content: string, owner: Owner): Promise<void> {
+export async function writeOwned(file: string, content: string, owner: Account): Promise<void> {
   await fs.writeFile(`${file}.new`, content, { mode: 0o600, flush: true });
   if (process.getuid?.() === 0) await fs.chown(`${file}.new`, owner.uid, owner.gid);
   await fs.rename(`${file}.new`, file);

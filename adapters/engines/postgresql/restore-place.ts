@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import * as fs from 'node:fs/promises';
-import * as net from 'node:net';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { failure } from '../../../core/errors';
 import type { RestorePlace } from '../../../core/recovery';
+import { type Account, accountOf } from '../restore-host';
 import { clearPlace, readMarker as readAnyMarker, type RestoreMarker } from '../restore-marker';
 
 /** How far a restore has come; a later call of an earlier step may start again from any of them. */
@@ -20,11 +20,6 @@ export interface Marker extends RestoreMarker {
   readonly port: number;
   readonly reachedPosition: { readonly lineage: string; readonly value: string } | null;
   readonly reachedTime: string | null;
-}
-
-export interface Owner {
-  readonly uid: number;
-  readonly gid: number;
 }
 
 /** A socket's path must fit into sockaddr_un (108 bytes on Linux), the server adds `/.s.PGSQL.65535`. */
@@ -72,36 +67,12 @@ export async function clearRestore(directory: string, options: { readonly keepMa
 }
 
 /** Who runs the restored server. PostgreSQL refuses to run as root, so that root has to name somebody. */
-export async function ownerOf(place: RestorePlace): Promise<Owner> {
+export async function ownerOf(place: RestorePlace): Promise<Account> {
+  const named = await accountOf(place.osUser);
+  if (named) return named;
   const self = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
-  if (place.osUser === null) {
-    if (self.uid !== 0) return self;
-    throw failure('ConfigInvalid', "PostgreSQL does not run as root: the restore's `osUser` must name another user", {
-      next: 'Set restore.osUser of the store, for example to postgres.',
-    });
-  }
-  const line = (await fs.readFile('/etc/passwd', 'utf8'))
-    .split('\n')
-    .find((each) => each.startsWith(`${place.osUser}:`));
-  const [, , uid, gid] = line?.split(':') ?? [];
-  if (uid === undefined || gid === undefined) {
-    throw failure('ConfigInvalid', `there is no operating system user "${place.osUser}" for the restored server`);
-  }
-  if (self.uid !== 0 && Number(uid) !== self.uid) {
-    throw failure(
-      'ConfigInvalid',
-      `only root can run the restored server as "${place.osUser}"; this worker is not root`,
-    );
-  }
-  return { uid: Number(uid), gid: Number(gid) };
-}
-
-/** The port of the place, or a free one. */
-export async function portFor(place: RestorePlace): Promise<number> {
-  if (place.port !== 0) return place.port;
-  const server = net.createServer();
-  await new Promise<void>((resolve, reject) => server.once('error', reject).listen(0, place.host, resolve));
-  const { port } = server.address() as net.AddressInfo;
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  return port;
+  if (self.uid !== 0) return self;
+  throw failure('ConfigInvalid', "PostgreSQL does not run as root: the restore's `osUser` must name another user", {
+    next: 'Set restore.osUser of the store, for example to postgres.',
+  });
 }

@@ -10,7 +10,7 @@ import type { BackupDetail } from './dump';
 import { rebuild } from './rebuild';
 import { ownMarker, replay, restored } from './replay';
 import { writeServerConfig } from './restore-config';
-import { serverPid, stopServer, withRestored } from './restored-server';
+import { serverOf, withRestored } from './restored-server';
 import { clearRestore, ownerOf, pathsOf } from './restore-place';
 
 const PROMOTE_SECONDS = 60;
@@ -37,7 +37,7 @@ async function open(
       next: 'Run the replay step first.',
     });
   }
-  if ((await serverPid(paths)) === null) {
+  if ((await serverOf(paths).pid()) === null) {
     if (before.phase !== 'open') {
       throw failure('TargetUnreachable', `the restored server in ${paths.root} does not run any more`, {
         next: 'Repeat the replay step, then open it.',
@@ -79,7 +79,7 @@ async function discard(place: RestorePlace, ctx: CallContext): Promise<void> {
   const paths = pathsOf(place.directory);
   if (!(await mayRemove(paths.root))) return;
   ctx.progress({ phase: 'removing the restored server' });
-  await stopServer(paths);
+  await serverOf(paths).stop();
   await clearRestore(paths.root, { keepMarker: false });
   await fs.rmdir(paths.root).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'ENOENT') throw error; // removed by an earlier call

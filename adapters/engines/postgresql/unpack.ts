@@ -7,7 +7,7 @@ import type { Artifact } from '../../../core/catalog';
 import { failure } from '../../../core/errors';
 import type { VolumeSource } from '../../../core/volumes';
 import type { ManifestFile } from './backup-manifest';
-import type { Owner } from './restore-place';
+import type { Account } from '../restore-host';
 import { paddedBytes, readTarHeader, TAR_BLOCK_BYTES, type TarMember } from './tar-header';
 
 /** Each volume is decompressed and written on its own: four keep two to four cores and a disk busy. */
@@ -19,7 +19,7 @@ export interface UnpackTarget {
   readonly data: string;
   /** Where tablespaces go, each into a folder named by its OID. */
   readonly tablespaces: string;
-  readonly owner: Owner;
+  readonly owner: Account;
 }
 
 /**
@@ -165,7 +165,7 @@ class Unpacker {
 }
 
 /** A directory that only the server's user may enter. An existing one is fine. */
-export async function makeDirectory(folder: string, owner: Owner): Promise<void> {
+export async function makeDirectory(folder: string, owner: Account): Promise<void> {
   await fs.mkdir(folder, { recursive: true, mode: 0o700 });
   if (process.getuid?.() === 0) await fs.chown(folder, owner.uid, owner.gid);
 }

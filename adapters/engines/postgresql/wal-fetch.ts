@@ -8,7 +8,7 @@ import { failure } from '../../../core/errors';
 import type { LogArchive, LogEntry } from '../../../core/log-archive';
 import { newTry } from '../restore-marker';
 import { formatLsn, readPieceName, segmentName, timelineOf } from './lsn';
-import type { Owner } from './restore-place';
+import type { Account } from '../restore-host';
 import { historyName } from './timeline-history';
 import { makeDirectory } from './unpack';
 
@@ -26,7 +26,7 @@ export async function fetchWal(
   systemId: string,
   archive: LogArchive,
   folder: string,
-  owner: Owner,
+  owner: Account,
   ctx: CallContext,
 ): Promise<void> {
   await makeDirectory(folder, owner);
@@ -120,7 +120,7 @@ async function checkSize(file: string, entry: LogEntry): Promise<void> {
 }
 
 /** Under a temporary name until complete: the server must never see half a segment. */
-async function storeFile(file: string, owner: Owner, write: (file: string) => Promise<void>): Promise<void> {
+async function storeFile(file: string, owner: Account, write: (file: string) => Promise<void>): Promise<void> {
   if (
     await fs.access(file).then(
       () => true,

@@ -9,14 +9,15 @@ import type { RestoredStore } from '../../../core/recovery';
 import type { Secret } from '../../../core/secret';
 import type { VolumeSource } from '../../../core/volumes';
 import { diskFailure, requireFreeBytes, syncDirectory } from '../../filesystem/durable';
+import { findProgram } from '../restore-host';
 import { advance, claimPlace, newTry, removePlace, requireClaim } from '../restore-marker';
 import { ACL_VOLUME, RDB_VOLUME, STATE_FILE } from './dump';
 import {
   aclFileFor,
   RESTORED_ACL_FILE,
   runningServer,
+  serverOf,
   startRestoredServer,
-  stopRestoredServer,
   switchAppendOnlyOn,
   writePrivately,
 } from './restored-server';
@@ -34,7 +35,7 @@ export function redisRestore({ store, toolsDirectory, password }: RestoreOptions
       const manifest = lastOf(chain);
       const directory = place.directory;
       const marker = { restoreId, engine: 'redis', store, tryId: newTry(), detail: {} };
-      await claimPlace(place, marker, () => stopRestoredServer(directory));
+      await claimPlace(place, marker, async () => (await serverOf(directory)).stop());
       const rdb = volumeOf(manifest, RDB_VOLUME);
       await requireFreeBytes(directory, rdb.contentBytes, `restore of ${store}`);
       await writeVolume(source, rdb, path.join(directory, 'dump.rdb'), (doneBytes) =>
@@ -78,7 +79,7 @@ export function redisRestore({ store, toolsDirectory, password }: RestoreOptions
     },
 
     async discard(place) {
-      await removePlace(place.directory, () => stopRestoredServer(place.directory));
+      await removePlace(place.directory, async () => (await serverOf(place.directory)).stop());
     },
   };
 }
@@ -132,17 +133,8 @@ function restored({ plan, place }: RestoreRequest, address: RestoredStore['addre
 /** The server program of the backup's own flavour: Redis and Valkey refuse each other's newer files. */
 async function findServer(toolsDirectory: string | undefined, serverVersion: string): Promise<string> {
   const name = serverVersion.startsWith('valkey') ? 'valkey-server' : 'redis-server';
-  const folders = toolsDirectory === undefined ? (process.env['PATH'] ?? '').split(':') : [toolsDirectory];
-  for (const folder of folders.filter((each) => each !== '')) {
-    const program = path.join(folder, name);
-    if (
-      await fs.access(program, fs.constants.X_OK).then(
-        () => true,
-        () => false,
-      )
-    )
-      return program;
-  }
+  const program = await findProgram(name, toolsDirectory);
+  if (program !== null) return program;
   const where = toolsDirectory ?? 'the PATH';
   throw failure('ToolMissing', `${name} was not found in ${where}; the backup is of ${serverVersion}`);
 }

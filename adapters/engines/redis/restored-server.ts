@@ -1,27 +1,22 @@
-import { execFile, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import * as fs from 'node:fs/promises';
-import * as net from 'node:net';
 import * as path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { promisify } from 'node:util';
 import type { CallContext } from '../../../core/call';
 import { failure, hasCode } from '../../../core/errors';
 import type { RestorePlace } from '../../../core/recovery';
 import type { Secret } from '../../../core/secret';
+import { type Account, accountOf, freePort } from '../restore-host';
+import { RestoredServer } from '../restored-server';
 import { addressOf, withRedis } from './connection';
 import { readInfo } from './info';
 
 const CONFIG_FILE = 'redis.conf';
 const PID_FILE = 'redis.pid';
-const LOG_FILE = 'redis.log';
 export const RESTORED_ACL_FILE = 'users.acl';
 
 /** A server loads about 1 GB in 5 s; this is for half a terabyte, and it is not silent: progress says how far it is. */
 const LOADING_DEADLINE_MILLISECONDS = 60 * 60_000;
-/** A killed process is gone at once, unless the kernel waits for its disk. */
-const STOP_DEADLINE_MILLISECONDS = 20_000;
-
 export interface RestoredServerOptions {
   readonly place: RestorePlace;
   readonly program: string;
@@ -34,40 +29,43 @@ export interface RestoredServerOptions {
 /** Writes configuration and users, readable by the server alone, and starts it; resolves when all data are loaded. */
 export async function startRestoredServer(options: RestoredServerOptions, ctx: CallContext): Promise<number> {
   const { place, program, password } = options;
-  const port = place.port === 0 ? await freePort(place.host) : place.port;
-  const owner = place.osUser === null ? null : await userIds(place.osUser);
+  const port = await freePort(place.host, place.port);
+  const account = await accountOf(place.osUser);
   await writeConfig(options, port);
-  if (owner) await giveAway(place.directory, owner);
-  const log = await fs.open(path.join(place.directory, LOG_FILE), 'a', 0o640);
-  if (owner) await log.chown(owner.uid, owner.gid);
-  const child = spawn(program, [path.join(place.directory, CONFIG_FILE)], {
-    cwd: place.directory,
-    detached: true, // it outlives the worker
-    stdio: ['ignore', log.fd, log.fd],
-    env: { PATH: process.env['PATH'] ?? '/usr/bin:/bin', LC_ALL: 'C' },
-    ...(owner ?? {}),
-  });
-  let ended: string | null = null;
-  child.once('error', (error) => (ended = error.message));
-  child.once('exit', (code, signal) => (ended = `it ended with ${signal ?? code}`));
-  child.unref();
-  await log.close();
-  try {
-    await waitUntilLoaded({ host: place.host, port, password }, () => ended, ctx);
-  } catch (error) {
-    // Whatever went wrong, no server stays behind that nobody knows of.
-    child.kill('SIGKILL');
-    if (!hasCode(error, 'ToolMissing')) throw error;
-    throw failure(
-      'ToolMissing',
-      `${program} did not start from ${place.directory}: ${await lastWords(place.directory)}`,
-      {
-        data: 'The backup is not affected; nothing was opened.',
-        next: "Use a server of the backup's version or newer, and see redis.log in the restore directory.",
-        cause: error,
+  if (account) await giveAway(place.directory, account);
+  const endpoint = { host: place.host, port, password };
+  const server = await serverOf(place.directory);
+  const from = await server.logBytes();
+  let refusal: unknown;
+  await server.launch<void>(
+    { program, argv: [path.join(place.directory, CONFIG_FILE)], account },
+    {
+      async look() {
+        try {
+          const info = await withRedis(endpoint, ctx, (client) => readInfo(client, 'persistence'));
+          if (info.get('loading') === '0') return { ready: undefined };
+          ctx.progress({ phase: 'loading', doneBytes: Number(info.get('loading_loaded_bytes') ?? 0) });
+        } catch (error) {
+          // Not listening yet; anything else than that will not go away by itself.
+          if (!hasCode(error, 'TargetUnreachable')) throw error;
+          refusal = error;
+          ctx.progress({ phase: 'starting the server' });
+        }
+        return { waiting: '' };
       },
-    );
-  }
+      patienceMilliseconds: LOADING_DEADLINE_MILLISECONDS,
+      async ended(reason) {
+        const said = await server.lastWords(from);
+        throw failure('ToolMissing', `${program} did not start from ${place.directory} (${reason}): ${said}`, {
+          data: 'The backup is not affected; nothing was opened.',
+          next: "Use a server of the backup's version or newer, and see redis.log in the restore directory.",
+        });
+      },
+      stuck: () =>
+        failure('TargetUnreachable', `${addressOf(endpoint)} has not loaded its data yet`, { cause: refusal }),
+    },
+    ctx,
+  );
   return port;
 }
 
@@ -99,36 +97,37 @@ export async function switchAppendOnlyOn(
 }
 
 /** Null when no server of this place runs. */
-export async function runningServer(directory: string): Promise<{ pid: number; port: number } | null> {
-  const pid = Number(await readOptional(path.join(directory, PID_FILE)));
-  if (!Number.isInteger(pid) || pid <= 0) return null;
-  // A pid may have been given to another process since: only one that runs from this directory is ours.
-  const cwd = await fs.readlink(`/proc/${pid}/cwd`).catch(() => null);
-  if (cwd !== (await fs.realpath(directory))) return null;
-  const port = /^port (\d+)$/m.exec(await readOptional(path.join(directory, CONFIG_FILE)))?.[1];
-  return port === undefined ? null : { pid, port: Number(port) };
+export async function runningServer(directory: string): Promise<{ port: number } | null> {
+  const address = await addressIn(directory);
+  return address && (await (await serverOf(directory)).pid()) !== null ? { port: address.port } : null;
 }
 
 /**
- * Ends the server of the place and sees it gone; fine when none runs. By SIGKILL, because all that it would save is removed
- * next, and SIGTERM is dropped while the first append-only file is written or when the save fails. The whole process
- * group: a fork that saves would go on writing into the place.
+ * The server of a place. It ends by SIGKILL, because all that it would save is removed next, and SIGTERM is dropped while
+ * the first append-only file is written or when the save fails.
  */
-export async function stopRestoredServer(directory: string): Promise<void> {
-  const deadline = Date.now() + STOP_DEADLINE_MILLISECONDS;
-  for (let server = await runningServer(directory); server; server = await runningServer(directory)) {
-    killGroup(server.pid);
-    if (Date.now() > deadline) throw failure('LockHeld', `the server ${server.pid} in ${directory} does not end`);
-    await delay(50);
-  }
+export async function serverOf(directory: string): Promise<RestoredServer> {
+  const address = await addressIn(directory);
+  return new RestoredServer({
+    workingDirectory: directory,
+    // Until it replaces its command line by its name and address, the file of its configuration stands there.
+    recognises: (words) =>
+      words.includes(path.join(directory, CONFIG_FILE)) ||
+      (address !== null && words.some((word) => word.trim().endsWith(` ${address.host}:${address.port}`))),
+    pidFile: path.join(directory, PID_FILE),
+    logFile: path.join(directory, 'redis.log'),
+    // A killed process is gone at once, unless the kernel waits for its disk.
+    stopSignals: [['SIGKILL', 20_000]],
+    stopsGroup: true,
+  });
 }
 
-function killGroup(leader: number): void {
-  try {
-    process.kill(-leader, 'SIGKILL');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error; // gone between the look and the signal
-  }
+/** Where the server of a place listens, by its configuration; null where there is none. */
+async function addressIn(directory: string): Promise<{ host: string; port: number } | null> {
+  const text = await readOptional(path.join(directory, CONFIG_FILE));
+  const [, host] = /^bind (\S+)$/m.exec(text) ?? [];
+  const [, port] = /^port (\d+)$/m.exec(text) ?? [];
+  return host === undefined || port === undefined ? null : { host, port: Number(port) };
 }
 
 async function writeConfig(
@@ -180,58 +179,8 @@ function quoted(value: string): string {
   return `"${value.replace(/[\\"]/g, '\\$&').replaceAll('\n', '\\n')}"`;
 }
 
-async function waitUntilLoaded(
-  endpoint: { host: string; port: number; password: Secret | undefined },
-  ended: () => string | null,
-  ctx: CallContext,
-): Promise<void> {
-  const deadline = Date.now() + LOADING_DEADLINE_MILLISECONDS;
-  for (;;) {
-    ctx.signal.throwIfAborted();
-    const reason = ended();
-    if (reason !== null) throw failure('ToolMissing', reason);
-    try {
-      const info = await withRedis(endpoint, ctx, (client) => readInfo(client, 'persistence'));
-      if (info.get('loading') === '0') return;
-      ctx.progress({ phase: 'loading', doneBytes: Number(info.get('loading_loaded_bytes') ?? 0) });
-    } catch (error) {
-      // Not listening yet; anything else than that will not go away by itself.
-      if (!hasCode(error, 'TargetUnreachable') || Date.now() > deadline) throw error;
-      ctx.progress({ phase: 'starting the server' });
-    }
-    if (Date.now() > deadline) throw failure('TargetUnreachable', `${endpoint.host}:${endpoint.port} is still loading`);
-    await delay(50, undefined, { signal: ctx.signal });
-  }
-}
-
-/** Between closing and the server's bind another process may take it; the start then fails by name and is repeated. */
-function freePort(host: string): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const probe = net.createServer();
-    probe.once('error', reject);
-    probe.listen(0, host, () => {
-      const { port } = probe.address() as net.AddressInfo;
-      probe.close(() => resolve(port));
-    });
-  });
-}
-
-async function userIds(name: string): Promise<{ uid: number; gid: number }> {
-  const id = async (flag: string) => Number((await promisify(execFile)('id', [flag, name])).stdout);
-  try {
-    return { uid: await id('-u'), gid: await id('-g') };
-  } catch (error) {
-    throw failure('ConfigInvalid', `there is no operating system user "${name}" on this host`, { cause: error });
-  }
-}
-
-async function giveAway(directory: string, { uid, gid }: { uid: number; gid: number }): Promise<void> {
+async function giveAway(directory: string, { uid, gid }: Account): Promise<void> {
   for (const name of ['', ...(await fs.readdir(directory))]) await fs.lchown(path.join(directory, name), uid, gid);
-}
-
-async function lastWords(directory: string): Promise<string> {
-  const log = await readOptional(path.join(directory, LOG_FILE));
-  return log.trim().split('\n').slice(-3).join(' | ').slice(-600);
 }
 
 async function readOptional(file: string): Promise<string> {
