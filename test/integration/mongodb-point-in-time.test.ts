@@ -7,14 +7,14 @@ import type { RestoreRequest } from '../../core/engine';
 import { compareFingerprints, type Fingerprint, type RecoveryTarget, type RestoredStore } from '../../core/recovery';
 import { combinedSource, MemoryLogArchive, MemoryVolumes, takeBackup, testContext } from '../support/engine-harness';
 import { type MongodbHarness, startMongodb } from '../support/mongodb-harness';
-import { randomOf, Workload } from '../support/mongodb-workload';
+import { Workload } from '../support/mongodb-workload';
+import { countOf, seededRandom } from '../support/random';
 
-const SEED = Number(process.env['DRCTL_TEST_SEED'] ?? 20_261_122);
-const STEPS = Number(process.env['DRCTL_TEST_STEPS'] ?? 500);
-const TARGETS = Number(process.env['DRCTL_TEST_TARGETS'] ?? 5);
+const STEPS = countOf('STEPS', 500);
+const TARGETS = countOf('TARGETS', 5);
+const { seed, integer: random } = seededRandom('mongodb-point-in-time');
 
-describe(`a journalled workload restored to random instants (seed ${SEED}, ${STEPS} steps)`, () => {
-  const random = randomOf(SEED ^ 0x5eed);
+describe(`a journalled workload restored to random instants (seed ${seed}, ${STEPS} steps)`, () => {
   const volumes = new Map<string, MemoryVolumes>();
   const backups: Manifest[] = [];
   const quiet: { readonly instant: number; readonly print: Fingerprint }[] = [];
@@ -47,7 +47,7 @@ describe(`a journalled workload restored to random instants (seed ${SEED}, ${STE
   beforeAll(async () => {
     harness = await startMongodb();
     log = new MemoryLogArchive(harness.engine.log?.naming as never);
-    workload = new Workload(harness.client, SEED);
+    workload = new Workload(harness.client, seed);
     const state = { covered: 0, done: false };
     // Archivers that are cut off in the middle of an append, one after the other, until everything is covered.
     const archive = async () => {
@@ -126,12 +126,12 @@ describe(`a journalled workload restored to random instants (seed ${SEED}, ${STE
 
   test('a position and a backup lead to one state each; latest holds everything', async () => {
     const [latest, store] = await restored({ kind: 'latest' });
-    expect(await stateOf(store)).toEqual(workload.journal.at(-1)?.after);
+    expect(await stateOf(store)).toEqual(workload.latest());
     const position = store.reachedPosition?.value as string;
     await harness.engine.restore.discard(latest.place, testContext());
     const [again, same] = await restored({ kind: 'position', text: position });
     expect(same.reachedPosition?.value).toBe(position);
-    expect(await stateOf(same)).toEqual(workload.journal.at(-1)?.after);
+    expect(await stateOf(same)).toEqual(workload.latest());
     await harness.engine.restore.discard(again.place, testContext());
   }, 120_000);
 

@@ -1,17 +1,8 @@
 /* oxlint-disable no-underscore-dangle -- `_id` is MongoDB's name for it */
+import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ClientSession, MongoClient } from 'mongodb';
-
-/** Pseudo-random numbers that a printed seed repeats (mulberry32). */
-export function randomOf(seed: number): (below: number) => number {
-  let state = seed >>> 0;
-  return (below) => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % below;
-  };
-}
+import { randomOf } from './random';
 
 interface ModelDocument {
   readonly _id: string;
@@ -25,18 +16,19 @@ interface ModelDocument {
 /** collection → _id → document as JSON. */
 export type ModelState = ReadonlyMap<string, ReadonlyMap<string, string>>;
 
-/** What the writer knows: between `sentAt` and `acknowledgedAt` the state went from the one before to `after`. */
+/** What the writer knows: between `sentAt` and `acknowledgedAt` the state went from the one before to the one of `digest`. */
 export interface JournalEntry {
   readonly sentAt: number;
   readonly acknowledgedAt: number;
   readonly what: string;
-  readonly after: ModelState;
+  /** Of the whole state: thousands of steps would keep too many copies of it. */
+  readonly digest: string;
 }
 
 const DATABASE = 'model';
 const MAJORITY = { writeConcern: { w: 'majority' as const, j: true } };
 
-/** Makes random changes one after the other, each acknowledged by a majority, and keeps the state after each. */
+/** Makes random changes one after the other, each acknowledged by a majority, and notes the state after each. */
 export class Workload {
   readonly journal: JournalEntry[] = [];
   /** A dump refuses to run across a rename; a test switches them off meanwhile. */
@@ -48,13 +40,13 @@ export class Workload {
 
   constructor(client: MongoClient, seed: number) {
     this.client = client;
-    this.random = randomOf(seed);
+    this.random = randomOf(seed).integer;
   }
 
   async step(): Promise<void> {
     const sentAt = Date.now();
     const what = await this.change();
-    this.journal.push({ sentAt, acknowledgedAt: Date.now(), what, after: this.copy() });
+    this.journal.push({ sentAt, acknowledgedAt: Date.now(), what, digest: digestOf(this.latest()) });
     // Some instants without a write, so that targets between two writes exist.
     if (this.random(4) === 0) await sleep(2 + this.random(15));
   }
@@ -66,13 +58,23 @@ export class Workload {
   wrongAt(instant: number, found: ModelState): string | null {
     const first = this.journal.findLastIndex(({ acknowledgedAt }) => acknowledgedAt < instant);
     const last = this.journal.findLastIndex(({ sentAt }) => sentAt <= instant);
-    const states = this.journal.map(({ after }) => textOf(after));
-    const matches = states.flatMap((text, index) => (text === textOf(found) ? [index] : []));
+    const right = digestOf(found);
+    const matches = this.journal.flatMap(({ digest }, index) => (digest === right ? [index] : []));
     if (matches.some((index) => index >= first && index <= last)) return null;
     const allowed = this.journal
       .slice(Math.max(0, first), last + 1)
       .map(({ what, sentAt, acknowledgedAt }) => `${what} (${sentAt}–${acknowledgedAt})`);
     return `at ${instant} changes ${first} to ${last} are right, found ${matches.join() || 'a state that never was'}; ${allowed.join(', ')}`;
+  }
+
+  /** What the source holds now. */
+  latest(): ModelState {
+    return new Map(
+      [...this.state].map(([name, documents]) => [
+        name,
+        new Map([...documents].map(([id, each]) => [id, JSON.stringify(each)])),
+      ]),
+    );
   }
 
   static async read(client: MongoClient): Promise<ModelState> {
@@ -196,19 +198,13 @@ export class Workload {
     const all = [...(this.state.get(name)?.values() ?? [])];
     return all[this.random(Math.max(1, all.length))];
   }
-
-  private copy(): ModelState {
-    return new Map(
-      [...this.state].map(([name, documents]) => [
-        name,
-        new Map([...documents].map(([id, each]) => [id, JSON.stringify(each)])),
-      ]),
-    );
-  }
 }
 
 /** Equal for equal states, whatever order they were written in. */
-function textOf(state: ModelState): string {
+function digestOf(state: ModelState): string {
   const sorted = (entries: Iterable<[string, unknown]>) => [...entries].toSorted(([a], [b]) => (a < b ? -1 : 1));
-  return JSON.stringify(sorted(state).map(([name, documents]) => [name, sorted(documents as Map<string, string>)]));
+  const text = JSON.stringify(
+    sorted(state).map(([name, documents]) => [name, sorted(documents as Map<string, string>)]),
+  );
+  return createHash('sha256').update(text).digest('base64');
 }

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
 import * as fs from 'node:fs';
+import { seededBytes } from './random';
 
 const SLASH = Buffer.from('/');
 /** Others may neither give files away nor read what forbids it. */
@@ -14,12 +14,13 @@ const HOSTILE_NAMES = [
 ].map((name) => Buffer.from(name)); // prettier-ignore
 const NOT_UTF8 = [Buffer.from([0xff, 0xfe, 0x80]), Buffer.from([0x61, 0xc3, 0x28]), Buffer.from([0x01, 0x7f])];
 
-/** Fills an existing directory. `next` gives numbers in [0, 1): the same numbers make the same names and kinds. */
+/** Fills an existing directory. `next` gives numbers in [0, 1): the same numbers make the same tree. */
 export function makeRandomTree(root: string, next: () => number, entries: number): void {
   const pick = <T>(all: readonly T[]): T => all[Math.floor(next() * all.length)] as T;
   const directories: Buffer[] = [Buffer.from(root)];
   const files: Buffer[] = [];
   const late: (() => void)[] = [];
+  const content = seededBytes(Math.floor(next() * 2 ** 32));
   for (let index = 0; index < entries; index++) {
     const hostile = next() < 0.4;
     const name = hostile ? pick([...HOSTILE_NAMES, ...NOT_UTF8]) : Buffer.from(`name-${index}`);
@@ -32,7 +33,7 @@ export function makeRandomTree(root: string, next: () => number, entries: number
       fs.mkdirSync(path);
       directories.push(path);
     } else if (kind < 0.65) {
-      fs.writeFileSync(path, randomBytes(Math.floor(next() ** 3 * 40_000)));
+      fs.writeFileSync(path, content(Math.floor(next() ** 3 * 40_000)));
       files.push(path);
     } else if (kind < 0.75 && files.length > 0) {
       fs.linkSync(pick(files), path);

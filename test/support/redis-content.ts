@@ -1,15 +1,5 @@
 import type Redis from 'ioredis';
-
-/** Deterministic numbers (mulberry32), so that a failing run can be repeated by its seed. */
-export function seededNumbers(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
+import { seededNumbers } from './random';
 
 /** Keys of every type in three databases, small and large encodings, binary names, expiries, a stream with pending entries. */
 export async function fillWithEveryType(client: Redis, seed: number): Promise<void> {

@@ -13,7 +13,8 @@ const GREATEST_EXTENDED_HEADER = 8 * 1024 * 1024;
  * exists, because only the tree volume may hold them, and that one is unpacked last, alone. Symbolic links themselves are
  * restored as they were, wherever they point: they are data, and nothing here follows one.
  *
- * `prepare` is told each name (bytes as latin1) before tar sees it. Throws BackupCorrupt naming volume and member. Needs memory for the names of symbolic links, and no other.
+ * `prepare` is told each name (bytes as latin1) before tar sees it. Throws BackupCorrupt naming volume and member. tar
+ * gets the archive's end only when the content has ended without an error. Needs memory for the names of symbolic links, and no other.
  */
 export async function* gateArchive(
   content: AsyncIterable<Buffer>,
@@ -25,17 +26,18 @@ export async function* gateArchive(
   const judge = new MemberJudge(volume, role, devices);
   const bytes = new ByteQueue(content);
   let extended: ReadonlyMap<string, string> | null = null;
-  for (let ended = false; ;) {
+  for (let endBlocks = 0; ;) {
     const block = await bytes.take(TAR_BLOCK);
     if (block.length === 0) {
-      if (!ended || extended) throw malformed(volume, 'it ends too early');
+      if (endBlocks === 0 || extended) throw malformed(volume, 'it ends too early');
+      // Only now: tar ends at its end mark, and nobody would hear of a digest that is found wrong after that.
+      for (; endBlocks > 0; endBlocks -= 1) yield ZERO;
       return;
     }
     if (block.length < TAR_BLOCK) throw malformed(volume, 'it ends inside a block');
-    if (ended || isZero(block)) {
+    if (endBlocks > 0 || isZero(block)) {
       if (!isZero(block)) throw malformed(volume, 'something comes after its end');
-      ended = true;
-      yield block;
+      endBlocks += 1;
       continue;
     }
     const header = readTarHeader(block, volume);
