@@ -4,24 +4,14 @@ import {
   ListMultipartUploadsCommand,
   type ListMultipartUploadsCommandOutput,
   paginateListObjectsV2,
-  type S3Client,
 } from '@aws-sdk/client-s3';
 import type { Repository } from '../../core/repository';
 import { checkKey, checkPrefix } from './keys';
-import { codeOf, s3Failure, type S3Place } from './s3-errors';
+import type { S3Bucket } from './s3-bucket';
+import { codeOf, s3Failure } from './s3-errors';
 
 /** S3 deletes no more in one request. */
 const KEYS_PER_DELETE = 1_000;
-
-export interface S3Bucket {
-  readonly client: S3Client;
-  readonly bucket: string;
-  readonly place: S3Place;
-  fullKey(key: string): string;
-  ownKey(fullKey: string): string;
-  /** Runs the work with its errors turned into those of core. */
-  mapped<T>(action: string, work: () => Promise<T>): Promise<T>;
-}
 
 /** What lies in a bucket, and its removal. */
 export function createS3Listing(
