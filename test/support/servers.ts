@@ -7,9 +7,9 @@ import { freeLoopbackHost, freeLoopbackPort } from '../../lab/servers/loopback';
 import { initiateReplicaSet, mongodCommand, mongodReady, mongoUrl } from '../../lab/servers/mongodb';
 import { motoCommand, motoReady } from '../../lab/servers/moto';
 import { initPostgres, postgresCommand, postgresReady } from '../../lab/servers/postgresql';
-import { giveToServers, serverFile, serverFolder } from '../../lab/servers/process';
+import { giveToServers, type ServerCommand, serverFile, serverFolder } from '../../lab/servers/process';
 import { redisCommand, redisReady } from '../../lab/servers/redis';
-import { RunningServer, type RunningServerOptions } from '../../lab/servers/running-server';
+import { RunningServer } from '../../lab/servers/running-server';
 import { freeInnerPorts, removeSockets, seaweedCommand, seaweedReady } from '../../lab/servers/seaweedfs';
 import { temporalCommand, temporalReady } from '../../lab/servers/temporal';
 import { projectRoot, serverBinaries, serversIndexFile } from '../../lab/runtime/servers';
@@ -37,6 +37,19 @@ interface Place {
   readonly dataDir?: string;
 }
 
+type At = Pick<TestServer, 'host' | 'port' | 'dataDir'>;
+
+/** What differs between the servers. */
+interface ServerFacts {
+  readonly name: string;
+  readonly wellKnownPort: number;
+  /** The folder is there and belongs to the servers' user. */
+  command(at: At): ServerCommand | Promise<ServerCommand>;
+  ready(at: At): Promise<void>;
+  /** SIGKILL for one that keeps nothing a test needs and takes seconds for an orderly stop. */
+  readonly stopSignal?: NodeJS.Signals;
+}
+
 const running = new Set<RunningServer>();
 // setpriv covers a killed jest; this covers a test file that forgot its stop() in a process that goes on to the next file.
 if (typeof afterAll === 'function')
@@ -45,22 +58,19 @@ if (typeof afterAll === 'function')
 export async function startPostgres(
   options: Place & { password?: string; settings?: Readonly<Record<string, string>> } = {},
 ): Promise<TestServer & { user: string; password: string; url: string }> {
-  ensureServers();
-  const { host, port, base, dataDir } = await place('postgresql', 5432, options);
   const password = options.password ?? randomPassword();
-  if (options.dataDir && fs.existsSync(dataDir)) await giveToServers(dataDir);
-  await initPostgres({ dataDir, password });
-  const command = postgresCommand({ dataDir, host, port, settings: options.settings });
-  const ready = () => postgresReady({ host, port });
-  const server = await run({
+  const started = await start(options, {
     name: 'PostgreSQL',
-    command,
-    logFile: path.join(base, 'server.log'),
-    ready,
+    wellKnownPort: 5432,
+    async command(at) {
+      await initPostgres({ dataDir: at.dataDir, password });
+      return postgresCommand({ ...at, settings: options.settings });
+    },
+    ready: postgresReady,
     stopSignal: 'SIGINT',
   });
-  const url = `postgresql://postgres:${password}@${host}:${port}/postgres`;
-  return { host, port, dataDir, server, user: 'postgres', password, url, stop: () => dispose(server, base) };
+  const url = `postgresql://postgres:${password}@${started.host}:${started.port}/postgres`;
+  return { ...started, user: 'postgres', password, url };
 }
 
 export interface TestReplicaSet {
@@ -92,15 +102,18 @@ export async function startMongoReplicaSet(
   const { members: count = 1, name = 'rs0', auth = true, port = 27017, priorities, extra } = options;
   const base = serverFolder(fs.mkdtempSync(path.join(os.tmpdir(), 'drctl-mongodb-')));
   const keyFile = auth ? serverFile(path.join(base, 'keyfile'), randomBytes(48).toString('base64')) : null;
-  const start = async (_: unknown, index: number): Promise<TestServer> => {
-    const host = await freeLoopbackHost(port);
-    const dataDir = serverFolder(path.join(base, `member-${index}`));
-    const command = mongodCommand({ dataDir, host, port, replicaSet: name, keyFile: keyFile ?? undefined, extra });
-    const logFile = path.join(base, `member-${index}.log`);
-    const server = await run({ name: 'MongoDB', command, logFile, ready: () => mongodReady({ host, port }) });
-    return { host, port, dataDir, server, stop: () => server.stop() };
+  const facts: ServerFacts = {
+    name: 'MongoDB',
+    wellKnownPort: 27017,
+    command: (at) => mongodCommand({ ...at, replicaSet: name, keyFile: keyFile ?? undefined, extra }),
+    ready: mongodReady,
   };
-  const members = await Promise.all(Array.from({ length: count }, start));
+  const startMember = async (_: unknown, index: number): Promise<TestServer> => {
+    const at = { host: await freeLoopbackHost(port), port, dataDir: serverFolder(path.join(base, `member-${index}`)) };
+    const server = await run(facts, at, path.join(base, `member-${index}.log`));
+    return { ...at, server, stop: () => server.stop() };
+  };
+  const members = await Promise.all(Array.from({ length: count }, startMember));
   const credentials = { user: 'root', password: randomPassword() };
   const voters = members.map(({ host }, index) => ({
     host,
@@ -124,103 +137,65 @@ export async function startRedis(
     flavour?: 'redis' | 'valkey';
   } = {},
 ): Promise<TestServer & { password: string; url: string }> {
-  ensureServers();
-  const { host, port, base, dataDir } = await place('redis', 6379, options);
-  serverFolder(dataDir);
-  if (options.dataDir) await giveToServers(dataDir);
   const password = options.password ?? randomPassword();
-  const command = redisCommand({ ...options, dataDir, host, port, password });
-  const ready = () => redisReady({ host, port, password });
-  const server = await run({ name: 'Redis', command, logFile: path.join(base, 'server.log'), ready });
-  return {
-    host,
-    port,
-    dataDir,
-    server,
-    password,
-    url: `redis://:${password}@${host}:${port}`,
-    stop: () => dispose(server, base),
-  };
+  const started = await start(options, {
+    name: 'Redis',
+    wellKnownPort: 6379,
+    command: (at) => redisCommand({ ...options, ...at, password }),
+    ready: (at) => redisReady({ ...at, password }),
+  });
+  return { ...started, password, url: `redis://:${password}@${started.host}:${started.port}` };
 }
 
 /** SeaweedFS; `endpoint`, keys and path-style addressing are all that an S3 client needs. It has no buckets yet. */
 export async function startS3(
   options: Place = {},
 ): Promise<TestServer & { endpoint: string; region: string; accessKeyId: string; secretAccessKey: string }> {
-  ensureServers();
-  const { host, port, base, dataDir } = await place('s3', 9000, options);
-  serverFolder(dataDir);
   const keys = { accessKeyId: 'drctl-test', secretAccessKey: randomPassword() };
   const innerPorts = freeInnerPorts();
-  const command = seaweedCommand({ dataDir, host, port, innerPorts, keys });
-  const ready = () => seaweedReady({ host, port });
-  // A killed SeaweedFS loses nothing these tests keep, and its orderly stop takes seconds.
-  const server = await run({
+  const started = await start(options, {
     name: 'SeaweedFS',
-    command,
-    logFile: path.join(base, 'server.log'),
-    ready,
+    wellKnownPort: 9000,
+    command: (at) => seaweedCommand({ ...at, innerPorts, keys }),
+    ready: seaweedReady,
     stopSignal: 'SIGKILL',
   });
   const stop = async () => {
-    await dispose(server, base);
+    await started.stop();
     removeSockets(innerPorts);
   };
-  return { host, port, dataDir, server, endpoint: `http://${host}:${port}`, region: 'us-east-1', ...keys, stop };
+  return { ...started, endpoint: `http://${started.host}:${started.port}`, region: 'us-east-1', ...keys, stop };
 }
 
 /** moto: Route 53, SNS, CloudWatch and S3's control plane; it takes any credentials. */
 export async function startMoto(options: Place = {}): Promise<TestServer & { endpoint: string; region: string }> {
-  ensureServers();
-  const { host, port, base, dataDir } = await place('moto', 5000, options);
-  serverFolder(dataDir);
-  const command = motoCommand({ dataDir, host, port });
-  const ready = () => motoReady({ host, port });
-  const server = await run({
+  const started = await start(options, {
     name: 'moto',
-    command,
-    logFile: path.join(base, 'server.log'),
-    ready,
+    wellKnownPort: 5000,
+    command: motoCommand,
+    ready: motoReady,
     stopSignal: 'SIGKILL',
   });
-  return {
-    host,
-    port,
-    dataDir,
-    server,
-    endpoint: `http://${host}:${port}`,
-    region: 'us-east-1',
-    stop: () => dispose(server, base),
-  };
+  return { ...started, endpoint: `http://${started.host}:${started.port}`, region: 'us-east-1' };
 }
 
 /** Temporal's development server, in memory unless `databaseFile` is given, with drctl's search attributes. */
 export async function startTemporalDev(
   options: Place & { uiPort?: number; databaseFile?: string } = {},
 ): Promise<TestServer & { address: string; namespace: string }> {
-  ensureServers();
   // Its parts reach each other at 127.0.0.1 whatever --ip says (temporalite issue 121), so it gets a port of its own instead.
   const local = { host: '127.0.0.1', port: options.port ?? (await freeLoopbackPort('127.0.0.1')) };
-  const { host, port, base, dataDir } = await place('temporal', 7233, { ...options, ...local });
-  serverFolder(dataDir);
-  const command = temporalCommand({ dataDir, host, port, uiPort: options.uiPort, databaseFile: options.databaseFile });
-  const ready = () => temporalReady({ host, port });
-  const server = await run({
-    name: 'Temporal',
-    command,
-    logFile: path.join(base, 'server.log'),
-    ready,
-    stopSignal: 'SIGKILL',
-  });
-  return {
-    host,
-    port,
-    dataDir,
-    server,
-    address: `${host}:${port}`,
-    namespace: 'default',
-    stop: () => dispose(server, base),
-  };
+  const started = await start(
+    { ...options, ...local },
+    {
+      name: 'Temporal',
+      wellKnownPort: 7233,
+      command: (at) => temporalCommand({ ...at, uiPort: options.uiPort, databaseFile: options.databaseFile }),
+      ready: temporalReady,
+      stopSignal: 'SIGKILL',
+    },
+  );
+  return { ...started, address: `${started.host}:${started.port}`, namespace: 'default' };
 }
 
 /** Installs the servers where a test is run without `npm test`, which did it beforehand. */
@@ -231,15 +206,28 @@ function ensureServers(): void {
   });
 }
 
-async function place(kind: string, wellKnownPort: number, options: Place) {
-  const port = options.port ?? wellKnownPort;
+/** One server in a place of its own; what it needs besides is in its facts. */
+async function start(options: Place, facts: ServerFacts): Promise<TestServer> {
+  ensureServers();
+  const port = options.port ?? facts.wellKnownPort;
   const host = options.host ?? (await freeLoopbackHost(port));
-  const base = serverFolder(fs.mkdtempSync(path.join(os.tmpdir(), `drctl-${kind}-`)));
-  return { host, port, base, dataDir: options.dataDir ?? path.join(base, 'data') };
+  const base = serverFolder(fs.mkdtempSync(path.join(os.tmpdir(), `drctl-${facts.name.toLowerCase()}-`)));
+  const dataDir = serverFolder(options.dataDir ?? path.join(base, 'data'));
+  if (options.dataDir) await giveToServers(dataDir); // it may hold what a test wrote or restored as another user
+  const at = { host, port, dataDir };
+  const server = await run(facts, at, path.join(base, 'server.log'));
+  const stop = async () => {
+    await server.stop();
+    running.delete(server);
+    fs.rmSync(base, { recursive: true, force: true });
+  };
+  return { ...at, server, stop };
 }
 
-async function run(options: RunningServerOptions): Promise<RunningServer> {
-  const server = new RunningServer(options);
+async function run(facts: ServerFacts, at: At, logFile: string): Promise<RunningServer> {
+  const { name, stopSignal } = facts;
+  const command = await facts.command(at);
+  const server = new RunningServer({ name, command, logFile, ready: () => facts.ready(at), stopSignal });
   running.add(server);
   try {
     return await server.start();
@@ -247,12 +235,6 @@ async function run(options: RunningServerOptions): Promise<RunningServer> {
     await server.kill('SIGKILL');
     throw error;
   }
-}
-
-async function dispose(server: RunningServer, base: string): Promise<void> {
-  await server.stop();
-  running.delete(server);
-  fs.rmSync(base, { recursive: true, force: true });
 }
 
 function randomPassword(): string {
