@@ -2,8 +2,8 @@ import { formatBytes, formatDuration } from '../core/clock';
 import type { BackupType } from '../core/catalog';
 import { FAILURES, isFailureCode } from '../core/errors';
 import type { LaunchBackupsInput, LaunchBackupsResult } from '../core/runs';
-import { DETACHED_EXIT_CODE, follow } from './follow';
-import { detachedLines, newRunName, startRun } from './runs';
+import { follow } from './follow';
+import { backTo, newRunName, printDetached, startRun } from './runs';
 import { runAsScript } from './script';
 import type { Session } from './session';
 import { shortTime, tableLines } from './table';
@@ -25,15 +25,10 @@ export async function startBackup(session: Session, { stores, type, detach }: Ba
     input,
     summary: `${type} backup of ${stores.join(', ')} (${io.user})`,
   });
-  const back = `drctl runs status ${workflowId} --follow`;
-  if (detach) {
-    session.print({ workflowId, link: session.link(workflowId) }, () => detachedLines(session, workflowId, back));
-    return 0;
-  }
-  const followed = await follow<LaunchBackupsResult>(session, handle, { back });
-  if (!followed.ended) return DETACHED_EXIT_CODE;
-  session.print(followed.result, () => backupResultLines(followed.result));
-  return exitCodeOf(followed.result);
+  const back = backTo(workflowId);
+  if (!detach) return follow(session, handle, { back, lines: backupResultLines, exitCode: exitCodeOf });
+  printDetached(session, workflowId, back);
+  return 0;
 }
 
 export function backupResultLines({ backups, failed, skipped }: LaunchBackupsResult): string[] {

@@ -12,8 +12,8 @@ import type {
   FailOverStatus,
 } from '../core/runs';
 import { cardLines } from './approval-card';
-import { DETACHED_EXIT_CODE, follow, queryStatus, stepLine } from './follow';
-import { detachedLines, startRun } from './runs';
+import { durationText, follow, requireStatus, stepLine } from './follow';
+import { printDetached, startRun } from './runs';
 import { runAsScript } from './script';
 import { sendCommand } from './send-command';
 import type { Session } from './session';
@@ -35,13 +35,8 @@ export async function startFailover(
   session: Session,
   { toSite, reason, approver, detach }: FailoverRequest,
 ): Promise<number> {
-  const { application, io, config } = session;
-  if (!Object.hasOwn(config.sites, toSite)) {
-    throw failure(
-      'NotFound',
-      `there is no site "${toSite}" in ${config.file}; there are: ${Object.keys(config.sites).join(', ')}`,
-    );
-  }
+  const { application, io } = session;
+  session.site(toSite);
   const workflowId = workflowIds.roleChange(application);
   const input: FailOverInput = { application, toSite, requestedBy: io.user, reason };
   await startRun(session, {
@@ -50,11 +45,9 @@ export async function startFailover(
     input,
     summary: `fail ${application} over to ${toSite} (${io.user}: ${reason})`,
   });
-  if (detach) {
-    session.print({ workflowId, link: session.link(workflowId) }, () => detachedLines(session, workflowId, BACK));
-    return 0;
-  }
-  return followFailover(session, approver);
+  if (!detach) return followFailover(session, approver);
+  printDetached(session, workflowId, BACK);
+  return 0;
 }
 
 /** Follows the failover that runs, and asks for the decision when it waits for one. Answers the exit code. */
@@ -64,8 +57,10 @@ export async function followFailover(session: Session, approver: string | null):
   const handle = (await session.client()).workflow.getHandle(workflowId);
   let cardShown: ApprovalCard | null = null;
   let stuckShown: string | null = null;
-  const followed = await follow<FailOverResult, FailOverStatus>(session, handle, {
+  return follow<FailOverResult, FailOverStatus>(session, handle, {
     back: BACK,
+    lines: resultLines,
+    exitCode: outcomeExitCode,
     async onStatus({ card, accepts, waitingFor, outcome }) {
       if (waitingFor === null || outcome !== null) return;
       if (!accepts.includes('approve')) {
@@ -80,9 +75,6 @@ export async function followFailover(session: Session, approver: string | null):
       }
     },
   });
-  if (!followed.ended) return DETACHED_EXIT_CODE;
-  session.print(followed.result, () => resultLines(followed.result));
-  return outcomeExitCode(followed.result);
 }
 
 /** The loss is measured every few seconds: people are shown what an approval of the card they saw does not cover. */
@@ -97,17 +89,13 @@ export async function showFailover(session: Session): Promise<void> {
   try {
     await handle.describe();
   } catch (error) {
-    const found = temporalFailure(error, { workflowId, address: session.config.temporal.address });
+    const found = temporalFailure(session, error, workflowId);
     throw failure('NotFound', `there was no failover of ${session.application}`, {
       cause: found,
       next: 'Start one with `drctl failover start`.',
     });
   }
-  const status = await queryStatus<FailOverStatus>(session, handle);
-  if (typeof status === 'string')
-    throw failure('TargetUnreachable', `the failover cannot be looked at: ${status}`, {
-      next: 'Check that a worker runs (`drctl worker`); the Web UI shows the steps too.',
-    });
+  const status = await requireStatus<FailOverStatus>(session, handle, 'the failover');
   session.print(status, () => failoverLines(status, session.io.now()));
 }
 
@@ -123,25 +111,10 @@ export async function tell(session: Session, name: keyof typeof commands, comman
 }
 
 export function failoverLines(status: FailOverStatus, now: Date): string[] {
-  const {
-    fromSite,
-    toSite,
-    phase,
-    startedAt,
-    finishedAt,
-    waitingFor,
-    steps,
-    messages,
-    card,
-    accepts,
-    approvedBy,
-    approvedAt,
-    epoch,
-  } = status;
-  const took = formatDuration(Date.parse(finishedAt ?? now.toISOString()) - Date.parse(startedAt));
+  const { fromSite, toSite, phase, waitingFor, steps, messages, card, accepts, approvedBy, approvedAt, epoch } = status;
   return [
     `Failover of ${status.application} ${fromSite ?? '?'} → ${toSite}: ${phase}`,
-    `  started ${shortTime(startedAt)}, ${finishedAt ? `took ${took}` : `running for ${took}`}${epoch === null ? '' : `, epoch ${epoch}`}`,
+    `  ${durationText(status, now)}${epoch === null ? '' : `, epoch ${epoch}`}`,
     ...(approvedBy ? [`  approved by ${approvedBy} at ${shortTime(approvedAt)}`] : []),
     '',
     ...steps.map(stepLine),

@@ -1,12 +1,14 @@
 import { isGrpcDeadlineError, type WorkflowHandle } from '@temporalio/client';
 import { formatDuration } from '../core/clock';
+import { failure } from '../core/errors';
 import { queries, type RunStatus, type StepState, type StepStatus } from '../core/runs';
 import { retriesOf } from './retries';
 import { temporalFailure } from './temporal-errors';
 import type { Session } from './session';
+import { shortTime } from './table';
 
 /** Exit code of a command that was left with Ctrl-C while its workflow goes on, as shells use it. */
-export const DETACHED_EXIT_CODE = 130;
+const DETACHED_EXIT_CODE = 130;
 
 /** A person sees movement, the workers see little load. */
 const POLL_MILLISECONDS = 500;
@@ -27,24 +29,26 @@ const SIGNS: Record<StepState, string> = {
   undone: '↩',
 };
 
-export interface FollowOptions<S extends RunStatus> {
+export interface FollowOptions<R, S extends RunStatus> {
   /** The command that brings a person back to this run. */
   readonly back: string;
+  /** Its result, for a person. */
+  lines(result: R): readonly string[];
+  /** That of the command; 0 where it is left out. */
+  exitCode?(result: R): number;
   /** Called for every status seen, before it is shown; may ask the person something. */
   onStatus?(status: S): Promise<void> | void;
 }
 
-export type Followed<R> = { readonly ended: true; readonly result: R } | { readonly ended: false };
-
 /**
- * Shows the steps of a run as they happen until it ends, and answers its result; throws what it failed with. Ctrl-C only
- * stops the looking: the run goes on, and the way back is shown.
+ * Shows the steps of a run as they happen until it ends, prints its result and answers the exit code; throws what it failed
+ * with. Ctrl-C only stops the looking: the run goes on, and the way back is shown.
  */
 export async function follow<R, S extends RunStatus = RunStatus>(
   session: Session,
   handle: WorkflowHandle,
-  options: FollowOptions<S>,
-): Promise<Followed<R>> {
+  options: FollowOptions<R, S>,
+): Promise<number> {
   const { io } = session;
   const shown = new StepLines(session);
   const state: { outcome: { readonly result: R } | { readonly error: unknown } | null; detached: boolean } = {
@@ -86,17 +90,16 @@ export async function follow<R, S extends RunStatus = RunStatus>(
   }
   if (state.outcome === null) {
     detachedLines(session, handle.workflowId, options.back).forEach((line) => io.note(line));
-    return { ended: false };
+    return DETACHED_EXIT_CODE;
   }
   await look();
   io.live(null);
   if ('error' in state.outcome) {
-    throw temporalFailure(state.outcome.error, {
-      workflowId: handle.workflowId,
-      address: session.config.temporal.address,
-    });
+    throw temporalFailure(session, state.outcome.error, handle.workflowId);
   }
-  return { ended: true, result: state.outcome.result };
+  const { result } = state.outcome;
+  session.print(result, () => options.lines(result));
+  return options.exitCode?.(result) ?? 0;
 }
 
 function detachedLines(session: Session, workflowId: string, back: string): string[] {
@@ -119,7 +122,7 @@ async function retriesOfRun(session: Session, handle: WorkflowHandle): Promise<s
 }
 
 /** The run's status, or in a few words why it cannot be seen now. */
-export async function queryStatus<S extends RunStatus>(session: Session, handle: WorkflowHandle): Promise<S | string> {
+async function queryStatus<S extends RunStatus>(session: Session, handle: WorkflowHandle): Promise<S | string> {
   const client = await session.client();
   try {
     return await client.connection.withDeadline(Date.now() + QUERY_MILLISECONDS, () => handle.query<S>(queries.status));
@@ -128,6 +131,28 @@ export async function queryStatus<S extends RunStatus>(session: Session, handle:
     if (isGrpcDeadlineError(error)) return 'no worker has answered yet (`drctl worker` says how to run one)';
     return `how far it is cannot be seen: ${error instanceof Error ? error.message : String(error)}`;
   }
+}
+
+/** The run's status, for a command that shows nothing without it. `what` names the run to a person. */
+export async function requireStatus<S extends RunStatus>(
+  session: Session,
+  handle: WorkflowHandle,
+  what: string,
+): Promise<S> {
+  const status = await queryStatus<S>(session, handle);
+  if (typeof status !== 'string') return status;
+  throw failure('TargetUnreachable', `${what} cannot be looked at: ${status}`, {
+    next: 'Check that a worker runs (`drctl worker`); the Web UI shows the steps too.',
+  });
+}
+
+/** `started 14:02:11, took 3.2 s`, or how long it has been running. */
+export function durationText(
+  { startedAt, finishedAt }: Pick<RunStatus, 'startedAt' | 'finishedAt'>,
+  now: Date,
+): string {
+  const took = formatDuration(Date.parse(finishedAt ?? now.toISOString()) - Date.parse(startedAt));
+  return `started ${shortTime(startedAt)}, ${finishedAt ? `took ${took}` : `running for ${took}`}`;
 }
 
 /** Prints each step when it ends, and the ones that run on the live line (or when they begin, where there is no terminal). */

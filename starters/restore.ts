@@ -4,8 +4,8 @@ import { failure } from '../core/errors';
 import { workflowIds } from '../core/names';
 import type { RecoveryTarget, RestorePlan } from '../core/recovery';
 import { queries, type RestoreStoresInput, type RestoreStoresResult } from '../core/runs';
-import { DETACHED_EXIT_CODE, follow } from './follow';
-import { detachedLines, newRunName, startRun } from './runs';
+import { follow } from './follow';
+import { backTo, newRunName, printDetached, startRun } from './runs';
 import { runAsScript } from './script';
 import { sendCommand } from './send-command';
 import type { Session } from './session';
@@ -49,17 +49,16 @@ export async function startRestore(session: Session, request: RestoreRequest): P
     input,
     summary: `restore ${request.stores.join(', ')} to ${targetText(request.target)} (${io.user})`,
   });
-  const back = `drctl runs status ${workflowId} --follow`;
+  const back = backTo(workflowId);
   if (request.detach) {
-    session.print({ workflowId, restoreId, link: session.link(workflowId) }, () =>
-      detachedLines(session, workflowId, back),
-    );
+    printDetached(session, workflowId, back, { restoreId });
     return 0;
   }
   let asked = request.approved;
   let planShown = false;
-  const followed = await follow<RestoreStoresResult>(session, handle, {
+  return follow<RestoreStoresResult>(session, handle, {
     back,
+    lines: resultLines,
     async onStatus({ steps, waitingFor }) {
       if (planShown || !steps.some(({ id, state }) => id === 'plan' && state === 'done')) return;
       planShown = true;
@@ -69,9 +68,6 @@ export async function startRestore(session: Session, request: RestoreRequest): P
       await decide(session, workflowId);
     },
   });
-  if (!followed.ended) return DETACHED_EXIT_CODE;
-  session.print(followed.result, () => resultLines(followed.result));
-  return 0;
 }
 
 /** Shows what a restore would do; reads the repository only and starts nothing. */

@@ -5,7 +5,7 @@ import { basicTime } from '../core/clock';
 import { taskQueues } from '../core/names';
 import type { workflowTypes } from '../core/runs';
 import type { Session } from './session';
-import { temporalFailure } from './temporal-errors';
+import { askTemporal } from './temporal-errors';
 
 const APPLICATION = defineSearchAttributeKey('DrApplication', 'KEYWORD');
 
@@ -22,9 +22,8 @@ export async function startRun(
   session: Session,
   { workflowId, type, input, summary }: StartOptions,
 ): Promise<WorkflowHandle> {
-  const client = await session.client();
-  try {
-    return await client.workflow.start(type, {
+  return askTemporal(session, workflowId, ({ workflow }) =>
+    workflow.start(type, {
       workflowId,
       taskQueue: taskQueues.workflows,
       args: [input],
@@ -32,10 +31,8 @@ export async function startRun(
       staticSummary: summary,
       // Set by the start too, so that `drctl runs list` shows a run that no worker has taken yet.
       typedSearchAttributes: [{ key: APPLICATION, value: session.application }],
-    });
-  } catch (error) {
-    throw temporalFailure(error, { workflowId, address: session.config.temporal.address });
-  }
+    }),
+  );
 }
 
 /** An id for things a person starts: sorts by time, never twice the same. */
@@ -43,8 +40,15 @@ export function newRunName(now: Date): string {
   return `${basicTime(now.toISOString())}-${randomBytes(2).toString('hex')}`;
 }
 
-/** What a person reads after a start with --detach. */
-export function detachedLines(session: Session, workflowId: string, back: string): string[] {
+/** The answer to a start with --detach: which run it is, and the command that leads to it. */
+export function printDetached(session: Session, workflowId: string, back: string, names: object = {}): void {
   const link = session.link(workflowId);
-  return [`Started ${workflowId}.`, `  follow it:  ${back}`, ...(link ? [`  Web UI:     ${link}`] : [])];
+  session.print({ workflowId, ...names, link }, () => [
+    `Started ${workflowId}.`,
+    `  follow it:  ${back}`,
+    ...(link ? [`  Web UI:     ${link}`] : []),
+  ]);
 }
+
+/** The command that brings a person back to a run that has no noun of its own. */
+export const backTo = (workflowId: string) => `drctl runs status ${workflowId} --follow`;

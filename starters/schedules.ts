@@ -13,7 +13,7 @@ import {
 import { runAsScript } from './script';
 import type { Session } from './session';
 import { relativeTime, shortTime, tableLines } from './table';
-import { temporalFailure } from './temporal-errors';
+import { askTemporal } from './temporal-errors';
 
 export interface ScheduleChange {
   readonly id: string;
@@ -27,20 +27,14 @@ export interface ScheduleChange {
  * stays paused; what carries another owner's memo is never touched. With `dryRun` nothing is changed, the answer is the same.
  */
 export async function applySchedules(session: Session, dryRun: boolean): Promise<ScheduleChange[]> {
-  const client = await session.client();
-  try {
+  return askTemporal(session, `the schedules of ${session.application}`, async (client) => {
     const wanted = desiredSchedules(session.config);
     const changes: ScheduleChange[] = [];
     for (const each of wanted) changes.push(await applyOne(client, session.application, each, dryRun));
     changes.push(...(await removeOthers(client, session.application, wanted, dryRun)));
     changes.push(...(await applyFollowers(session, client, dryRun)));
     return changes;
-  } catch (error) {
-    throw temporalFailure(error, {
-      workflowId: `the schedules of ${session.application}`,
-      address: session.config.temporal.address,
-    });
-  }
+  });
 }
 
 async function applyOne(
@@ -224,26 +218,23 @@ export async function eachSchedule(
   act: (handle: ScheduleHandle, name: string) => Promise<void>,
 ): Promise<string[]> {
   const wanted = desiredSchedules(session.config);
-  const unknown = names.find((name) => !wanted.some((each) => each.name === name));
-  if (unknown !== undefined) {
-    throw failure(
-      'NotFound',
-      `there is no schedule "${unknown}" in ${session.config.file}; there are: ${wanted.map(({ name }) => name).join(', ')}`,
-    );
-  }
+  session.requireKnown(
+    'schedule',
+    names,
+    wanted.map(({ name }) => name),
+  );
   const chosen = wanted.filter(({ name }) => names.length === 0 || names.includes(name));
-  const client = await session.client();
   for (const { id, name } of chosen) {
-    try {
-      await act(client.schedule.getHandle(id), name);
-    } catch (error) {
-      if (error instanceof ScheduleNotFoundError) {
+    await askTemporal(session, id, async (client) => {
+      try {
+        await act(client.schedule.getHandle(id), name);
+      } catch (error) {
+        if (!(error instanceof ScheduleNotFoundError)) throw error;
         throw failure('NotFound', `the schedule ${id} is not in Temporal`, {
           next: 'Create it with `drctl schedules apply`.',
         });
       }
-      throw temporalFailure(error, { workflowId: id, address: session.config.temporal.address });
-    }
+    });
   }
   return chosen.map(({ name }) => name);
 }

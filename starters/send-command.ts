@@ -5,7 +5,7 @@ import {
 } from '@temporalio/client';
 import type { Command, commands } from '../core/runs';
 import type { Session } from './session';
-import { temporalFailure } from './temporal-errors';
+import { askTemporal } from './temporal-errors';
 
 /** Long enough for a worker to answer, short enough to tell a person that none does. */
 const UPDATE_MILLISECONDS = 10_000;
@@ -22,23 +22,19 @@ export async function sendCommand(
   name: keyof typeof commands,
   command: Command,
 ): Promise<Delivery> {
-  const client = await session.client();
-  const handle = client.workflow.getHandle(workflowId);
-  const where = { workflowId, address: session.config.temporal.address };
-  try {
-    await client.connection.withDeadline(Date.now() + UPDATE_MILLISECONDS, () =>
-      handle.executeUpdate(name, { args: [command] }),
-    );
-    return 'accepted';
-  } catch (error) {
-    if (!noWorkerAnswered(error)) throw temporalFailure(error, where);
-  }
-  try {
+  return askTemporal(session, workflowId, async ({ connection, workflow }) => {
+    const handle = workflow.getHandle(workflowId);
+    try {
+      await connection.withDeadline(Date.now() + UPDATE_MILLISECONDS, () =>
+        handle.executeUpdate(name, { args: [command] }),
+      );
+      return 'accepted';
+    } catch (error) {
+      if (!noWorkerAnswered(error)) throw error;
+    }
     await handle.signal(name, command);
     return 'queued';
-  } catch (error) {
-    throw temporalFailure(error, where);
-  }
+  });
 }
 
 const noWorkerAnswered = (error: unknown) =>

@@ -42,18 +42,26 @@ export class Session {
   /** Names of stores that the config has; throws NotFound for others. Every store when none is named and `all` is set. */
   stores(named: readonly string[], all: boolean): string[] {
     const known = Object.keys(this.config.stores);
-    const unknown = named.find((store) => !known.includes(store));
-    if (unknown !== undefined) {
-      throw failure(
-        'NotFound',
-        `there is no store "${unknown}" in ${this.config.file}; there are: ${known.join(', ')}`,
-      );
-    }
+    this.requireKnown('store', named, known);
     if (all && named.length > 0) throw failure('UsageInvalid', 'name stores or say --all, not both');
     if (!all && named.length === 0) {
       throw failure('UsageInvalid', `name at least one store, or say --all; there are: ${known.join(', ')}`);
     }
     return all ? known : [...new Set(named)];
+  }
+
+  /** A site that the config has; throws NotFound for another. */
+  site(named: string): string {
+    this.requireKnown('site', [named], Object.keys(this.config.sites));
+    return named;
+  }
+
+  /** Throws NotFound naming what there is, where the config has no such store, site, schedule. */
+  requireKnown(what: string, named: readonly string[], known: readonly string[]): void {
+    const unknown = named.find((name) => !known.includes(name));
+    if (unknown === undefined) return;
+    const there = `there are: ${known.join(', ')}`;
+    throw failure('NotFound', `there is no ${what} "${unknown}" in ${this.config.file}; ${there}`);
   }
 
   /** Throws TemporalUnavailable. */

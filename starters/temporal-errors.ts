@@ -1,4 +1,5 @@
 import {
+  type Client,
   isGrpcDeadlineError,
   isGrpcServiceError,
   ScheduleNotFoundError,
@@ -8,14 +9,25 @@ import {
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
 import { failure, findFailure } from '../core/errors';
 import { SEARCH_ATTRIBUTES } from '../core/names';
+import type { Session } from './session';
 
-interface Where {
-  readonly workflowId: string;
-  readonly address: string;
+/** Asks Temporal about a run, or about `subject` in a few words; what its client throws is `temporalFailure`'s. */
+export async function askTemporal<T>(
+  session: Session,
+  subject: string,
+  ask: (client: Client) => Promise<T>,
+): Promise<T> {
+  const client = await session.client();
+  try {
+    return await ask(client);
+  } catch (error) {
+    throw temporalFailure(session, error, subject);
+  }
 }
 
 /** What Temporal's client throws, as an error of our table; what is one already, or is unknown, stays as it is. */
-export function temporalFailure(error: unknown, { workflowId, address }: Where): unknown {
+export function temporalFailure({ config }: Session, error: unknown, workflowId: string): unknown {
+  const { address } = config.temporal;
   if (findFailure(error)) return Object.assign(error as Error, { workflowId });
   if (error instanceof WorkflowNotFoundError || error instanceof ScheduleNotFoundError) {
     return failure('NotFound', `${workflowId} is not running: it ended, or was never started`, {

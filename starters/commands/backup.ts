@@ -2,6 +2,7 @@ import { Option } from 'commander';
 import type { BackupType } from '../../core/catalog';
 import { startBackup } from '../backup';
 import type { Front } from '../front';
+import { detachOption } from '../options';
 
 export function registerBackup(front: Front): void {
   front
@@ -19,5 +20,5 @@ export function registerBackup(front: Front): void {
     )
     .option('--all', 'every store of the config')
     .addOption(new Option('--type <type>', 'kind of backup').choices(['full', 'incr']).default('full'))
-    .option('--detach', 'do not wait for the end');
+    .addOption(detachOption());
 }

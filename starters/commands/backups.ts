@@ -4,6 +4,7 @@ import { chainOf, type Manifest, storedBytes } from '../../core/catalog';
 import { failure } from '../../core/errors';
 import { isBackupId } from '../../core/layout';
 import type { Front } from '../front';
+import { limitOption } from '../options';
 import type { Session } from '../session';
 import { relativeTime, shortTime, tableLines } from '../table';
 
@@ -29,7 +30,7 @@ export function registerBackups(front: Front): void {
         session.print(shown, () => [...listLines(manifests, session.io.now()), ...damagedLines(damaged)]);
       },
     )
-    .option('-n, --limit <count>', 'at most this many of each store', wholeNumber, '20');
+    .addOption(limitOption('at most this many of each store'));
 
   front.command(
     group,
@@ -122,9 +123,4 @@ function showLines(manifest: Manifest, all: readonly Manifest[]): string[] {
       ]),
     ),
   ];
-}
-
-function wholeNumber(text: string): string {
-  if (!/^[1-9]\d*$/.test(text)) throw failure('UsageInvalid', `--limit is "${text}"; write a whole number from 1`);
-  return text;
 }

@@ -2,6 +2,7 @@ import { failure } from '../../core/errors';
 import type { commands } from '../../core/runs';
 import { followFailover, showFailover, startFailover, tell } from '../failover';
 import type { Front } from '../front';
+import { detachOption, followOption, reasonOption } from '../options';
 import { showReport } from '../reports';
 
 /** The commands to a failover that runs, with whether a reason is wanted. */
@@ -40,10 +41,10 @@ export function registerFailover(front: Front): void {
       },
     )
     .requiredOption('--to <site>', 'the site that takes over')
-    .requiredOption('--reason <text>', 'why; it stands in the report')
+    .addOption(reasonOption().makeOptionMandatory())
     .option('-y, --yes', 'approve whatever loss is measured, without asking')
     .option('--by <name>', 'with --yes: the approver (default: you)')
-    .option('--detach', 'do not wait for the end');
+    .addOption(detachOption());
 
   front
     .command<{ follow?: boolean }>(
@@ -56,7 +57,7 @@ export function registerFailover(front: Front): void {
       ],
       (session, _, { follow }) => (follow ? followFailover(session, null) : showFailover(session)),
     )
-    .option('-f, --follow', 'stay until it ends');
+    .addOption(followOption());
 
   for (const [name, description, needsReason] of COMMANDS) {
     const command = front
@@ -69,10 +70,9 @@ export function registerFailover(front: Front): void {
           tell(session, name, { by: by ?? session.io.user, ...(reason ? { reason } : {}), ...(step ? { step } : {}) }),
       )
       .option('--by <name>', 'the person who decides (default: you)');
-    if (needsReason) command.requiredOption('--reason <text>', 'why; it stands in the report');
+    command.addOption(reasonOption().makeOptionMandatory(needsReason));
     if (name === 'retry' || name === 'skip')
       command.option('--step <id>', 'which step, where several wait for a decision');
-    if (!needsReason) command.option('--reason <text>', 'why; it stands in the report');
   }
 
   front.command(

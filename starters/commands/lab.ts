@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { Option } from 'commander';
 import type { Front } from '../front';
 import type { Session } from '../session';
 
@@ -14,6 +15,8 @@ function lab(): typeof import('../../lab/lab') {
 interface Options {
   name: string;
 }
+
+const nameOption = () => new Option('--name <name>', 'which lab').default('default');
 
 export function registerLab(front: Front): void {
   const group = front.group('lab', 'two sites of real servers on this machine, to try everything on');
@@ -37,7 +40,7 @@ export function registerLab(front: Front): void {
         ]);
       },
     )
-    .option('--name <name>', 'which lab', 'default');
+    .addOption(nameOption());
 
   front
     .command<Options>(group, 'status', 'its processes and services', [], async (session, _, { name }) => {
@@ -45,19 +48,19 @@ export function registerLab(front: Front): void {
       const status = await lab().labStatus({ name });
       session.print(status, () => [statusTable(status)]);
     })
-    .option('--name <name>', 'which lab', 'default');
+    .addOption(nameOption());
 
   front
     .command<Options>(group, 'down', 'stop every process of the lab; its data stay', [], (session, _, options) =>
       lab().labDown(named(session, options)),
     )
-    .option('--name <name>', 'which lab', 'default');
+    .addOption(nameOption());
 
   front
     .command<Options>(group, 'destroy', 'stop the lab and remove its data', [], (session, _, options) =>
       lab().labDestroy(named(session, options)),
     )
-    .option('--name <name>', 'which lab', 'default');
+    .addOption(nameOption());
 
   front
     .command<Options>(
@@ -71,5 +74,5 @@ export function registerLab(front: Front): void {
         session.print({ killed: site }, () => [`Everything at ${site} was killed.`]);
       },
     )
-    .option('--name <name>', 'which lab', 'default');
+    .addOption(nameOption());
 }

@@ -34,12 +34,7 @@ export function registerRestore(front: Front): void {
         const { target, note } = readTarget(to, session.io.now());
         if (note) session.io.note(`Note: ${note}`);
         if (into === undefined && !dryRun) throw failure('UsageInvalid', 'say where to restore to, with --into DIR');
-        if (site !== undefined && !Object.hasOwn(session.config.sites, site)) {
-          throw failure(
-            'NotFound',
-            `there is no site "${site}"; there are: ${Object.keys(session.config.sites).join(', ')}`,
-          );
-        }
+        const atSite = site === undefined ? null : session.site(site);
         const request = {
           stores: session.stores(named, all ?? false),
           target,
@@ -50,7 +45,7 @@ export function registerRestore(front: Front): void {
         if (dryRun) return planRestore(session, request);
         return startRestore(session, {
           ...request,
-          site: site ?? null,
+          site: atSite,
           approved: yes ?? false,
           detach: detach ?? false,
         });

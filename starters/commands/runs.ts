@@ -1,12 +1,13 @@
 import type { WorkflowExecutionInfo } from '@temporalio/client';
 import { formatDuration } from '../../core/clock';
-import { failure } from '../../core/errors';
 import type { RunStatus } from '../../core/runs';
-import { DETACHED_EXIT_CODE, follow, queryStatus, stepLine } from '../follow';
+import { durationText, follow, requireStatus, stepLine } from '../follow';
 import type { Front } from '../front';
+import { followOption, limitOption } from '../options';
+import { backTo } from '../runs';
 import type { Session } from '../session';
-import { relativeTime, shortTime, tableLines } from '../table';
-import { temporalFailure } from '../temporal-errors';
+import { relativeTime, tableLines } from '../table';
+import { askTemporal } from '../temporal-errors';
 
 export function registerRuns(front: Front): void {
   const group = front.group('runs', 'the workflows of the application');
@@ -22,7 +23,7 @@ export function registerRuns(front: Front): void {
         session.print(runs.map(summary), () => runLines(runs, session.io.now()));
       },
     )
-    .option('-n, --limit <count>', 'at most this many', '20');
+    .addOption(limitOption('at most this many'));
 
   front
     .command<{ follow?: boolean }>(
@@ -32,23 +33,20 @@ export function registerRuns(front: Front): void {
       [['drctl runs status backup:ultramarket:orders-db --follow', 'until it ends']],
       (session, [id = ''], { follow: stay }) => showRun(session, id, stay ?? false),
     )
-    .option('-f, --follow', 'stay until it ends');
+    .addOption(followOption());
 }
 
 /** Runs of the application, by its search attribute, newest first. */
 export async function listRuns(session: Session, limit: number, condition = ''): Promise<WorkflowExecutionInfo[]> {
-  const client = await session.client();
   const query = `DrApplication = '${session.application}'${condition}`;
-  const runs: WorkflowExecutionInfo[] = [];
-  try {
-    for await (const run of client.workflow.list({ query, pageSize: limit })) {
+  return askTemporal(session, 'the list of runs', async ({ workflow }) => {
+    const runs: WorkflowExecutionInfo[] = [];
+    for await (const run of workflow.list({ query, pageSize: limit })) {
       runs.push(run);
       if (runs.length >= limit) break;
     }
     return runs;
-  } catch (error) {
-    throw temporalFailure(error, { workflowId: 'the list of runs', address: session.config.temporal.address });
-  }
+  });
 }
 
 const summary = (run: WorkflowExecutionInfo) => ({
@@ -75,35 +73,21 @@ function runLines(runs: readonly WorkflowExecutionInfo[], now: Date): string[] {
 }
 
 async function showRun(session: Session, id: string, stay: boolean): Promise<number | void> {
-  const handle = (await session.client()).workflow.getHandle(id);
-  try {
-    await handle.describe();
-  } catch (error) {
-    throw temporalFailure(error, { workflowId: id, address: session.config.temporal.address });
-  }
-  if (stay) {
-    const followed = await follow<unknown>(session, handle, { back: `drctl runs status ${id} --follow` });
-    if (!followed.ended) return DETACHED_EXIT_CODE;
-    return session.print(followed.result, () => [`${id} has completed.`]);
-  }
-  const status = await queryStatus(session, handle);
-  if (typeof status === 'string') {
-    throw failure('TargetUnreachable', `${id} cannot be looked at: ${status}`, {
-      next: 'Check that a worker runs (`drctl worker`); the Web UI shows the steps too.',
-    });
-  }
+  const handle = await askTemporal(session, id, async ({ workflow }) => {
+    const found = workflow.getHandle(id);
+    await found.describe();
+    return found;
+  });
+  if (stay) return follow<unknown>(session, handle, { back: backTo(id), lines: () => [`${id} has completed.`] });
+  const status = await requireStatus(session, handle, id);
   session.print(status, () => statusLines(id, status, session.io.now()));
 }
 
-function statusLines(
-  id: string,
-  { phase, startedAt, finishedAt, steps, messages, waitingFor }: RunStatus,
-  now: Date,
-): string[] {
-  const took = formatDuration(Date.parse(finishedAt ?? now.toISOString()) - Date.parse(startedAt));
+function statusLines(id: string, status: RunStatus, now: Date): string[] {
+  const { phase, steps, messages, waitingFor } = status;
   return [
     `${id}: ${phase}`,
-    `  started ${shortTime(startedAt)}, ${finishedAt ? `took ${took}` : `running for ${took}`}`,
+    `  ${durationText(status, now)}`,
     ...steps.map(stepLine),
     ...messages.map((message) => `  ! ${message}`),
     ...(waitingFor ? [`Waiting for: ${waitingFor}`] : []),
