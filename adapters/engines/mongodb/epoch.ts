@@ -22,6 +22,13 @@ export async function currentEpoch(members: Members, site: string): Promise<numb
   return known.length === 0 ? null : Math.max(...known);
 }
 
+/** Throws StaleEpoch when the members of one of the sites hold a newer epoch; those that do not answer say nothing. */
+export async function refuseOlderEpoch(members: Members, sites: readonly string[], epoch: number): Promise<void> {
+  const noted = Math.max(...(await Promise.all(sites.map(async (site) => (await currentEpoch(members, site)) ?? 0))));
+  if (noted <= epoch) return;
+  throw failure('StaleEpoch', `MongoDB ${members.store} holds epoch ${noted}, this step is of ${epoch}`);
+}
+
 export async function readEpoch(client: MongoClient): Promise<number | null> {
   const found = await client.db(OWN_DATABASE).collection<EpochDocument>('epoch').findOne({ _id: 'epoch' });
   return found?.epoch ?? null;

@@ -1,6 +1,7 @@
 import type { Document } from 'mongodb';
 import type { CallContext } from '../../../core/call';
 import type { FenceEvidence } from '../../../core/fencing';
+import { refuseOlderEpoch } from './epoch';
 import type { Members } from './members';
 import { pollUntil } from './poll';
 import { askOutside, type MemberReport, siteVotes } from './votes';
@@ -30,7 +31,12 @@ export async function fenceSite(
   ctx: CallContext,
 ): Promise<FenceEvidence> {
   const base = { site, stores: [members.store], epoch, by: 'mongodb' };
-  let asked = await stepDown(members, site);
+  // Together, because a silent site keeps both waiting.
+  const [states] = await Promise.all([
+    members.hellos(members.at(site)),
+    refuseOlderEpoch(members, [site, survivingSite], epoch),
+  ]);
+  let asked = await stepDown(members, states);
   const first = await survey(members, site, survivingSite);
   const electionMilliseconds = Number(first.config?.['settings']?.['electionTimeoutMillis'] ?? 10_000);
   const deadline = Date.now() + electionMilliseconds + ELECTION_GRACE_MILLISECONDS;
@@ -38,7 +44,7 @@ export async function fenceSite(
   const proof = await pollUntil(deadline, ctx.signal, async () => {
     ctx.progress({ phase: 'waiting for the surviving majority to elect', note: last.how });
     last = await survey(members, site, survivingSite);
-    if (last.sitePrimary) asked = await stepDown(members, site);
+    if (last.sitePrimary) asked = await stepDown(members, await members.hellos(members.at(site)));
     return last.proven || !last.hasMajority ? last : null;
   });
   const { strength, how } = verdict(proof ?? last);
@@ -88,8 +94,7 @@ async function survey(members: Members, site: string, survivingSite: string): Pr
  * Where the site's members answer: first let none of the followers stand for election, then let the primary hand over (it
  * would hand over to a follower of its own site). Told in the evidence, proves nothing.
  */
-async function stepDown(members: Members, site: string): Promise<string> {
-  const states = await members.hellos(members.at(site));
+async function stepDown(members: Members, states: Awaited<ReturnType<Members['hellos']>>): Promise<string> {
   const ask = async (member: string, command: Document, done: string) => {
     try {
       await members.ask(member, (client) => client.db('admin').command(command), STEP_DOWN_MILLISECONDS);

@@ -3,7 +3,7 @@ import type { CallContext } from '../../../core/call';
 import type { PromoteRequest, PromoteResult } from '../../../core/engine';
 import { failure, hasCode } from '../../../core/errors';
 import { unfencedStores } from '../../../core/fencing';
-import { currentEpoch, noteEpoch, readEpoch } from './epoch';
+import { noteEpoch, readEpoch, refuseOlderEpoch } from './epoch';
 import { currentGeneration, lineageOf } from './lineage';
 import type { Members } from './members';
 import { newestCommitted, replicaSetId } from './oplog';
@@ -29,9 +29,7 @@ export async function promoteSite(
       `MongoDB ${members.store} is not promoted at ${site}: no proof that its old primary is fenced`,
     );
   }
-  const noted = await currentEpoch(members, site);
-  if (noted !== null && noted > epoch)
-    throw failure('StaleEpoch', `MongoDB ${members.store} holds epoch ${noted}, newer than ${epoch}`);
+  await refuseOlderEpoch(members, [site], epoch);
   const before = await leaderAt(members, site);
   let last = 'no member answers';
   const leader = await pollUntil(Date.now() + LEADER_MILLISECONDS, ctx.signal, async () => {

@@ -98,13 +98,19 @@ async function memberState(client: MongoClient, site: string): Promise<ReplicaSt
   const answeredAt = new Date().toISOString();
   const applied = status['optimes']['appliedOpTime']['ts'] as Timestamp;
   const wall = status['optimes']['lastAppliedWallTime'] as Date;
-  const documents = server['metrics']['document'] as Record<string, number>;
-  const isPrimary = status['myState'] === 1;
-  // Changes asked of this member by clients; a secondary applies them without counting, so only the primary's mean something.
-  const operations = isPrimary
-    ? Number(documents['inserted']) + Number(documents['updated']) + Number(documents['deleted'])
-    : null;
+  // Asked of this member by clients; a secondary applies them without counting, so only the primary's mean something.
+  const operations = status['myState'] === 1 ? changesAsked(server) : null;
   const position = positionOf(optimeFrom(applied), lineageOf(id, await currentGeneration(client, id)));
   const serverAt = (status['date'] as Date).toISOString();
   return { site, at, answeredAt, serverAt, position, bytes: null, operations, appliedUntil: wall.toISOString() };
+}
+
+/**
+ * At least the number of documents that were changed. An upsert that inserts is in none of the counters of documents (tried
+ * on 6.0), so that every statement that may be one is counted besides: an update counts twice, a lost change never not at all.
+ */
+function changesAsked(server: Document): number {
+  const { document: documents, commands } = server['metrics'] as { document: Document; commands: Document };
+  const changed = Number(documents['inserted']) + Number(documents['updated']) + Number(documents['deleted']);
+  return changed + Number(server['opcounters']['update']) + Number(commands['findAndModify']['total']);
 }
