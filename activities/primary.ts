@@ -74,14 +74,18 @@ export function createPrimaryActivities(deps: ActivityDeps) {
       return withCallContext(async (ctx) => {
         const open = deps.open(input.application);
         const replicated = open.application.stores.filter(({ hasReplication }) => hasReplication);
+        const samples = await readSamples(open.control);
         // Side by side: a standby that is silent must not hold up what the others say.
         const estimates = await Promise.all(
           replicated.map(async ({ name }) => {
             const { replication, positions } = open.engine(name);
             if (!replication) return [];
-            const samples = await readSamples(open, name);
             const standby = await replication.state(input.toSite, ctx);
-            return [estimateLoss(name, samples, standby, new Date().toISOString(), (a, b) => positions.compare(a, b))];
+            return [
+              estimateLoss(name, samples[name] ?? [], standby, new Date().toISOString(), (a, b) =>
+                positions.compare(a, b),
+              ),
+            ];
           }),
         );
         return estimates.flat();

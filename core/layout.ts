@@ -23,8 +23,8 @@ export const layout = {
   epoch: (epoch: number) => `epochs/${String(epoch).padStart(10, '0')}.json`,
   reports: () => 'reports/',
   report: (id: string, extension: 'json' | 'md' | 'html') => `reports/${id}.${extension}`,
-  /** Replication samples, measured before trouble and kept at the DR side. */
-  samples: (store: string) => `samples/${store}.json`,
+  /** Replication samples of all stores, measured before trouble and kept at the DR side. */
+  samples: () => 'samples/replication.json',
 } as const;
 
 const BACKUP_ID = /^\d{8}T\d{6}Z-(full|incr)-[0-9a-f]{8}$/;

@@ -1,0 +1,67 @@
+import { hasCode } from '../core/errors';
+import { layout } from '../core/layout';
+import type { ReplicationSample } from '../core/replication';
+import type { OpenApplication } from './deps';
+
+/** A minute and a half at one sample each 1.5 s: enough for a peak rate and for a standby that is a minute behind. */
+const KEPT_SAMPLES = 60;
+
+/**
+ * Rounds between two writes while the primary answers. Only what was taken since the last write can be lost, and only when
+ * the watch's own host is lost together with the primary: the newest sample is then 6 s older, and the bound on the loss
+ * says so, because it counts from the time of the sample that it has.
+ */
+const ROUNDS_A_WRITE = 5;
+
+export type StoredSamples = Readonly<Record<string, readonly ReplicationSample[]>>;
+
+/**
+ * The newest replication samples of every store of one application, in one object that one watch writes. A watch that was
+ * believed dead may write once more: the samples are then as old as its last ones until the next write, and as true.
+ */
+export class SampleLog {
+  readonly #control: OpenApplication['control'];
+  readonly #samples: Map<string, readonly ReplicationSample[]>;
+  #unsavedRounds = 0;
+
+  private constructor(control: OpenApplication['control'], stored: StoredSamples) {
+    this.#control = control;
+    this.#samples = new Map(Object.entries(stored));
+  }
+
+  /** Goes on from what an earlier watch, perhaps on another host, has kept. */
+  static async open(control: OpenApplication['control']): Promise<SampleLog> {
+    return new SampleLog(control, await readSamples(control));
+  }
+
+  /**
+   * Takes one sample of each store, and stores all of them when it is time: every few rounds, and in every round in which
+   * a primary did not answer. What it last said is then what matters, and this host may be the next to go.
+   */
+  async add(round: readonly ReplicationSample[]): Promise<void> {
+    for (const sample of round) {
+      // A sample without the primary is kept only while it is the newest: a dead primary must not push out its last words.
+      const kept = (this.#samples.get(sample.store) ?? []).filter((each) => each.primary !== null);
+      this.#samples.set(sample.store, [...kept, sample].slice(-KEPT_SAMPLES));
+    }
+    this.#unsavedRounds += 1;
+    if (this.#unsavedRounds >= ROUNDS_A_WRITE || round.some(({ primary }) => primary === null)) await this.save();
+  }
+
+  /** Stores what is not stored yet. */
+  async save(): Promise<void> {
+    if (this.#unsavedRounds === 0) return;
+    await this.#control.put(layout.samples(), Buffer.from(JSON.stringify(Object.fromEntries(this.#samples))));
+    this.#unsavedRounds = 0;
+  }
+}
+
+/** The samples that are kept, by store, oldest first; none for an application that was never watched. */
+export async function readSamples(control: OpenApplication['control']): Promise<StoredSamples> {
+  try {
+    return JSON.parse((await control.read(layout.samples())).toString('utf8')) as StoredSamples;
+  } catch (error) {
+    if (hasCode(error, 'NotFound')) return {};
+    throw error;
+  }
+}
