@@ -1,13 +1,15 @@
 import type { Bench } from './bench';
 import { failover } from './failover';
 import { fullBackup } from './backup';
-import { filesMemory, memory } from './memory';
+import { filesMemory, memory, mongodbMemory, redisMemory } from './memory';
 import { restore } from './restore';
 import { volumes } from './volumes';
 
 /** Every benchmark by the name that `npm run bench` knows it by. A new one is a file and a line here. */
 export const benches: Readonly<Record<string, Bench>> = {
   memory,
+  'memory-mongodb': mongodbMemory,
+  'memory-redis': redisMemory,
   'memory-files': filesMemory,
   backup: fullBackup,
   restore,

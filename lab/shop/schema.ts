@@ -114,7 +114,7 @@ export async function inMongo<T>(url: string, work: (db: Db) => Promise<T>): Pro
   }
 }
 
-async function inRedis<T>(url: string, work: (redis: Redis) => Promise<T>): Promise<T> {
+export async function inRedis<T>(url: string, work: (redis: Redis) => Promise<T>): Promise<T> {
   const redis = new Redis(url, { lazyConnect: true, connectTimeout: 10_000, retryStrategy: () => null });
   try {
     await redis.connect();

@@ -1,25 +1,26 @@
 import { createHash } from 'node:crypto';
-import { inMongo, inPostgres } from './schema';
+import { inMongo, inPostgres, inRedis } from './schema';
 
 export interface BulkSeed {
   /** About how large the data of each of the two stores becomes, in bytes of content. */
   sizeBytes: number;
   seed: number;
   /** Called after each batch with the bytes written so far in one store. */
-  onProgress?: (store: 'postgresql' | 'mongodb', writtenBytes: number) => void;
+  onProgress?: (store: 'postgresql' | 'mongodb' | 'redis', writtenBytes: number) => void;
 }
 
 /** What one row or document weighs, indexes and headers left out. */
 const ROW_BYTES = 1_024;
 const BATCH_ROWS = 10_000;
 const DOCUMENTS_PER_INSERT = 1_000;
+const SESSIONS_PER_PIPELINE = 1_000;
 
 /**
  * Fills `bulk_rows` in PostgreSQL and in MongoDB with the same content for the same seed: half hexadecimal digits,
  * half repeated words, so that it compresses to about a third, as business data does. Repeating it replaces what an earlier one wrote.
  */
 export async function seedBulk(pgUrl: string, mongoUrl: string, bulk: BulkSeed): Promise<void> {
-  await Promise.all([seedBulkPostgres(pgUrl, bulk), seedMongo(mongoUrl, bulk)]);
+  await Promise.all([seedBulkPostgres(pgUrl, bulk), seedBulkMongo(mongoUrl, bulk)]);
 }
 
 /** The same for PostgreSQL alone. */
@@ -46,7 +47,8 @@ export function seedBulkPostgres(url: string, { sizeBytes, seed, onProgress }: B
   });
 }
 
-function seedMongo(url: string, { sizeBytes, seed, onProgress }: BulkSeed): Promise<void> {
+/** The same for MongoDB alone. */
+export function seedBulkMongo(url: string, { sizeBytes, seed, onProgress }: BulkSeed): Promise<void> {
   const documents = Math.ceil(sizeBytes / ROW_BYTES);
   return inMongo(url, async (db) => {
     const collection = db.collection<{ _id: number; digits: string; words: string }>('bulk_rows');
@@ -60,6 +62,29 @@ function seedMongo(url: string, { sizeBytes, seed, onProgress }: BulkSeed): Prom
       });
       await collection.insertMany(batch, { ordered: false });
       onProgress?.('mongodb', (from + count - 1) * ROW_BYTES);
+    }
+  });
+}
+
+/**
+ * Fills Redis with sessions as hashes, so that its RDB is at least as large as asked: the digits count, the words beside
+ * them are compressed by Redis itself. Raises `maxmemory` and puts off AOF rewrites, until the server starts again.
+ */
+export function seedBulkRedis(url: string, { sizeBytes, seed, onProgress }: BulkSeed): Promise<void> {
+  const sessions = Math.ceil(sizeBytes / ROW_BYTES);
+  return inRedis(url, async (redis) => {
+    await redis.config('SET', 'maxmemory', 4 * sizeBytes);
+    // A rewrite forks, and a copy for a backup would wait for its end.
+    await redis.config('SET', 'auto-aof-rewrite-percentage', 0);
+    for (let from = 1; from <= sessions; from += SESSIONS_PER_PIPELINE) {
+      const to = Math.min(sessions, from + SESSIONS_PER_PIPELINE - 1);
+      const pipeline = redis.pipeline();
+      for (let id = from; id <= to; id += 1) {
+        const digits = Array.from({ length: 8 }, (_unused, part) => sha512(`${seed}:${id}:${part}`)).join('');
+        pipeline.hset(`bulk:session:${id}`, 'digits', digits, 'words', `ultramarket order ${id % 100} `.repeat(24));
+      }
+      for (const [error] of (await pipeline.exec()) ?? []) if (error) throw error;
+      onProgress?.('redis', to * ROW_BYTES);
     }
   });
 }

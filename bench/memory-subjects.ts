@@ -1,0 +1,65 @@
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+import { finished } from 'node:stream/promises';
+import { storeUrls } from '../lab/lab';
+import { seedBulkMongo, seedBulkPostgres, seedBulkRedis } from '../lab/shop/seed-bulk';
+import { STORES } from '../lab/sites/build';
+import { applicationRoot } from '../lab/sites/files';
+import type { BenchLab } from './lab';
+
+/** A store of the lab that can be made as large as wanted: its next full backup holds at least `sizeBytes` of content. */
+export interface MemorySubject {
+  readonly store: string;
+  readonly words: string;
+  grow(bench: BenchLab, sizeBytes: number): Promise<void>;
+}
+
+/** Enough files that their number is not the cost, few enough that their sizes are. */
+const FILE_BYTES = 4e6;
+const SEED = 1;
+
+export const postgresql: MemorySubject = {
+  store: STORES.postgresql,
+  words: 'PostgreSQL',
+  async grow(bench, sizeBytes) {
+    await seedBulkPostgres(storeUrls(bench.lab, 'primary').postgresql, { sizeBytes, seed: SEED });
+    // The log of what was just written is archived first: what is measured is a backup with an ordinary load beside it.
+    await bench.waitForArchiver(STORES.postgresql);
+  },
+};
+
+export const mongodb: MemorySubject = {
+  store: STORES.mongodb,
+  words: 'MongoDB',
+  async grow(bench, sizeBytes) {
+    await seedBulkMongo(storeUrls(bench.lab, 'primary').mongodb, { sizeBytes, seed: SEED });
+    await bench.waitForArchiver(STORES.mongodb);
+  },
+};
+
+export const redis: MemorySubject = {
+  store: STORES.redis,
+  words: 'Redis',
+  grow: ({ lab }, sizeBytes) => seedBulkRedis(storeUrls(lab, 'primary').redis, { sizeBytes, seed: SEED }),
+};
+
+export const files: MemorySubject = { store: 'application', words: 'files', grow: growFiles };
+
+/** Half hexadecimal digits, half words, as the rows of `seedBulk`. */
+async function growFiles({ lab }: BenchLab, sizeBytes: number): Promise<void> {
+  const folder = path.join(applicationRoot(lab, 'primary'), 'bulk');
+  fs.rmSync(folder, { recursive: true, force: true });
+  fs.mkdirSync(folder, { recursive: true });
+  for (let file = 0; file * FILE_BYTES < sizeBytes; file += 1) {
+    const stream = fs.createWriteStream(path.join(folder, `part-${String(file).padStart(5, '0')}`));
+    for (let block = 0; block * 1_024 < FILE_BYTES; block += 1) {
+      const digits = createHash('sha512').update(`${file}:${block}`).digest('hex').repeat(4);
+      if (!stream.write(digits + `ultramarket order ${block % 100} `.repeat(24).padEnd(512)))
+        await once(stream, 'drain');
+    }
+    stream.end();
+    await finished(stream);
+  }
+}
