@@ -1,5 +1,5 @@
 import { Client as PgClient } from 'pg';
-import { readSamples } from '../../activities/watch';
+import { readSamples } from '../../activities/sample-log';
 import { layout } from '../../core/layout';
 import { workflowIds } from '../../core/names';
 import type { FailOverResult, FailOverStatus } from '../../core/runs';
@@ -166,7 +166,7 @@ async function bothStoresSampled(e2e: E2eLab): Promise<void> {
   for (const store of [STORES.postgresql, STORES.mongodb]) {
     await waitUntil(
       `samples of the replication of ${store}`,
-      async () => (await readSamples(e2e.open, store)).length >= SAMPLES_FOR_A_RATE,
+      async () => ((await readSamples(e2e.open.control))[store]?.length ?? 0) >= SAMPLES_FOR_A_RATE,
       { deadlineMs: 60_000, intervalMs: 500 },
     );
   }
