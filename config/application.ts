@@ -1,4 +1,3 @@
-import { engineEntries } from '../adapters/engines/registry';
 import type { Application } from '../core/application';
 import type { Config } from './schema';
 
@@ -9,12 +8,12 @@ export function toApplication(config: Config): Application {
     name: config.application,
     sites: Object.keys(config.sites),
     initialSite: config.initialSite,
-    stores: Object.entries(config.stores).map(([name, { engine, rpo, settings }]) => ({
+    stores: Object.entries(config.stores).map(([name, { engine, hasLog, hasReplication, mirrors, rpo }]) => ({
       name,
       engine,
-      hasLog: engineEntries[engine].hasLog,
-      hasReplication: engineEntries[engine].hasReplication,
-      hasMirrors: ((settings['mirrors'] ?? []) as readonly unknown[]).length > 0,
+      hasLog,
+      hasReplication,
+      hasMirrors: mirrors.length > 0,
       rpoSeconds: (rpo ?? objectives.rpo).seconds,
     })),
     serviceGroups: config.services?.groups ?? [],

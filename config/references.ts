@@ -38,9 +38,8 @@ export function crossReferences(config: Referring, context: z.RefinementCtx): vo
   wants('site', config.initialSite, ['initialSite']);
   wants('repository', config.repository, ['repository']);
   if (config.controlRepository !== undefined) wants('repository', config.controlRepository, ['controlRepository']);
-  for (const [store, { repository, sites, settings }] of Object.entries(config.stores)) {
+  for (const [store, { repository, sites, mirrors }] of Object.entries(config.stores)) {
     if (repository !== undefined) wants('repository', repository, ['stores', store, 'repository']);
-    const mirrors = (settings['mirrors'] ?? []) as readonly { readonly to: { readonly repository: string } }[];
     mirrors.forEach(({ to }, index) =>
       wants('repository', to.repository, ['stores', store, 'mirrors', index, 'to', 'repository']),
     );

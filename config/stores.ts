@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { engineEntries, ENGINE_KINDS, type EngineKind } from '../adapters/engines/registry';
+import { engineEntries, ENGINE_KINDS, type EngineKind, type MirrorSettings } from '../adapters/engines/registry';
 import { directory } from './paths-and-secrets';
 import { duration, name, type Duration } from './values';
 
@@ -28,14 +28,22 @@ export interface StoreConfig {
     | undefined;
   /** The sites that have an endpoint of this store. */
   readonly sites: readonly string[];
+  /** What its engine is, and what its settings ask for; see `EngineEntry`. */
+  readonly hasLog: boolean;
+  readonly hasReplication: boolean;
+  readonly mirrors: readonly MirrorSettings[];
   /** As the engine's own schema parsed it; handed to `engineEntries[engine].create` unseen. */
   readonly settings: Readonly<Record<string, unknown>>;
 }
 
 function split(parsed: Record<string, unknown>): StoreConfig {
   const { engine, repository, rpo, restore, ...settings } = parsed;
+  const entry = engineEntries[engine as EngineKind];
   return {
     engine,
+    hasLog: entry.hasLog,
+    hasReplication: entry.hasReplication,
+    mirrors: entry.mirrors(settings),
     repository,
     rpo,
     restore,

@@ -59,6 +59,8 @@ export interface LogArchive {
  * the log does (numbers are padded): of a long lineage only the end is listed again.
  */
 export interface LogNaming {
+  /** The order of positions of one lineage, as the engine's codec has it. */
+  compare(a: Position, b: Position): number;
   /** Null for a name that is not this engine's: it is left alone. */
   read(lineage: string, name: string): Pick<LogEntry, 'kind' | 'from' | 'to' | 'coversUntil'> | null;
 }

@@ -1,7 +1,6 @@
 import type { ScheduleDescription, ScheduleOptions, ScheduleUpdateOptions } from '@temporalio/client';
 import type { Config } from '../config/schema';
 import type { ScheduleConfig } from '../config/schedules';
-import { engineEntries } from '../adapters/engines/registry';
 import { taskQueues, workflowIds } from '../core/names';
 import type { CheckHealthInput, DrillInput, LaunchBackupsInput, workflowTypes } from '../core/runs';
 
@@ -108,13 +107,13 @@ export function desiredFollowers(
   const { application } = config;
   const stores = Object.entries(config.stores);
   const archivers = stores
-    .filter(([, { engine }]) => engineEntries[engine].hasLog)
+    .filter(([, { hasLog }]) => hasLog)
     .map(([store]) => ({
       workflowId: workflowIds.archive(application, store),
       type: 'archiveLog' as const,
       input: { application, store },
     }));
-  const replicated = stores.some(([, { engine, sites }]) => engineEntries[engine].hasReplication && sites.length > 1);
+  const replicated = stores.some(([, { hasReplication, sites }]) => hasReplication && sites.length > 1);
   return [
     ...archivers,
     ...(replicated

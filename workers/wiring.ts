@@ -2,7 +2,6 @@ import { join } from 'node:path';
 import type { OpenApplication } from '../activities/deps';
 import { createCatalog } from '../adapters/catalog/catalog';
 import { createEpochs } from '../adapters/catalog/epochs';
-import type { MirrorSettings } from '../adapters/engines/files/settings';
 import { engineEntries } from '../adapters/engines/registry';
 import { createSiteFence } from '../adapters/fence';
 import { createMetricPublishers } from '../adapters/metrics';
@@ -104,10 +103,9 @@ export async function openApplication(config: LoadedConfig): Promise<WiredApplic
   };
 }
 
-/** The mirrors of a store of files; the buckets and credentials are those of the repositories that they name. */
+/** The mirrors of a store; the buckets and credentials are those of the repositories that they name. */
 function mirrorsOf(config: LoadedConfig, store: string): AssetMirror[] {
-  const mirrors = (config.stores[store]?.settings['mirrors'] ?? []) as readonly MirrorSettings[];
-  return mirrors.map(({ from, to, maxDeleteShare }) => {
+  return (config.stores[store]?.mirrors ?? []).map(({ from, to, maxDeleteShare }) => {
     const settings = config.repositories[to.repository];
     if (settings?.kind !== 's3') {
       throw failure(
@@ -122,7 +120,7 @@ function mirrorsOf(config: LoadedConfig, store: string): AssetMirror[] {
 /** The stores that a site's fence covers: those that have a role there. */
 function replicated(config: LoadedConfig): string[] {
   return Object.entries(config.stores)
-    .filter(([, store]) => engineEntries[store.engine].hasReplication)
+    .filter(([, { hasReplication }]) => hasReplication)
     .map(([store]) => store);
 }
 

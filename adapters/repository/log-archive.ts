@@ -35,7 +35,7 @@ export function createLogArchive(repository: Repository, store: string, naming: 
   async function entries(lineage: string): Promise<LogEntry[]> {
     const files = await listing.files(lineage);
     const all = [...files].flatMap(([name, sizeBytes]) => entryAt(lineage, name, sizeBytes) ?? []);
-    return hideReplaced(all);
+    return hideReplaced(all, naming);
   }
 
   async function plain(entry: Pick<LogEntry, 'key'>, head: ObjectHead | null): Promise<Buffer> {

@@ -3,16 +3,23 @@ import * as os from 'node:os';
 import * as path from 'node:path';
 import { createRepository } from '../../adapters/repository';
 import { createLogArchive } from '../../adapters/repository/log-archive';
-import { compareValues } from '../../adapters/repository/log-order';
+import { positions as optimes } from '../../adapters/engines/mongodb/positions';
+import { positions as lsns } from '../../adapters/engines/postgresql/lsn';
+import { redisPositions as offsets } from '../../adapters/engines/redis/positions';
 import type { LogArchive, LogNaming, LogPiece } from '../../core/log-archive';
+import type { PositionCodec } from '../../core/positions';
 import type { Repository } from '../../core/repository';
 import { collect, shopRows } from '../support/content';
+import { damaged } from '../support/damage';
+import { rounds, seededRandom } from '../support/random';
 
+const random = seededRandom('log-archive');
 const LINEAGE = '7301234567890/1';
 const at = (value: number) => ({ engine: 'test', lineage: LINEAGE, value: String(value) });
 
 /** `<from>-<to>` for slices, the same with `.segment` for segments. */
 const naming: LogNaming = {
+  compare: (a, b) => Number(a.value) - Number(b.value),
   read(_, name) {
     const match = /^(\d+)-(\d+)(\.segment)?$/.exec(name);
     if (!match) return null;
@@ -198,6 +205,23 @@ test('damage is found and named: a flipped byte, a lost end, other content, an o
   await expect(open().open(entry!)).rejects.toMatchObject(corrupt);
 });
 
+test.each(rounds(3))('round %i: damage anywhere in a piece is found and named', async () => {
+  await archive.append({ ...piece(0, 5), content: shopRows(1 + random.integer(300_000)) });
+  const [entry] = await archive.entries(LINEAGE);
+  const { metadata } = (await repository.head(entry!.key))!;
+  const { damage, bytes } = damaged(await repository.read(entry!.key), random);
+  await repository.put(entry!.key, bytes, { metadata });
+  const error = await open()
+    .open(entry!)
+    .then(collect)
+    .then(
+      () => null,
+      (thrown: Error & { type?: string }) => thrown,
+    );
+  expect({ damage, type: error?.type }).toEqual({ damage, type: 'BackupCorrupt' });
+  expect(error?.message).toContain(entry!.key);
+});
+
 test('lineages and foreign objects are told apart; history is kept beside the catalogue', async () => {
   await archive.append(piece(0, 5));
   await archive.append({ ...piece(0, 5), lineage: '7301234567890/2' });
@@ -214,13 +238,14 @@ test('lineages and foreign objects are told apart; history is kept beside the ca
 });
 
 test.each([
-  ['0/3000148', '0/10000000', -1],
-  ['1/0', '0/FFFFFFFF', 1],
-  ['0/a0', '0/A1', -1],
-  ['1763800000:3', '1763800000:12', -1],
-  ['999999', '1000000', -1],
-  ['7:1', '7:1', 0],
-])('position %s compared with %s', (a, b, expected) => {
-  expect(compareValues(a, b)).toBe(expected);
-  expect(compareValues(b, a)).toBe(expected === 0 ? 0 : -expected);
+  [lsns, '0/3000148', '0/10000000', -1],
+  [lsns, '1/0', '0/FFFFFFFF', 1],
+  [lsns, '0/a0', '0/A1', -1],
+  [optimes, '1763800000:3', '1763800000:12', -1],
+  [optimes, '7:1', '7:1', 0],
+  [offsets, '999999', '1000000', -1],
+] as [PositionCodec, string, string, number][])('an engine orders its positions: %#', (codec, a, b, expected) => {
+  const [first, second] = [codec.parse(a, LINEAGE), codec.parse(b, LINEAGE)];
+  expect(Math.sign(codec.compare(first, second))).toBe(expected);
+  expect(Math.sign(codec.compare(second, first))).toBe(expected === 0 ? 0 : -expected);
 });

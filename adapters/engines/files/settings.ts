@@ -40,4 +40,3 @@ export const settings = z.strictObject({
 });
 
 export type FilesSettings = z.output<typeof settings>;
-export type MirrorSettings = z.output<typeof mirror>;

@@ -60,6 +60,7 @@ const SLICE = /^(\d{1,10})\.(\d{1,10})-(\d{1,10})\.(\d{1,10})(\.segment)?$/;
  * although its predecessor ends with it: reading it in both proves that nothing was lost between them.
  */
 export const naming: LogNaming = {
+  compare: (a, b) => positions.compare(a as MongodbPosition, b as MongodbPosition),
   read(lineage, name) {
     const match = SLICE.exec(name);
     if (!match) return null;

@@ -94,6 +94,7 @@ export function readPieceName(
 }
 
 export const walNaming: LogNaming = {
+  compare: (a, b) => positions.compare(a as PostgresqlPosition, b as PostgresqlPosition),
   read(lineage, name) {
     const piece = readPieceName(name);
     if (!piece || Number(`0x${piece.segment.slice(0, 8)}`) !== timelineOf(lineage)) return null;

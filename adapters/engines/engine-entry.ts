@@ -1,0 +1,47 @@
+import type { z } from 'zod';
+import type { Engine } from '../../core/engine';
+
+/** A directory of a store whose exact copy is kept where the public reads it. */
+export interface MirrorSettings {
+  readonly from: string;
+  readonly to: { readonly repository: string; readonly prefix: string };
+  readonly maxDeleteShare: number;
+}
+
+/** What the config and the wiring know of an engine; its code is loaded only where a store uses it. */
+export interface EngineEntry {
+  /** The engine's own part of a store in the config; strict, with `sites` (site → endpoint). */
+  readonly settings: z.ZodObject;
+  /** Whether it can be restored to any instant between backups. */
+  readonly hasLog: boolean;
+  /** Whether it lives at several sites and has a role to change. */
+  readonly hasReplication: boolean;
+  /** What its settings ask to be mirrored; `settings` is what the schema above made of the config, here and below. */
+  mirrors(settings: unknown): readonly MirrorSettings[];
+  /** Connects to nothing yet. */
+  create(store: string, settings: unknown): Promise<Engine>;
+}
+
+interface EngineFacts<S extends z.ZodObject> {
+  readonly settings: S;
+  readonly hasLog: boolean;
+  readonly hasReplication: boolean;
+  mirrors?(settings: z.output<S>): readonly MirrorSettings[];
+  /**
+   * `require`s the engine, so that a process loads only the drivers of those that it uses (`import()` of a CommonJS file
+   * without extension is not to be had under `module: node20`).
+   */
+  create(store: string, settings: z.output<S>): Engine;
+}
+
+/** Ties an engine's schema to the functions that take its output. */
+export function engineEntry<S extends z.ZodObject>(facts: EngineFacts<S>): EngineEntry {
+  const { settings, hasLog, hasReplication } = facts;
+  return {
+    settings,
+    hasLog,
+    hasReplication,
+    mirrors: (parsed) => facts.mirrors?.(parsed as z.output<S>) ?? [],
+    create: async (store, parsed) => facts.create(store, parsed as z.output<S>),
+  };
+}

@@ -1,0 +1,10 @@
+import { engineEntry } from '../engine-entry';
+import { settings } from './settings';
+
+export const mongodb = engineEntry({
+  settings,
+  hasLog: true,
+  hasReplication: true,
+  create: (store, own) =>
+    (require('./engine') as typeof import('./engine')).createMongodbEngine({ store, settings: own }),
+});

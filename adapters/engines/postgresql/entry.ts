@@ -1,0 +1,15 @@
+import { engineEntry } from '../engine-entry';
+import { settings } from './settings';
+
+export const postgresql = engineEntry({
+  settings,
+  hasLog: true,
+  hasReplication: true,
+  create: (store, { sites, toolsDirectory, ...own }) =>
+    (require('./engine') as typeof import('./engine')).createPostgresqlEngine({
+      store,
+      sites,
+      settings: own,
+      toolsDirectory,
+    }),
+});

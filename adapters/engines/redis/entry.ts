@@ -1,0 +1,10 @@
+import { engineEntry } from '../engine-entry';
+import { settings } from './settings';
+
+export const redis = engineEntry({
+  settings,
+  hasLog: false,
+  hasReplication: true,
+  create: (store, own) =>
+    (require('./engine') as typeof import('./engine')).createRedisEngine({ store, settings: own }),
+});
