@@ -8,6 +8,7 @@ import { createPrimaryActivities } from './primary';
 import { createPromoteActivities } from './promote';
 import { createReportActivities } from './report';
 import { createRestoreActivities } from './restore';
+import { createSiteActivities } from './site';
 import { createTrafficActivities } from './traffic';
 import { createWatchActivities } from './watch';
 
@@ -23,6 +24,7 @@ export function createActivities(deps: ActivityDeps) {
     ...createPromoteActivities(deps),
     ...createReportActivities(deps),
     ...createRestoreActivities(deps),
+    ...createSiteActivities(deps),
     ...createTrafficActivities(deps),
     ...createWatchActivities(deps),
   };

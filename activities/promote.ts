@@ -1,6 +1,6 @@
 import type { PromoteResult, WriteProbe } from '../core/engine';
 import { failure } from '../core/errors';
-import type { FenceEvidence } from '../core/fencing';
+import type { FenceEvidence, Unfenced } from '../core/fencing';
 import { requireEpoch } from './application';
 import { withCallContext } from './context';
 import type { ActivityDeps, OpenApplication } from './deps';
@@ -41,10 +41,12 @@ export function createPromoteActivities(deps: ActivityDeps) {
       });
     },
 
-    async unfenceSite(input: { application: string; site: string; epoch: number }): Promise<void> {
-      await withCallContext(async (ctx) =>
-        deps.open(input.application).siteFence?.unfence(input.site, input.epoch, ctx),
-      );
+    /** Lifts what `fenceSite` did and starts again what it stopped. Null where no such fence is configured. */
+    async unfenceSite(input: { application: string; site: string; epoch: number }): Promise<Unfenced | null> {
+      return withCallContext(async (ctx) => {
+        const { siteFence } = deps.open(input.application);
+        return siteFence ? siteFence.unfence(input.site, input.epoch, ctx) : null;
+      });
     },
 
     /** Fences one store by its engine's own means. */

@@ -26,8 +26,18 @@ export interface SiteFence {
    * Throws FencingUnconfirmed where it cannot be proven, StaleEpoch when a newer epoch holds the fence.
    */
   fence(site: string, epoch: number, ctx: CallContext): Promise<FenceEvidence>;
-  /** Lifts the fence; only with the epoch that set it or a newer one. */
-  unfence(site: string, epoch: number, ctx: CallContext): Promise<void>;
+  /**
+   * Undoes the fence before anything was promoted: lifts it and starts again what it stopped, nothing else. Repeatable; only
+   * with the epoch that set it or a newer one (StaleEpoch). It does not wait until what it started serves.
+   */
+  unfence(site: string, epoch: number, ctx: CallContext): Promise<Unfenced>;
+}
+
+export interface Unfenced {
+  /** What was started again; empty where the fence was lifted by an earlier call, or where it does not say. */
+  readonly started: readonly string[];
+  /** For people, a line each: what somebody else has to start, or starts by itself (systemd, Kubernetes). */
+  readonly notes: readonly string[];
 }
 
 /**

@@ -78,7 +78,7 @@ export class StepTable {
     this.show();
   }
 
-  async run<T>(id: string, title: string, work: () => Promise<T>, note?: (result: T) => string): Promise<T> {
+  async run<T>(id: string, title: string, work: () => Promise<T>, note?: (result: T) => string | null): Promise<T> {
     const step = this.row(id, title);
     Object.assign(step, { state: 'running', startedAt: new Date().toISOString(), finishedAt: null, note: null });
     this.show();

@@ -16,6 +16,13 @@ const evidenceAnswer = z.object({
   processes: z.array(z.object({ name: z.string(), pid: z.int().nullable().default(null), gone: z.boolean() })),
 });
 
+/** What a process that the fence stopped is now; `owner` names who starts it where that is not the agent. */
+const liftedAnswer = z
+  .object({
+    processes: z.array(z.object({ name: z.string(), started: z.boolean(), owner: z.string().nullish() })).default([]),
+  })
+  .nullable();
+
 const stateAnswer = z
   .object({ epoch: z.int().nullable() })
   .or(z.object({ fenced: z.literal(false) }).transform(() => ({ epoch: null })))
@@ -50,9 +57,16 @@ export function createAgentFence(settings: AgentFenceSettings, stores: readonly 
     async unfence(site, epoch, ctx) {
       const what = `lifting the fence of site ${site}`;
       // 404: there is no fence any more, which is what a repeated call finds.
-      await ask({ what, method: 'DELETE', path: fencePath(site), body: { epoch } }, epoch, ctx.signal);
+      const request = { what, method: 'DELETE', path: fencePath(site), body: { epoch, restart: true } } as const;
+      const answer = await ask(request, epoch, ctx.signal);
       const left = await readState(site, ctx.signal);
       if (left) throw failure('FencingUnconfirmed', `${what}: the agent still shows a fence of epoch ${left.epoch}`);
+      const processes = answer.status === 404 ? [] : (answer.read(liftedAnswer)?.processes ?? []);
+      const others = processes.filter(({ owner }) => owner);
+      return {
+        started: processes.filter(({ started }) => started).map(({ name }) => name),
+        notes: others.map(({ name, owner }) => `${name} at ${site} belongs to ${owner}, which has to start it`),
+      };
     },
   };
 

@@ -16,7 +16,13 @@ const fenceAnswer = z.object({
   /** The stores that it covers; all of the application when absent. */
   stores: z.array(z.string()).optional(),
 });
-const unfenceAnswer = z.object({ fenced: z.literal(false) });
+const unfenceAnswer = z.object({
+  fenced: z.literal(false),
+  /** What it started again; absent: it does not say. */
+  started: z.array(z.string()).optional(),
+  /** What somebody else has to start, a line each. */
+  notes: z.array(z.string().max(500)).optional(),
+});
 
 type Action = 'fence' | 'unfence';
 
@@ -58,7 +64,10 @@ export function createCommandFence(settings: CommandFenceSettings, stores: reado
     },
 
     async unfence(site, epoch, ctx) {
-      await run('unfence', site, epoch, unfenceAnswer, ctx.signal);
+      const { started, notes } = await run('unfence', site, epoch, unfenceAnswer, ctx.signal);
+      const silent = started === undefined && notes === undefined;
+      const untold = `${program} lifted the fence of ${site} and does not say what it started: see that all of it runs`;
+      return { started: started ?? [], notes: silent ? [untold] : (notes ?? []) };
     },
   };
 }

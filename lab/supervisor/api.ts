@@ -30,7 +30,7 @@ const service = z.strictObject({
   initialReplicas: z.int().min(0),
 });
 const fence = z.strictObject({ epoch: z.int().min(0), stores: z.array(name).optional() });
-const epoch = z.strictObject({ epoch: z.int().min(0) });
+const lift = z.strictObject({ epoch: z.int().min(0), restart: z.boolean().default(false) });
 const replicas = z.strictObject({ replicas: z.int().min(0).max(20) });
 const signal = z.strictObject({ signal: z.enum(SIGNALS) });
 
@@ -52,7 +52,7 @@ const ROUTES: readonly (readonly [method: string, pattern: string, handler: Hand
   ['POST', '/sites/:site/start', (lab, [site = '']) => lab.startSite(site)],
   ['GET', '/sites/:site/fence', (lab, [site = '']) => lab.fenceOf(site)],
   ['PUT', '/sites/:site/fence', putFence],
-  ['DELETE', '/sites/:site/fence', (lab, [site = ''], body) => lab.unfence(site, epoch.parse(body).epoch)],
+  ['DELETE', '/sites/:site/fence', deleteFence],
   ['GET', '/sites/:site/services', (lab, [site = '']) => lab.services(site)],
   [
     'PUT',
@@ -65,6 +65,11 @@ const ROUTES: readonly (readonly [method: string, pattern: string, handler: Hand
 function putFence(supervisor: Supervisor, [site = '']: readonly string[], body: unknown): Promise<unknown> {
   const request = fence.parse(body);
   return supervisor.fence(site, request.epoch, request.stores ?? null);
+}
+
+function deleteFence(supervisor: Supervisor, [site = '']: readonly string[], body: unknown): unknown {
+  const request = lift.parse(body);
+  return supervisor.unfence(site, request.epoch, request.restart);
 }
 
 function defineService(supervisor: Supervisor, _: readonly string[], body: unknown): Promise<unknown> {

@@ -1,7 +1,7 @@
 import type { Fence } from './fences';
 import type { ProgramSpec, ProgramStatus } from './program';
 import type { ServiceStatus, ServiceTemplate } from './services';
-import type { FenceAnswer } from './supervisor';
+import type { FenceAnswer, UnfenceAnswer } from './supervisor';
 
 /** A fence waits until every process is gone, `shutdown` for PostgreSQL's last checkpoint. */
 const DEADLINE_MS = 60_000;
@@ -29,7 +29,8 @@ export class SupervisorClient {
   fenceOf = (site: string) => this.request<Fence | null>('GET', `/sites/${site}/fence`);
   fence = (site: string, epoch: number, stores?: readonly string[]) =>
     this.request<FenceAnswer>('PUT', `/sites/${site}/fence`, { epoch, stores });
-  unfence = (site: string, epoch: number) => this.request<null>('DELETE', `/sites/${site}/fence`, { epoch });
+  unfence = (site: string, epoch: number, restart = false) =>
+    this.request<UnfenceAnswer | null>('DELETE', `/sites/${site}/fence`, { epoch, restart });
   services = (site: string) => this.request<ServiceStatus[]>('GET', `/sites/${site}/services`);
   scale = (site: string, name: string, replicas: number) =>
     this.request<ServiceStatus>('PUT', `/sites/${site}/services/${name}`, { replicas });

@@ -1,11 +1,13 @@
 import { Refusal } from './refusal';
-import type { ProgramSpec } from './program';
+import type { Hold, ProgramSpec } from './program';
 
 /** Who may not start at a site, since which role change. `stores: null` covers every store of the site. */
 export interface Fence {
   readonly epoch: number;
   readonly stores: readonly string[] | null;
   readonly at: string;
+  /** How each program that it covers was held before, so that an undo brings back what ran and nothing else. */
+  readonly before?: Readonly<Record<string, Hold>>;
 }
 
 /** The fence after a request with this epoch; a repeat keeps the first time, and a fence only ever grows. */
@@ -14,7 +16,8 @@ export function raiseFence(current: Fence | undefined, epoch: number, stores: re
     throw new Refusal(409, `epoch ${epoch} is older than epoch ${current.epoch}, which holds the fence`);
   const all = stores === null || (current !== undefined && current.stores === null);
   const merged = all ? null : [...new Set([...(current?.stores ?? []), ...(stores ?? [])])].toSorted();
-  return { epoch, stores: merged, at: current?.epoch === epoch ? current.at : new Date().toISOString() };
+  const at = current?.epoch === epoch ? current.at : new Date().toISOString();
+  return { epoch, stores: merged, at, before: current?.before ?? {} };
 }
 
 /** Throws unless the epoch may lift the fence. */

@@ -17,6 +17,12 @@ export interface FenceAnswer {
   readonly processes: readonly { readonly name: string; readonly pid: number | null; readonly gone: true }[];
 }
 
+export interface UnfenceAnswer {
+  readonly site: string;
+  /** Every process that the fence covered, and whether it was started because it ran before. */
+  readonly processes: readonly { readonly name: string; readonly started: boolean }[];
+}
+
 /**
  * Owns every process of a lab. It plays the host agent and power switch of each site (kill, fence) and the process manager
  * of its services. What it was told survives it: after a restart it starts what should run, and nothing else.
@@ -76,12 +82,14 @@ export class Supervisor {
   async stop(name: string): Promise<ProgramStatus> {
     const program = this.find(name);
     await program.stop();
+    this.rememberBefore(program, 'stopped');
     return program.status();
   }
 
   async kill(name: string): Promise<ProgramStatus> {
     const program = this.find(name);
     await program.kill('killed');
+    this.rememberBefore(program, 'killed');
     return program.status();
   }
 
@@ -94,6 +102,7 @@ export class Supervisor {
   async killSite(site: string): Promise<ProgramStatus[]> {
     const victims = this.ofSite(site);
     await Promise.all(victims.map((program) => program.kill('killed')));
+    for (const program of victims) this.rememberBefore(program, 'killed');
     return victims.map((program) => program.status());
   }
 
@@ -101,8 +110,10 @@ export class Supervisor {
   startSite(site: string): ProgramStatus[] {
     const fence = this.state.fences[site];
     for (const program of this.ofSite(site)) {
-      if (isFenced(fence, program.spec)) program.hold = 'fenced';
-      else program.start();
+      if (isFenced(fence, program.spec)) {
+        program.hold = 'fenced';
+        this.rememberBefore(program, null);
+      } else program.start();
     }
     this.save();
     return this.ofSite(site).map((program) => program.status());
@@ -116,10 +127,12 @@ export class Supervisor {
   /** Makes the site unable to write and proves it. The marker is durable before the first process is killed. */
   async fence(site: string, epoch: number, stores: readonly string[] | null): Promise<FenceAnswer> {
     this.refuseUnknownStores(site, stores);
-    const fence = raiseFence(this.state.fences[site], epoch, stores);
+    const raised = raiseFence(this.state.fences[site], epoch, stores);
+    const covered = this.ofSite(site).filter((program) => isFenced(raised, program.spec));
+    const holds = covered.filter(({ hold }) => hold !== 'fenced').map(({ spec, hold }) => [spec.name, hold] as const);
+    const fence = { ...raised, before: { ...raised.before, ...Object.fromEntries(holds) } };
     this.state.fences[site] = fence;
     this.save();
-    const covered = this.ofSite(site).filter((program) => isFenced(fence, program.spec));
     const victims = (await Promise.all(covered.map((program) => program.kill('fenced')))).flat();
     const alive = [...covered.filter(stillAlive).map(({ process }) => process), ...victims.filter(isAlive)];
     if (alive.length > 0)
@@ -130,14 +143,26 @@ export class Supervisor {
     return { site, epoch: fence.epoch, at: fence.at, stores: fence.stores, processes };
   }
 
-  /** Lifts the fence; it starts nothing, because only a person or a failback knows in which role. */
-  unfence(site: string, epoch: number): void {
+  /**
+   * Lifts the fence. It starts nothing by itself, because after a promotion only a person or a failback knows in which
+   * role; with `restart`, for an undo before the promotion, what ran before the fence runs again. Null: there was no fence.
+   */
+  unfence(site: string, epoch: number, restart = false): UnfenceAnswer | null {
     const fence = this.fenceOf(site);
-    if (!fence) return;
+    if (!fence) return null;
     mayLift(fence, epoch);
     delete this.state.fences[site];
-    for (const program of this.ofSite(site)) if (program.hold === 'fenced') program.hold = 'stopped';
+    const covered = this.ofSite(site).filter(({ hold }) => hold === 'fenced');
+    const processes = covered.map((program) => {
+      const before = fence.before?.[program.spec.name];
+      const started = restart && before === null;
+      program.hold = started ? null : before || 'stopped';
+      return { name: program.spec.name, started };
+    });
+    // Durable before the first start: a supervisor that dies here starts them when it is back.
     this.save();
+    for (const program of covered) if (program.hold === null) program.start();
+    return { site, processes };
   }
 
   /** Declares a service of a site; its replicas stay as they are. */
@@ -215,6 +240,14 @@ export class Supervisor {
       (each) => each.spec.site === spec.site && each.spec.kind === 'store',
     );
     return stores.length > 0 && stores.every((store) => store.hold === 'killed') ? 'killed' : null;
+  }
+
+  /** What a person did to a program while its site was fenced holds when the fence is lifted. */
+  private rememberBefore({ spec, hold }: Program, before: Hold): void {
+    const fence = this.state.fences[spec.site];
+    if (!fence || hold !== 'fenced') return;
+    this.state.fences[spec.site] = { ...fence, before: { ...fence.before, [spec.name]: before } };
+    this.save();
   }
 
   private programChanged(program: Program): void {

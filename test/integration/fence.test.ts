@@ -48,8 +48,42 @@ describe('the fence of a host agent, on the real supervisor', () => {
 
     await fence.unfence('primary', 5, ctx);
     expect(lab.supervisor.fenceOf('primary')).toBeNull();
-    lab.supervisor.startSite('primary');
-    await waitUntil('the site running again', async () => runningPids().length >= 2);
+  });
+
+  test('lifting it starts again what ran before it, with its replicas, and nothing that was down or is stopped', async () => {
+    await lab.supervisor.stop('primary-cache');
+    await lab.supervisor.kill('primary-auth-2');
+    await waitUntil('two running', async () => runningPids().length === 2);
+    await fence.fence('primary', 5, ctx);
+    await fence.fence('primary', 5, ctx);
+    expect(runningPids()).toEqual([]);
+    const { started, notes } = await fence.unfence('primary', 5, ctx);
+    expect([started.toSorted(), notes]).toEqual([['primary-auth-1', 'primary-orders-db'], []]);
+    await waitUntil('what ran before running', async () => runningPids().length === 2);
+    const states = Object.fromEntries(lab.supervisor.processes().map(({ name, state }) => [name, state]));
+    expect(states).toEqual({
+      'primary-orders-db': 'running',
+      'primary-cache': 'stopped',
+      'primary-auth-1': 'running',
+      'primary-auth-2': 'killed',
+    });
+    await waitUntil('auth being ready', async () => {
+      const [auth] = await lab.supervisor.services('primary');
+      return auth?.desiredReplicas === 2 && auth.readyReplicas === 1;
+    });
+    await expect(fence.unfence('primary', 5, ctx)).resolves.toEqual({ started: [], notes: [] });
+  });
+
+  test('what a person does while it holds is honoured when it is lifted', async () => {
+    await fence.fence('primary', 5, ctx);
+    await lab.supervisor.stop('primary-cache');
+    await fence.fence('primary', 6, ctx); // a newer role change fences what is fenced
+    const { started } = await fence.unfence('primary', 6, ctx);
+    expect(started.toSorted()).toEqual(['primary-auth-1', 'primary-auth-2', 'primary-orders-db']);
+    await lab.supervisor.fence('primary', 7, null);
+    await lab.supervisor.killSite('primary'); // its power goes as well
+    await expect(fence.unfence('primary', 7, ctx)).resolves.toEqual({ started: [], notes: [] });
+    expect(runningPids()).toEqual([]);
   });
 
   test('again with the same epoch is proven again, and lifting twice is no error', async () => {
@@ -134,6 +168,18 @@ describe('an agent whose answer leaves a doubt', () => {
     answer = { epoch: 5 };
     await expectFailure(fence.unfence('primary', 5, ctx), 'FencingUnconfirmed', 'still shows a fence of epoch 5');
   });
+
+  test('a process that belongs to somebody else is named with its owner when the fence is lifted', async () => {
+    const processes = [
+      { name: 'orders-db', started: false, owner: 'systemd (postgresql.service)' },
+      { name: 'cache', started: true },
+    ];
+    answer = { epoch: null, processes };
+    await expect(fence.unfence('primary', 5, ctx)).resolves.toEqual({
+      started: ['cache'],
+      notes: ['orders-db at primary belongs to systemd (postgresql.service), which has to start it'],
+    });
+  });
 });
 
 describe('the fence of a command', () => {
@@ -161,7 +207,15 @@ describe('the fence of a command', () => {
 
   test('its word that nothing is fenced any more is wanted when the fence is lifted', async () => {
     const fence = commandFence(`say({ fenced: input.action !== 'unfence' || input.epoch !== 5 });`);
-    await expect(fence.unfence('primary', 5, ctx)).resolves.toBeUndefined();
+    await expect(fence.unfence('primary', 5, ctx)).resolves.toEqual({
+      started: [],
+      notes: [expect.stringMatching(/does not say what it started/)],
+    });
+    const telling = commandFence(`say({ fenced: false, started: ['orders-db'], notes: ['cache is in Kubernetes'] });`);
+    await expect(telling.unfence('primary', 5, ctx)).resolves.toEqual({
+      started: ['orders-db'],
+      notes: ['cache is in Kubernetes'],
+    });
     await expectFailure(fence.unfence('primary', 6, ctx), 'FencingUnconfirmed', 'fenced');
   });
 

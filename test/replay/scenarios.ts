@@ -31,6 +31,12 @@ const toFailure: Scenario['drive'] = (env, workflowId) =>
       () => {},
     );
 
+const toRefusal = (update: Promise<unknown>) =>
+  update.then(
+    () => Promise.reject(new Error('the update was to be refused')),
+    () => {},
+  );
+
 const status = <S extends RunStatus>(env: TestWorkflowEnvironment, workflowId: string) =>
   env.client.workflow.getHandle(workflowId).query<S>('status');
 
@@ -88,6 +94,7 @@ export function scenarios(): Scenario[] {
   Object.assign(aborted, { siteFence: 'none' });
   const attested = fakeFailoverWorld();
   Object.assign(attested, { siteFence: 'none' });
+  const worse = fakeFailoverWorld();
   const healthy = fakeFailoverWorld();
   healthy.verdict = { alive: true, healthy: true };
   const place = { directory: '/restore/orders', host: '127.0.0.1', port: 0, osUser: null, overwrite: false };
@@ -157,6 +164,19 @@ export function scenarios(): Scenario[] {
       input: failover,
       activities: completed.activities,
       drive: decided(approve),
+    },
+    {
+      name: 'fail-over-asked-again',
+      type: 'failOver',
+      input: failover,
+      activities: worse.activities,
+      async drive(env, workflowId) {
+        const waits = async () => /approval/.test((await status<FailOverStatus>(env, workflowId)).waitingFor ?? '');
+        await waitUntil(`${workflowId} to wait for approval`, waits, { deadlineMs: 30_000 });
+        worse.lossSeconds = 70;
+        await toRefusal(env.client.workflow.getHandle(workflowId).executeUpdate('approve', { args: [{ by: 'dana' }] }));
+        await decided(approve)(env, workflowId);
+      },
     },
     {
       name: 'fail-over-not-necessary',

@@ -1,4 +1,5 @@
 import type { SiteVerdict } from '../../activities/primary';
+import type { SiteAtWork } from '../../activities/site';
 import type { EpochRecord } from '../../core/epoch';
 import { failure } from '../../core/errors';
 import type { FenceEvidence } from '../../core/fencing';
@@ -15,6 +16,8 @@ export interface FakeWorld {
   standbysGone: Set<string>;
   /** What a failover would lose of each store. */
   lossSeconds: number;
+  /** What still serves at the old site when the fences are set. */
+  servedBefore: SiteAtWork;
   siteFence: FenceEvidence['strength'];
   storeFence: FenceEvidence['strength'];
   promoted: Set<string>;
@@ -33,6 +36,7 @@ export function fakeFailoverWorld(): FakeWorld {
     verdict: { alive: false, healthy: false },
     standbysGone: new Set(),
     lossSeconds: 2.5,
+    servedBefore: { writableStores: [], services: [] },
     siteFence: 'proven',
     storeFence: 'none',
     promoted: new Set(),
@@ -102,7 +106,15 @@ export function fakeFailoverWorld(): FakeWorld {
       note('fenceSite', site);
       return evidence(world.siteFence, stores, site, epoch);
     },
-    unfenceSite: async ({ site }) => note('unfenceSite', site),
+    unfenceSite: async ({ site }) => {
+      note('unfenceSite', site);
+      return { started: [`${site}-orders`], notes: ['sessions belongs to systemd, which has to start it'] };
+    },
+    lookAtWork: async () => world.servedBefore,
+    awaitAtWork: async ({ site, before }) => {
+      note('awaitAtWork', site);
+      return before;
+    },
     fenceStore: async ({ store, site, epoch }) => {
       note('fenceStore', store);
       return evidence(world.storeFence, [store], site, epoch);

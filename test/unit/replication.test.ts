@@ -41,7 +41,6 @@ function estimate({ sampler = 0, estimator = 0, primary = 0, standby = 0 }: Cloc
       primary: stateAt(at, sampler, primary, at * 100),
       standby: stateAt(at, sampler, standby, (at - 2) * 100),
       problem: null,
-      majorityAtStandby: false,
     };
   });
   const now = stateAt(25, estimator, standby, 1_800);
@@ -85,9 +84,7 @@ describe('the bound of a loss', () => {
   test('is unknown, not zero, without a sample, without a standby and across lineages', () => {
     const [sample] = [stateAt(0, 0, 0, 100)];
     const other = { ...sample, position: { ...sample.position, lineage: '2' } };
-    const samples = [
-      { store: 'orders', takenAt: iso(0), primary: sample, standby: null, problem: null, majorityAtStandby: false },
-    ];
+    const samples = [{ store: 'orders', takenAt: iso(0), primary: sample, standby: null, problem: null }];
     for (const loss of [
       estimateLoss('orders', [], sample, iso(1), compare),
       estimateLoss('orders', samples, null, iso(1), compare),

@@ -212,6 +212,54 @@ test('nothing is promoted without a proven fence; an abort then undoes in revers
   });
 });
 
+/** A failover whose fence is never proven, of a site where something still served, aborted by dana. */
+async function abortedWhileFencing(world: FakeWorld): Promise<FailOverResult> {
+  const ended = Promise.withResolvers<FailOverResult>();
+  world.servedBefore = { writableStores: ['orders'], services: [{ service: 'auth', readyReplicas: 2 }] };
+  world.activities.fenceSite = async () => {
+    throw failure('FencingUnconfirmed', 'one process is still there');
+  };
+  await withFailover(world, async (handle) => {
+    await waitingFor(handle, /approval/);
+    await approve(handle);
+    await waitingFor(handle, /Fence primary/);
+    await handle.executeUpdate('abort', { args: [{ by: 'dana', reason: 'power is back' }] });
+    ended.resolve(await handle.result());
+  });
+  return ended.promise;
+}
+
+test('an undo brings back what served before the fence, and names what belongs to somebody else', async () => {
+  const world = fakeFailoverWorld();
+  const result = await abortedWhileFencing(world);
+  expect(result).toMatchObject({
+    outcome: 'aborted',
+    afterUndo: ['sessions belongs to systemd, which has to start it'],
+  });
+  const step = result.steps.find(({ id }) => id === 'undo:at-work');
+  expect(step).toMatchObject({ state: 'done', note: 'orders, auth × 2 serve again' });
+  expect(world.calls.slice(world.calls.indexOf('unfenceSite:primary'))).toEqual([
+    'unfenceSite:primary',
+    'unfenceStore:sessions',
+    'unfenceStore:events',
+    'unfenceStore:orders',
+    'awaitAtWork:primary',
+    'notify:Failover of shop: aborted',
+    'storeReport',
+  ]);
+});
+
+test('an undo after which something does not serve again is incomplete, and says what', async () => {
+  const world = fakeFailoverWorld();
+  world.activities.awaitAtWork = async () => {
+    throw failure('UsageInvalid', 'primary does not serve as before: orders');
+  };
+  await expect(abortedWhileFencing(world)).resolves.toMatchObject({
+    outcome: 'undo incomplete',
+    reason: expect.stringMatching(/See that primary serves .*: primary does not serve as before: orders/),
+  });
+});
+
 test('a named person may attest that the site is dead where nothing can prove it', async () => {
   const world = fakeFailoverWorld();
   world.siteFence = 'none';

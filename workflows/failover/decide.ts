@@ -48,11 +48,17 @@ export async function requireStandbys(run: FailoverRun): Promise<void> {
   });
 }
 
+/** Also notes what still serves there: an undo of the fences has to bring back that much. */
 export async function lookAgain(run: FailoverRun): Promise<SiteVerdict> {
+  const place = { application: run.app.name, site: run.fromSite };
   return run.control.must(
     'look-again',
     `Look at ${run.fromSite} once more`,
-    () => run.at.probeSite({ application: run.app.name, site: run.fromSite }),
+    async () => {
+      const [verdict, atWork] = await Promise.all([run.at.probeSite(place), run.at.lookAtWork(place)]);
+      run.servedBefore = atWork;
+      return verdict;
+    },
     (verdict) => (verdict.healthy ? 'it has recovered' : verdict.alive ? 'still partly alive' : 'still down'),
   );
 }

@@ -1,6 +1,7 @@
 import { upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
 import { failure, hasCode } from '../../core/errors';
 import { unfencedStores, type FenceEvidence } from '../../core/fencing';
+import { roleChangeWithin } from '../proxies';
 import { reasonOf } from '../step-table';
 import type { FailoverRun, UndoStep } from './run';
 
@@ -13,14 +14,16 @@ export async function takeEpoch(run: FailoverRun, current: number): Promise<void
   run.undoEpoch = {
     id: 'undo:epoch',
     title: `Give the epoch back to ${run.fromSite}`,
-    work: () =>
-      run.at.giveBackEpoch({
+    async work() {
+      const record = await run.at.giveBackEpoch({
         application: run.app.name,
         toSite: run.fromSite,
         reason: 'the failover was undone before anything was promoted',
         workflowId,
         runId,
-      }),
+      });
+      return record && `epoch ${record.epoch}`;
+    },
   };
   const record = await run.control.must(
     'epoch',
@@ -53,13 +56,27 @@ export async function fence(run: FailoverRun): Promise<void> {
     run.undo.unshift({
       id: `undo:fence:${store}`,
       title: `Unfence ${store} at ${site}`,
-      work: () => run.at.unfenceStore({ application, store, site, epoch }),
+      async work() {
+        await run.at.unfenceStore({ application, store, site, epoch });
+        return null;
+      },
     });
   }
   run.undo.unshift({
     id: 'undo:fence:site',
-    title: `Unfence the site ${site}`,
-    work: () => run.at.unfenceSite({ application, site, epoch }),
+    title: `Unfence the site ${site} and start again what the fence stopped`,
+    work: async () => {
+      const lifted = await run.at.unfenceSite({ application, site, epoch });
+      run.afterUndo = [...run.afterUndo, ...(lifted?.notes ?? [])];
+      return lifted
+        ? `started: ${[...lifted.started, ...lifted.notes].join(', ') || 'nothing'}`
+        : 'no fence is configured';
+    },
+  });
+  run.undo.push({
+    id: 'undo:at-work',
+    title: `See that ${site} serves as it did before the fence`,
+    work: () => seeAtWork(run),
   });
   await run.control.step(
     'evidence',
@@ -126,6 +143,18 @@ function attested(run: FailoverRun, { by, reason, at }: { by: string; reason: st
   return { strength: 'attested', site: run.fromSite, stores: run.stores, epoch: run.epoch, at, how, by };
 }
 
+/** The last step of an undo: what wrote and answered before does so again, or people are told what does not. */
+async function seeAtWork(run: FailoverRun): Promise<string> {
+  const { app, fromSite: site, site: otherSite, servedBefore: before } = run;
+  if (!before || before.writableStores.length + before.services.length === 0) return 'nothing served there before';
+  const withinSeconds = app.failover.servicesReadySeconds;
+  // The activity itself says what is absent when the time is over; the margin lets it.
+  const within = roleChangeWithin(app.name, otherSite, withinSeconds + 30);
+  await within.awaitAtWork({ application: app.name, site, otherSite, before, withinSeconds });
+  const services = before.services.map(({ service, readyReplicas }) => `${service} × ${readyReplicas}`);
+  return `${[...before.writableStores, ...services].join(', ')} serve again`;
+}
+
 /**
  * Undoes what was registered, the epoch first and the rest in reverse; one that fails must not keep the others from being
  * undone. Answers what could not be undone, in words for people.
@@ -135,7 +164,7 @@ export async function undo(run: FailoverRun): Promise<string[]> {
   const left: string[] = [];
   const attempt = async ({ id, title, work }: UndoStep) => {
     try {
-      await run.steps.run(id, title, work);
+      await run.steps.run(id, title, work, (note) => note);
     } catch (error) {
       left.push(`${title}: ${reasonOf(error)}`);
     }

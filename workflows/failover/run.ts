@@ -5,6 +5,7 @@ import { failure } from '../../core/errors';
 import { failoverMarkdown } from '../../core/failover-report';
 import type { Severity } from '../../core/notify';
 import type { FailOverInput, FailOverOutcome, FailOverResult } from '../../core/runs';
+import type { SiteAtWork } from '../../activities/site';
 import type { EndpointResult } from '../../core/traffic';
 import { roleChange, telling } from '../proxies';
 import { reasonOf, type StepTable } from '../step-table';
@@ -13,7 +14,8 @@ import type { FailoverControl } from './control';
 export interface UndoStep {
   readonly id: string;
   readonly title: string;
-  readonly work: () => Promise<unknown>;
+  /** Answers what people should read beside the step, null for nothing. */
+  readonly work: () => Promise<string | null>;
 }
 
 /** What the chapters of one failover share. */
@@ -29,6 +31,8 @@ export class FailoverRun {
   undoEpoch: UndoStep | null = null;
   /** Newest first. */
   readonly undo: UndoStep[] = [];
+  /** What served at the old site when the fences were about to be set; an undo brings it back. */
+  servedBefore: SiteAtWork | null = null;
   /** What people should know once it is undone. */
   afterUndo: readonly string[] = [];
   endpoints: readonly EndpointResult[] = [];
