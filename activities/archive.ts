@@ -1,9 +1,10 @@
-import type { ArchiveOutcome, ArchiveProgress } from '../core/engine';
+import type { CallContext } from '../core/call';
+import type { ArchiveOutcome, ArchiveProgress, Engine } from '../core/engine';
 import { failure } from '../core/errors';
 import type { Position } from '../core/positions';
 import { requireEpoch } from './application';
 import { withCallContext } from './context';
-import type { ActivityDeps } from './deps';
+import type { ActivityDeps, OpenApplication } from './deps';
 
 export interface ArchiveLogActivityInput {
   readonly application: string;
@@ -38,15 +39,34 @@ export function createArchiveActivities(deps: ActivityDeps) {
           });
         };
         const { site, runForMilliseconds, sliceMilliseconds } = input;
-        return engine.log.archive({ site, runForMilliseconds, sliceMilliseconds }, archive, report, ctx);
+        const released = releaseFollowers(open, engine, site, ctx);
+        try {
+          return await engine.log.archive({ site, runForMilliseconds, sliceMilliseconds }, archive, report, ctx);
+        } finally {
+          await released;
+        }
       });
     },
-
-    /** Removes what an archiver left at a site that is no longer archived from. */
-    async releaseLog(input: { application: string; store: string; site: string }): Promise<void> {
-      await withCallContext(async (ctx) =>
-        deps.open(input.application).engine(input.store).log?.release(input.site, ctx),
-      );
-    },
   };
+}
+
+/**
+ * Lets go what an archiver of an earlier role change holds at a site that now follows this one: nobody reads that log any
+ * more, and a slot would keep it there until the disk is full. A primary that was lost keeps it until then, because
+ * rewinding it needs its log back to where the histories part. Beside the archiving and never instead of it: what fails
+ * here is said and tried again in the next round.
+ */
+async function releaseFollowers(
+  { application }: OpenApplication,
+  engine: Engine,
+  activeSite: string,
+  ctx: CallContext,
+): Promise<void> {
+  for (const site of application.sites.filter((each) => each !== activeSite)) {
+    try {
+      if ((await engine.probe(site, ctx)).role === 'replica') await engine.log?.release(site, ctx);
+    } catch (error) {
+      ctx.log.warn({ store: engine.store, site, error: String(error) }, 'the log held there could not be let go yet');
+    }
+  }
 }

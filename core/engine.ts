@@ -155,7 +155,10 @@ export interface LogShipping {
     onDurable: (progress: ArchiveProgress) => void,
     ctx: CallContext,
   ): Promise<ArchiveOutcome>;
-  /** Removes what an archiver left at the source (a replication slot) once it is no longer wanted there. */
+  /**
+   * Removes what an archiver left at the source (a replication slot) once it is no longer wanted there, whatever the role
+   * of the server is by then. Repeatable; LockHeld while an archiver is at work there.
+   */
   release(site: string, ctx: CallContext): Promise<void>;
 }
 
@@ -195,14 +198,15 @@ export interface Replication {
   state(site: string, ctx: CallContext): Promise<ReplicaState | null>;
   /**
    * Makes the store at the site refuse writes by the engine's own means and tries to prove it. Never throws for a server
-   * that does not answer: the evidence then says `none`. Repeatable.
+   * that does not answer: the evidence then says `none`. Repeatable; StaleEpoch where the store holds a newer epoch.
    */
   fence(site: string, survivingSite: string, epoch: number, ctx: CallContext): Promise<FenceEvidence>;
-  /** Lifts what `fence` did, before anything was promoted. */
+  /** Lifts what `fence` did, before anything was promoted. Repeatable; StaleEpoch where the store holds a newer epoch. */
   unfence(site: string, epoch: number, ctx: CallContext): Promise<void>;
   /** Makes the site's replica the writable primary and notes the epoch in the store itself; StaleEpoch if it holds a newer one. */
   promote(request: PromoteRequest, ctx: CallContext): Promise<PromoteResult>;
   /** The epoch noted in the store at the site; null when none is or when it does not answer. */
   epoch(site: string, ctx: CallContext): Promise<number | null>;
+  /** Throws RoleMismatch where the site's server follows or refuses writes. */
   writeProbe(site: string, marker: string, ctx: CallContext): Promise<WriteProbe>;
 }

@@ -1,13 +1,17 @@
+import { once } from 'node:events';
 import * as fs from 'node:fs';
+import * as net from 'node:net';
 import * as path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Manifest } from '../../core/catalog';
+import { engineEntries, type EngineEntry, type EngineKind } from '../../adapters/engines/registry';
+import { ARTIFACT_KINDS, BACKUP_TYPES, type Manifest } from '../../core/catalog';
 import type { ArchiveOutcome, Engine, RestoreRequest } from '../../core/engine';
 import { hasCode } from '../../core/errors';
 import type { VolumeSource } from '../../core/volumes';
 import { compareFingerprints, type RecoveryTarget, type RestorePlace } from '../../core/recovery';
 import { waitUntil } from '../../lab/servers/process';
 import { combinedSource, MemoryLogArchive, MemoryVolumes, takeBackup, testContext } from '../support/engine-harness';
+import { rolesContract, type RolesHarness } from './roles.contract';
 
 /** What one engine's test has to bring: a real server at `site`, and ways to write to it. */
 export interface EngineHarness {
@@ -23,13 +27,28 @@ export interface EngineHarness {
     /** Stops every process of `EngineHarness.site` with SIGSTOP, or lets them go on (SIGCONT). */
     signal(signal: 'SIGSTOP' | 'SIGCONT'): Promise<void>;
   } | null;
-  /** Null where the engine has no roles; its replica follows `site`. */
+  /** Of the same store, following `site`; null where the harness has none. */
   readonly standbySite: string | null;
+  /** Names what archivers have left at the server of `site`; null where an archiver leaves nothing. */
+  readonly leftByArchiver: (() => Promise<string[]>) | null;
   /** Writes something new, different each time, that is acknowledged and durable when this resolves. */
   change(): Promise<void>;
-  /** A new empty place for one restore; called for each restore. */
+  /** A new place for one restore, beside nothing that others change; called for each restore. */
   place(): Promise<RestorePlace>;
   stop(): Promise<void>;
+}
+
+/** Whether something listens there. */
+async function accepts({ host, port }: { host: string; port: number }): Promise<boolean> {
+  const socket = net.connect({ host, port });
+  try {
+    await once(socket, 'connect');
+    return true;
+  } catch {
+    return false; // refused, which is the answer
+  } finally {
+    socket.destroy();
+  }
 }
 
 /** Of a look at a silent server: its own bound, and as much again for a machine that is busy. */
@@ -38,9 +57,14 @@ const ARCHIVE_STOPS_MILLISECONDS = 60_000;
 
 /**
  * The promises of core/engine.ts, run against every engine. `describe` of its own; call it at the top of a test file.
- * Servers are real, volumes and log archive are in memory (test/support/engine-harness.ts).
+ * Servers are real, volumes and log archive are in memory (test/support/engine-harness.ts). `startRoles` is null only for
+ * an engine without roles: the others keep the contract of roles as well.
  */
-export function engineContract(engineName: string, start: () => Promise<EngineHarness>): void {
+export function engineContract(
+  engineName: string,
+  start: () => Promise<EngineHarness>,
+  startRoles: (() => Promise<RolesHarness>) | null,
+): void {
   describe(`${engineName} keeps the engine contract`, () => {
     let harness: EngineHarness;
     let engine: Engine;
@@ -99,6 +123,17 @@ export function engineContract(engineName: string, start: () => Promise<EngineHa
     }, 120_000);
     afterAll(async () => harness?.stop(), 60_000);
 
+    test('the registry says of the engine what it is, and makes it from its settings', () => {
+      const entry: EngineEntry | undefined = engineEntries[engine.kind as EngineKind];
+      const { hasLog, hasReplication } = entry;
+      expect({ hasLog, hasReplication }).toEqual({
+        hasLog: engine.log !== null,
+        hasReplication: engine.replication !== null,
+      });
+      expect(startRoles !== null).toBe(hasReplication);
+      for (const type of BACKUP_TYPES) expect(ARTIFACT_KINDS).toContain(engine.artifactKind(type));
+    });
+
     test('probe says what is there, and does not throw for a server that is down', async () => {
       const alive = await engine.probe(harness.site, testContext());
       expect(alive).toMatchObject({ site: harness.site, reachable: true });
@@ -106,6 +141,8 @@ export function engineContract(engineName: string, start: () => Promise<EngineHa
       const dead = await engine.probe(harness.deadSite, testContext());
       expect(dead).toMatchObject({ site: harness.deadSite, reachable: false, role: 'unknown', position: null });
       expect(dead.problems.join()).not.toBe('');
+      expect((await engine.replication?.state(harness.deadSite, testContext())) ?? null).toBeNull();
+      expect((await engine.replication?.epoch(harness.deadSite, testContext())) ?? null).toBeNull();
     });
 
     test('a dump from a server that is down is TargetUnreachable', async () => {
@@ -125,6 +162,7 @@ export function engineContract(engineName: string, start: () => Promise<EngineHa
       expect(expected.items.length).toBeGreaterThan(0);
       const manifest = backups.at(-1) as Manifest;
       const request = await requestFor({ kind: 'backup', backupId: manifest.backupId }, 'repeat');
+      const beside = fs.readdirSync(path.dirname(request.place.directory));
       const source = combinedSource(volumes);
       await engine.restore.rebuild(request, source, log, testContext());
       await engine.restore.rebuild(request, source, log, testContext());
@@ -139,7 +177,8 @@ export function engineContract(engineName: string, start: () => Promise<EngineHa
       expect(compareFingerprints(after, await engine.fingerprint(opened, testContext()))).not.toEqual([]);
       await engine.restore.discard(request.place, testContext());
       await engine.restore.discard(request.place, testContext());
-      expect(fs.existsSync(request.place.directory) ? fs.readdirSync(request.place.directory) : []).toEqual([]);
+      expect(fs.readdirSync(path.dirname(request.place.directory))).toEqual(beside);
+      if (opened.address) expect(await accepts(opened.address)).toBe(false);
     }, 180_000);
 
     test('a place that holds something else is refused and left as it is', async () => {
@@ -298,38 +337,17 @@ export function engineContract(engineName: string, start: () => Promise<EngineHa
       expect(Date.now() - started).toBeLessThan(3_000);
     });
 
-    test('nothing is promoted without evidence that the old primary is fenced', async () => {
-      if (!engine.replication || harness.standbySite === null) return;
-      const { replication } = engine;
-      const site = harness.standbySite;
-      const weak = {
-        strength: 'weak',
-        site: harness.site,
-        stores: [engine.store],
-        epoch: 1,
-        at: new Date().toISOString(),
-        how: 'asked for, not seen',
-        by: 'test',
-      } as const;
-      const proven = { ...weak, strength: 'proven' } as const;
-      const insufficient = [
-        [],
-        [weak],
-        [{ ...proven, stores: ['another'] }],
-        [{ ...proven, epoch: 2 }], // of another role change
-        [{ ...proven, site }], // of the side that is to be promoted
-      ];
-      for (const evidence of insufficient) {
-        const refused = await replication
-          .promote({ site, epoch: 1, evidence }, testContext())
-          .catch((error: unknown) => error);
-        expect(hasCode(refused, 'FencingUnconfirmed')).toBe(true);
-      }
-      expect((await engine.probe(site, testContext())).role).toBe('replica');
-      expect(await replication.state(harness.deadSite, testContext())).toBeNull();
-      const sample = await replication.sample(harness.site, site, testContext());
-      expect(sample.primary?.position.lineage).toBe(sample.standby?.position.lineage);
-    }, 60_000);
+    test('what an archiver left at the source goes when it is released, and may be released again', async () => {
+      if (!engine.log || !harness.leftByArchiver) return;
+      await archiving(async () => harness.change());
+      expect(await harness.leftByArchiver()).not.toEqual([]);
+      await engine.log.release(harness.site, testContext());
+      expect(await harness.leftByArchiver()).toEqual([]);
+      await engine.log.release(harness.site, testContext());
+      await archiving(async () => harness.change());
+      await engine.log.release(harness.site, testContext());
+      expect(await harness.leftByArchiver()).toEqual([]);
+    }, 120_000);
 
     const answersSoon = async <T>(work: Promise<T>, milliseconds = SILENCE_MILLISECONDS): Promise<T> => {
       const started = Date.now();
@@ -382,4 +400,6 @@ export function engineContract(engineName: string, start: () => Promise<EngineHa
       await waitUntil('the server answering again', async () => (await engine.probe(site, testContext())).reachable);
     }, 60_000);
   });
+
+  if (startRoles) rolesContract(engineName, startRoles);
 }

@@ -8,10 +8,11 @@ import { settings } from '../../adapters/engines/files/settings';
 import type { Manifest } from '../../core/catalog';
 import { hasCode } from '../../core/errors';
 import { compareFingerprints } from '../../core/recovery';
-import { engineContract } from '../contract/engine.contract';
-import { combinedSource, MemoryVolumes, takeBackup, testContext } from '../support/engine-harness';
+import { engineContract, type EngineHarness } from '../contract/engine.contract';
+import { engineFaults } from '../contract/engine-faults.contract';
+import { combinedSource, engineOf, MemoryVolumes, takeBackup, testContext } from '../support/engine-harness';
 import { describeTree, makeRandomTree } from '../support/random-tree';
-import { seededNumbers } from '../support/redis-content';
+import { seededNumbers, seedsOfRounds } from '../support/random';
 
 const folders: string[] = [];
 function folder(): string {
@@ -51,25 +52,36 @@ async function restoreOf(
   return engine.restore.open(request, testContext());
 }
 
-engineContract('files', async () => {
+async function startHarness(): Promise<EngineHarness> {
   const root = folder();
   makeRandomTree(root, seededNumbers(3), 60);
   let changes = 0;
   return {
-    engine: engineFor([root]),
+    engine: await engineOf('files', 'application', {
+      sites: { primary: { roots: [root] }, dead: { roots: ['/nonexistent/application'] } },
+    }),
     site: 'primary',
     deadSite: 'dead',
     silence: null,
     standbySite: null,
+    leftByArchiver: null,
     change: async () => fs.writeFileSync(path.join(root, `change-${changes}`), `${changes++}`),
-    place: async () => ({ directory: folder(), host: '127.24.0.9', port: 0, osUser: null, overwrite: false }),
+    place: async () => ({
+      directory: path.join(folder(), 'place'),
+      host: '127.24.0.9',
+      port: 0,
+      osUser: null,
+      overwrite: false,
+    }),
     stop: async () => undefined,
   };
-});
+}
+
+engineContract('files', startHarness, null);
+engineFaults('files', startHarness);
 
 describe('a random tree is restored as it was', () => {
-  const base = Number(process.env['DRCTL_SEED'] ?? 20261122);
-  test.each(Array.from({ length: 5 }, (_, index) => base + index))(
+  test.each(seedsOfRounds(5))(
     'seed %i',
     async (seed) => {
       const root = folder();

@@ -4,11 +4,13 @@ import * as path from 'node:path';
 import { createRestore } from '../../adapters/engines/mongodb/restore';
 import type { RestoreRequest } from '../../core/engine';
 import { hasCode } from '../../core/errors';
-import { engineContract } from '../contract/engine.contract';
+import { engineContract, type EngineHarness } from '../contract/engine.contract';
+import { engineFaults } from '../contract/engine-faults.contract';
 import { combinedSource, testContext } from '../support/engine-harness';
 import { startMongodb } from '../support/mongodb-harness';
+import { startMongodbRoles } from '../support/mongodb-roles';
 
-engineContract('MongoDB', async () => {
+async function startHarness(): Promise<EngineHarness> {
   const harness = await startMongodb();
   const { engine, client } = harness;
   let round = 0;
@@ -18,6 +20,7 @@ engineContract('MongoDB', async () => {
     deadSite: 'nowhere',
     silence: { site: 'silent', signal: async (signal) => harness.set.members[0]?.server.kill(signal) },
     standbySite: 'dr',
+    leftByArchiver: null,
     async change() {
       round += 1;
       const orders = client.db('shop').collection<{ _id: string; items?: number[]; at?: Date }>('orders');
@@ -34,7 +37,10 @@ engineContract('MongoDB', async () => {
     place: async () => harness.place(),
     stop: () => harness.stop(),
   };
-});
+}
+
+engineContract('MongoDB', startHarness, startMongodbRoles);
+engineFaults('MongoDB', startHarness);
 
 test.each(['0.0.0.0', '::', '10.0.0.7', '127.example.com'])(
   'a restore to %s, which others can reach, is refused',

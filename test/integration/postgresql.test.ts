@@ -2,11 +2,12 @@ import { mkdtempSync, chmodSync, rmSync } from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { Client } from 'pg';
-import { createPostgresqlEngine } from '../../adapters/engines/postgresql/engine';
-import { settings } from '../../adapters/engines/postgresql/settings';
 import { Secret } from '../../core/secret';
 import { engineContract, type EngineHarness } from '../contract/engine.contract';
+import { engineFaults } from '../contract/engine-faults.contract';
 import { isRoot } from '../../lab/servers/process';
+import { engineOf } from '../support/engine-harness';
+import { startPostgresRoles } from '../support/postgresql-roles';
 import { startSilentServer } from '../support/silent-server';
 import { postgresTool, startPostgres } from '../support/servers';
 
@@ -16,20 +17,23 @@ async function startHarness(): Promise<EngineHarness> {
   const root = mkdtempSync(path.join(os.tmpdir(), 'drctl-pg-contract-'));
   chmodSync(root, 0o755);
   const site = { host: server.host, port: server.port, password: new Secret(server.password) };
-  const { sites, toolsDirectory, ...rest } = settings.parse({
-    sites: { primary: site, nowhere: { ...site, host: '127.22.255.254' }, silent: { ...site, host: silent.host } },
-    toolsDirectory: path.dirname(postgresTool('postgres')),
-  });
   const client = new Client(server.url);
   await client.connect();
   await client.query('CREATE TABLE notes (id bigserial PRIMARY KEY, body text NOT NULL, at timestamptz DEFAULT now())');
   let places = 0;
   return {
-    engine: createPostgresqlEngine({ store: 'orders-db', sites, settings: rest, toolsDirectory }),
+    engine: await engineOf('postgresql', 'orders-db', {
+      sites: { primary: site, nowhere: { ...site, host: '127.22.255.254' }, silent: { ...site, host: silent.host } },
+      toolsDirectory: path.dirname(postgresTool('postgres')),
+    }),
     site: 'primary',
     deadSite: 'nowhere',
     silence: { site: 'silent', signal: (signal) => server.server.kill(signal) },
     standbySite: null,
+    async leftByArchiver() {
+      const { rows } = await client.query('SELECT slot_name FROM pg_replication_slots');
+      return rows.map((row: { slot_name: string }) => row.slot_name);
+    },
     async change() {
       await client.query(`INSERT INTO notes (body) SELECT md5(random()::text) FROM generate_series(1, 5000)`);
       await client.query('UPDATE notes SET body = body || $1 WHERE id % 7 = 0', ['x']);
@@ -54,4 +58,5 @@ async function startHarness(): Promise<EngineHarness> {
   };
 }
 
-engineContract('PostgreSQL', startHarness);
+engineContract('PostgreSQL', startHarness, startPostgresRoles);
+engineFaults('PostgreSQL', startHarness);

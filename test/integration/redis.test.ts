@@ -12,7 +12,8 @@ import { compareFingerprints } from '../../core/recovery';
 import { Secret } from '../../core/secret';
 import { engineContract, type EngineHarness } from '../contract/engine.contract';
 import { engineFaults } from '../contract/engine-faults.contract';
-import { combinedSource, MemoryVolumes, takeBackup, testContext } from '../support/engine-harness';
+import { combinedSource, engineOf, MemoryVolumes, takeBackup, testContext } from '../support/engine-harness';
+import { startRedisRoles } from '../support/redis-roles';
 import { serverBinaries, startRedis, waitUntil } from '../support/servers';
 import { startSilentServer } from '../support/silent-server';
 import { fillWithEveryType } from '../support/redis-content';
@@ -33,7 +34,7 @@ type Server = Awaited<ReturnType<typeof startRedis>>;
 
 const toolsDirectory = () => path.dirname(serverBinaries().redisServer);
 
-function engineFor(servers: Record<string, Server>, extra: Record<string, unknown> = {}) {
+function settingsFor(servers: Record<string, Server>, extra: Record<string, unknown> = {}) {
   const sites = Object.fromEntries(
     Object.entries(servers).map(([site, { host, port, password }]) => [
       site,
@@ -41,11 +42,11 @@ function engineFor(servers: Record<string, Server>, extra: Record<string, unknow
     ]),
   );
   const dead = { host: '127.24.0.1', port: 6379 };
-  return createRedisEngine({
-    store: 'cache',
-    settings: settings.parse({ sites: { ...sites, dead }, toolsDirectory: toolsDirectory() }),
-  });
+  return { sites: { ...sites, dead }, toolsDirectory: toolsDirectory() };
 }
+
+const engineFor = (...given: Parameters<typeof settingsFor>) =>
+  createRedisEngine({ store: 'cache', settings: settings.parse(settingsFor(...given)) });
 
 const connect = ({ host, port, password }: Server) => new Redis({ host, port, password, retryStrategy: () => null });
 
@@ -75,13 +76,18 @@ async function startHarness(): Promise<EngineHarness> {
   await fillWithEveryType(client, 7);
   let changes = 0;
   return {
-    engine: engineFor({ primary, dr, silent: { ...primary, ...silent } }),
+    engine: await engineOf('redis', 'cache', settingsFor({ primary, dr, silent: { ...primary, ...silent } })),
     site: 'primary',
     deadSite: 'dead',
     silence: { site: 'silent', signal: (signal) => primary.server.kill(signal) },
     standbySite: 'dr',
+    leftByArchiver: null,
     change: async () => void (await client.set(`change:${changes}`, `${changes++}`)),
-    place: async () => ({ directory: folder(), host: '127.24.0.2', port: 0, osUser: null, overwrite: false }),
+    place: async () => {
+      const directory = path.join(folder(), 'place');
+      folders.push(directory);
+      return { directory, host: '127.24.0.2', port: 0, osUser: null, overwrite: false };
+    },
     stop: async () => {
       client.disconnect();
       await Promise.all([silent.stop(), stop()]);
@@ -89,7 +95,7 @@ async function startHarness(): Promise<EngineHarness> {
   };
 }
 
-engineContract('redis', startHarness);
+engineContract('redis', startHarness, startRedisRoles);
 engineFaults('redis', startHarness);
 
 describe.each(['redis', 'valkey'] as const)('a %s server', (flavour) => {
@@ -251,32 +257,6 @@ describe('roles', () => {
     after.disconnect();
     client.disconnect();
     expect(await engine.replication?.fence('dead', 'dr', 3, testContext())).toMatchObject({ strength: 'none' });
-  });
-
-  test('promotion makes the replica writable once, notes the epoch, and refuses an older one', async () => {
-    const engine = engineFor({ primary, dr });
-    const client = connect(primary);
-    await client.set('order', 'acknowledged');
-    await inSync(primary, dr);
-    client.disconnect();
-    const replica = connect(dr);
-    await replica.config('SET', 'min-replicas-to-write', '1');
-    await primary.server.kill('SIGKILL');
-    const evidence = [proven(5)];
-    const first = await engine.replication?.promote({ site: 'dr', epoch: 5, evidence }, testContext());
-    expect(first?.already).toBe(false);
-    const second = await engine.replication?.promote({ site: 'dr', epoch: 5, evidence }, testContext());
-    expect(second?.already).toBe(true);
-    expect(await engine.replication?.epoch('dr', testContext())).toBe(5);
-    expect(await engine.replication?.epoch('primary', testContext())).toBeNull();
-    const stale = await engine.replication
-      ?.promote({ site: 'dr', epoch: 4, evidence: [proven(4)] }, testContext())
-      .catch((e: unknown) => e);
-    expect(hasCode(stale, 'StaleEpoch')).toBe(true);
-    const probe = await engine.replication?.writeProbe('dr', 'marker-1', testContext());
-    expect(probe).toMatchObject({ site: 'dr', marker: 'marker-1' });
-    expect(await replica.get('order')).toBe('acknowledged');
-    replica.disconnect();
   });
 
   test('a replica that never received a copy is not promoted', async () => {

@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { Readable, Writable } from 'node:stream';
+import { engineEntries, type EngineEntry, type EngineKind } from '../../adapters/engines/registry';
 import type { CallContext, Progress } from '../../core/call';
 import type { Artifact, DumpResult, EarlyFile, Manifest } from '../../core/catalog';
 import type { DumpPlan, Engine } from '../../core/engine';
@@ -198,6 +199,12 @@ export class MemoryLogArchive implements LogArchive {
       .map((part) => part.padStart(24, '0'))
       .join('/');
   }
+}
+
+/** An engine as the worker gets it: made by the registry from what a config says. */
+export async function engineOf(kind: EngineKind, store: string, settings: unknown): Promise<Engine> {
+  const entry: EngineEntry = engineEntries[kind];
+  return entry.create(store, entry.settings.parse(settings));
 }
 
 export interface TakenBackup {

@@ -3,11 +3,10 @@ import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { MongoClient } from 'mongodb';
-import { createMongodbEngine } from '../../adapters/engines/mongodb/engine';
-import { settings } from '../../adapters/engines/mongodb/settings';
 import type { Engine } from '../../core/engine';
 import type { RestorePlace } from '../../core/recovery';
 import { Secret } from '../../core/secret';
+import { engineOf } from './engine-harness';
 import { startSilentServer } from './silent-server';
 import { serverBinaries, startMongoReplicaSet, type TestReplicaSet } from './servers';
 
@@ -20,7 +19,10 @@ export interface MongodbHarness {
   stop(): Promise<void>;
 }
 
-/** Members of a real set, the first two at `primary`, the next two at `dr`, a fifth at `witness`; `nowhere` is dead, `silent` never answers. */
+/**
+ * Members of a real set: of five, two at `primary`, two at `dr` and one at `witness`; of three or two, one at each in that
+ * order. `nowhere` is dead, `silent` never answers.
+ */
 export async function startMongodb(
   options: { members?: number; extra?: readonly string[] } = {},
 ): Promise<MongodbHarness> {
@@ -30,7 +32,8 @@ export async function startMongodb(
   const host = (index: number) => `${set.members[index]?.host}:${set.members[index]?.port}`;
   const indexes = Array.from({ length: members }, (_, index) => index);
   const site = (from: number, to: number) => ({ members: indexes.slice(from, to).map(host) });
-  const split = members > 2 ? { primary: site(0, 2), dr: site(2, 4) } : { primary: site(0, 1), dr: site(1, 2) };
+  const each = members > 3 ? 2 : 1;
+  const split = { primary: site(0, each), dr: site(each, 2 * each) };
   const client = await new MongoClient(set.url).connect();
   // The engine's user has exactly the roles that settings.ts asks for.
   const roles = [
@@ -40,21 +43,21 @@ export async function startMongodb(
   ];
   const password = randomBytes(12).toString('hex');
   await client.db('admin').command({ createUser: 'drctl', pwd: password, roles, writeConcern: { w: members } });
-  const parsed = settings.parse({
+  const parsed = {
     replicaSet: set.name,
     user: 'drctl',
     password: new Secret(password),
     sites: {
       ...split,
-      ...(members > 4 ? { witness: site(4, 5) } : {}),
+      ...(members > 2 ? { witness: site(2 * each, members) } : {}),
       silent: { members: [`${silent.host}:${silent.port}`] },
       nowhere: { members: ['127.23.255.254:27017'] },
     },
     allowPrimary: true,
     toolsDirectory: path.dirname(serverBinaries().mongod),
-  });
+  };
   const base = fs.mkdtempSync(path.join(os.tmpdir(), 'drctl-mongodb-restore-'));
-  const engine = createMongodbEngine({ store: 'orders', settings: parsed });
+  const engine = (await engineOf('mongodb', 'orders', parsed)) as Engine<'mongodb'>;
   const places: RestorePlace[] = [];
   const ctx = {
     signal: new AbortController().signal,

@@ -117,18 +117,26 @@ export async function ensureSlot(connection: ReplicationConnection, slot: string
 
 /** Replaces a slot whose WAL is gone by one that reserves what is there. */
 export async function renewSlot(connection: ReplicationConnection, slot: string, ctx: CallContext): Promise<void> {
+  await dropSlot(connection, slot, ctx);
+  await ensureSlot(connection, slot);
+}
+
+/** Fine where there is none. Waits a little for an archiver that is just ending; LockHeld for one that goes on. */
+export async function dropSlot(connection: ReplicationConnection, slot: string, ctx: CallContext): Promise<void> {
   const deadline = Date.now() + SLOT_FREE_MILLISECONDS;
   for (;;) {
     try {
       await connection.query(`DROP_REPLICATION_SLOT ${slot}`);
-      break;
+      return;
     } catch (error) {
-      if (/does not exist/.test(String(error))) break;
-      if (!isSlotBusy(error) || Date.now() > deadline) throw error;
+      if (/does not exist/.test(String(error))) return;
+      if (!isSlotBusy(error)) throw error;
+      if (Date.now() > deadline) {
+        throw failure('LockHeld', `the replication slot ${slot} is used by an archiver`, { cause: error });
+      }
       await sleep(100, undefined, { signal: ctx.signal });
     }
   }
-  await ensureSlot(connection, slot);
 }
 
 export function isSlotBusy(error: unknown): boolean {

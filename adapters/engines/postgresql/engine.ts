@@ -1,9 +1,9 @@
-import type { Client } from 'pg';
 import type { CallContext } from '../../../core/call';
 import type { Engine, LogShipping } from '../../../core/engine';
 import { failure } from '../../../core/errors';
 import type { RestoredStore } from '../../../core/recovery';
 import { archiveWal, slotName } from './archive';
+import { dropSlot } from './archive-start';
 import { addressOf, translate, withClient } from './connection';
 import { dump, planDump } from './dump';
 import { fingerprint, FINGERPRINT_STATEMENT_MILLISECONDS, type WithDatabase } from './fingerprint';
@@ -11,6 +11,7 @@ import { positions, walNaming } from './lsn';
 import { planRestore, windows } from './plan-restore';
 import { probe } from './probe';
 import { createReplication } from './replication';
+import { ReplicationConnection } from './replication-connection';
 import { createRestore } from './restore';
 import { withRestored } from './restored-server';
 import { pathsOf, readMarker } from './restore-place';
@@ -57,14 +58,12 @@ function createLogShipping(store: string, siteOf: (site: string) => PostgresqlSi
     archive: (request, archive, onDurable, ctx) =>
       archiveWal(siteOf(request.site), store, request, archive, onDurable, ctx),
     async release(site, ctx) {
-      await withClient(
-        siteOf(site),
-        (client: Client) =>
-          client.query('SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1', [
-            slotName(store),
-          ]),
-        { signal: ctx.signal },
-      );
+      const connection = await ReplicationConnection.open(siteOf(site), ctx);
+      try {
+        await dropSlot(connection, slotName(store), ctx);
+      } finally {
+        await connection.close();
+      }
     },
   };
 }

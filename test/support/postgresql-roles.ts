@@ -1,0 +1,37 @@
+import { Client } from 'pg';
+import { Secret } from '../../core/secret';
+import type { RolesHarness } from '../contract/roles.contract';
+import { engineOf } from './engine-harness';
+import { startPostgresStandby } from './postgresql-standby';
+import { startPostgres } from './servers';
+
+type Postgres = Awaited<ReturnType<typeof startPostgres>>;
+
+/** A primary and its streaming standby; each write and read by a session of its own, as an ordinary client's. */
+export async function startPostgresRoles(): Promise<RolesHarness> {
+  const primary = await startPostgres();
+  const query = async ({ url }: Postgres, text: string, values: string[] = []) => {
+    const client = new Client(url);
+    client.on('error', () => undefined); // a fence drops sessions; the query says so
+    await client.connect();
+    try {
+      return (await client.query(text, values)).rows as { row: string }[];
+    } finally {
+      await client.end();
+    }
+  };
+  await query(primary, 'CREATE TABLE entries (row text PRIMARY KEY)');
+  const standby = await startPostgresStandby(primary);
+  const at = (site: string) => (site === 'dr' ? standby : primary);
+  const siteOf = ({ host, port, password }: Postgres) => ({ host, port, password: new Secret(password) });
+  return {
+    engine: await engineOf('postgresql', 'orders-db', { sites: { primary: siteOf(primary), dr: siteOf(standby) } }),
+    primarySite: 'primary',
+    standbySite: 'dr',
+    async write(site, row) {
+      await query(at(site), 'INSERT INTO entries VALUES ($1) ON CONFLICT DO NOTHING', [row]);
+    },
+    rows: async (site) => (await query(at(site), 'SELECT row FROM entries')).map(({ row }) => row).toSorted(),
+    stop: async () => void (await Promise.all([primary.stop(), standby.stop()])),
+  };
+}

@@ -1,0 +1,29 @@
+import * as fs from 'node:fs';
+import * as os from 'node:os';
+import * as path from 'node:path';
+import { runToEnd, serverFolder } from '../../lab/servers/process';
+import { postgresTool, startPostgres } from './servers';
+
+type Postgres = Awaited<ReturnType<typeof startPostgres>>;
+
+/** A second server that is a copy of the first and follows it. `stop` removes its data too. */
+export async function startPostgresStandby(
+  primary: Postgres,
+  settings: Readonly<Record<string, string>> = {},
+): Promise<Postgres> {
+  const base = serverFolder(fs.mkdtempSync(path.join(os.tmpdir(), 'drctl-pg-standby-')));
+  const dataDir = path.join(base, 'data');
+  const argv = [postgresTool('pg_basebackup'), '-h', primary.host, '-p', `${primary.port}`, '-U', primary.user];
+  await runToEnd({
+    argv: [...argv, '-D', dataDir, '-R', '-X', 'stream', '-c', 'fast'],
+    env: { PGPASSWORD: primary.password },
+    cwd: base,
+    unprivileged: true,
+  });
+  const standby = await startPostgres({ dataDir, password: primary.password, settings });
+  const stop = async () => {
+    await standby.stop();
+    fs.rmSync(base, { recursive: true, force: true });
+  };
+  return { ...standby, stop };
+}
