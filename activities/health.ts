@@ -2,16 +2,21 @@ import { backupSuccessSample } from '../core/metrics';
 import type { CheckHealthResult, StoreHealth } from '../core/runs';
 import { withCallContext } from './context';
 import type { ActivityDeps, OpenApplication } from './deps';
+import { lookAtServers, problemLines } from './servers';
 
 export function createHealthActivities(deps: ActivityDeps) {
   return {
-    /** Judges every store by what is in the repository. */
+    /** Judges every store by what is in the repository, and asks its servers what should be mended there. */
     async checkStores(input: { application: string }): Promise<CheckHealthResult> {
-      return withCallContext(async () => {
+      return withCallContext(async (ctx) => {
         const open = deps.open(input.application);
         const at = new Date().toISOString();
+        const servers = await lookAtServers(open, ctx);
         const stores = await Promise.all(
-          open.application.stores.map((store) => judge(open, store.name, store.rpoSeconds, at)),
+          open.application.stores.map(async ({ name, rpoSeconds }) => ({
+            ...(await judge(open, name, rpoSeconds, at)),
+            problems: problemLines(servers.filter(({ store }) => store === name)),
+          })),
         );
         return { application: input.application, at, stores };
       });
@@ -37,7 +42,12 @@ export function createHealthActivities(deps: ActivityDeps) {
   };
 }
 
-async function judge(open: OpenApplication, store: string, rpoSeconds: number, at: string): Promise<StoreHealth> {
+async function judge(
+  open: OpenApplication,
+  store: string,
+  rpoSeconds: number,
+  at: string,
+): Promise<Omit<StoreHealth, 'problems'>> {
   const catalog = open.catalog(store);
   const [backups, damaged] = [await catalog.list(store), await catalog.damaged(store)];
   const newest = backups.at(-1);

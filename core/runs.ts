@@ -59,6 +59,16 @@ export interface MoveTo {
 
 export type StepState = 'waiting' | 'running' | 'done' | 'failed' | 'skipped' | 'undone';
 
+/** The same on the terminal and in the Web UI. */
+export const STEP_SIGNS: Readonly<Record<StepState, string>> = {
+  waiting: '·',
+  running: '▶',
+  done: '✔',
+  failed: '✘',
+  skipped: '–',
+  undone: '↩',
+};
+
 export interface StepStatus {
   /** Stable id of the step, such as `promote:orders-db`. */
   readonly id: string;
@@ -253,6 +263,8 @@ export interface StoreHealth {
   readonly lastBackupAgeHours: number | null;
   /** Seconds of changes that are not in the archive; null when unknown or when the store has no log. */
   readonly rpoSeconds: number | null;
+  /** What an administrator should mend at its servers, each with the site and the exact setting; alarms nobody by itself. */
+  readonly problems: readonly string[];
 }
 
 export interface CheckHealthResult {

@@ -12,7 +12,11 @@ export async function checkHealth({ application }: CheckHealthInput): Promise<Ch
     'check',
     'Judge every store',
     () => anywhere(application).checkStores({ application }),
-    ({ stores }) => stores.map(({ store, status }) => `${store} ${status}`).join(', '),
+    ({ stores }) =>
+      [
+        stores.map(({ store, status }) => `${store} ${status}`).join(', '),
+        ...stores.flatMap(({ problems }) => problems.map((problem) => `to mend: ${problem}`)),
+      ].join('; '),
   );
   await steps.run(
     'metrics',
@@ -20,7 +24,7 @@ export async function checkHealth({ application }: CheckHealthInput): Promise<Ch
     () => telling(application).publishHealth(result),
     (problems) => problems.join('; ') || 'published',
   );
-  for (const { store, status, reasons } of result.stores) {
+  for (const { store, status, reasons, problems } of result.stores) {
     if (status === 'healthy') continue;
     await steps.run(`tell:${store}`, `Tell people about ${store}`, () =>
       telling(application).notify({
@@ -29,7 +33,7 @@ export async function checkHealth({ application }: CheckHealthInput): Promise<Ch
         application,
         severity: status === 'error' ? 'critical' : 'warning',
         title: `${store}: ${status}`,
-        lines: reasons,
+        lines: [...reasons, ...problems.map((problem) => `to mend: ${problem}`)],
         at: result.at,
         fields: { backup_type: store, status },
       }),

@@ -1,5 +1,6 @@
+import { lookAtServers, problemLines, type ServerLook } from '../../activities/servers';
 import { formatDuration } from '../../core/clock';
-import { findFailure } from '../../core/errors';
+import { reasonOf } from '../../core/errors';
 import type { Front } from '../front';
 import type { Session } from '../session';
 import { relativeTime, shortTime, tableLines } from '../table';
@@ -28,9 +29,10 @@ export function registerStatus(front: Front): void {
     'one screen: which site is active, what could be restored, what runs',
     [['drctl status', 'are we safe?']],
     async (session) => {
-      const [role, stores, running, schedules] = await Promise.all([
+      const [role, stores, servers, running, schedules] = await Promise.all([
         part(() => activeRole(session)),
         part(() => storeSummaries(session)),
+        part(() => serverLooks(session)),
         part(async () =>
           (await listRuns(session, 20, " AND ExecutionStatus = 'Running'")).map(({ workflowId, type, startTime }) => ({
             workflowId,
@@ -41,12 +43,14 @@ export function registerStatus(front: Front): void {
         part(() => listSchedules(session)),
       ]);
       const { application } = session;
-      session.print({ application, role, stores, running, schedules }, () => {
+      session.print({ application, role, stores, servers, running, schedules }, () => {
         const now = session.io.now();
         return [
           `${application}: ${show(role, ({ activeSite, since }) => `active at ${activeSite}${since ? ` since ${shortTime(since)}` : ''}`)}`,
           '',
           ...showLines(stores, 'stores', (each) => storeLines(each, now)),
+          '',
+          ...showLines(servers, 'servers', serverLines),
           '',
           ...showLines(running, 'running', (each) =>
             each.length === 0
@@ -76,6 +80,24 @@ async function activeRole(session: Session) {
     epoch: current?.epoch ?? 0,
     since: current?.takenAt ?? null,
   };
+}
+
+/** Every database server, from this machine. */
+async function serverLooks(session: Session): Promise<ServerLook[]> {
+  const log = { debug() {}, info() {}, warn() {}, error() {} };
+  const leaving = new AbortController();
+  void session.io.interrupted.then(() => leaving.abort());
+  return lookAtServers(await session.open(), { signal: leaving.signal, log, progress() {} });
+}
+
+/** What should be mended while there is time; a screen without it says that it looked. */
+export function serverLines(servers: readonly ServerLook[]): string[] {
+  const silent = servers.filter(({ reachable }) => !reachable);
+  const answering = `${servers.length - silent.length} of ${servers.length} servers answer from this machine`;
+  const problems = problemLines(servers);
+  return problems.length === 0
+    ? [`${answering}, nothing to mend`]
+    : [`${answering}; to mend:`, ...problems.map((line) => `  ! ${line}`)];
 }
 
 async function storeSummaries(session: Session): Promise<StoreSummary[]> {
@@ -126,7 +148,7 @@ async function part<T>(get: () => Promise<T>): Promise<Part<T>> {
   try {
     return { value: await get() };
   } catch (error) {
-    return { problem: findFailure(error)?.message ?? (error instanceof Error ? error.message : String(error)) };
+    return { problem: reasonOf(error) };
   }
 }
 

@@ -59,7 +59,7 @@ export function fakeRestoreActivities(calls: string[]): FakeActivities {
       application: shop.name,
       at,
       stores: [
-        { store: 'orders', status: 'healthy', reasons: [], lastBackupAt: at, lastBackupAgeHours: 1, rpoSeconds: 2 },
+        { store: 'orders', status: 'healthy', reasons: [], lastBackupAt: at, lastBackupAgeHours: 1, rpoSeconds: 2, problems: [] },
         {
           store: 'events',
           status: 'warning',
@@ -67,6 +67,7 @@ export function fakeRestoreActivities(calls: string[]): FakeActivities {
           lastBackupAt: at,
           lastBackupAgeHours: 26,
           rpoSeconds: 2,
+          problems: ['events at dr: no answer'],
         },
       ],
     }),

@@ -2,7 +2,10 @@ import { MockActivityEnvironment } from '@temporalio/testing';
 import type { ActivityDeps } from '../../activities/deps';
 import { createHealthActivities } from '../../activities/health';
 import type { DamagedManifest } from '../../core/catalog-store';
+import type { StoreProbe } from '../../core/engine';
+import { failure } from '../../core/errors';
 import type { CheckHealthResult } from '../../core/runs';
+import { serverLines } from '../../starters/commands/status';
 import { manifestOf } from '../support/manifests';
 
 const damage: DamagedManifest = {
@@ -11,10 +14,25 @@ const damage: DamagedManifest = {
   problem: 'catalog/orders/20261120T020000Z-full-00000001.json is not JSON',
 };
 
+const SETTING = 'full_page_writes is off: ALTER SYSTEM SET full_page_writes = on';
+
+/** Of a store that lives at two sites; the server at the second does not answer. */
+async function probe(site: string): Promise<Partial<StoreProbe>> {
+  if (site === 'lab') throw failure('NotFound', 'orders has no site lab');
+  return site === 'primary'
+    ? { site, reachable: true, role: 'primary', writable: true, problems: [SETTING] }
+    : { site, reachable: false, role: 'unknown', writable: null, problems: ['no answer'] };
+}
+
 async function healthOf(damaged: readonly DamagedManifest[]): Promise<CheckHealthResult> {
   const newest = manifestOf('20261121T020000Z-full-00000002', [], { committedAt: new Date().toISOString() });
   const open = {
-    application: { stores: [{ name: 'orders', rpoSeconds: 60 }], backup: { maxAgeHours: 24 } },
+    application: {
+      sites: ['primary', 'dr', 'lab'],
+      stores: [{ name: 'orders', rpoSeconds: 60, hasLog: true, hasReplication: true }],
+      backup: { maxAgeHours: 24 },
+    },
+    engine: () => ({ probe }),
     catalog: () => ({ list: async () => [newest], damaged: async () => damaged }),
     logArchive: () => null,
   };
@@ -27,4 +45,22 @@ test('a store with a fresh backup is healthy; a manifest that cannot be read bes
   expect((await healthOf([])).stores).toMatchObject([{ status: 'healthy', reasons: [] }]);
   const { stores } = await healthOf([damage]);
   expect(stores).toMatchObject([{ status: 'warning', reasons: [expect.stringContaining(damage.problem)] }]);
+});
+
+test('what an administrator should mend is named with its site and setting, and alarms nobody by itself', async () => {
+  const { stores } = await healthOf([]);
+  expect(stores).toMatchObject([
+    { status: 'healthy', problems: [`orders at primary: ${SETTING}`, 'orders at dr: no answer'] },
+  ]);
+});
+
+test('the status screen shows it too, and says that it looked where there is nothing', () => {
+  const server = { store: 'orders', site: 'primary', reachable: true, role: 'primary', writable: true } as const;
+  expect(serverLines([{ ...server, problems: [SETTING] }])).toEqual([
+    '1 of 1 servers answer from this machine; to mend:',
+    `  ! orders at primary: ${SETTING}`,
+  ]);
+  expect(serverLines([{ ...server, problems: [] }])).toEqual([
+    '1 of 1 servers answer from this machine, nothing to mend',
+  ]);
 });

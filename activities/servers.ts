@@ -1,0 +1,41 @@
+import type { CallContext } from '../core/call';
+import type { StoreProbe } from '../core/engine';
+import { hasCode } from '../core/errors';
+import type { OpenApplication } from './deps';
+
+/** What one store's server at one site says of itself, for people. */
+export interface ServerLook extends Pick<StoreProbe, 'site' | 'reachable' | 'role' | 'writable' | 'problems'> {
+  readonly store: string;
+}
+
+/** How long one server may take: those that serve a shop answer at once, and a screen waits for the slowest. */
+const LOOK_MILLISECONDS = 4_000;
+
+/**
+ * A look at every database server of every site, from where the caller stands. One that is down is part of the answer.
+ * Trees of files are left out: they can only be seen at their own host.
+ */
+export async function lookAtServers(open: OpenApplication, ctx: CallContext): Promise<ServerLook[]> {
+  const bounded = { ...ctx, signal: AbortSignal.any([ctx.signal, AbortSignal.timeout(LOOK_MILLISECONDS)]) };
+  const { sites, stores } = open.application;
+  const databases = stores.filter(({ hasLog, hasReplication }) => hasLog || hasReplication);
+  const places = databases.flatMap(({ name: store }) => sites.map((site) => ({ store, site })));
+  const looks = places.map(async ({ store, site }): Promise<ServerLook[]> => {
+    try {
+      const { reachable, role, writable, problems } = await open.engine(store).probe(site, bounded);
+      return [{ store, site, reachable, role, writable, problems }];
+    } catch (error) {
+      ctx.signal.throwIfAborted();
+      // A store need not live at every site.
+      if (hasCode(error, 'NotFound')) return [];
+      const problem = error instanceof Error ? error.message : String(error);
+      return [{ store, site, reachable: false, role: 'unknown', writable: null, problems: [problem] }];
+    }
+  });
+  return (await Promise.all(looks)).flat();
+}
+
+/** `orders-db at primary: full_page_writes is off: ALTER SYSTEM SET full_page_writes = on`. */
+export function problemLines(servers: readonly ServerLook[]): string[] {
+  return servers.flatMap(({ store, site, problems }) => problems.map((problem) => `${store} at ${site}: ${problem}`));
+}
