@@ -66,7 +66,7 @@ async function releaseFollowers(
     try {
       if ((await engine.probe(site, ctx)).role === 'replica') await engine.log?.release(site, ctx);
     } catch (error) {
-      ctx.log.warn({ store: engine.store, site, error: String(error) }, 'the log held there could not be let go yet');
+      ctx.log.info({ store: engine.store, site, error: String(error) }, 'nothing was let go there');
     }
   }
 }
