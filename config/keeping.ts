@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { STORAGE_CLASSES } from './adapter-settings';
 import { duration, keepFor } from './values';
 
 /** How long each tier keeps a kind of backup: the worker's disk, the repository, the archive classes behind it. */
@@ -26,14 +27,7 @@ export const lifecycleSettings = z
     transitions: z.array(
       z.strictObject({
         after: keepFor,
-        storageClass: z.enum([
-          'STANDARD_IA',
-          'ONEZONE_IA',
-          'INTELLIGENT_TIERING',
-          'GLACIER_IR',
-          'GLACIER',
-          'DEEP_ARCHIVE',
-        ]),
+        storageClass: z.enum(STORAGE_CLASSES).exclude(['STANDARD']),
       }),
     ),
     expireAfter: keepFor,

@@ -246,3 +246,12 @@ export function findFailure(error: unknown): { code: FailureCode; message: strin
 export function hasCode(error: unknown, code: FailureCode): boolean {
   return findFailure(error)?.code === code;
 }
+
+/** The innermost reason of a failure in words: what Temporal wraps around it says nothing to a person. */
+export function reasonOf(error: unknown): string {
+  const known = findFailure(error);
+  if (known) return known.message;
+  let innermost = error;
+  while (innermost instanceof Error && innermost.cause instanceof Error) innermost = innermost.cause;
+  return innermost instanceof Error ? innermost.message : String(innermost);
+}

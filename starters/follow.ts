@@ -1,7 +1,7 @@
 import { isGrpcDeadlineError, type WorkflowHandle } from '@temporalio/client';
 import { formatDuration } from '../core/clock';
 import { failure } from '../core/errors';
-import { queries, type RunStatus, type StepState, type StepStatus } from '../core/runs';
+import { queries, type RunStatus, STEP_SIGNS, type StepState, type StepStatus } from '../core/runs';
 import { retriesOf } from './retries';
 import { temporalFailure } from './temporal-errors';
 import type { Session } from './session';
@@ -19,15 +19,6 @@ const QUERY_MILLISECONDS = 5_000;
 
 /** A step that takes longer is announced in a log before it ends. */
 const SLOW_MILLISECONDS = 5_000;
-
-const SIGNS: Record<StepState, string> = {
-  waiting: '·',
-  running: '▶',
-  done: '✔',
-  failed: '✘',
-  skipped: '–',
-  undone: '↩',
-};
 
 export interface FollowOptions<R, S extends RunStatus> {
   /** The command that brings a person back to this run. */
@@ -195,7 +186,7 @@ class StepLines {
     if (io.isTerminal || this.announced.has(step.id) || step.startedAt === null) return;
     if (io.now().getTime() - Date.parse(step.startedAt) < SLOW_MILLISECONDS) return;
     this.announced.add(step.id);
-    io.note(`  ${SIGNS.running} ${step.title} …`);
+    io.note(`  ${STEP_SIGNS.running} ${step.title} …`);
   }
 
   /** Once for each reason, however often it comes back. */
@@ -216,7 +207,7 @@ class StepLines {
 export function stepLine(step: StepStatus): string {
   const took =
     step.startedAt && step.finishedAt ? formatDuration(Date.parse(step.finishedAt) - Date.parse(step.startedAt)) : '';
-  return `  ${SIGNS[step.state]} ${step.title.padEnd(54)} ${took.padStart(8)}  ${(step.note ?? '').replaceAll('\n', ' ')}`.trimEnd();
+  return `  ${STEP_SIGNS[step.state]} ${step.title.padEnd(54)} ${took.padStart(8)}  ${(step.note ?? '').replaceAll('\n', ' ')}`.trimEnd();
 }
 
 const elapsed = ({ startedAt }: StepStatus, now: Date) =>

@@ -1,7 +1,8 @@
 import type { Client, ScheduleHandle } from '@temporalio/client';
-import { ScheduleNotFoundError, WorkflowNotFoundError } from '@temporalio/client';
+import { ScheduleNotFoundError } from '@temporalio/client';
 import { failure } from '../core/errors';
 import { taskQueues, workflowIds } from '../core/names';
+import { isRunning } from '../workers/is-running';
 import {
   desiredFollowers,
   desiredSchedules,
@@ -118,15 +119,6 @@ async function applyFollowers(session: Session, client: Client, dryRun: boolean)
     changes.push({ id: workflowId, change: 'stopped', differences: ['its store is no longer in the config'] });
   }
   return changes;
-}
-
-async function isRunning(client: Client, workflowId: string): Promise<boolean> {
-  try {
-    return (await client.workflow.getHandle(workflowId).describe()).status.name === 'RUNNING';
-  } catch (error) {
-    if (error instanceof WorkflowNotFoundError) return false;
-    throw error;
-  }
 }
 
 async function describe(handle: ScheduleHandle) {

@@ -1,5 +1,5 @@
 import { CommanderError } from 'commander';
-import { FAILURES, findFailure, type FailureCode } from '../core/errors';
+import { FAILURES, findFailure, reasonOf, type FailureCode } from '../core/errors';
 
 /** An error as a person and a script see it: what failed, where, what it means for the data, what to do next. */
 export interface ShownError {
@@ -23,7 +23,7 @@ export function describeError(error: unknown, command: string): ShownError {
   }
   return {
     code: 'Unexpected',
-    message: innermostMessage(error),
+    message: reasonOf(error),
     where,
     data: 'It is not known how far this went: `drctl status` shows what is there and what still runs.',
     next: 'Run it again with DRCTL_DEBUG=1 for the full trace; report it with that trace.',
@@ -40,11 +40,4 @@ export const isCommanderError = (error: unknown): error is CommanderError => err
 function workflowOf(error: unknown): string | null {
   const { workflowId } = (error ?? {}) as { workflowId?: unknown };
   return typeof workflowId === 'string' ? `workflow ${workflowId}` : null;
-}
-
-/** Temporal wraps what went wrong in layers that only say that something did. */
-function innermostMessage(error: unknown): string {
-  let current = error;
-  while (current instanceof Error && current.cause instanceof Error) current = current.cause;
-  return current instanceof Error ? current.message : String(current);
 }

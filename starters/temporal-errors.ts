@@ -7,7 +7,7 @@ import {
   WorkflowNotFoundError,
 } from '@temporalio/client';
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
-import { failure, findFailure } from '../core/errors';
+import { failure, findFailure, reasonOf } from '../core/errors';
 import { SEARCH_ATTRIBUTES } from '../core/names';
 import type { Session } from './session';
 
@@ -41,11 +41,11 @@ export function temporalFailure({ config }: Session, error: unknown, workflowId:
       cause: error,
     });
   }
-  if (/search attribute/i.test(reason(error))) {
+  if (/search attribute/i.test(reasonOf(error))) {
     const needed = Object.entries(SEARCH_ATTRIBUTES).map(([name, type]) => `--name ${name} --type ${type}`);
     return failure(
       'ConfigInvalid',
-      `the namespace at ${address} lacks a search attribute that drctl uses: ${reason(error)}`,
+      `the namespace at ${address} lacks a search attribute that drctl uses: ${reasonOf(error)}`,
       {
         next: `Register them once: temporal operator search-attribute create ${needed.join(' ')}`,
         cause: error,
@@ -55,15 +55,9 @@ export function temporalFailure({ config }: Session, error: unknown, workflowId:
   if (error instanceof ServiceError || isGrpcServiceError(error) || isGrpcDeadlineError(error)) {
     return failure(
       'TemporalUnavailable',
-      `Temporal at ${address} did not carry out a call for ${workflowId}: ${reason(error)}`,
+      `Temporal at ${address} did not carry out a call for ${workflowId}: ${reasonOf(error)}`,
       { cause: error },
     );
   }
   return error;
-}
-
-function reason(error: unknown): string {
-  let current = error;
-  while (current instanceof Error && current.cause instanceof Error) current = current.cause;
-  return current instanceof Error ? current.message : String(current);
 }

@@ -1,7 +1,8 @@
-import { Client, WorkflowNotFoundError } from '@temporalio/client';
+import { Client } from '@temporalio/client';
 import type { NativeConnection } from '@temporalio/worker';
 import type { Spool } from '../adapters/volumes/spool';
 import { workflowIds } from '../core/names';
+import { isRunning } from './is-running';
 import { logger } from './runtime';
 
 /**
@@ -19,14 +20,5 @@ export async function sweepSpool(
     if (await isRunning(client, workflowIds.backup(application, store))) continue;
     logger.info({ application, store, backupId, sizeBytes }, 'removing the spool of a backup that ended elsewhere');
     await spool.remove(store, backupId);
-  }
-}
-
-async function isRunning(client: Client, workflowId: string): Promise<boolean> {
-  try {
-    return (await client.workflow.getHandle(workflowId).describe()).status.name === 'RUNNING';
-  } catch (error) {
-    if (error instanceof WorkflowNotFoundError) return false;
-    throw error;
   }
 }

@@ -1,12 +1,12 @@
 import { continueAsNew, isCancellation, ParentClosePolicy, startChild, workflowInfo } from '@temporalio/workflow';
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
-import { hasCode } from '../core/errors';
+import { hasCode, reasonOf } from '../core/errors';
 import { workflowIds } from '../core/names';
 import type { ArchiveLogInput } from '../core/runs';
 import { backUpStore } from './back-up-store';
 import { anywhere, following, telling } from './proxies';
 import { Following } from './follow';
-import { reasonOf, StepTable } from './step-table';
+import { StepTable } from './step-table';
 
 /** One round of following; then the workflow may continue as new with a short history. */
 const ROUND_MILLISECONDS = 600_000;

@@ -1,10 +1,11 @@
 import { CancellationScope, isCancellation } from '@temporalio/workflow';
 import { ActivityFailure, TimeoutFailure, TimeoutType } from '@temporalio/common';
+import { reasonOf } from '../core/errors';
 import { formatBytes } from '../core/clock';
 import type { BackUpStoreInput, BackUpStoreResult } from '../core/runs';
 import type { PreparedBackup, UploadedBackup } from '../activities/backup';
 import { anywhere, atSite, onHost, uploadingFrom } from './proxies';
-import { reasonOf, StepTable } from './step-table';
+import { StepTable } from './step-table';
 
 /** A host that vanishes three times in a row is not bad luck. */
 const MAXIMUM_SEQUENCES = 3;

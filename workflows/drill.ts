@@ -1,9 +1,9 @@
 import { CancellationScope, workflowInfo } from '@temporalio/workflow';
-import { failure } from '../core/errors';
+import { failure, reasonOf } from '../core/errors';
 import type { DrillInput, DrillResult } from '../core/runs';
 import { anywhere, atSite, onHost, telling } from './proxies';
 import { restoreStore } from './restore-stores';
-import { reasonOf, StepTable } from './step-table';
+import { StepTable } from './step-table';
 
 /**
  * The monthly rehearsal: restores every store to its latest state from the repository alone, into scratch places, reads

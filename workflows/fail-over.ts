@@ -1,5 +1,5 @@
 import { CancellationScope } from '@temporalio/workflow';
-import { failure, hasCode } from '../core/errors';
+import { failure, hasCode, reasonOf } from '../core/errors';
 import type { FailOverInput, FailOverResult } from '../core/runs';
 import { roleChange } from './proxies';
 import { askForApproval, priceTheLoss } from './failover/approval';
@@ -8,7 +8,7 @@ import { confirmPrimaryIsDown, lookAgain, requireStandbys } from './failover/dec
 import { fence, takeEpoch, undo } from './failover/fence';
 import { continueTheNewLineage, pointDns, promote, startServices, verify } from './failover/move';
 import { end, FailoverRun } from './failover/run';
-import { reasonOf, wasCancelled } from './step-table';
+import { wasCancelled } from './step-table';
 
 /**
  * The unplanned failover of an application to another site, in the order of the runbook: confirm that the primary is down

@@ -1,10 +1,10 @@
 import { executeChild, ParentClosePolicy, sleep } from '@temporalio/workflow';
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
-import { findFailure } from '../core/errors';
+import { findFailure, reasonOf } from '../core/errors';
 import { workflowIds } from '../core/names';
 import type { BackUpStoreResult, LaunchBackupsInput, LaunchBackupsResult } from '../core/runs';
 import { backUpStore } from './back-up-store';
-import { reasonOf, StepTable } from './step-table';
+import { StepTable } from './step-table';
 
 /**
  * Started by a schedule or a person; backs up several stores at once. Schedules append a time to their workflow's id, so

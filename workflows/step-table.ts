@@ -1,29 +1,11 @@
 import { defineQuery, setCurrentDetails, setHandler, upsertSearchAttributes } from '@temporalio/workflow';
 import { ActivityFailure, CancelledFailure, ChildWorkflowFailure } from '@temporalio/common';
-import { findFailure } from '../core/errors';
-import { queries, type RunStatus, type StepState, type StepStatus } from '../core/runs';
+import { reasonOf } from '../core/errors';
+import { queries, type RunStatus, STEP_SIGNS, type StepState, type StepStatus } from '../core/runs';
 
 export const statusQuery = defineQuery<RunStatus>(queries.status);
 
 type Step = { -readonly [K in keyof StepStatus]: StepStatus[K] };
-
-const SIGN: Record<StepState, string> = {
-  waiting: '·',
-  running: '▶',
-  done: '✔',
-  failed: '✘',
-  skipped: '–',
-  undone: '↩',
-};
-
-/** The innermost reason of a failure in words: what Temporal wraps around it says nothing to a person. */
-export function reasonOf(error: unknown): string {
-  const known = findFailure(error);
-  if (known) return known.message;
-  let innermost = error;
-  while (innermost instanceof Error && innermost.cause instanceof Error) innermost = innermost.cause;
-  return innermost instanceof Error ? innermost.message : String(innermost);
-}
 
 export function wasCancelled(error: unknown): boolean {
   if (error instanceof ActivityFailure || error instanceof ChildWorkflowFailure) return wasCancelled(error.cause);
@@ -123,7 +105,7 @@ export class StepTable {
         startedAt && finishedAt
           ? `\u00a0${((Date.parse(finishedAt) - Date.parse(startedAt)) / 1_000).toFixed(1)}\u00a0s\u00a0`
           : '';
-      return `| ${SIGN[state]}\u00a0${inCell(title)} | ${took} | ${inCell(shortened(note ?? ''))} |`;
+      return `| ${STEP_SIGNS[state]}\u00a0${inCell(title)} | ${took} | ${inCell(shortened(note ?? ''))} |`;
     });
     setCurrentDetails(
       [

@@ -1,8 +1,9 @@
 import { continueAsNew, isCancellation, workflowInfo } from '@temporalio/workflow';
+import { reasonOf } from '../core/errors';
 import type { WatchReplicationInput } from '../core/runs';
 import { anywhere, following } from './proxies';
 import { Following } from './follow';
-import { reasonOf, StepTable } from './step-table';
+import { StepTable } from './step-table';
 
 const ROUND_MILLISECONDS = 600_000;
 /** Frequent enough that the bound on a loss stays a few seconds of writes, cheap enough to run for ever. */

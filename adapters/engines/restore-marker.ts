@@ -4,6 +4,7 @@ import * as path from 'node:path';
 import { failure } from '../../core/errors';
 import type { Json } from '../../core/catalog';
 import type { RestorePlace } from '../../core/recovery';
+import { absent } from '../filesystem/absent';
 import { diskFailure, makeDirectory, syncDirectory } from '../filesystem/durable';
 
 /** Lies in every place that a restore made. Without it nothing there is ever removed or replaced. */
@@ -27,13 +28,8 @@ export const newTry = (): string => randomUUID();
 
 /** Null where no restore was ever begun. Which fields there are besides the common ones, `engine` says. */
 export async function readMarker<M extends RestoreMarker = DetailMarker>(directory: string): Promise<M | null> {
-  try {
-    return JSON.parse(await fs.readFile(path.join(directory, RESTORE_MARKER), 'utf8')) as M;
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
-    if (code === 'ENOENT' || code === 'ENOTDIR') return null;
-    throw error;
-  }
+  const text = await fs.readFile(path.join(directory, RESTORE_MARKER), 'utf8').catch(absent);
+  return text === null ? null : (JSON.parse(text) as M);
 }
 
 /** Atomic and durable: after a crash it is the old one or the new one. For the try that takes the place over. */
@@ -143,10 +139,5 @@ export async function clearPlace(directory: string, options: { readonly keepMark
 }
 
 async function entriesOf(directory: string): Promise<string[]> {
-  try {
-    return await fs.readdir(directory);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    throw error;
-  }
+  return (await fs.readdir(directory).catch(absent)) ?? [];
 }

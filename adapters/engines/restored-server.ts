@@ -3,6 +3,7 @@ import * as fs from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CallContext } from '../../core/call';
 import { failure } from '../../core/errors';
+import { absent } from '../filesystem/absent';
 import type { Account } from './restore-host';
 
 const POLL_MILLISECONDS = 50;
@@ -61,7 +62,7 @@ export class RestoredServer {
 
   /** Its process; null when none runs. A stale pid file counts for nothing. */
   async pid(): Promise<number | null> {
-    const text = await unlessGone(fs.readFile(this.traits.pidFile, 'utf8'));
+    const text = await fs.readFile(this.traits.pidFile, 'utf8').catch(absent);
     const pid = Number(text?.split('\n')[0]?.trim() || Number.NaN);
     return Number.isInteger(pid) && pid > 1 && (await this.isOurs(pid)) ? pid : null;
   }
@@ -130,12 +131,12 @@ export class RestoredServer {
   }
 
   async logBytes(): Promise<number> {
-    return (await unlessGone(fs.stat(this.traits.logFile)))?.size ?? 0;
+    return (await fs.stat(this.traits.logFile).catch(absent))?.size ?? 0;
   }
 
   /** The end of its log, of what came after `from` bytes. */
   async logTail(from = 0): Promise<string> {
-    const handle = await unlessGone(fs.open(this.traits.logFile, 'r'));
+    const handle = await fs.open(this.traits.logFile, 'r').catch(absent);
     if (!handle) return '';
     try {
       const { size } = await handle.stat();
@@ -154,7 +155,7 @@ export class RestoredServer {
   }
 
   private async isOurs(pid: number): Promise<boolean> {
-    const commandLine = await unlessGone(fs.readFile(`/proc/${pid}/cmdline`, 'utf8'));
+    const commandLine = await fs.readFile(`/proc/${pid}/cmdline`, 'utf8').catch(absent);
     return commandLine !== null && this.traits.recognises(commandLine.split('\0'));
   }
 
@@ -164,11 +165,11 @@ export class RestoredServer {
    * nobody collects, as in a container without an init, is gone as well.
    */
   private async isGone(pid: number): Promise<boolean> {
-    const commandLine = await unlessGone(fs.readFile(`/proc/${pid}/cmdline`, 'utf8'));
+    const commandLine = await fs.readFile(`/proc/${pid}/cmdline`, 'utf8').catch(absent);
     if (commandLine === null) return true;
     if (commandLine !== '') return !this.traits.recognises(commandLine.split('\0'));
-    const stat = await unlessGone(fs.readFile(`/proc/${pid}/stat`, 'utf8'));
-    const threads = await unlessGone(fs.readdir(`/proc/${pid}/task`));
+    const stat = await fs.readFile(`/proc/${pid}/stat`, 'utf8').catch(absent);
+    const threads = await fs.readdir(`/proc/${pid}/task`).catch(absent);
     return stat === null || threads === null || (/\) [ZX] /.test(stat) && threads.length <= 1);
   }
 }
@@ -178,16 +179,5 @@ function signalUnlessGone(pid: number, signal: NodeJS.Signals): void {
     process.kill(pid, signal);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
-  }
-}
-
-/** Null for a file, or a process below /proc, that is not there. */
-async function unlessGone<T>(read: Promise<T>): Promise<T | null> {
-  try {
-    return await read;
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT' || code === 'ESRCH' || code === 'ENOTDIR') return null;
-    throw error;
   }
 }

@@ -6,6 +6,7 @@ import type { Readable } from 'node:stream';
 import type { CallContext } from '../../core/call';
 import { failure } from '../../core/errors';
 import type { ObjectHead, PutOptions, Repository, UploadOptions } from '../../core/repository';
+import { absent } from '../filesystem/absent';
 import { diskFailure, makeDirectory, syncDirectory } from '../filesystem/durable';
 import { checkKey, checkPrefix } from './keys';
 import { walkKeys } from './local-listing';
@@ -249,11 +250,6 @@ function readFailure(error: unknown, key: string, root: string): unknown {
   if (['ENOENT', 'ENOTDIR', 'EISDIR'].includes(codeOf(error) ?? ''))
     return failure('NotFound', `there is no object ${key} in ${root}`);
   return diskFailure(error, path.join(root, key), `reading ${key}`);
-}
-
-function absent(error: unknown): null {
-  if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ENOTDIR') return null;
-  throw error;
 }
 
 function codeOf(error: unknown): string | undefined {

@@ -1,15 +1,6 @@
+import { SEARCH_ATTRIBUTES } from '../../core/names';
 import { serverBinaries } from '../runtime/servers';
 import { type ServerCommand, waitUntil } from './process';
-
-/** What `drctl` filters and sorts workflows by (DESIGN §6). */
-export const SEARCH_ATTRIBUTES: Readonly<Record<string, 'Keyword' | 'Int'>> = {
-  DrApplication: 'Keyword',
-  DrStore: 'Keyword',
-  DrSite: 'Keyword',
-  DrKind: 'Keyword',
-  DrPhase: 'Keyword',
-  DrEpoch: 'Int',
-};
 
 /** Temporal's development server: complete, in one process, its state in one SQLite file when one is named. */
 export function temporalCommand(options: {

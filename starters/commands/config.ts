@@ -1,6 +1,6 @@
 import { configJsonSchema } from '../../config/json-schema';
 import { secretReferences } from '../../config/secret-input';
-import { findFailure } from '../../core/errors';
+import { reasonOf } from '../../core/errors';
 import type { Front } from '../front';
 
 export function registerConfig(front: Front): void {
@@ -60,6 +60,6 @@ function whyUnreadable(secret: { reveal(): string }): string[] {
     secret.reveal();
     return [];
   } catch (error) {
-    return [findFailure(error)?.message ?? String(error)];
+    return [reasonOf(error)];
   }
 }

@@ -1,7 +1,7 @@
-import { WorkflowNotFoundError } from '@temporalio/client';
 import { formatDuration } from '../../core/clock';
 import { workflowIds } from '../../core/names';
 import type { RecoveryWindow } from '../../core/recovery';
+import { isRunning } from '../../workers/is-running';
 import type { Front } from '../front';
 import type { Session } from '../session';
 import { shortTime, tableLines } from '../table';
@@ -51,11 +51,9 @@ export async function logStatus(session: Session, stores: readonly string[]): Pr
 async function archiverState(session: Session, store: string): Promise<LogStatus['archiver']> {
   try {
     const client = await session.client();
-    const { status } = await client.workflow.getHandle(workflowIds.archive(session.application, store)).describe();
-    return status.name === 'RUNNING' ? 'running' : 'not running';
-  } catch (error) {
-    // The window is worth showing without Temporal too; that it could not be asked is said.
-    return error instanceof WorkflowNotFoundError ? 'not running' : 'unknown';
+    return (await isRunning(client, workflowIds.archive(session.application, store))) ? 'running' : 'not running';
+  } catch {
+    return 'unknown'; // The window is worth showing without Temporal too; that it could not be asked is said.
   }
 }
 

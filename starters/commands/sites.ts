@@ -1,4 +1,4 @@
-import { findFailure } from '../../core/errors';
+import { reasonOf } from '../../core/errors';
 import type { Front } from '../front';
 import { activeSite } from '../restore';
 import { tableLines } from '../table';
@@ -13,7 +13,7 @@ export function registerSites(front: Front): void {
       const { config, io } = session;
       const active = await activeSite(session).catch((error: unknown) => {
         // The names are in the config; only who is active is in the repository.
-        io.note(`Which site is active is not known: ${findFailure(error)?.message ?? String(error)}`);
+        io.note(`Which site is active is not known: ${reasonOf(error)}`);
         return null;
       });
       const sites = Object.entries(config.sites).map(([site, { description }]) => ({

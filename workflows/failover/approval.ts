@@ -1,10 +1,10 @@
 import { condition } from '@temporalio/workflow';
+import { reasonOf } from '../../core/errors';
 import { GROWTH_COVERED_SECONDS, whyAskAgain } from '../../core/approval';
 import type { LossEstimate } from '../../core/replication';
 import type { ApprovalCard } from '../../core/runs';
 import type { SiteVerdict } from '../../activities/primary';
 import { roleChangeWithin } from '../proxies';
-import { reasonOf } from '../step-table';
 import { type FailoverRun, tell } from './run';
 
 /** The loss that people are shown is at most this old at first … */

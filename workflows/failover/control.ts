@@ -1,6 +1,6 @@
 import { condition, defineQuery, setHandler, upsertSearchAttributes } from '@temporalio/workflow';
 import type { FailoverPolicy } from '../../core/application';
-import { failure, hasCode } from '../../core/errors';
+import { failure, hasCode, reasonOf } from '../../core/errors';
 import type { FenceEvidence } from '../../core/fencing';
 import {
   queries,
@@ -12,7 +12,7 @@ import {
 } from '../../core/runs';
 import type { LossEstimate } from '../../core/replication';
 import { onCommand } from '../commands';
-import { reasonOf, StepTable, wasCancelled } from '../step-table';
+import { StepTable, wasCancelled } from '../step-table';
 import { accepted, type CommandRules, commandRules } from './command-rules';
 import { type Decision, Questions } from './questions';
 

@@ -1,8 +1,7 @@
 import { upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
-import { failure, hasCode } from '../../core/errors';
+import { failure, hasCode, reasonOf } from '../../core/errors';
 import { unfencedStores, type FenceEvidence } from '../../core/fencing';
 import { roleChangeWithin } from '../proxies';
-import { reasonOf } from '../step-table';
 import type { FailoverRun, UndoStep } from './run';
 
 /** From here on this role change is the only one: steps of older ones refuse (rule 7). */

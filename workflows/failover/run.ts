@@ -1,14 +1,14 @@
 import { condition, allHandlersFinished, workflowInfo } from '@temporalio/workflow';
 import type { Application } from '../../core/application';
 import type { Json } from '../../core/catalog';
-import { failure } from '../../core/errors';
+import { failure, reasonOf } from '../../core/errors';
 import { failoverMarkdown } from '../../core/failover-report';
 import type { Severity } from '../../core/notify';
 import type { FailOverInput, FailOverOutcome, FailOverResult } from '../../core/runs';
 import type { SiteAtWork } from '../../activities/site';
 import type { EndpointResult } from '../../core/traffic';
 import { roleChange, telling } from '../proxies';
-import { reasonOf, type StepTable } from '../step-table';
+import { type StepTable } from '../step-table';
 import type { FailoverControl } from './control';
 
 export interface UndoStep {

@@ -1,15 +1,15 @@
 import type { Engine, StoreProbe } from '../../../core/engine';
 import { failure } from '../../../core/errors';
-import { MongoClient } from 'mongodb';
 import { dumpMember } from './dump';
 import { fingerprintServer } from './fingerprint';
 import { archiveLog } from './log-archiver';
-import { Members, mongoFailure } from './members';
+import { Members } from './members';
 import { naming, positions } from './positions';
 import { planRestore, recoveryWindows } from './plan-restore';
 import { chooseDumpMember, probeSite } from './probe';
 import { createReplication } from './replication';
 import { createRestore } from './restore';
+import { withRestored } from './restored-server';
 import type { MongodbSettings } from './settings';
 
 /** One MongoDB replica set whose members live at the application's sites. Sharded clusters are refused. */
@@ -58,18 +58,7 @@ export function createMongodbEngine({
         return members.withMember(member, (client) => fingerprintServer(client, ctx));
       }
       if (!of.address) throw failure('NotFound', `no restored server of ${store} is named`);
-      const where = `${of.address.host}:${of.address.port}`;
-      const client = new MongoClient(`mongodb://${where}/`, {
-        directConnection: true,
-        serverSelectionTimeoutMS: 10_000,
-      });
-      try {
-        return await fingerprintServer(await client.connect(), ctx);
-      } catch (error) {
-        throw mongoFailure(error, `restored at ${where}`);
-      } finally {
-        await client.close();
-      }
+      return withRestored(of.address, (client) => fingerprintServer(client, ctx));
     },
   };
 }

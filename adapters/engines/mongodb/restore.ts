@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import { isIPv4 } from 'node:net';
 import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { MongoClient } from 'mongodb';
+import type { MongoClient } from 'mongodb';
 import type { CallContext } from '../../../core/call';
 import type { Restore, RestoreRequest } from '../../../core/engine';
 import { failure } from '../../../core/errors';
@@ -21,10 +21,9 @@ import {
 } from '../restore-marker';
 import { RESTORE_DATABASE } from './index-catalog';
 import { loadBackup } from './load-backup';
-import { mongoFailure } from './members';
 import { positionOf } from './positions';
 import { replayLog } from './replay-log';
-import { type ServerMode, serverOf, startServer } from './restored-server';
+import { type ServerMode, serverOf, startServer, withRestored } from './restored-server';
 
 /** A set of one elects itself within a second or two. */
 const ELECTION_MILLISECONDS = 60_000;
@@ -55,7 +54,7 @@ export function createRestore(store: string, toolsDirectory: string | undefined)
       await serverOf(place.directory).stop();
       await clearPlace(place.directory, { keepMarker: true });
       await start(place, marker, { kind: 'standalone' }, ctx);
-      await connected(marker, (client) => loadBackup(client, request, marker, source, ctx));
+      await withRestored(marker, (client) => loadBackup(client, request, marker, source, ctx));
       await advance(place.directory, { ...marker, phase: 'rebuilt' });
     },
 
@@ -72,7 +71,7 @@ export function createRestore(store: string, toolsDirectory: string | undefined)
           : await writeMarker(place.directory, { ...before, tryId: newTry(), phase: 'replaying' as const });
       await start(place, marker, { kind: 'standalone' }, ctx);
       if (marker.phase === 'replayed') return restored(place, marker);
-      const reached = await connected(marker, (client) => replayLog(client, request, marker, log, ctx));
+      const reached = await withRestored(marker, (client) => replayLog(client, request, marker, log, ctx));
       const position = positionOf(reached, request.plan.lineage ?? '');
       const reachedPosition = { lineage: position.lineage, value: position.value };
       const done = { phase: 'replayed' as const, reachedPosition, reachedTime: request.plan.reaches.time };
@@ -92,8 +91,8 @@ export function createRestore(store: string, toolsDirectory: string | undefined)
       }
       const name = `restored-${store}`;
       await start(place, marker, { kind: 'set', name }, ctx);
-      await connected(marker, (client) => becomePrimary(client, name, marker, ctx));
-      await connected(marker, (client) => client.db(RESTORE_DATABASE).dropDatabase());
+      await withRestored(marker, (client) => becomePrimary(client, name, marker, ctx));
+      await withRestored(marker, (client) => client.db(RESTORE_DATABASE).dropDatabase());
       return restored(place, await advance(place.directory, { ...marker, phase: 'opened' }));
     },
 
@@ -157,23 +156,6 @@ async function becomePrimary(
     if (Date.now() > deadline)
       throw failure('TargetUnreachable', `the restored MongoDB set ${name} did not elect itself`);
     await delay(50, undefined, { signal: ctx.signal });
-  }
-}
-
-async function connected<T>(
-  { host, port }: { host: string; port: number },
-  use: (client: MongoClient) => Promise<T>,
-): Promise<T> {
-  const client = new MongoClient(`mongodb://${host}:${port}/`, {
-    directConnection: true,
-    serverSelectionTimeoutMS: 10_000,
-  });
-  try {
-    return await use(await client.connect());
-  } catch (error) {
-    throw mongoFailure(error, `restored at ${host}:${port}`);
-  } finally {
-    await client.close();
   }
 }
 

@@ -1,11 +1,13 @@
 import { chownSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { MongoClient } from 'mongodb';
 import type { CallContext } from '../../../core/call';
 import { failure } from '../../../core/errors';
 import type { RestorePlace } from '../../../core/recovery';
 import { accountOf, findProgram } from '../restore-host';
 import { RestoredServer } from '../restored-server';
+import { mongoFailure } from './members';
 
 /** Recovery after a crash replays the journal first, at most some hundred MB. */
 const START_MILLISECONDS = 120_000;
@@ -49,7 +51,10 @@ export async function startServer(
     await mkdir(folder, { recursive: true, mode: 0o700 });
     if (account) chownSync(folder, account.uid, account.gid);
   }
-  const parameters = [...(mode.kind === 'standalone' ? ['ttlMonitorEnabled=false'] : []), ...PARAMETERS];
+  const parameters = [
+    'diagnosticDataCollectionEnabled=false',
+    ...(mode.kind === 'standalone' ? ['ttlMonitorEnabled=false'] : []),
+  ];
   const argv = [
     ...['--dbpath', dataOf(directory), '--pidfilepath', join(directory, 'mongod.pid')],
     ...['--bind_ip', place.host, '--port', `${place.port}`, '--nounixsocket', '--wiredTigerCacheSizeGB', '0.5'],
@@ -75,7 +80,23 @@ export async function startServer(
   );
 }
 
-const PARAMETERS = ['diagnosticDataCollectionEnabled=false'];
+/** Runs `use` on a connection to the restored server, which asks for no password. */
+export async function withRestored<T>(
+  { host, port }: { readonly host: string; readonly port: number },
+  use: (client: MongoClient) => Promise<T>,
+): Promise<T> {
+  const client = new MongoClient(`mongodb://${host}:${port}/`, {
+    directConnection: true,
+    serverSelectionTimeoutMS: 10_000,
+  });
+  try {
+    return await use(await client.connect());
+  } catch (error) {
+    throw mongoFailure(error, `restored at ${host}:${port}`);
+  } finally {
+    await client.close();
+  }
+}
 
 /** What it said at the severity of an error; without such a line its last words. */
 async function complaints(server: RestoredServer, from: number): Promise<string> {

@@ -6,6 +6,7 @@ import type { Manifest } from '../../../core/catalog';
 import type { RestoreRequest } from '../../../core/engine';
 import { failure } from '../../../core/errors';
 import type { VolumeSource } from '../../../core/volumes';
+import { absent } from '../../filesystem/absent';
 import { type Account, freePort } from '../restore-host';
 import { advance, newTry, requireTakeable, writeMarker } from '../restore-marker';
 import { readBackupManifest } from './backup-manifest';
@@ -129,13 +130,8 @@ async function adopt(paths: PlacePaths, owner: Account): Promise<void> {
   await fs.rm(inData('postmaster.pid'), { force: true });
   const auto = inData('postgresql.auto.conf');
   // Read by every server, whatever its config file: it may hold a fence, a primary's address, an archive command.
-  await fs.rename(auto, `${auto}.source`).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'ENOENT') throw error; // a cluster may have none
-  });
-  const map = await fs.readFile(inData('tablespace_map'), 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return null;
-    throw error;
-  });
+  await fs.rename(auto, `${auto}.source`).catch(absent); // a cluster may have none
+  const map = await fs.readFile(inData('tablespace_map'), 'utf8').catch(absent);
   if (map !== null) {
     const lines = map.split('\n').flatMap((line) => /^(\d+) /.exec(line)?.[1] ?? []);
     const own = lines.map((oid) => `${oid} ${path.join(paths.tablespaces, oid)}\n`).join('');

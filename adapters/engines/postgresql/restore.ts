@@ -5,6 +5,7 @@ import type { Manifest } from '../../../core/catalog';
 import type { Restore, RestoreRequest } from '../../../core/engine';
 import { failure } from '../../../core/errors';
 import type { RestoredStore, RestorePlace } from '../../../core/recovery';
+import { absent } from '../../filesystem/absent';
 import { advance, mayRemove, newTry, writeMarker } from '../restore-marker';
 import type { BackupDetail } from './dump';
 import { rebuild } from './rebuild';
@@ -81,7 +82,5 @@ async function discard(place: RestorePlace, ctx: CallContext): Promise<void> {
   ctx.progress({ phase: 'removing the restored server' });
   await serverOf(paths).stop();
   await clearRestore(paths.root, { keepMarker: false });
-  await fs.rmdir(paths.root).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'ENOENT') throw error; // removed by an earlier call
-  });
+  await fs.rmdir(paths.root).catch(absent); // removed by an earlier call
 }

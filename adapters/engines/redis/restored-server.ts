@@ -6,6 +6,7 @@ import type { CallContext } from '../../../core/call';
 import { failure, hasCode } from '../../../core/errors';
 import type { RestorePlace } from '../../../core/recovery';
 import type { Secret } from '../../../core/secret';
+import { absent } from '../../filesystem/absent';
 import { type Account, accountOf, freePort } from '../restore-host';
 import { RestoredServer } from '../restored-server';
 import { addressOf, withRedis } from './connection';
@@ -124,7 +125,7 @@ export async function serverOf(directory: string): Promise<RestoredServer> {
 
 /** Where the server of a place listens, by its configuration; null where there is none. */
 async function addressIn(directory: string): Promise<{ host: string; port: number } | null> {
-  const text = await readOptional(path.join(directory, CONFIG_FILE));
+  const text = (await fs.readFile(path.join(directory, CONFIG_FILE), 'utf8').catch(absent)) ?? '';
   const [, host] = /^bind (\S+)$/m.exec(text) ?? [];
   const [, port] = /^port (\d+)$/m.exec(text) ?? [];
   return host === undefined || port === undefined ? null : { host, port: Number(port) };
@@ -181,11 +182,4 @@ function quoted(value: string): string {
 
 async function giveAway(directory: string, { uid, gid }: Account): Promise<void> {
   for (const name of ['', ...(await fs.readdir(directory))]) await fs.lchown(path.join(directory, name), uid, gid);
-}
-
-async function readOptional(file: string): Promise<string> {
-  return fs.readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return '';
-    throw error;
-  });
 }
