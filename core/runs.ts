@@ -69,16 +69,6 @@ export const STEP_SIGNS: Readonly<Record<StepState, string>> = {
   undone: '↩',
 };
 
-/** The same on the terminal and in the Web UI. */
-export const STEP_SIGNS: Readonly<Record<StepState, string>> = {
-  waiting: '·',
-  running: '▶',
-  done: '✔',
-  failed: '✘',
-  skipped: '–',
-  undone: '↩',
-};
-
 export interface StepStatus {
   /** Stable id of the step, such as `promote:orders-db`. */
   readonly id: string;
