@@ -50,6 +50,7 @@ export class VolumeWriter extends Writable {
   }
 
   async #discard(): Promise<void> {
+    this.#frames?.close();
     if (!this.#completed) await this.#target.discard();
   }
 

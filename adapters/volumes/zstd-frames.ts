@@ -1,5 +1,6 @@
 import { promisify } from 'node:util';
 import { constants, zstdCompress } from 'node:zlib';
+import { ZstdLane } from './zstd-lane';
 
 const compress = promisify(zstdCompress);
 
@@ -9,9 +10,6 @@ const compress = promisify(zstdCompress);
  */
 export const FRAME_BYTES = 2 * 2 ** 20;
 
-/** Room for content that does not compress, so that one call to the thread pool makes a whole frame. */
-const OUTPUT_BYTES = FRAME_BYTES + 64 * 2 ** 10;
-
 /** Frames compressed at once for one volume: one more than the cores of a small machine, to keep them busy. */
 const PARALLEL_FRAMES = 3;
 
@@ -19,23 +17,33 @@ export interface ZstdOptions {
   readonly level: number;
 }
 
-/** One frame, complete by itself: `zstd -d` accepts any number of them in a row. It carries zstd's own checksum. */
+/**
+ * One frame for small content, complete by itself: `zstd -d` accepts any number of them in a row. It carries zstd's own
+ * checksum.
+ */
 export function zstdFrame(content: Uint8Array, { level }: ZstdOptions): Promise<Buffer> {
   const params = { [constants.ZSTD_c_compressionLevel]: level, [constants.ZSTD_c_checksumFlag]: 1 };
-  return compress(content, { chunkSize: Math.min(OUTPUT_BYTES, content.byteLength + 1024), params });
+  return compress(content, { chunkSize: content.byteLength + 1024, params });
+}
+
+/** A lane and the content that it compresses, or that is being gathered for it. */
+interface Frame {
+  readonly lane: ZstdLane;
+  readonly content: Buffer;
 }
 
 /**
  * Cuts content into frames, compresses several at once on Node's thread pool, and emits them in order. Memory is bounded:
- * `write` and `end` resolve only when there is room. One caller at a time, as a Writable guarantees.
+ * `write` and `end` resolve only when there is room. One caller at a time, as a Writable guarantees. `close` it in the end.
  */
 export class FrameCompressor {
   readonly #options: ZstdOptions;
   readonly #emit: (frame: Buffer) => Promise<void>;
+  readonly #lanes: ZstdLane[] = [];
   readonly #inFlight: Promise<Buffer>[] = [];
-  /** Input buffers that no compression reads any more; allocating them each time would leave the collector behind. */
-  readonly #free: Buffer[] = [];
-  #current: Buffer | null = null;
+  /** Frames whose content nobody reads any more. */
+  readonly #free: Frame[] = [];
+  #current: Frame | null = null;
   #filled = 0;
   #frames = 0;
 
@@ -46,31 +54,38 @@ export class FrameCompressor {
 
   async write(chunk: Buffer): Promise<void> {
     for (let taken = 0; taken < chunk.length;) {
-      this.#current ??= this.#free.pop() ?? Buffer.allocUnsafeSlow(FRAME_BYTES);
-      const copied = chunk.copy(this.#current, this.#filled, taken);
+      this.#current ??= this.#free.pop() ?? this.#newFrame();
+      const copied = chunk.copy(this.#current.content, this.#filled, taken);
       taken += copied;
       this.#filled += copied;
-      if (this.#filled === FRAME_BYTES) await this.#startFrame();
+      if (this.#filled === FRAME_BYTES) await this.#startFrame(this.#current);
     }
   }
 
   /** Emits what is left. Empty content makes one empty frame, because a file without a frame is not a zstd file. */
   async end(): Promise<void> {
-    if (this.#filled > 0 || this.#frames === 0) {
-      this.#current ??= Buffer.alloc(0);
-      await this.#startFrame();
-    }
+    if (this.#filled > 0 || this.#frames === 0) await this.#startFrame(this.#current ?? this.#newFrame());
     while (this.#inFlight.length > 0) await this.#emitOldest();
   }
 
-  async #startFrame(): Promise<void> {
-    const content = this.#current!;
-    const frame = zstdFrame(content.subarray(0, this.#filled), this.#options).finally(() => {
-      if (content.length === FRAME_BYTES && this.#free.length < PARALLEL_FRAMES) this.#free.push(content);
-    });
-    // A frame may fail while nobody awaits it yet; #emitOldest meets the error when it is its turn.
-    frame.catch(() => {});
-    this.#inFlight.push(frame);
+  /** Gives the contexts back; what is still being compressed is lost. */
+  close(): void {
+    for (const lane of this.#lanes) lane.close();
+  }
+
+  #newFrame(): Frame {
+    const lane = new ZstdLane(this.#options.level, FRAME_BYTES);
+    this.#lanes.push(lane);
+    return { lane, content: Buffer.allocUnsafeSlow(FRAME_BYTES) };
+  }
+
+  async #startFrame(frame: Frame): Promise<void> {
+    const compressed = frame.lane
+      .compress(frame.content.subarray(0, this.#filled))
+      .finally(() => this.#free.push(frame));
+    // It may fail while nobody awaits it yet; #emitOldest meets the error when it is its turn.
+    compressed.catch(() => {});
+    this.#inFlight.push(compressed);
     this.#frames += 1;
     this.#current = null;
     this.#filled = 0;

@@ -17,6 +17,7 @@ import { WalCollector } from '../../adapters/engines/postgresql/wal-collector';
 import type { Artifact } from '../../core/catalog';
 import { hasCode } from '../../core/errors';
 import { testContext } from '../support/engine-harness';
+import { member } from '../support/tar-member';
 
 const MEBIBYTE = 1024n * 1024n;
 
@@ -63,25 +64,6 @@ test('streamed WAL is put together over segment borders, and a hole in it is ref
   expect(() => collector.add(MEBIBYTE + 101n, Buffer.alloc(1))).toThrow(/was next/);
 });
 
-/** One tar member as PostgreSQL writes it. */
-function member(name: string, content: Buffer, flag = '0', link = ''): Buffer {
-  const header = Buffer.alloc(512);
-  header.write(name, 0);
-  header.write('0000600\0', 100);
-  header.write(`${content.length.toString(8).padStart(11, '0')} `, 124);
-  header.write('        ', 148);
-  header.write(flag, 156);
-  header.write(link, 157);
-  header.write(
-    `${header
-      .reduce((sum, byte) => sum + byte, 0)
-      .toString(8)
-      .padStart(6, '0')}\0 `,
-    148,
-  );
-  return Buffer.concat([header, content, Buffer.alloc((512 - (content.length % 512)) % 512)]);
-}
-
 test.each([
   ['a name with ..', member('base/../../outside', Buffer.from('x')), /leads out/],
   ['an absolute name', member('/etc/outside', Buffer.from('x')), /leads out/],
@@ -93,7 +75,8 @@ test.each([
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'drctl-pg-unpack-'));
   const owner = { uid: process.getuid!(), gid: process.getgid!() };
   const target = { data: path.join(directory, 'data'), tablespaces: path.join(directory, 'tablespaces'), owner };
-  const expected = { sizeBytes: 3, sha256: createHash('sha256').update('18\n').digest('hex') };
+  const checksum = createHash('sha256').update('18\n').digest('hex');
+  const expected = { sizeBytes: 3, algorithm: 'SHA256' as const, checksum };
   const source = {
     open: async () => Readable.from([archive, Buffer.alloc(1024)], { objectMode: false }),
     early: async () => Buffer.alloc(0),

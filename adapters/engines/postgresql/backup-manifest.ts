@@ -1,10 +1,12 @@
 import { createHash } from 'node:crypto';
 import { failure } from '../../../core/errors';
+import { type ChecksumAlgorithm, isChecksumAlgorithm } from './member-checksum';
 
 export interface ManifestFile {
   readonly sizeBytes: number;
-  /** Lower-case hexadecimal SHA-256. */
-  readonly sha256: string;
+  readonly algorithm: ChecksumAlgorithm;
+  /** Lower-case hexadecimal; empty for NONE. */
+  readonly checksum: string;
 }
 
 interface RawFile {
@@ -17,7 +19,7 @@ interface RawFile {
 
 /**
  * Reads PostgreSQL's backup_manifest (documentation, "Backup Manifest Format") and verifies its own checksum. Throws
- * BackupCorrupt, also for checksums other than SHA-256, which we always ask for.
+ * BackupCorrupt.
  */
 export function readBackupManifest(bytes: Buffer, where: string): Map<string, ManifestFile> {
   const corrupt = (why: string, cause?: unknown) => failure('BackupCorrupt', `${where}: ${why}`, { cause });
@@ -34,8 +36,10 @@ export function readBackupManifest(bytes: Buffer, where: string): Map<string, Ma
   const files = new Map<string, ManifestFile>();
   for (const file of content.Files ?? []) {
     const name = file.Path ?? Buffer.from(file['Encoded-Path'] ?? '', 'hex').toString('utf8');
-    if (file['Checksum-Algorithm'] !== 'SHA256' || !file.Checksum) throw corrupt(`${name} has no SHA-256`);
-    files.set(name, { sizeBytes: file.Size, sha256: file.Checksum });
+    const algorithm = file['Checksum-Algorithm'] ?? 'NONE';
+    if (!isChecksumAlgorithm(algorithm)) throw corrupt(`${name} has a checksum of the unknown kind ${algorithm}`);
+    if (algorithm !== 'NONE' && !file.Checksum) throw corrupt(`${name} has no checksum`);
+    files.set(name, { sizeBytes: file.Size, algorithm, checksum: file.Checksum ?? '' });
   }
   return files;
 }

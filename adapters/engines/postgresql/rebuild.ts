@@ -100,7 +100,7 @@ async function combine(
   }
   ctx.progress({ phase: 'combining the chain' });
   // --copy-file-range would share blocks where the file system can; plain copies work everywhere.
-  await runToEnd(program, [...folders, '-o', paths.data, '--no-sync', '--manifest-checksums=SHA256'], owner, ctx);
+  await runToEnd(program, [...folders, '-o', paths.data, '--no-sync', '--manifest-checksums=CRC32C'], owner, ctx);
   await fs.rm(paths.chain, { recursive: true, force: true });
 }
 

@@ -1,6 +1,7 @@
 import { Client, type ClientConfig, Query, type QueryArrayResult } from 'pg';
 import type { CallContext } from '../../../core/call';
 import { addressOf, clientConfig, destroySocket, endQuietly, translate } from './connection';
+import { messageSocket } from './message-socket';
 import type { PostgresqlSite } from './settings';
 
 /** pg's connection below the client: what the replication protocol needs and the driver's types leave out. */
@@ -46,6 +47,7 @@ export class ReplicationConnection {
       user: site.replicationUser ?? site.user,
       password: () => password?.reveal() ?? '',
       replication: 'true',
+      ...(site.tls ? {} : { stream: messageSocket }),
     } as ClientConfig & { replication: string });
     client.on('error', () => undefined); // the running command reports the loss
     const connection = new ReplicationConnection(client, addressOf(site));

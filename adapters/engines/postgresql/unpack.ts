@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import * as fs from 'node:fs/promises';
 import * as path from 'node:path';
 import type { Readable } from 'node:stream';
@@ -7,6 +6,7 @@ import type { Artifact } from '../../../core/catalog';
 import { failure } from '../../../core/errors';
 import type { VolumeSource } from '../../../core/volumes';
 import type { ManifestFile } from './backup-manifest';
+import { memberChecksum } from './member-checksum';
 import type { Account } from '../restore-host';
 import { paddedBytes, readTarHeader, TAR_BLOCK_BYTES, type TarMember } from './tar-header';
 
@@ -23,7 +23,7 @@ export interface UnpackTarget {
 }
 
 /**
- * Writes the volumes of one backup, several at once, and checks every file's size and SHA-256 against the server's own
+ * Writes the volumes of one backup, several at once, and checks every file's size and checksum against the server's own
  * backup manifest while it is written. Throws BackupCorrupt naming the file; what was written must then be thrown away.
  */
 export async function unpackBackup(
@@ -118,13 +118,13 @@ class Unpacker {
   private async file(member: TarMember, file: string, name: string, reader: ChunkReader, key: string): Promise<void> {
     const expected = this.files.get(name);
     if (!expected) throw failure('BackupCorrupt', `${key}: ${name} is not in the backup manifest`);
-    const digest = createHash('sha256');
+    const checksum = memberChecksum(expected.algorithm);
     const handle = await fs.open(file, 'wx', 0o600);
     try {
       for (let left = member.sizeBytes; left > 0;) {
         const chunk = await reader.some(left);
         if (chunk === null) throw failure('BackupCorrupt', `${key}: the archive is cut off in ${name}`);
-        digest.update(chunk);
+        checksum.update(chunk);
         await writeAll(handle, chunk);
         left -= chunk.length;
         this.count(chunk.length);
@@ -136,7 +136,7 @@ class Unpacker {
     }
     const padding = paddedBytes(member.sizeBytes) - member.sizeBytes;
     if (padding > 0) await reader.exactly(padding);
-    if (member.sizeBytes !== expected.sizeBytes || digest.digest('hex') !== expected.sha256) {
+    if (member.sizeBytes !== expected.sizeBytes || checksum.hex() !== expected.checksum) {
       throw failure('BackupCorrupt', `${key}: ${name} differs from its checksum in the backup manifest`);
     }
     this.seen.add(name);
