@@ -7,29 +7,12 @@ import type { LogArchive } from '../../core/log-archive';
 import { compareFingerprints, type Fingerprint } from '../../core/recovery';
 import type { VolumeSink, VolumeSource } from '../../core/volumes';
 import { combinedSource, MemoryLogArchive, MemoryVolumes, takeBackup, testContext } from '../support/engine-harness';
-import { type SeededRandom, seededRandom, rounds } from '../support/random';
+import { damaged } from '../support/damage';
+import { rounds, seededRandom } from '../support/random';
 import type { EngineHarness } from './engine.contract';
 
 const ENDS_SOON_MILLISECONDS = 5_000;
 const LOG_COVERS_MILLISECONDS = 30_000;
-
-/** What becomes of a volume that is stored badly. */
-const DAMAGES: Readonly<Record<string, (content: Buffer, random: SeededRandom) => Buffer>> = {
-  'one bit flipped': (content, random) => {
-    const altered = Buffer.from(content);
-    const at = random.integer(content.length);
-    altered[at] = (altered[at] as number) ^ (1 << random.integer(8));
-    return altered;
-  },
-  'cut off': (content, random) => content.subarray(0, random.integer(content.length)),
-  'something appended': (content, random) => Buffer.concat([content, Buffer.alloc(1 + random.integer(100_000))]),
-  'a piece zeroed': (content, random) => {
-    const altered = Buffer.from(content);
-    const from = random.integer(content.length);
-    altered.fill(0, from, from + 1 + random.integer(10_000));
-    return altered.equals(content) ? Buffer.concat([altered, Buffer.from([0])]) : altered;
-  },
-};
 
 /**
  * Faults at random moments, for every engine: `npm test` takes a few of one seed, `npm run test:deep` as many as it was told.
@@ -209,8 +192,8 @@ export function engineFaults(engineName: string, start: () => Promise<EngineHarn
         const whole = combinedSource(volumes);
         const name = random.pick(needed);
         const content = stored.contents.get(name) as Buffer;
-        const damage = random.pick(Object.keys(DAMAGES));
-        stored.contents.set(name, DAMAGES[damage]!(content, random));
+        const { damage, bytes } = damaged(content, random);
+        stored.contents.set(name, bytes);
         try {
           const refused = await engine.restore.rebuild(request, whole, log, testContext()).then(
             () => null,

@@ -2,9 +2,11 @@ import * as fs from 'node:fs/promises';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { Readable } from 'node:stream';
+import type { Progress } from '../../core/call';
 import type { Repository } from '../../core/repository';
 import { testContext } from '../support/call-context';
 import { collect, sha256, shopRows } from '../support/content';
+import { countOf, rounds, seededRandom } from '../support/random';
 
 export interface RepositoryUnderTest {
   /** A repository with nothing in it, its application's prefix included. */
@@ -18,6 +20,7 @@ export interface RepositoryUnderTest {
 /** Every sentence of `core/repository.ts`, for whatever implements it. */
 export function describeRepository(kind: string, start: () => Promise<RepositoryUnderTest>): void {
   describe(`repository contract: ${kind}`, () => {
+    const random = seededRandom(`repository contract: ${kind}`);
     let under: RepositoryUnderTest;
     let repository: Repository;
     let directory: string;
@@ -114,8 +117,8 @@ export function describeRepository(kind: string, start: () => Promise<Repository
       expect((await repository.head('epochs/0000000001.json'))!.metadata).toEqual({ by: 'first' });
     });
 
-    test('ifAbsent: of many writers at the same moment exactly one wins, in each of twenty races', async () => {
-      for (let race = 0; race < 20; race += 1) {
+    test('ifAbsent: of many writers at the same moment exactly one wins, in each of many races', async () => {
+      for (let race = 0; race < countOf('ROUNDS', 20); race += 1) {
         const key = `epochs/race-${race}.json`;
         const put = (writer: number) => repository.put(key, Buffer.from(`{"writer":${writer}}`), { ifAbsent: true });
         const results = await Promise.allSettled(Array.from({ length: 8 }, (_, writer) => put(writer)));
@@ -237,38 +240,48 @@ export function describeRepository(kind: string, start: () => Promise<Repository
       },
     );
 
-    test('a stream that breaks leaves no object and no parts', async () => {
-      const source = async function* () {
-        yield shopRows(20_000_000);
-        throw new Error('the dump died');
-      };
-      const upload = repository.uploadStream(
-        'data/full/orders/stream',
-        Readable.from(source(), { objectMode: false }),
-        {},
-        ctx,
-      );
-      await expect(upload).rejects.toThrow('the dump died');
-      expect(await repository.head('data/full/orders/stream')).toBeNull();
-      expect(await unfinished('data/')).toEqual([]);
-    });
+    const lengths = rounds().map(() => random.integer(30_000_000));
+    test.each([20_000_000, ...lengths])(
+      'a stream that breaks after %i bytes leaves no object and no parts',
+      async (n) => {
+        const source = async function* () {
+          yield shopRows(n);
+          throw new Error('the dump died');
+        };
+        const upload = repository.uploadStream(
+          'data/full/orders/stream',
+          Readable.from(source(), { objectMode: false }),
+          {},
+          ctx,
+        );
+        await expect(upload).rejects.toThrow('the dump died');
+        expect(await repository.head('data/full/orders/stream')).toBeNull();
+        expect(await unfinished('data/')).toEqual([]);
+      },
+    );
 
-    test('an upload that is cancelled stops, and its remains are found and removed', async () => {
-      const controller = new AbortController();
-      const { file, sha256: digest } = await fileOf(shopRows(60_000_000));
-      const context = { ...testContext(controller.signal), progress: () => controller.abort(new Error('cancelled')) };
-      const options = { sha256: digest };
-      await expect(repository.uploadFile('data/full/orders/vol', file, options, context)).rejects.toThrow();
-      expect(await repository.head('data/full/orders/vol')).toBeNull();
-      for await (const { key, uploadId } of repository.unfinishedUploads('data/full/orders/')) {
-        await repository.abortUpload(key, uploadId);
-        await repository.abortUpload(key, uploadId);
-      }
-      expect(await unfinished('')).toEqual([]);
-      // What was aborted starts again by itself.
-      await repository.uploadFile('data/full/orders/vol', file, { sha256: digest }, ctx);
-      expect(await repository.head('data/full/orders/vol')).toMatchObject({ sha256: digest });
-    });
+    const moments = rounds().map(() => random.integer(30_000_000));
+    test.each([0, ...moments])(
+      'an upload cancelled after %i bytes stops, its remains are found and removed',
+      async (n) => {
+        const controller = new AbortController();
+        const { file, sha256: digest } = await fileOf(shopRows(60_000_000));
+        const progress = ({ doneBytes = n }: Progress) =>
+          void (doneBytes >= n && controller.abort(new Error('cancelled')));
+        const context = { ...testContext(controller.signal), progress };
+        const options = { sha256: digest };
+        await expect(repository.uploadFile('data/full/orders/vol', file, options, context)).rejects.toThrow();
+        expect(await repository.head('data/full/orders/vol')).toBeNull();
+        for await (const { key, uploadId } of repository.unfinishedUploads('data/full/orders/')) {
+          await repository.abortUpload(key, uploadId);
+          await repository.abortUpload(key, uploadId);
+        }
+        expect(await unfinished('')).toEqual([]);
+        // What was aborted starts again by itself.
+        await repository.uploadFile('data/full/orders/vol', file, { sha256: digest }, ctx);
+        expect(await repository.head('data/full/orders/vol')).toMatchObject({ sha256: digest });
+      },
+    );
 
     test.each(['', '/x', 'x/', 'a//b', '../x', 'a/../b', 'a/./b', 'ä', 'a b', 'a\\b', 'a\nb', 'x'.repeat(1_000)])(
       'the key %j is refused',

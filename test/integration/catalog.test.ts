@@ -9,6 +9,7 @@ import { layout } from '../../core/layout';
 import type { Repository } from '../../core/repository';
 import { faultyRepository, networkError } from '../support/faulty-repository';
 import { manifestOf } from '../support/manifests';
+import { rounds } from '../support/random';
 
 const ids = ['20261120T020000Z-full-00000001', '20261120T060000Z-incr-00000002', '20261121T020000Z-full-00000003'];
 
@@ -70,7 +71,7 @@ describe('catalogue', () => {
     expect((await catalog.list('orders'))[0]).toEqual(first);
   });
 
-  test('of several commits of different backups under one id one wins', async () => {
+  test.each(rounds())('round %i: of several commits of different backups under one id one wins', async () => {
     const commit = (attempt: number) => createCatalog(repository).commit(manifestOf(ids[0]!, [], { attempt }));
     const results = await Promise.allSettled([1, 2, 3, 4].map(commit));
     expect(results.filter((result) => result.status === 'fulfilled')).toHaveLength(1);

@@ -14,7 +14,10 @@ import { createRepository } from '../../adapters/repository';
 import { Secret } from '../../core/secret';
 import { testContext } from '../support/call-context';
 import { shopRows } from '../support/content';
+import { rounds, seededRandom } from '../support/random';
 import { startTestS3, type TestS3 } from '../support/s3-repository';
+
+const random = seededRandom('repository-s3-faults');
 
 let s3: TestS3;
 let directory: string;
@@ -83,40 +86,49 @@ async function startProxy(): Promise<Proxy> {
 
 const isPart = (request: string) => request.startsWith('PUT') && request.includes('partNumber=');
 
-test('an upload cut off in the middle goes on from its last part, on another connection and another host', async () => {
-  const proxy = await startProxy();
-  try {
-    const content = shopRows(60_000_000);
-    const sha256 = createHash('sha256').update(content).digest('hex');
-    const file = path.join(directory, 'volume');
-    await fs.writeFile(file, content);
-    const through = () => createRepository('cloud', s3.settings('cut', { endpoint: proxy.endpoint }), 'shop');
-    let parts = 0;
-    // From then on nothing gets through, so that the uploader cannot tidy up either: as if it had been killed.
-    proxy.cut = (request) => parts > 3 || (isPart(request) && ++parts > 3);
-    await expect(through().uploadFile('data/full/orders/vol', file, { sha256 }, testContext())).rejects.toMatchObject({
-      type: 'RepositoryUnavailable',
-      message: expect.stringContaining(proxy.endpoint),
-    });
-    const sent = new Set(proxy.requests.filter(isPart)).size;
-    expect(sent).toBe(3);
+const PARTS = Math.ceil(60_000_000 / (8 * 2 ** 20));
+const cuts = rounds().map(() => 1 + random.integer(PARTS - 1));
 
-    proxy.cut = () => false;
-    proxy.requests.length = 0;
-    await through().uploadFile('data/full/orders/vol', file, { sha256 }, testContext());
-    const again = proxy.requests.filter(isPart).length;
-    expect(again).toBe(Math.ceil(content.length / (8 * 2 ** 20)) - sent);
-    expect((await through().read('data/full/orders/vol')).equals(content)).toBe(true);
-    for await (const { key } of through().unfinishedUploads('')) throw new Error(`${key} is unfinished`);
+test.each(cuts)(
+  'an upload cut off after %i parts goes on from there, on another connection and another host',
+  async (n) => {
+    const proxy = await startProxy();
+    try {
+      const content = shopRows(60_000_000);
+      const sha256 = createHash('sha256').update(content).digest('hex');
+      const file = path.join(directory, 'volume');
+      await fs.writeFile(file, content);
+      const settings = s3.settings(`cut-${random.integer(1e9)}`, { endpoint: proxy.endpoint });
+      const through = () => createRepository('cloud', settings, 'shop');
+      let parts = 0;
+      // From then on nothing gets through, so that the uploader cannot tidy up either: as if it had been killed.
+      proxy.cut = (request) => parts > n || (isPart(request) && ++parts > n);
+      await expect(through().uploadFile('data/full/orders/vol', file, { sha256 }, testContext())).rejects.toMatchObject(
+        {
+          type: 'RepositoryUnavailable',
+          message: expect.stringContaining(proxy.endpoint),
+        },
+      );
+      const sent = new Set(proxy.requests.filter(isPart)).size;
+      expect(sent).toBe(n);
 
-    proxy.requests.length = 0;
-    await through().uploadFile('data/full/orders/vol', file, { sha256 }, testContext());
-    // The one listing that proves the repository usable, and the look at the object.
-    expect(proxy.requests.map((request) => request.split(' ')[0])).toEqual(['GET', 'HEAD']);
-  } finally {
-    await proxy.close();
-  }
-});
+      proxy.cut = () => false;
+      proxy.requests.length = 0;
+      await through().uploadFile('data/full/orders/vol', file, { sha256 }, testContext());
+      const again = proxy.requests.filter(isPart).length;
+      expect(again).toBe(PARTS - sent);
+      expect((await through().read('data/full/orders/vol')).equals(content)).toBe(true);
+      for await (const { key } of through().unfinishedUploads('')) throw new Error(`${key} is unfinished`);
+
+      proxy.requests.length = 0;
+      await through().uploadFile('data/full/orders/vol', file, { sha256 }, testContext());
+      // The one listing that proves the repository usable, and the look at the object.
+      expect(proxy.requests.map((request) => request.split(' ')[0])).toEqual(['GET', 'HEAD']);
+    } finally {
+      await proxy.close();
+    }
+  },
+);
 
 test('a file that changed between two tries is not mixed with what was sent of it', async () => {
   const proxy = await startProxy();

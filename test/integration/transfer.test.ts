@@ -14,10 +14,13 @@ import type { Repository } from '../../core/repository';
 import type { AttemptRef, BackupTransfer, DumpAttempt } from '../../core/transfer';
 import { testContext } from '../support/call-context';
 import { collect, shopRows } from '../support/content';
+import { damaged } from '../support/damage';
 import { faultyRepository, networkError, type Faults } from '../support/faulty-repository';
 import { dumpResult, manifestOf } from '../support/manifests';
+import { rounds, seededRandom } from '../support/random';
 import { startTestS3 } from '../support/s3-repository';
 
+const random = seededRandom('transfer');
 const codec = { codec: 'zstd', level: 3 } as const;
 const ref: AttemptRef = { store: 'orders', backupId: '20261122T130503Z-full-0123abcd', kind: 'full', attempt: 1 };
 const contents = new Map([
@@ -356,6 +359,46 @@ describe.each(['local', 's3'])('transfer to a %s repository', (kind) => {
         type: 'NotFound',
       });
       expect(early!.key.startsWith(layout.early('orders', ref.backupId, ''))).toBe(true);
+    });
+  });
+
+  describe('what was stored is read, at random', () => {
+    /** Small, so that many rounds are soon over. */
+    const small = new Map([
+      ['vol-00001.tar', shopRows(3_000_000)],
+      ['vol-00002.tar', shopRows(12)],
+    ]);
+    let manifest: Manifest;
+    beforeEach(async () => {
+      await dump(await transfer.beginStream(ref, ctx), small);
+      manifest = await committed();
+    });
+
+    test.each(rounds())('round %i: through connections that break anywhere', async () => {
+      const [first] = manifest.artifacts as [Artifact];
+      const cuts = Array.from({ length: 1 + random.integer(5) }, () => 1 + random.integer(first.sizeBytes / 6));
+      faults.cutBodyAfter = (key) => (key === first.key ? (cuts.pop() ?? null) : null);
+      const read = await collect(await transfer.source([manifest]).open(first));
+      expect(read.equals(small.get(first.name)!)).toBe(true);
+      expect(cuts).toEqual([]);
+    });
+
+    test.each(rounds(2))('round %i: damage anywhere is found and named, by reading and by verifying', async () => {
+      const artifact = random.pick(manifest.artifacts);
+      const { damage, bytes } = damaged(await repository.read(artifact.key), random);
+      await repository.put(artifact.key, bytes);
+      const ways = [
+        async () => collect(await transfer.source([manifest]).open(artifact)),
+        async () => transfer.verify(await transfer.stored(ref), ctx),
+      ];
+      for (const read of ways) {
+        const error = await read().then(
+          () => null,
+          (thrown: Error & { type?: string }) => thrown,
+        );
+        expect({ damage, type: error?.type }).toEqual({ damage, type: 'BackupCorrupt' });
+        expect(error?.message).toContain(artifact.key);
+      }
     });
   });
 });
