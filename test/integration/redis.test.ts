@@ -16,6 +16,7 @@ import { combinedSource, engineOf, MemoryVolumes, takeBackup, testContext } from
 import { startRedisRoles } from '../support/redis-roles';
 import { serverBinaries, startRedis, waitUntil } from '../support/servers';
 import { startSilentServer } from '../support/silent-server';
+import { seedsOfRounds } from '../support/random';
 import { fillWithEveryType } from '../support/redis-content';
 
 const folders: string[] = [];
@@ -98,13 +99,20 @@ async function startHarness(): Promise<EngineHarness> {
 engineContract('redis', startHarness, startRedisRoles);
 engineFaults('redis', startHarness);
 
-describe.each(['redis', 'valkey'] as const)('a %s server', (flavour) => {
-  test.each(['yes', 'no'])(
-    'of every type, users and functions is restored (diskless sync: %s)',
-    async (diskless) => {
+const KINDS = [
+  ['redis', 'yes'],
+  ['redis', 'no'],
+  ['valkey', 'yes'],
+  ['valkey', 'no'],
+] as const;
+
+describe('a server', () => {
+  test.each(seedsOfRounds(KINDS.length).map((seed, index) => [...KINDS[index % KINDS.length]!, seed] as const))(
+    '(%s) of every type, users and functions is restored (diskless sync: %s, seed %i)',
+    async (flavour, diskless, seed) => {
       const source = await startRedis({ flavour, settings: { 'repl-diskless-sync': diskless, databases: '40' } });
       const client = connect(source);
-      await fillWithEveryType(client, diskless === 'yes' ? 11 : 12);
+      await fillWithEveryType(client, seed);
       await client.call('ACL', 'SETUSER', 'shop', 'on', '>secret-of-the-shop', '~cart:*', '+@read');
       await client.call('FUNCTION', 'LOAD', "#!lua name=lib\nredis.register_function('f', function() return 1 end)");
       const engine = createRedisEngine({

@@ -3,6 +3,7 @@ import { withFullSync } from '../../adapters/engines/redis/full-sync';
 import { hasCode } from '../../core/errors';
 import { Secret } from '../../core/secret';
 import { testContext } from '../support/engine-harness';
+import { randomOf, type SeededRandom, seedsOfRounds } from '../support/random';
 
 const REPLICATION_ID = 'a'.repeat(40);
 const RDB = Buffer.concat([Buffer.from('REDIS0012'), Buffer.alloc(5_000, 7), Buffer.from([0xff]), Buffer.alloc(8, 1)]);
@@ -85,6 +86,33 @@ test.each([
 ] as const)('an RDB %s is %s', async (_, code, pieces) => {
   const error = await receive(await serverThatSays(...pieces)).catch((each: unknown) => each);
   expect(hasCode(error, code)).toBe(true);
+});
+
+/** Everything the server says, in pieces of random lengths. */
+function torn(said: Buffer, random: SeededRandom): Buffer[] {
+  const pieces: Buffer[] = [];
+  for (let at = 0; at < said.length;) {
+    const length = 1 + random.integer(random.pick([3, 50, 4_000]));
+    pieces.push(said.subarray(at, at + length));
+    at += length;
+  }
+  return pieces;
+}
+
+test.each(seedsOfRounds(5))('an RDB torn anywhere is whole, cut off anywhere it is none (seed %i)', async (seed) => {
+  const random = randomOf(seed);
+  const [head, tail] = random.pick([
+    [`$${RDB.length}\r\n`, Buffer.alloc(0)],
+    [`$EOF:${MARK.toString()}\r\n`, MARK],
+  ] as const);
+  const said = Buffer.concat([Buffer.from(full + head), RDB, tail]);
+  const { content } = await receive(await serverThatSays(...torn(said, random)));
+  expect(content.equals(RDB)).toBe(true);
+  const at = random.integer(said.length);
+  const error = await receive(await serverThatSays(...torn(said.subarray(0, at), random), null)).catch(
+    (each: unknown) => each,
+  );
+  expect({ at, refused: hasCode(error, 'TargetUnreachable') }).toEqual({ at, refused: true });
 });
 
 test('a password goes as one word, whatever it contains', async () => {
