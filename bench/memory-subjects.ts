@@ -16,8 +16,10 @@ export interface MemorySubject {
   grow(bench: BenchLab, sizeBytes: number): Promise<void>;
 }
 
-/** Enough files that their number is not the cost, few enough that their sizes are. */
 const FILE_BYTES = 4e6;
+const SMALL_FILE_BYTES = 4_096;
+const FILES_A_FOLDER = 1_000;
+const BLOCK_BYTES = 1_024;
 const SEED = 1;
 
 export const postgresql: MemorySubject = {
@@ -49,19 +51,34 @@ export const redis: MemorySubject = {
 
 export const files: MemorySubject = { store: 'application', words: 'files', grow: growFiles };
 
-/** Half hexadecimal digits, half words, as the rows of `seedBulk`. */
+/** Large files for seven eighths of the bytes; for the rest many small ones, of each of which a dump holds what it knows. */
 async function growFiles({ lab }: BenchLab, sizeBytes: number): Promise<void> {
   const folder = path.join(applicationRoot(lab, 'primary'), 'bulk');
   fs.rmSync(folder, { recursive: true, force: true });
   fs.mkdirSync(folder, { recursive: true });
-  for (let file = 0; file * FILE_BYTES < sizeBytes; file += 1) {
-    const stream = fs.createWriteStream(path.join(folder, `part-${String(file).padStart(5, '0')}`));
-    for (let block = 0; block * 1_024 < FILE_BYTES; block += 1) {
-      const digits = createHash('sha512').update(`${file}:${block}`).digest('hex').repeat(4);
-      if (!stream.write(digits + `ultramarket order ${block % 100} `.repeat(24).padEnd(512)))
-        await once(stream, 'drain');
-    }
-    stream.end();
-    await finished(stream);
+  const smallBytes = sizeBytes / 8;
+  for (let file = 0; file * FILE_BYTES < sizeBytes - smallBytes; file += 1)
+    await writeBulkFile(path.join(folder, `part-${String(file).padStart(5, '0')}`), file, FILE_BYTES);
+  for (let file = 0; file * SMALL_FILE_BYTES < smallBytes; file += 1) {
+    const parent = path.join(folder, `documents-${Math.floor(file / FILES_A_FOLDER)}`);
+    fs.mkdirSync(parent, { recursive: true });
+    fs.writeFileSync(
+      path.join(parent, `order-${file}.json`),
+      bulkBlock(file, 0).repeat(SMALL_FILE_BYTES / BLOCK_BYTES),
+    );
   }
+}
+
+async function writeBulkFile(file: string, number: number, sizeBytes: number): Promise<void> {
+  const stream = fs.createWriteStream(file);
+  for (let block = 0; block * BLOCK_BYTES < sizeBytes; block += 1)
+    if (!stream.write(bulkBlock(number, block))) await once(stream, 'drain');
+  stream.end();
+  await finished(stream);
+}
+
+/** Half hexadecimal digits, half words, as the rows of `seedBulk`. */
+function bulkBlock(file: number, block: number): string {
+  const digits = createHash('sha512').update(`${file}:${block}`).digest('hex').repeat(4);
+  return digits + `ultramarket order ${block % 100} `.repeat(24).padEnd(512);
 }

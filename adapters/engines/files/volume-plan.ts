@@ -1,7 +1,10 @@
 import type { TreeEntry } from './tree-walk';
 
-/** More names than this are not held for one volume, however small the files: about 10 MB of names. */
-const NAMES_PER_VOLUME = 50_000;
+/**
+ * More names than this are not held for one volume, however small the files: what is known of each takes 1.0 to 1.6 KB, and
+ * three volumes are held at once, two being written and one being filled.
+ */
+const NAMES_PER_VOLUME = 10_000;
 /** A tar member is at least a header, and its content is padded to blocks. */
 const BLOCK_BYTES = 512n;
 
