@@ -87,7 +87,8 @@ export async function serveSupervisor(options: {
 }): Promise<http.Server> {
   const serve = async (request: http.IncomingMessage, response: http.ServerResponse): Promise<void> => {
     const { status, body } = await answer(options, request);
-    response.writeHead(status, { 'content-type': 'application/json' });
+    // One connection a command: on one that idled, the next command may be lost to the server's closing it (nothing retries).
+    response.writeHead(status, { 'content-type': 'application/json', connection: 'close' });
     response.end(JSON.stringify(body ?? null), () => {
       if (status === 202) options.onShutdown();
     });
