@@ -70,6 +70,8 @@ describe('losing the primary site of five members at three sites', () => {
     const done = await roles().promote({ site: 'primary', epoch: 2, evidence: [back] }, testContext());
     expect(done.site).toBe('primary');
     await roles().unfence('dr', 2, testContext());
+    // A member that leads again is not frozen: an undo that comes late finds nothing to thaw, and does not fail.
+    await roles().unfence('primary', 2, testContext());
   }, 120_000);
 
   test('without a majority nothing is proven and nothing is promoted', async () => {

@@ -1,4 +1,4 @@
-import type { Document, MongoClient, Timestamp } from 'mongodb';
+import { type Document, type MongoClient, MongoServerError, type Timestamp } from 'mongodb';
 import type { Replication } from '../../../core/engine';
 import { failure } from '../../../core/errors';
 import type { ReplicaState } from '../../../core/replication';
@@ -35,11 +35,7 @@ export function createReplication(members: Members): Replication {
     async unfence(site, epoch) {
       await refuseOlderEpoch(members, [site], epoch);
       // Members may be led again at once; nothing else was changed by the fence.
-      await Promise.all(
-        members
-          .at(site)
-          .map((member) => members.withMember(member, (client) => client.db('admin').command({ replSetFreeze: 0 }))),
-      );
+      await Promise.all(members.at(site).map((member) => members.withMember(member, thaw)));
     },
     promote: (request, ctx) => promoteSite(members, request, ctx),
     epoch: (site) => currentEpoch(members, site),
@@ -56,6 +52,18 @@ export function createReplication(members: Members): Replication {
       return { site, at: new Date().toISOString(), marker, roundTripMilliseconds: Date.now() - startedAt };
     },
   };
+}
+
+/** mongod's refusal to thaw one that leads or runs for election: it is not frozen, which is what was wanted. */
+const NOT_SECONDARY = 95;
+
+async function thaw(client: MongoClient): Promise<void> {
+  await client
+    .db('admin')
+    .command({ replSetFreeze: 0 })
+    .catch((error: unknown) => {
+      if (!(error instanceof MongoServerError && error.code === NOT_SECONDARY)) throw error;
+    });
 }
 
 /** A linearizable read proves that the server that answers still leads: a deposed one cannot answer it. */
