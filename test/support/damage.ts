@@ -13,7 +13,7 @@ export const DAMAGES: Readonly<Record<string, (content: Buffer, random: SeededRa
   'a piece zeroed': (content, random) => {
     const altered = Buffer.from(content);
     const from = random.integer(content.length);
-    altered.fill(0, from, from + 1 + random.integer(10_000));
+    altered.fill(0, from, Math.min(altered.length, from + 1 + random.integer(10_000)));
     return altered.equals(content) ? Buffer.concat([altered, Buffer.alloc(1)]) : altered;
   },
 };
