@@ -381,6 +381,24 @@ test('an approval of a card that has become too good is not taken: people see th
   });
 });
 
+test('a loss that cannot be measured any more is asked about once, and may then be approved', async () => {
+  const world = fakeFailoverWorld();
+  await withFailover(world, async (handle) => {
+    await waitingFor(handle, /approval/);
+    world.before['assessLoss'] = () => {
+      throw failure('AccessDenied', 'the samples cannot be read');
+    };
+    await expect(approve(handle)).rejects.toMatchObject({
+      cause: { type: 'ApprovalOutdated', message: expect.stringMatching(/samples cannot be read/) },
+    });
+    const { card } = await waitingFor(handle, /approval/);
+    expect(card).toMatchObject({ problem: 'the samples cannot be read' });
+    // An S3 that is away must not hold up people for ever: they know it now.
+    await approve(handle);
+    await expect(handle.result()).resolves.toMatchObject({ outcome: 'completed', lossesAtApproval: [] });
+  });
+});
+
 test('growth that the card names needs no second approval; the report has what was shown and what was measured', async () => {
   const world = fakeFailoverWorld();
   await withFailover(world, async (handle) => {

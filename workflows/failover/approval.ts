@@ -5,6 +5,7 @@ import type { LossEstimate } from '../../core/replication';
 import type { ApprovalCard } from '../../core/runs';
 import type { SiteVerdict } from '../../activities/primary';
 import { roleChangeWithin } from '../proxies';
+import { wasCancelled } from '../step-table';
 import { type FailoverRun, tell } from './run';
 
 /** The loss that people are shown is at most this old at first … */
@@ -92,15 +93,15 @@ function measureIn(waitedMilliseconds: number): number {
 /** The card as it would be now. A measurement that fails leaves the losses as they were and says so: unknown is not zero. */
 async function measureAnew(run: FailoverRun): Promise<ApprovalCard> {
   const before = run.control.cards.at(-1) as ApprovalCard;
-  const work = () =>
-    roleChangeWithin(run.app.name, run.site, MEASURE_SECONDS).assessLoss({
-      application: run.app.name,
-      toSite: run.site,
-    });
+  const place = { application: run.app.name, toSite: run.site };
   try {
-    const losses = await run.steps.run('assess', 'Measure what a failover would lose', work, inWords);
-    return { ...before, losses, measuredAt: new Date().toISOString(), problem: null };
+    const losses = await roleChangeWithin(run.app.name, run.site, MEASURE_SECONDS).assessLoss(place);
+    const measuredAt = new Date().toISOString();
+    run.steps.renew('assess', `${inWords(losses)} (${measuredAt.slice(11, 19)}Z)`);
+    return { ...before, losses, measuredAt, problem: null };
   } catch (error) {
+    if (wasCancelled(error)) throw error;
+    run.steps.renew('assess', `not measured anew since ${before.measuredAt}: ${reasonOf(error)}`);
     return { ...before, problem: reasonOf(error) };
   }
 }
