@@ -28,8 +28,20 @@ export interface PutOptions {
   readonly storageClass?: string;
 }
 
+/** Digests of a file's consecutive pieces, the last of which may be shorter. */
+export interface PieceDigests {
+  readonly pieceBytes: number;
+  /** SHA-256, base64. */
+  readonly sha256: readonly string[];
+}
+
+/** What whoever writes a file that will be uploaded takes `PieceDigests` of: repositories send such pieces. */
+export const UPLOAD_PIECE_BYTES = 8 * 2 ** 20;
+
 export interface UploadOptions extends Omit<PutOptions, 'ifAbsent'> {
   readonly sha256: string;
+  /** Taken when the file was written; with them it is read once instead of twice. They are of the bytes of `sha256`. */
+  readonly pieces?: PieceDigests;
 }
 
 export interface UnfinishedUpload {

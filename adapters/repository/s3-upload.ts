@@ -3,6 +3,7 @@ import * as fs from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 import type { CallContext } from '../../core/call';
 import { failure } from '../../core/errors';
+import { type PieceDigests, UPLOAD_PIECE_BYTES } from '../../core/repository';
 import {
   isSamePart,
   MultipartUpload,
@@ -12,7 +13,7 @@ import {
 } from './s3-multipart';
 
 /** Four in flight fill a line of 100 ms and 2 Gbit/s; smaller parts would cost requests, larger ones memory. */
-export const PART_BYTES = 8 * 2 ** 20;
+export const PART_BYTES = UPLOAD_PIECE_BYTES;
 
 /** S3 allows 10,000 parts in an upload. */
 const MAX_PARTS = 10_000;
@@ -25,29 +26,23 @@ export interface FileUpload {
   readonly file: string;
   readonly sizeBytes: number;
   readonly sha256: string;
+  readonly pieces: PieceDigests | undefined;
   /** An upload that an earlier try began and did not complete. */
   readonly unfinished: string | null;
 }
 
 /**
- * Sends a file in parts; those that are there are only compared. The file is read twice (the second time from the page
- * cache, mostly): what links its digest to the checksum that S3 will confirm is known before the first byte is sent.
+ * Sends a file in parts; those that are there are only compared. What links the file's digest to the checksum that S3 will
+ * confirm is known before the first byte is sent: from whoever wrote the file, else by reading it twice.
  */
 export async function uploadFileInParts(upload: FileUpload, ctx: CallContext): Promise<{ etag: string }> {
   const { target, file, sizeBytes, unfinished } = upload;
   const partSizeBytes = filePartBytes(sizeBytes);
-  const digests = await digestParts(upload, partSizeBytes, ctx);
-  if (digests.sha256 !== upload.sha256) {
-    throw failure(
-      'BackupCorrupt',
-      `${file} changed since it was written: its SHA-256 is ${digests.sha256}, not ${upload.sha256}`,
-    );
-  }
+  const parts = knownParts(upload, partSizeBytes) ?? (await digestParts(upload, partSizeBytes, ctx));
   const resumed = unfinished === null ? null : await MultipartUpload.resume(target, unfinished);
-  const multipart = resumed?.upload ?? (await MultipartUpload.begin(target, upload.attributes(digests.composite)));
+  const multipart = resumed?.upload ?? (await MultipartUpload.begin(target, upload.attributes(compositeOf(parts))));
   const handle = await fs.open(file, 'r');
   try {
-    const { parts } = digests;
     await sendParts(multipart, { ...upload, partSizeBytes, parts, handle, there: resumed?.there ?? new Map() }, ctx);
     return await multipart.complete();
   } finally {
@@ -57,22 +52,26 @@ export async function uploadFileInParts(upload: FileUpload, ctx: CallContext): P
   }
 }
 
-interface PartDigests {
-  /** Of the whole file, hexadecimal. */
-  readonly sha256: string;
-  /** Of each part, base64. */
-  readonly parts: readonly string[];
-  /** S3's checksum of an object made of these parts: the SHA-256 of their digests, and their number. */
-  readonly composite: string;
+/** Those that came with the file, where they are of the very parts that will be sent. */
+function knownParts({ pieces, sizeBytes }: FileUpload, partSizeBytes: number): readonly string[] | null {
+  if (pieces?.pieceBytes !== partSizeBytes) return null;
+  return pieces.sha256.length === Math.ceil(sizeBytes / partSizeBytes) ? pieces.sha256 : null;
 }
 
-/** All in one pass, so that they are digests of the same bytes. */
+/** S3's checksum of an object made of these parts: the SHA-256 of their digests, and their number. */
+function compositeOf(parts: readonly string[]): string {
+  const ofParts = createHash('sha256');
+  for (const digest of parts) ofParts.update(digest, 'base64');
+  return `${ofParts.digest('base64')}-${parts.length}`;
+}
+
+/** SHA-256 of each part, base64; that of the whole file is compared in the same pass, so that they are of the same bytes. */
 async function digestParts(
-  { target, file, sizeBytes, key }: FileUpload,
+  { target, file, sizeBytes, sha256, key }: FileUpload,
   partSizeBytes: number,
   ctx: CallContext,
-): Promise<PartDigests> {
-  const [whole, ofParts] = [createHash('sha256'), createHash('sha256')];
+): Promise<readonly string[]> {
+  const whole = createHash('sha256');
   const parts: string[] = [];
   const buffer = target.buffers.take(partSizeBytes);
   const handle = await fs.open(file, 'r');
@@ -82,21 +81,22 @@ async function digestParts(
       const bytes = buffer.subarray(0, Math.min(partSizeBytes, sizeBytes - at));
       await readExactly(handle, bytes, at, file);
       whole.update(bytes);
-      const digest = createHash('sha256').update(bytes).digest();
-      ofParts.update(digest);
-      parts.push(digest.toString('base64'));
+      parts.push(createHash('sha256').update(bytes).digest('base64'));
       ctx.progress({ phase: 'reading', doneBytes: at + bytes.length, totalBytes: sizeBytes, note: key });
     }
   } finally {
     await handle.close();
     target.buffers.give(buffer);
   }
-  return { sha256: whole.digest('hex'), parts, composite: `${ofParts.digest('base64')}-${parts.length}` };
+  const found = whole.digest('hex');
+  if (found === sha256) return parts;
+  throw failure('BackupCorrupt', `${file} changed since it was written: its SHA-256 is ${found}, not ${sha256}`);
 }
 
 interface PartSending extends FileUpload {
   readonly partSizeBytes: number;
-  readonly parts: PartDigests['parts'];
+  /** SHA-256, base64. */
+  readonly parts: readonly string[];
   readonly handle: fs.FileHandle;
   readonly there: PartsThere;
 }
@@ -119,7 +119,7 @@ async function sendParts(multipart: MultipartUpload, sending: PartSending, ctx: 
       multipart.adopt({ number, etag: there.get(number)!.etag, checksum });
       done();
     } else {
-      // Bytes that changed since they were read first are refused by S3.
+      // Bytes that changed since the digest was taken are refused by S3.
       await multipart.send(number, bytes, checksum, done);
     }
   }

@@ -56,7 +56,7 @@ export function createS3Repository({ name, settings, prefix }: S3Options): Repos
 
     async uploadFile(key, file, options, ctx) {
       checkKey(key);
-      const { sha256 } = options;
+      const { sha256, pieces } = options;
       const artifact = { storageClass: settings.storageClass, ...options, ifAbsent: true };
       return mapped(`uploading ${key}`, async () => {
         const { size: sizeBytes } = await fs.stat(file);
@@ -72,7 +72,7 @@ export function createS3Repository({ name, settings, prefix }: S3Options): Repos
         const target = multipartTarget(key, ctx.signal);
         const unfinished = await unfinishedUploadOf(key);
         const ofFile = (composite: string) => objects.digestAttributes(artifact, sha256, composite);
-        const upload = { target, attributes: ofFile, key, file, sizeBytes, sha256, unfinished };
+        const upload = { target, attributes: ofFile, key, file, sizeBytes, sha256, pieces, unfinished };
         const stored = await objects.created(key, { sha256, sizeBytes }, () => uploadFileInParts(upload, ctx));
         return objects.described(artifact, key, stored);
       });

@@ -4,14 +4,17 @@ import * as path from 'node:path';
 import type { Writable } from 'node:stream';
 import type { Artifact, DumpResult, EarlyFile } from '../../core/catalog';
 import { failure } from '../../core/errors';
+import type { PieceDigests } from '../../core/repository';
 import type { VolumeSink } from '../../core/volumes';
 import { diskFailure, makeDirectory, syncDirectory, writeFileDurably } from '../filesystem/durable';
+import { PieceDigester } from './piece-digests';
 import { checkVolumeName, storedName } from './volume-names';
 import { type StoredVolume, type VolumeCodec, type VolumeTarget, VolumeWriter } from './volume-writer';
 
 /** A finished volume in the spool: durable, complete, and never changed again. */
 export interface SpooledVolume extends Omit<Artifact, 'key'> {
   readonly path: string;
+  readonly pieces: PieceDigests;
 }
 
 export interface SpooledEarly extends Omit<EarlyFile, 'key'> {
@@ -59,8 +62,8 @@ export class DirectoryAttempt implements SpoolAttempt {
     checkVolumeName(name, this.#names);
     this.#names.add(name);
     const file = storedName(name, this.#codec.codec);
-    const complete = (stored: StoredVolume) =>
-      this.#append({ kind: 'volume', volume: { name, ...stored, encryptionKeyId: null }, file });
+    const complete = (stored: StoredVolume, pieces: PieceDigests) =>
+      this.#append({ kind: 'volume', volume: { name, ...stored, encryptionKeyId: null, pieces }, file });
     const writer = new VolumeWriter(this.#codec, new SpoolFile(path.join(this.directory, file), complete));
     this.#open.add(writer);
     return writer.once('close', () => this.#open.delete(writer));
@@ -121,10 +124,11 @@ export class DirectoryAttempt implements SpoolAttempt {
 class SpoolFile implements VolumeTarget {
   readonly #path: string;
   readonly #temporary: string;
-  readonly #complete: (stored: StoredVolume) => Promise<void>;
+  readonly #complete: (stored: StoredVolume, pieces: PieceDigests) => Promise<void>;
+  readonly #pieces = new PieceDigester();
   readonly #handle: Promise<fs.FileHandle>;
 
-  constructor(file: string, complete: (stored: StoredVolume) => Promise<void>) {
+  constructor(file: string, complete: (stored: StoredVolume, pieces: PieceDigests) => Promise<void>) {
     this.#path = file;
     this.#temporary = `${file}.part`;
     this.#complete = complete;
@@ -136,6 +140,7 @@ class SpoolFile implements VolumeTarget {
   async write(stored: Buffer): Promise<void> {
     try {
       const handle = await this.#handle;
+      this.#pieces.update(stored);
       for (let written = 0; written < stored.length;) {
         written += (await handle.write(stored, written, stored.length - written)).bytesWritten;
       }
@@ -154,7 +159,7 @@ class SpoolFile implements VolumeTarget {
     } catch (error) {
       throw diskFailure(error, this.#path, 'completing a volume in the spool');
     }
-    await this.#complete(volume);
+    await this.#complete(volume, this.#pieces.digests());
   }
 
   async discard(): Promise<void> {

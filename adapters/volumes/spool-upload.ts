@@ -109,10 +109,10 @@ class AttemptUpload {
     this.#running.add(running);
   }
 
-  async #uploadVolume({ path, ...volume }: SpooledVolume): Promise<void> {
+  async #uploadVolume({ path, pieces, ...volume }: SpooledVolume): Promise<void> {
     const { kind, store, backupId } = this.#ref;
     const key = `${layout.attempt(kind, store, backupId, this.#attempt)}${storedName(volume.name, volume.codec)}`;
-    await this.#repository.uploadFile(key, path, { sha256: volume.sha256 }, this.#ctx);
+    await this.#repository.uploadFile(key, path, { sha256: volume.sha256, pieces }, this.#ctx);
     this.#artifacts.push({ ...volume, key });
   }
 

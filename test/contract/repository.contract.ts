@@ -2,6 +2,7 @@ import * as fs from 'node:fs/promises';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { Readable } from 'node:stream';
+import { PieceDigester } from '../../adapters/volumes/piece-digests';
 import type { Progress } from '../../core/call';
 import type { Repository } from '../../core/repository';
 import { testContext } from '../support/call-context';
@@ -204,6 +205,25 @@ export function describeRepository(kind: string, start: () => Promise<Repository
           ),
         ).toBe(true);
       expect(await unfinished('data/')).toEqual([]);
+    });
+
+    test('digests of its pieces, taken beforehand, make the same object; a piece that changed since is refused', async () => {
+      const content = shopRows(20_000_001);
+      const { file, sha256: digest } = await fileOf(content);
+      const digester = new PieceDigester();
+      digester.update(content.subarray(0, 5_000_000));
+      digester.update(content.subarray(5_000_000));
+      const options = { sha256: digest, pieces: digester.digests() };
+      const changed = Buffer.from(content);
+      changed[19_000_000] = (changed[19_000_000] ?? 0) ^ 1;
+      const { file: other } = await fileOf(changed, 'changed');
+      await expect(repository.uploadFile('data/full/orders/changed', other, options, ctx)).rejects.toThrow();
+      expect(await repository.head('data/full/orders/changed')).toBeNull();
+
+      const stored = await repository.uploadFile('data/full/orders/vol', file, options, ctx);
+      expect(stored).toMatchObject({ sizeBytes: content.length, sha256: digest });
+      expect(await repository.head('data/full/orders/vol')).toMatchObject({ sha256: digest });
+      expect((await collect(await repository.get('data/full/orders/vol'))).equals(content)).toBe(true);
     });
 
     test.each([1_000, 20_000_000])(
