@@ -2,27 +2,51 @@ import { Client as PgClient } from 'pg';
 import { readSamples } from '../../activities/sample-log';
 import { layout } from '../../core/layout';
 import { workflowIds } from '../../core/names';
-import type { FailOverResult, FailOverStatus } from '../../core/runs';
+import type { ApprovalCard, FailOverResult, FailOverStatus } from '../../core/runs';
 import { catalogUrl, ordersUrl } from '../../lab/demo/accident';
 import { lossOf } from '../../lab/demo/measured';
 import { compareOrders, readOrderEventsFromMongo, readOrdersFromPostgres } from '../../lab/load/journal';
 import { STORES } from '../../lab/sites/build';
 import { POSTGRES_ROLES } from '../../lab/sites/postgresql';
 import { E2eLab, keysOf, waitUntil } from '../support/e2e-lab';
-import { rounds, seededRandom } from '../support/random';
+import { countOf, seededRandom } from '../support/random';
 
-jest.setTimeout(600_000); // a round takes a minute or two; a machine that runs other suites too has been seen to need four
+jest.setTimeout(900_000); // a kill costs up to half a minute until it is noticed, on a machine that runs other suites too
 
 const RUN = workflowIds.roleChange('ultramarket');
-/** Where the worker is killed: in the middle of every chapter that changes something. */
+/** Where the worker is killed before anybody approved, besides while it waits; nothing may be changed by then. */
+const BEFORE_THE_APPROVAL = ['probeSite', 'assessLoss'];
+/** Where it is killed afterwards: in the middle of every chapter that changes something, in the order of the runbook. */
 const MOMENTS = ['takeEpoch', 'fenceSite', 'fenceStore', 'promoteStore', 'startService', 'pointDns', 'verifyEndpoint'];
+const MOST_KILLS_OF_ONE_FAILOVER = 8;
+const DELAY_MILLISECONDS = 300;
 
 /** The peak write rate is taken between samples. */
 const SAMPLES_FOR_A_RATE = 3;
 
 const random = seededRandom('failover');
 
-describe.each(rounds())('round %i', () => {
+/** Every failover loses its worker while it looks or measures, while it waits, and then in other chapters. */
+interface Kills {
+  readonly measuring: string;
+  readonly moving: readonly string[];
+}
+
+/** As many failovers, each of a lab of its own, as the kills need: a site that was lost stays lost. */
+function plannedKills(): Kills[] {
+  const kills = countOf('KILLS', 3);
+  const failovers = Math.ceil(kills / MOST_KILLS_OF_ONE_FAILOVER);
+  return Array.from({ length: failovers }, (_, index) => {
+    const share = Math.ceil((kills - index) / failovers);
+    const chosen = random.shuffled(MOMENTS).slice(0, Math.max(1, share - 2));
+    return {
+      measuring: random.pick(BEFORE_THE_APPROVAL),
+      moving: MOMENTS.filter((moment) => chosen.includes(moment)),
+    };
+  });
+}
+
+describe.each(plannedKills())('killed at $measuring, while it waits, and at $moving', ({ measuring, moving }) => {
   let e2e: E2eLab;
 
   beforeAll(async () => {
@@ -43,31 +67,43 @@ describe.each(rounds())('round %i', () => {
     await e2e.shoppers.waitForOrders(20, new Date(), 30, 'primary');
   });
 
-  test('the worker is killed in the middle of a failover: the same run completes, and nothing is promoted twice', async () => {
-    const moment = random.pick(MOMENTS);
-    const delayMilliseconds = random.integer(300);
-    process.stderr.write(`failover: the worker is killed ${delayMilliseconds} ms after ${moment} began\n`);
+  test('the worker is killed again and again: the same run asks, waits and completes, and nothing is promoted twice', async () => {
     const since = new Date();
     await e2e.shoppers.waitForOrders(40, since, 60);
     await bothStoresSampled(e2e);
 
     const diedAt = new Date();
     await e2e.supervisor.killSite('primary');
+    const before = await roles(e2e);
     await e2e.ask('failover', 'start', '--to', 'dr', '--reason', 'primary site lost power', '--detach');
     const { runId } = await e2e.handle(RUN).describe();
-    const waiting = await statusWhere(e2e, (status) => status.card !== null && status.waitingFor !== null);
-    expect(waiting.epoch).toBeNull();
+    await killedAt(e2e, measuring);
+    const { card, waitingFor } = await statusWhere(e2e, (status) => status.card !== null && status.waitingFor !== null);
+
+    await killed(e2e, 'it waits for its approval');
+    const after = await statusWhere(e2e, () => true);
+    expect(after).toMatchObject({ waitingFor, epoch: null, approvedBy: null, outcome: null, evidence: [] });
+    // The same question, its price measured again meanwhile.
+    const asked = (shown: ApprovalCard | null) => ({
+      ...shown,
+      number: Number(shown?.number) >= Number(card?.number),
+      measuredAt: expect.any(String) as string,
+      losses: shown?.losses.map(({ store, certainty }) => ({ store, certainty })),
+    });
+    expect(asked(after.card)).toEqual(asked(card));
+    expect(after.card?.losses.length).toBeGreaterThan(2);
+    expect(await roles(e2e)).toEqual(before);
     const approval = await e2e.drctl(['failover', 'approve', '--by', 'oncall-lead']);
     expect(approval).toMatchObject({ exitCode: 0 });
 
-    await e2e.waitForActivity(RUN, moment);
-    await new Promise((resolve) => setTimeout(resolve, delayMilliseconds));
-    await e2e.killWorker('dr');
+    for (const moment of moving) await killedAt(e2e, moment);
 
     const result = (await e2e.client.workflow.getHandle(RUN, runId, { followRuns: false }).result()) as FailOverResult;
     expect(result).toMatchObject({ outcome: 'completed', approvedBy: 'oncall-lead', epoch: 1 });
     expect((await e2e.handle(RUN).describe()).runId).toBe(runId);
-    expect((await e2e.workersOf(RUN)).filter((identity) => identity.startsWith('dr/'))).toHaveLength(2);
+    const workers = (await e2e.workersOf(RUN)).filter((identity) => identity.startsWith('dr/'));
+    expect(workers.length).toBeGreaterThan(2); // before, between and after the kills
+    expect(workers.length).toBeLessThanOrEqual(moving.length + 3);
     expect(await roles(e2e)).toMatchObject({
       epochs: [layout.epoch(1)],
       primaryTimeline: null,
@@ -98,6 +134,21 @@ describe.each(rounds())('round %i', () => {
     expect(await roles(e2e)).toEqual(before);
   });
 });
+
+/** Kills the worker at a random moment after the run has begun an activity of this type. */
+async function killedAt(e2e: E2eLab, moment: string): Promise<void> {
+  await e2e.waitForActivity(RUN, moment);
+  const delayMilliseconds = random.integer(DELAY_MILLISECONDS);
+  await new Promise((resolve) => setTimeout(resolve, delayMilliseconds));
+  await killed(e2e, `${delayMilliseconds} ms after ${moment} began`);
+}
+
+/** The run must not be over, else the kill would prove nothing. */
+async function killed(e2e: E2eLab, when: string): Promise<void> {
+  process.stderr.write(`failover: the worker is killed, ${when}\n`);
+  await e2e.killWorker('dr');
+  expect((await e2e.handle(RUN).describe()).status.name).toBe('RUNNING');
+}
 
 async function statusWhere(e2e: E2eLab, holds: (status: FailOverStatus) => boolean): Promise<FailOverStatus> {
   let seen: FailOverStatus | null = null;
