@@ -10,7 +10,7 @@ export interface PostgresAddress {
 }
 
 /** Small enough for many clusters on one machine; durability is left as it ships. */
-const SETTINGS: Readonly<Record<string, string>> = {
+const SETTINGS = {
   unix_socket_directories: '', // everything goes by TCP, and two labs' sockets cannot meet
   shared_buffers: '64MB',
   max_connections: '100',
@@ -25,7 +25,16 @@ const SETTINGS: Readonly<Record<string, string>> = {
 };
 
 /** Creates a cluster with page checksums and scram passwords; does nothing where one exists. */
-export async function initPostgres({ dataDir, password }: { dataDir: string; password: string }): Promise<void> {
+export async function initPostgres({
+  dataDir,
+  password,
+  programs,
+}: {
+  dataDir: string;
+  password: string;
+  /** The folder of another PostgreSQL's programs. */
+  programs?: string;
+}): Promise<void> {
   if (fs.existsSync(path.join(dataDir, 'PG_VERSION'))) return;
   const parent = path.dirname(dataDir);
   serverFolder(parent);
@@ -33,7 +42,15 @@ export async function initPostgres({ dataDir, password }: { dataDir: string; pas
   fs.rmSync(scratch, { recursive: true, force: true });
   const passwordFile = serverFile(`${dataDir}.password`, password);
   try {
-    const argv = [postgresTool('initdb'), '--pgdata', scratch, '--username', 'postgres', '--pwfile', passwordFile];
+    const argv = [
+      postgresTool('initdb', programs),
+      '--pgdata',
+      scratch,
+      '--username',
+      'postgres',
+      '--pwfile',
+      passwordFile,
+    ];
     const how = [
       '--auth',
       'scram-sha-256',
@@ -61,10 +78,22 @@ export function postgresCommand({
   host,
   port,
   settings = {},
-}: PostgresAddress & { dataDir: string; settings?: Readonly<Record<string, string>> }): ServerCommand {
-  const all = { ...SETTINGS, listen_addresses: host, port: `${port}`, ...settings };
+  programs,
+}: PostgresAddress & {
+  dataDir: string;
+  settings?: Readonly<Record<string, string>>;
+  /** The folder of another PostgreSQL's programs, which must be of the cluster's version. */
+  programs?: string;
+}): ServerCommand {
+  const { summarize_wal: summarize, ...everywhere } = SETTINGS;
+  const known = majorVersion(dataDir) >= 17 ? { ...everywhere, summarize_wal: summarize } : everywhere;
+  const all = { ...known, listen_addresses: host, port: `${port}`, ...settings };
   const options = Object.entries(all).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
-  return { argv: [postgresTool('postgres'), '-D', dataDir, ...options], cwd: dataDir, unprivileged: true };
+  return { argv: [postgresTool('postgres', programs), '-D', dataDir, ...options], cwd: dataDir, unprivileged: true };
+}
+
+function majorVersion(dataDir: string): number {
+  return Number.parseInt(fs.readFileSync(path.join(dataDir, 'PG_VERSION'), 'utf8'), 10);
 }
 
 /** Resolves when the cluster takes connections, also one that would only refuse our password. */
@@ -97,7 +126,7 @@ async function takesConnections(host: string, port: number): Promise<boolean> {
   }
 }
 
-/** The path of one of PostgreSQL's programs. */
-export function postgresTool(name: string): string {
-  return path.join(serverBinaries().postgresBin, name);
+/** The path of one of PostgreSQL's programs, the lab's own unless another folder of them is named. */
+export function postgresTool(name: string, programs = serverBinaries().postgresBin): string {
+  return path.join(programs, name);
 }

@@ -17,8 +17,10 @@ export function seaweedCommand(options: {
   /** First of eight ports for its own parts; see `freeInnerPorts`. */
   innerPorts: number;
   keys: S3Keys;
+  /** The same data by TLS at a port of its own; the server's user must be able to read the files. */
+  tls?: { readonly port: number; readonly certFile: string; readonly keyFile: string };
 }): ServerCommand {
-  const { dataDir, host, port, innerPorts: inner, keys } = options;
+  const { dataDir, host, port, innerPorts: inner, keys, tls } = options;
   const config = serverFile(path.join(dataDir, 's3.json'), JSON.stringify(identities(keys)));
   const address = [`-ip=${host}`, `-ip.bind=${host}`, `-dir=${dataDir}`];
   // `none` makes it the only master, which leads at once; by default it waits 1.5 s for others.
@@ -41,6 +43,7 @@ export function seaweedCommand(options: {
     `-s3.port.grpc=${inner + 6}`,
     `-s3.config=${config}`,
     `-s3.localSocket=${dataDir}/s3.sock`,
+    ...(tls ? [`-s3.port.https=${tls.port}`, `-s3.cert.file=${tls.certFile}`, `-s3.key.file=${tls.keyFile}`] : []),
   ];
   const off = ['-s3.port.iceberg=0', '-s3.port.lance=0', '-master.telemetry=false', '-master.volumeSizeLimitMB=1024'];
   const argv = [serverBinaries().weed, 'server', ...address, ...master, ...volume, ...filer, ...s3, ...off];
