@@ -13,7 +13,7 @@ import { listingLine } from './listing';
 import type { FilesSettings } from './settings';
 import { createArchive, type TarWarnings } from './tar-process';
 import { nameOf, printable, resolveRoot, type TreeEntry, walkTree, withoutNested } from './tree-walk';
-import { type VolumeBatch, VolumePlanner } from './volume-plan';
+import { archiveName, type VolumeBatch, VolumePlanner } from './volume-plan';
 
 /** Directories and symbolic links, unpacked last: their times are then final, and no file was ever written through a link. */
 export const TREE_VOLUME = 'vol-tree.tar';
@@ -120,7 +120,7 @@ class TreeDump {
   }
 
   async #walk(roots: readonly string[], names: PassThrough, listing: Writable): Promise<void> {
-    const planner = new VolumePlanner(this.#sink.targetVolumeBytes);
+    const planner = new VolumePlanner(this.#sink.targetVolumeBytes, () => this.#nextVolume());
     const options = {
       excluded: excludeMatcher(this.#settings.excludes),
       oneFileSystem: this.#settings.oneFileSystem,
@@ -138,34 +138,37 @@ class TreeDump {
           await write(names, archiveName(entry), this.#signal);
           await this.#list(entry, TREE_VOLUME, listing);
         } else {
-          const batch = planner.add(entry);
-          if (batch) await this.#archive(batch, listing);
+          await this.#place(planner.add(entry), planner, listing);
         }
       }
     }
-    for (const batch of planner.finish()) await this.#archive(batch, listing);
+    for (let linked = planner.addLinked(); linked; linked = planner.addLinked())
+      await this.#place(linked, planner, listing);
+    await this.#archive(planner.rest());
+  }
+
+  /** Lists what found its place, and begins the volume that it filled. */
+  async #place(placed: ReturnType<VolumePlanner['add']>, planner: VolumePlanner, listing: Writable): Promise<void> {
+    for (const each of placed?.entries ?? []) await this.#list(each, placed?.volume ?? '', listing);
+    await this.#archive(planner.full());
   }
 
   /** Begins a volume, after waiting for one of the running ones where there are enough. */
-  async #archive({ entries, contentBytes }: VolumeBatch, listing: Writable): Promise<void> {
+  async #archive(batch: VolumeBatch | null): Promise<void> {
+    if (batch === null) return;
     while (this.#running.size >= VOLUMES_AT_ONCE) await Promise.race(this.#running);
-    const volume = this.#nextVolume();
-    const work = this.#guard(this.#archiveVolume(volume, entries, contentBytes)).finally(() =>
-      this.#running.delete(work),
-    );
+    const work = this.#guard(this.#archiveVolume(batch)).finally(() => this.#running.delete(work));
     this.#running.add(work);
     work.catch(() => undefined); // run() awaits it, perhaps later
-    for (const entry of entries) await this.#list(entry, volume, listing);
   }
 
   async #archiveTree(names: AsyncIterable<Buffer>): Promise<void> {
     this.#note(await createArchive(names, this.#sink.volume(TREE_VOLUME), this.#signal), false);
   }
 
-  async #archiveVolume(volume: string, entries: readonly TreeEntry[], contentBytes: number): Promise<void> {
-    const names = entries.map(archiveName);
+  async #archiveVolume({ volume, names, linked, contentBytes }: VolumeBatch): Promise<void> {
     const { changed, other } = await createArchive(names, this.#sink.volume(volume), this.#signal);
-    this.#note({ changed: withHardLinks(changed, entries), other }, false);
+    this.#note({ changed: withHardLinks(changed, linked), other }, false);
     this.#doneBytes += contentBytes;
     this.#ctx.progress({ phase: 'archiving files', doneBytes: this.#doneBytes, doneItems: this.entries });
   }
@@ -209,16 +212,13 @@ class TreeDump {
   }
 }
 
-/** Below `/`, so that an archive unpacked by hand asks where to. */
-const archiveName = (entry: TreeEntry): Buffer => entry.absolute.subarray(1);
-
 /** A file that is read again comes with all of its names: unpacking it under one would part it from the others. */
-function withHardLinks(changed: readonly Buffer[], entries: readonly TreeEntry[]): Buffer[] {
-  if (changed.length === 0) return [];
-  const inode = ({ stat }: TreeEntry) => `${stat.dev}:${stat.ino}`;
-  const wanted = new Set(changed.map((name) => name.toString('latin1')));
-  const inodes = new Set(entries.filter((each) => wanted.has(archiveName(each).toString('latin1'))).map(inode));
-  return entries.filter((each) => inodes.has(inode(each))).map(archiveName);
+function withHardLinks(changed: readonly Buffer[], linked: VolumeBatch['linked']): Buffer[] {
+  const keyOf = (name: Buffer) => name.toString('latin1');
+  const wanted = new Set(changed.map(keyOf));
+  const groups = linked.filter((names) => names.some((name) => wanted.has(keyOf(name)))).flat();
+  const inGroups = new Set(groups.map(keyOf));
+  return [...changed.filter((name) => !inGroups.has(keyOf(name))), ...groups];
 }
 
 async function write(stream: Writable, chunk: Buffer | string, signal: AbortSignal): Promise<void> {

@@ -1,15 +1,17 @@
 import type { TreeEntry } from './tree-walk';
 
-/**
- * More names than this are not held for one volume, however small the files: what is known of each takes 1.0 to 1.6 KB, and
- * three volumes are held at once, two being written and one being filled.
- */
+/** More names than this are not held for one volume, however small the files: 1 to 2 MB of names. */
 const NAMES_PER_VOLUME = 10_000;
 /** A tar member is at least a header, and its content is padded to blocks. */
 const BLOCK_BYTES = 512n;
 
+/** What a volume is made of. Of an entry only its name is kept: all that is known of it takes a kilobyte. */
 export interface VolumeBatch {
-  readonly entries: readonly TreeEntry[];
+  readonly volume: string;
+  /** Below `/`, so that an archive unpacked by hand asks where to. */
+  readonly names: readonly Buffer[];
+  /** The names of each file that has several. */
+  readonly linked: readonly (readonly Buffer[])[];
   readonly contentBytes: number;
 }
 
@@ -19,16 +21,20 @@ export interface VolumeBatch {
  */
 export class VolumePlanner {
   readonly #targetBytes: bigint;
+  readonly #nextVolume: () => string;
   readonly #links = new Map<string, TreeEntry[]>();
-  #entries: TreeEntry[] = [];
+  #volume: string | null = null;
+  #names: Buffer[] = [];
+  #linked: Buffer[][] = [];
   #bytes = 0n;
 
-  constructor(targetVolumeBytes: number) {
+  constructor(targetVolumeBytes: number, nextVolume: () => string) {
     this.#targetBytes = BigInt(targetVolumeBytes);
+    this.#nextVolume = nextVolume;
   }
 
-  /** The batch that this entry filled, or null. */
-  add(entry: TreeEntry): VolumeBatch | null {
+  /** Where the entries are that found their place by this one: all names of a file at once, none while some are missing. */
+  add(entry: TreeEntry): { readonly volume: string; readonly entries: readonly TreeEntry[] } | null {
     const { stat } = entry;
     if (stat.nlink === 1n) return this.#take([entry]);
     const inode = `${stat.dev}:${stat.ino}`;
@@ -41,27 +47,43 @@ export class VolumePlanner {
     return this.#take(names);
   }
 
-  /** What is left: files with names outside the tree, and the volume that was not full. */
-  *finish(): Generator<VolumeBatch> {
-    for (const names of this.#links.values()) {
-      const full = this.#take(names);
-      if (full) yield full;
+  /** The volume that is full, or null. To be asked after each entry. */
+  full(): VolumeBatch | null {
+    return this.#bytes >= this.#targetBytes || this.#names.length >= NAMES_PER_VOLUME ? this.rest() : null;
+  }
+
+  /** Places a file that has names outside the tree, with those inside; null when none is left. */
+  addLinked(): { readonly volume: string; readonly entries: readonly TreeEntry[] } | null {
+    for (const [inode, names] of this.#links) {
+      this.#links.delete(inode);
+      return this.#take(names);
     }
-    this.#links.clear();
-    if (this.#entries.length > 0) yield this.#cut();
+    return null;
   }
 
-  #take(names: readonly TreeEntry[]): VolumeBatch | null {
-    this.#entries.push(...names);
-    // Blocks, not size: the holes of a sparse file are not stored.
-    const stored = names[0] ? names[0].stat.blocks * BLOCK_BYTES : 0n;
-    this.#bytes += stored + BLOCK_BYTES * BigInt(names.length);
-    return this.#bytes >= this.#targetBytes || this.#entries.length >= NAMES_PER_VOLUME ? this.#cut() : null;
-  }
-
-  #cut(): VolumeBatch {
-    const batch = { entries: this.#entries, contentBytes: Number(this.#bytes) };
-    [this.#entries, this.#bytes] = [[], 0n];
+  /** The volume that was not full, or null. */
+  rest(): VolumeBatch | null {
+    if (this.#volume === null) return null;
+    const batch = {
+      volume: this.#volume,
+      names: this.#names,
+      linked: this.#linked,
+      contentBytes: Number(this.#bytes),
+    };
+    [this.#volume, this.#names, this.#linked, this.#bytes] = [null, [], [], 0n];
     return batch;
   }
+
+  #take(entries: readonly TreeEntry[]) {
+    this.#volume ??= this.#nextVolume();
+    const names = entries.map(archiveName);
+    this.#names.push(...names);
+    if (names.length > 1) this.#linked.push(names);
+    // Blocks, not size: the holes of a sparse file are not stored.
+    const stored = entries[0] ? entries[0].stat.blocks * BLOCK_BYTES : 0n;
+    this.#bytes += stored + BLOCK_BYTES * BigInt(entries.length);
+    return { volume: this.#volume, entries };
+  }
 }
+
+export const archiveName = (entry: TreeEntry): Buffer => entry.absolute.subarray(1);
