@@ -34,6 +34,14 @@ export interface EarlyFile {
   readonly sha256: string;
 }
 
+/** The server that a dump is read from. */
+export interface DumpSource {
+  readonly site: string;
+  readonly member: string;
+  /** The site of the primary that the member follows; absent where the member is the primary, or has no such role. */
+  readonly follows?: string;
+}
+
 /** What a dump found out about itself. The engine fills it, the manifest carries it unchanged. */
 export interface DumpResult {
   /** The log position from which replay must start; null for engines without a log. */
@@ -49,7 +57,7 @@ export interface DumpResult {
   readonly lineage: string | null;
   readonly serverVersion: string;
   readonly toolVersions: Readonly<Record<string, string>>;
-  readonly source: { readonly site: string; readonly member: string };
+  readonly source: DumpSource;
   readonly warnings: readonly string[];
   /** What only the engine itself reads back at restore time. */
   readonly detail: JsonObject;
@@ -65,7 +73,7 @@ export interface Manifest extends DumpResult {
   readonly type: BackupType;
   /** The backup that this one is incremental to; null for a full. */
   readonly parent: string | null;
-  /** Why the type differs from what was asked ("incremental asked, full taken: …"), else null. */
+  /** Why type or source differ from what was asked ("incremental asked, full taken: …"), else null. */
   readonly typeReason: string | null;
   readonly committedAt: string;
   readonly artifacts: readonly Artifact[];

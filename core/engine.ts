@@ -1,5 +1,5 @@
 import type { CallContext } from './call';
-import type { ArtifactKind, BackupType, DumpResult, Manifest } from './catalog';
+import type { ArtifactKind, BackupType, DumpResult, DumpSource, Manifest } from './catalog';
 import type { FenceEvidence } from './fencing';
 import type { LogArchive, LogNaming } from './log-archive';
 import type { Position, PositionCodec } from './positions';
@@ -16,6 +16,21 @@ export interface StoreProbe {
   /** Whether it accepts writes now; null when that could not be found out. */
   readonly writable: boolean | null;
   readonly identity: string | null;
+/** What a primary holds of its log until it is archived. */
+export interface KeptLog {
+  /** What holds it, in the server's own words: a replication slot's name. */
+  readonly holder: string;
+  /**
+   * `reading`: an archiver is connected. `waiting`: none is, the log is kept for it. `endangered`: the server will drop what
+   * is not archived yet. `lost`: it may have done so already. `absent`: nothing holds the log.
+   */
+  readonly state: 'reading' | 'waiting' | 'endangered' | 'lost' | 'absent';
+  /** Written by the server and not known to it to be durable in the archive; null where nothing is held. */
+  readonly keptBytes: number | null;
+  /** How much more may be written before it is lost; null: without limit, or nothing is held. */
+  readonly headroomBytes: number | null;
+}
+
   readonly serverVersion: string | null;
   readonly position: Position | null;
   /** Why it is unreachable, or what an administrator should mend, each with the exact setting. */
@@ -29,6 +44,10 @@ export interface DumpRequest {
   readonly site: string;
   /** Every backup of the store, newest last: an engine finds the parent of an incremental here. */
   readonly existing: readonly Manifest[];
+  /** Absent where nothing is held for an archiver: at a standby, and by engines that hold nothing. */
+  readonly keptLog?: KeptLog;
+  /** How long after a backup began an incremental can still build on it; absent: no limit, or no incrementals. */
+  readonly incrementalWithinSeconds?: number;
 }
 
 /** What a dump will do, settled before it starts. Small plain JSON. */
@@ -37,13 +56,14 @@ export interface DumpPlan {
   readonly type: BackupType;
   readonly typeReason: string | null;
   readonly parent: string | null;
-  readonly source: { readonly site: string; readonly member: string };
+  readonly source: DumpSource;
   readonly estimatedBytes: number | null;
 }
 
 /**
  * One store behind one interface, whatever its engine. An instance knows the store's endpoints at every site and their
  * secrets; callers name sites only. Methods may be repeated with the same arguments, honour `ctx.signal` within a second,
+  /** Why type or source differ from what was asked; else null. */
  * report progress at least every few seconds, leave no process and no session behind, and keep memory constant in the size
  * of the data. Errors are of `core/errors.ts`; an unreachable server is TargetUnreachable and retryable.
  *

@@ -40,9 +40,8 @@ class World {
 
   constructor(server: { host: string; port: number; password: string }, toolsDirectory: string) {
     const { host, port, password } = server;
-    const parsed = settings.parse({ sites: { here: { host, port, password: new Secret(password) } } });
-    const options = { sites: parsed.sites, settings: { checkpoint: 'fast' as const }, toolsDirectory };
-    this.engine = createPostgresqlEngine({ store: 'faults', ...options });
+    const { sites, ...own } = settings.parse({ sites: { here: { host, port, password: new Secret(password) } } });
+    this.engine = createPostgresqlEngine({ store: 'faults', sites, settings: own, toolsDirectory });
     this.log = new MemoryLogArchive(this.engine.log!.naming);
   }
 

@@ -87,7 +87,7 @@ afterAll(() => {
 
 const toolsDirectory = () => path.dirname(postgresTool('postgres'));
 const engineOf = (sites: Record<string, { host: string; port: number; password: string }>) => {
-  const parsed = settings.parse({
+  const { sites: parsed, ...own } = settings.parse({
     sites: Object.fromEntries(
       Object.entries(sites).map(([name, { host, port, password }]) => [
         name,
@@ -97,8 +97,8 @@ const engineOf = (sites: Record<string, { host: string; port: number; password: 
   });
   return createPostgresqlEngine({
     store: 'orders',
-    sites: parsed.sites,
-    settings: { checkpoint: 'fast' },
+    sites: parsed,
+    settings: own,
     toolsDirectory: toolsDirectory(),
   });
 };

@@ -10,17 +10,26 @@ type Postgres = Awaited<ReturnType<typeof startPostgres>>;
 export async function startPostgresStandby(
   primary: Postgres,
   settings: Readonly<Record<string, string>> = {},
+  programs?: string,
 ): Promise<Postgres> {
   const base = serverFolder(fs.mkdtempSync(path.join(os.tmpdir(), 'drctl-pg-standby-')));
   const dataDir = path.join(base, 'data');
-  const argv = [postgresTool('pg_basebackup'), '-h', primary.host, '-p', `${primary.port}`, '-U', primary.user];
+  const argv = [
+    postgresTool('pg_basebackup', programs),
+    '-h',
+    primary.host,
+    '-p',
+    `${primary.port}`,
+    '-U',
+    primary.user,
+  ];
   await runToEnd({
     argv: [...argv, '-D', dataDir, '-R', '-X', 'stream', '-c', 'fast'],
     env: { PGPASSWORD: primary.password },
     cwd: base,
     unprivileged: true,
   });
-  const standby = await startPostgres({ dataDir, password: primary.password, settings });
+  const standby = await startPostgres({ dataDir, password: primary.password, settings, programs });
   const stop = async () => {
     await standby.stop();
     fs.rmSync(base, { recursive: true, force: true });

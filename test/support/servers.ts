@@ -55,16 +55,33 @@ const running = new Set<RunningServer>();
 if (typeof afterAll === 'function')
   afterAll(async () => void (await Promise.all([...running].map((server) => server.stop()))));
 
+/** Debian's package; CI installs it, a person's machine may lack it. */
+export const POSTGRES_15 = '/usr/lib/postgresql/15/bin';
+
+/** The versions that this machine has, with the folder of their programs (undefined: the lab's own) for `describe.each`. */
+export const postgresVersions: readonly { readonly version: number; readonly programs: string | undefined }[] = [
+  { version: 18, programs: undefined },
+  ...(fs.existsSync(path.join(POSTGRES_15, 'postgres')) || process.env['CI']
+    ? [{ version: 15, programs: POSTGRES_15 }]
+    : []),
+];
+
+/** `programs`: the folder of another version's programs. */
 export async function startPostgres(
-  options: Place & { password?: string; settings?: Readonly<Record<string, string>> } = {},
+  options: Place & {
+    password?: string;
+    settings?: Readonly<Record<string, string>>;
+    programs?: string | undefined;
+  } = {},
 ): Promise<TestServer & { user: string; password: string; url: string }> {
   const password = options.password ?? randomPassword();
   const started = await start(options, {
     name: 'PostgreSQL',
     wellKnownPort: 5432,
     async command(at) {
-      await initPostgres({ dataDir: at.dataDir, password });
-      return postgresCommand({ ...at, settings: options.settings });
+      const other = options.programs === undefined ? {} : { programs: options.programs };
+      await initPostgres({ dataDir: at.dataDir, password, ...other });
+      return postgresCommand({ ...at, settings: options.settings, ...other });
     },
     ready: postgresReady,
     stopSignal: 'SIGINT',

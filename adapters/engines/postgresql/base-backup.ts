@@ -3,6 +3,7 @@ import type { CallContext } from '../../../core/call';
 import { failure } from '../../../core/errors';
 import type { VolumeSink } from '../../../core/volumes';
 import { readBackupManifest } from './backup-manifest';
+import { damagedSource } from './damaged-pages';
 import { parseLsn } from './lsn';
 import { MemberCheck } from './member-check';
 import { ReplicationConnection } from './replication-connection';
@@ -63,15 +64,21 @@ export async function baseBackup(
     const receiver = new StreamReceiver(cutter, ctx);
     const results = await connection
       .copyOut(command(options), (message) => receiver.take(message))
-      .catch((error: unknown) => {
+      .catch(async (error: unknown) => {
         ctx.signal.throwIfAborted();
-        throw damaged(error, warnings);
+        throw await damagedSource(site, error, warnings, ctx);
       });
     const [start, , stop] = results;
     const [startLsn, timeline] = start?.[0] ?? [];
-    const stopLsn = stop?.[0]?.[0];
+    const [stopLsn, stopTimeline] = stop?.[0] ?? [];
     if (!startLsn || !timeline || !stopLsn) {
       throw failure('BackupIncomplete', `the base backup of ${site.host}:${site.port} ended without its stop position`);
+    }
+    if (stopTimeline !== timeline) {
+      throw failure(
+        'BackupIncomplete',
+        `${site.host}:${site.port} went from timeline ${timeline} to ${stopTimeline} while it was copied`,
+      );
     }
     await cutter.finish();
     const manifest = receiver.manifest();
@@ -169,16 +176,5 @@ async function uploadManifest(connection: ReplicationConnection, manifest: Buffe
       send(manifest.subarray(at, at + 65_536));
       if (at % (64 * 65_536) === 0) await sleep(0); // lets the socket drain between megabytes
     }
-  });
-}
-
-/** The server's warnings name the file whose checksum is wrong; its error says only that there was one. */
-function damaged(error: unknown, warnings: readonly string[]): unknown {
-  const named = warnings.filter((each) => /checksum verification failed/i.test(each));
-  if (named.length === 0 && !/checksum verification failure/i.test(String(error))) return error;
-  return failure('BackupCorrupt', `the source has damaged pages: ${named.slice(0, 5).join('; ') || String(error)}`, {
-    data: 'The source itself is damaged; no backup was committed, earlier ones are not affected.',
-    next: 'Restore the named relation from an earlier backup, or find out more with pg_amcheck and pg_checksums.',
-    cause: error,
   });
 }

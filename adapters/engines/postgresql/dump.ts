@@ -1,11 +1,13 @@
 import type { CallContext } from '../../../core/call';
-import { chainOf, type DumpResult, type JsonObject, type Manifest } from '../../../core/catalog';
+import type { DumpResult, JsonObject } from '../../../core/catalog';
 import type { DumpPlan, DumpRequest } from '../../../core/engine';
 import { failure } from '../../../core/errors';
 import type { VolumeSink, VolumeSource } from '../../../core/volumes';
 import { baseBackup } from './base-backup';
+import { chooseParent } from './chain-policy';
 import { addressOf, withClient } from './connection';
-import { lineageOf, parseLsn, positionAt } from './lsn';
+import { chooseSource, endpointOf, prepareStandby } from './dump-source';
+import { lineageOf, positionAt } from './lsn';
 import { readFacts, RECOVERY_SETTINGS, type ServerFacts } from './server-facts';
 import type { PostgresqlSettings, PostgresqlSite } from './settings';
 
@@ -13,69 +15,68 @@ import type { PostgresqlSettings, PostgresqlSite } from './settings';
 export interface BackupDetail extends JsonObject {
   readonly majorVersion: number;
   readonly segmentBytes: number;
+  /** `on` or `off`: an incremental must be of the same mode as its parent. */
+  readonly dataChecksums: string;
   /** A role that may log in and read everything, and a database it may connect to, both as they were in the source. */
   readonly user: string;
   readonly database: string;
   readonly recoverySettings: Readonly<Record<string, string>>;
 }
 
-/** Chooses full or incremental. An incremental needs PostgreSQL 17, WAL summaries since its parent, and the same cluster. */
-export async function planDump(site: PostgresqlSite, request: DumpRequest, ctx: CallContext): Promise<DumpPlan> {
-  return withClient(
-    site,
+/** A cluster as the config has it: its servers by site, and how it is backed up. */
+export interface DumpedCluster {
+  readonly sites: Readonly<Record<string, PostgresqlSite>>;
+  readonly settings: PostgresqlSettings;
+}
+
+/** Chooses the server to read, and full or incremental; says why where either is not what was asked for. */
+export async function planDump(
+  { sites, settings }: DumpedCluster,
+  primary: PostgresqlSite,
+  request: DumpRequest,
+  ctx: CallContext,
+): Promise<DumpPlan> {
+  const { facts, sizeBytes } = await withClient(
+    primary,
     async (client) => {
-      const facts = await readFacts(client, addressOf(site));
+      const found = await readFacts(client, addressOf(primary));
       const { rows } = await client.query('SELECT sum(pg_database_size(oid))::text AS bytes FROM pg_database');
-      const sizeBytes = Number((rows[0] as { bytes: string }).bytes);
-      const source = { site: request.site, member: `${site.host}:${site.port}` };
-      const full = (typeReason: string | null): DumpPlan => ({
-        // The id names the type: one that was made for an incremental must not lie about it.
-        backupId: request.backupId.replace('-incr-', '-full-'),
-        type: 'full',
-        typeReason,
-        parent: null,
-        source,
-        estimatedBytes: sizeBytes,
-      });
-      if (request.type === 'full') return full(null);
-      const parent = request.existing.findLast((each) => chainOf(each, request.existing) !== null);
-      if (!parent) return full('incremental asked, full taken: there is no backup to build on');
-      const why = cannotBuildOn(parent, facts);
-      if (why) return full(`incremental asked, full taken: ${why}`);
-      const covered = await client.query(
-        `SELECT min(start_lsn)::text AS first FROM pg_available_wal_summaries() WHERE tli = $1`,
-        [facts.timeline],
-      );
-      const first = (covered.rows[0] as { first: string | null }).first;
-      if (first === null || !parent.start || parseLsn(first) > parseLsn(parent.start.value)) {
-        return full(`incremental asked, full taken: WAL summaries since ${parent.backupId} are no longer complete`);
-      }
-      return {
-        backupId: request.backupId,
-        type: 'incr',
-        typeReason: null,
-        parent: parent.backupId,
-        source,
-        estimatedBytes: null,
-      };
+      return { facts: found, sizeBytes: Number((rows[0] as { bytes: string }).bytes) };
     },
     { signal: ctx.signal },
   );
-}
-
-function cannotBuildOn(parent: Manifest, facts: ServerFacts): string | null {
-  if (facts.major < 17) return `PostgreSQL ${facts.major} has no incremental backups (17 has)`;
-  if (facts.settings['summarize_wal'] !== 'on') return 'summarize_wal is off: ALTER SYSTEM SET summarize_wal = on';
-  if (parent.identity !== facts.systemId) return `${parent.backupId} is of another cluster`;
-  if (parent.lineage !== lineageOf(facts.systemId, facts.timeline))
-    return `the timeline has changed since ${parent.backupId}`;
-  if (!parent.early.some((each) => each.name === 'backup_manifest')) return `${parent.backupId} has no backup_manifest`;
-  return null;
+  const { source, endpoint, fallback } = await chooseSource(
+    sites,
+    { site: request.site, endpoint: primary, facts },
+    settings,
+    ctx,
+  );
+  const choice =
+    request.type === 'full'
+      ? null
+      : await withClient(
+          endpoint,
+          // Summaries are each server's own: those of the server that is read count.
+          async (client) =>
+            chooseParent(client, await readFacts(client, addressOf(endpoint)), request.existing, settings),
+          { signal: ctx.signal },
+        );
+  const parent = choice !== null && 'parent' in choice ? choice.parent : null;
+  const why = choice !== null && 'why' in choice ? `incremental asked, full taken: ${choice.why}` : null;
+  const reasons = [why, fallback].filter((each) => each !== null);
+  return {
+    // The id names the type: one that was made for an incremental must not lie about it.
+    backupId: parent === null ? request.backupId.replace('-incr-', '-full-') : request.backupId,
+    type: parent === null ? 'full' : 'incr',
+    typeReason: reasons.length > 0 ? reasons.join('; ') : null,
+    parent: parent?.backupId ?? null,
+    source,
+    estimatedBytes: parent === null ? sizeBytes : null,
+  };
 }
 
 export async function dump(
-  site: PostgresqlSite,
-  settings: PostgresqlSettings,
+  { sites, settings }: DumpedCluster,
   plan: DumpPlan,
   parent: VolumeSource | null,
   sink: VolumeSink,
@@ -88,21 +89,29 @@ export async function dump(
       `${plan.backupId} is incremental to ${plan.parent}, whose manifest was not handed over`,
     );
   }
-  const facts = await withClient(site, (client) => readFacts(client, addressOf(site)), { signal: ctx.signal });
+  const { source } = plan;
+  const endpoint = endpointOf(sites, source);
+  // Commits carry the primary's clock, and its settings are what a server that replays its WAL needs.
+  const primary = source.follows === undefined ? endpoint : (sites[source.follows] ?? endpoint);
+  const look = () => withClient(primary, (client) => readFacts(client, addressOf(primary)), { signal: ctx.signal });
+  const facts = await look();
+  if (primary !== endpoint) await prepareStandby(source, endpoint, primary, settings.checkpoint, ctx);
   ctx.progress({
     phase: settings.checkpoint === 'fast' ? 'waiting for a checkpoint' : 'waiting for the next checkpoint',
   });
   const { checkpoint, maxRateKilobytesPerSecond } = settings;
   const backup = await baseBackup(
-    site,
+    endpoint,
     { label: `drctl ${plan.backupId}`, checkpoint, maxRateKilobytesPerSecond, parentManifest },
     sink,
     ctx,
-  );
-  // Read after the backup's end, so that no commit before this instant is missing from what replay to `stop` gives.
-  const after = await withClient(site, (client) => readFacts(client, addressOf(site)), { signal: ctx.signal });
+  ).catch((error: unknown) => {
+    throw explained(error, plan);
+  });
+  // Read after the backup's end: nothing that it holds was committed later than this instant.
+  const after = await look();
   if (after.systemId !== facts.systemId) {
-    throw failure('BackupIncomplete', `${addressOf(site)} became another cluster while it was copied`);
+    throw failure('BackupIncomplete', `${addressOf(primary)} became another cluster while it was copied`);
   }
   const lineage = lineageOf(facts.systemId, backup.timeline);
   return {
@@ -114,10 +123,41 @@ export async function dump(
     lineage,
     serverVersion: facts.version,
     toolVersions: { 'BASE_BACKUP protocol': String(facts.major), pg: driverVersion() },
-    source: plan.source,
-    warnings: backup.warnings,
-    detail: detailOf(site, facts),
+    source,
+    warnings: [...backup.warnings, ...warningsOf(facts)],
+    detail: detailOf(primary, facts),
   };
+}
+
+function warningsOf({ settings }: ServerFacts): string[] {
+  return settings['data_checksums'] === 'off'
+    ? ['data_checksums is off at the server: a page that was damaged there is in this backup too, unnoticed']
+    : [];
+}
+
+/** What a base backup says when the server itself gave it up, in words that tell what to do. */
+function explained(error: unknown, { backupId, source }: DumpPlan): unknown {
+  const text = error instanceof Error ? error.message : String(error);
+  const where = `${source.member} (site ${source.site})`;
+  if (/standby was promoted during online backup/.test(text)) {
+    return failure('BackupIncomplete', `${where} was promoted while ${backupId} was read from it: ${text}`, {
+      next: 'Start the backup again once the role change is over: it looks for primary and standby anew.',
+      cause: error,
+    });
+  }
+  if (/full_page_writes=off was replayed/.test(text)) {
+    return failure('ConfigInvalid', `${where} cannot be read as a standby: ${text}`, {
+      next: 'ALTER SYSTEM SET full_page_writes = on at the primary, or back up from the primary.',
+      cause: error,
+    });
+  }
+  if (/WAL summar|manifest requires WAL|incremental backup/i.test(text)) {
+    return failure('BackupIncomplete', `${where} cannot continue the chain with ${backupId}: ${text}`, {
+      next: 'Start the backup again: where the chain cannot be continued a full is taken, and says why.',
+      cause: error,
+    });
+  }
+  return error;
 }
 
 function detailOf(site: PostgresqlSite, facts: ServerFacts): BackupDetail {
@@ -125,6 +165,7 @@ function detailOf(site: PostgresqlSite, facts: ServerFacts): BackupDetail {
   return {
     majorVersion: facts.major,
     segmentBytes: Number(facts.segmentBytes),
+    dataChecksums: facts.settings['data_checksums'] ?? 'unknown',
     user: site.user,
     database: site.database,
     recoverySettings: Object.fromEntries(kept) as Record<string, string>,

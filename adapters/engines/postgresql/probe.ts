@@ -3,15 +3,16 @@ import type { StoreProbe } from '../../../core/engine';
 import { findFailure } from '../../../core/errors';
 import { answerWithin, LOOK_MILLISECONDS } from '../answer-within';
 import { addressOf, withClient } from './connection';
+import { lookAtSlot } from './log-slot';
 import { lineageOf, positionAt } from './lsn';
 import { readFacts, type ServerFacts } from './server-facts';
 import type { PostgresqlSite } from './settings';
 
 /** See core/engine.ts `Engine.probe`. */
-export async function probe(name: string, site: PostgresqlSite, ctx: CallContext): Promise<StoreProbe> {
+export async function probe(name: string, site: PostgresqlSite, slot: string, ctx: CallContext): Promise<StoreProbe> {
   const at = new Date().toISOString();
   try {
-    const look = (signal: AbortSignal) =>
+    const ask = (signal: AbortSignal) =>
       withClient(
         site,
         async (client): Promise<StoreProbe> => {
@@ -19,6 +20,8 @@ export async function probe(name: string, site: PostgresqlSite, ctx: CallContext
           const { rows } = await client.query(
             "SELECT current_setting('default_transaction_read_only') = 'off' AS writable",
           );
+          const look = facts.inRecovery ? null : await lookAtSlot(client, slot, facts);
+          const keepSeconds = summariesKeptSeconds(facts);
           return {
             site: name,
             at,
@@ -28,12 +31,14 @@ export async function probe(name: string, site: PostgresqlSite, ctx: CallContext
             identity: facts.systemId,
             serverVersion: facts.version,
             position: positionAt(lineageOf(facts.systemId, facts.timeline), facts.lsn),
-            problems: problemsOf(facts),
+            problems: [...problemsOf(facts), ...(look?.problems ?? [])],
+            ...(look ? { keptLog: look.keptLog } : {}),
+            ...(keepSeconds === null ? {} : { incrementalWithinSeconds: keepSeconds }),
           };
         },
         { statementMilliseconds: LOOK_MILLISECONDS, signal },
       );
-    return await answerWithin(ctx.signal, LOOK_MILLISECONDS, addressOf(site), look);
+    return await answerWithin(ctx.signal, LOOK_MILLISECONDS, addressOf(site), ask);
   } catch (error) {
     const known = findFailure(error);
     if (!known) throw error;
@@ -41,6 +46,15 @@ export async function probe(name: string, site: PostgresqlSite, ctx: CallContext
     // A server that refuses our password is up, but nothing of it can be seen.
     return { site: name, at, reachable: known.code !== 'TargetUnreachable', ...unknown, problems: [known.message] };
   }
+}
+
+/** An outage of the archiver's host that lasts a day is one that people know of. */
+const SHORT_IDLE_SECONDS = 86_400;
+
+/** How long WAL summaries are kept; null where there are none, or without end. */
+function summariesKeptSeconds({ settings, major }: ServerFacts): number | null {
+  const minutes = Number(settings['wal_summary_keep_time'] ?? 0);
+  return major >= 17 && settings['summarize_wal'] === 'on' && minutes > 0 ? minutes * 60 : null;
 }
 
 function problemsOf({ settings, major }: ServerFacts): string[] {
@@ -54,6 +68,12 @@ function problemsOf({ settings, major }: ServerFacts): string[] {
   if (settings['max_slot_wal_keep_size'] === '-1') {
     problems.push(
       'max_slot_wal_keep_size is -1: an archiver that is down long fills the disk (ALTER SYSTEM SET max_slot_wal_keep_size)',
+    );
+  }
+  const idleSeconds = Number(settings['idle_replication_slot_timeout'] ?? 0);
+  if (idleSeconds > 0 && idleSeconds < SHORT_IDLE_SECONDS) {
+    problems.push(
+      `idle_replication_slot_timeout is ${idleSeconds} s: an archiver that is down longer loses its slot (0 turns it off)`,
     );
   }
   if (major >= 17 && settings['summarize_wal'] === 'off') {

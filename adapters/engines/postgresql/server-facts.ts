@@ -48,9 +48,11 @@ const FACTS = `
 const WATCHED = [
   ...RECOVERY_SETTINGS,
   'summarize_wal',
+  'wal_summary_keep_time',
   'wal_level',
   'full_page_writes',
   'max_slot_wal_keep_size',
+  'idle_replication_slot_timeout',
   'data_checksums',
 ];
 

@@ -27,6 +27,10 @@ const site = z.strictObject({
   replicationPassword: secret.optional(),
   database: z.string().min(1).default('postgres').meta({ description: 'Holds the schema drctl (heartbeat, epoch)' }),
   applicationDatabase: z.string().min(1).optional().meta({ description: 'Named in the commands that are shown' }),
+  standbys: z
+    .array(z.strictObject({ host: z.string().min(1), port: z.int().min(1).max(65535).default(5432) }))
+    .default([])
+    .meta({ description: 'Further servers at this site that follow it: backups can be read from them' }),
   tls: tls.optional(),
 });
 
@@ -38,6 +42,13 @@ export const settings = z.strictObject({
   }),
   checkpoint: z.enum(['fast', 'spread']).default('fast').meta({
     description: 'Whether a backup begins with an immediate checkpoint, or waits for the next regular one',
+  }),
+  backupFrom: z.enum(['primary', 'standby', 'prefer-standby']).default('primary').meta({
+    description:
+      'Where backups are read: `standby` fails where none can be read, `prefer-standby` then takes the primary',
+  }),
+  maximumIncrements: z.int().min(0).max(1_000).default(14).meta({
+    description: 'After so many incremental backups in a row the next one is a full: a restore reads the whole chain',
   }),
   maxRateKilobytesPerSecond: z.int().min(32).max(1_048_576).optional().meta({
     description: 'Throttles a base backup at the server',

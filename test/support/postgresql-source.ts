@@ -1,0 +1,57 @@
+import { Client } from 'pg';
+import type { Manifest } from '../../core/catalog';
+import type { ArchiveOutcome, Engine } from '../../core/engine';
+import { Secret } from '../../core/secret';
+import { engineOf, MemoryLogArchive, type MemoryVolumes, takeBackup, testContext } from './engine-harness';
+
+interface Server {
+  readonly host: string;
+  readonly port: number;
+  readonly password: string;
+}
+
+/** One cluster's servers by site, with its backups and log in memory. */
+export class PostgresSource {
+  readonly engine: Engine;
+  readonly log: MemoryLogArchive;
+  readonly volumes = new Map<string, MemoryVolumes>();
+  readonly backups: Manifest[] = [];
+
+  private constructor(engine: Engine) {
+    this.engine = engine;
+    this.log = new MemoryLogArchive(engine.log!.naming);
+  }
+
+  /** `own`: PostgreSQL's settings of the store besides its sites. */
+  static async of(sites: Readonly<Record<string, Server>>, own: object = {}): Promise<PostgresSource> {
+    const known = Object.entries(sites).map(([name, { host, port, password }]) => [
+      name,
+      { host, port, password: new Secret(password) },
+    ]);
+    const settings = { sites: Object.fromEntries(known) as object, ...own };
+    return new PostgresSource(await engineOf('postgresql', 'orders', settings));
+  }
+
+  async back(type: 'full' | 'incr' = 'full', site = 'primary'): Promise<Manifest> {
+    const taken = await takeBackup(this.engine, site, this.volumes, this.backups, { type });
+    this.backups.push(taken.manifest);
+    return taken.manifest;
+  }
+
+  async archive(runForMilliseconds: number, site = 'primary'): Promise<ArchiveOutcome> {
+    const request = { site, runForMilliseconds, sliceMilliseconds: 100 };
+    return this.engine.log!.archive(request, this.log, () => undefined, testContext());
+  }
+}
+
+/** One statement in a session of its own, which a server that goes down does not take along. */
+export async function ask(url: string, text: string, values: unknown[] = []): Promise<Record<string, unknown>[]> {
+  const client = new Client(url);
+  client.on('error', () => undefined);
+  await client.connect();
+  try {
+    return (await client.query(text, values)).rows as Record<string, unknown>[];
+  } finally {
+    await client.end();
+  }
+}
