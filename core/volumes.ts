@@ -28,6 +28,13 @@ export interface VolumeSource {
    */
   open(artifact: Artifact): Promise<Readable>;
 
+  /**
+   * The same for a reader that checks every file in the content by itself, as PostgreSQL's manifest allows: the digest of
+   * the stored bytes and the codec's own checksums are verified, that of the content is not computed again. The bytes of
+   * a chunk hold only until the next one is asked for. A source without it is read by `open`.
+   */
+  lend?(artifact: Artifact): AsyncIterable<Buffer>;
+
   /** The whole of an early file, verified. */
   early(backupId: string, name: string): Promise<Buffer>;
 }

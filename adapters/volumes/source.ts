@@ -4,7 +4,7 @@ import type { Artifact, Manifest } from '../../core/catalog';
 import { failure, hasCode } from '../../core/errors';
 import type { Repository } from '../../core/repository';
 import type { VolumeSource } from '../../core/volumes';
-import { decompressFrames, ZstdFormatError } from './zstd-frame-reader';
+import { decompressFrames, lendFrames, ZstdFormatError } from './zstd-frame-reader';
 
 type StoredBytes = Pick<Artifact, 'key' | 'sizeBytes' | 'sha256'>;
 
@@ -15,18 +15,18 @@ const FRUITLESS_READS = 3;
 export function createVolumeSource(repository: Repository, chain: readonly Manifest[]): VolumeSource {
   return {
     open(artifact: Artifact): Promise<Readable> {
-      if (artifact.encryptionKeyId !== null) {
-        throw failure(
-          'ConfigInvalid',
-          `${artifact.key} is encrypted with key ${artifact.encryptionKeyId}, which is not configured`,
-        );
-      }
+      requireReadable(artifact);
       // Not object mode: consumers get plain Buffers with backpressure counted in bytes.
       const content = Readable.from(verifiedContent(repository, artifact), {
         objectMode: false,
         highWaterMark: 2 ** 20,
       });
       return Promise.resolve(content);
+    },
+
+    lend(artifact: Artifact): AsyncIterable<Buffer> {
+      requireReadable(artifact);
+      return lentContent(repository, artifact);
     },
 
     async early(backupId: string, name: string): Promise<Buffer> {
@@ -50,24 +50,52 @@ export async function verifyStored(
   for await (const chunk of verifiedStored(repository, artifact)) onBytes(chunk.length);
 }
 
+function requireReadable(artifact: Artifact): void {
+  if (artifact.encryptionKeyId === null) return;
+  throw failure(
+    'ConfigInvalid',
+    `${artifact.key} is encrypted with key ${artifact.encryptionKeyId}, which is not configured`,
+  );
+}
+
 async function* verifiedContent(repository: Repository, artifact: Artifact): AsyncGenerator<Buffer, void> {
   const hash = createHash('sha256');
   let contentBytes = 0;
-  const stored = verifiedStored(repository, artifact);
-  try {
-    for await (const chunk of artifact.codec === 'zstd' ? decompressFrames(stored) : stored) {
-      hash.update(chunk);
-      contentBytes += chunk.length;
-      yield chunk;
-    }
-  } catch (error) {
-    if (!(error instanceof ZstdFormatError)) throw error;
-    throw corrupt(artifact.key, repository, error.message, error);
+  for await (const chunk of plainContent(repository, artifact, decompressFrames)) {
+    hash.update(chunk);
+    contentBytes += chunk.length;
+    yield chunk;
   }
   const contentSha256 = hash.digest('hex');
   if (contentBytes !== artifact.contentBytes || contentSha256 !== artifact.contentSha256) {
     const difference = `its content is ${contentBytes} bytes with SHA-256 ${contentSha256}, not ${artifact.contentBytes} with ${artifact.contentSha256}`;
     throw corrupt(artifact.key, repository, difference);
+  }
+}
+
+async function* lentContent(repository: Repository, artifact: Artifact): AsyncGenerator<Buffer, void> {
+  let contentBytes = 0;
+  for await (const chunk of plainContent(repository, artifact, lendFrames)) {
+    contentBytes += chunk.length;
+    yield chunk;
+  }
+  if (contentBytes !== artifact.contentBytes) {
+    const difference = `its content is ${contentBytes} bytes, not ${artifact.contentBytes}`;
+    throw corrupt(artifact.key, repository, difference);
+  }
+}
+
+async function* plainContent(
+  repository: Repository,
+  artifact: Artifact,
+  undo: typeof decompressFrames,
+): AsyncGenerator<Buffer, void> {
+  const stored = verifiedStored(repository, artifact);
+  try {
+    yield* artifact.codec === 'zstd' ? undo(stored) : stored;
+  } catch (error) {
+    if (!(error instanceof ZstdFormatError)) throw error;
+    throw corrupt(artifact.key, repository, error.message, error);
   }
 }
 

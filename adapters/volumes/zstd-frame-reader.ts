@@ -1,5 +1,7 @@
 import { promisify } from 'node:util';
 import { zstdDecompress } from 'node:zlib';
+import { ZstdUnpackLane } from './zstd-unpack-lane';
+import { FRAME_BYTES } from './zstd-frames';
 
 const decompress = promisify(zstdDecompress);
 
@@ -26,21 +28,71 @@ export class ZstdFormatError extends Error {}
 export async function* decompressFrames(stored: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void> {
   const inFlight: Promise<Buffer>[] = [];
   for await (const frame of splitFrames(stored)) {
-    const options = { maxOutputLength: MAX_FRAME_BYTES, chunkSize: contentBytes(frame) };
-    const content = decompress(frame, options).catch((error: Error) => {
-      throw new ZstdFormatError(`zstd: ${error.message}`);
-    });
-    // It may fail while an earlier frame is awaited; its own await below reports it.
-    content.catch(() => {});
-    inFlight.push(content);
+    inFlight.push(inOneGo(frame));
     if (inFlight.length >= PARALLEL_FRAMES) yield await inFlight.shift()!;
   }
   while (inFlight.length > 0) yield await inFlight.shift()!;
 }
 
-/** Whole frames, skippable ones left out. */
-export async function* splitFrames(stored: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void> {
-  let buffer: Buffer = Buffer.allocUnsafeSlow(INITIAL_BUFFER_BYTES);
+/**
+ * The same for a reader that is done with each chunk before it asks for the next: the chunk's bytes change then. For large
+ * volumes; new buffers for every frame cost more than decompressing them, by page faults and by V8, which collects garbage
+ * for every few megabytes that are allocated outside of its heap.
+ */
+export async function* lendFrames(stored: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void> {
+  const free: Buffer[] = [];
+  const idle = Array.from({ length: PARALLEL_FRAMES }, () => new ZstdUnpackLane(FRAME_BYTES));
+  const lanes = [...idle];
+  const inFlight: { readonly content: Promise<Buffer>; readonly lane: ZstdUnpackLane | null }[] = [];
+  const start = (frame: Buffer) => {
+    const sizeBytes = contentSize(frame);
+    const fits = sizeBytes !== null && sizeBytes <= FRAME_BYTES;
+    const lane = fits ? (idle.pop() as ZstdUnpackLane) : null;
+    const content = (lane ? inLane(lane, frame, sizeBytes as number) : inOneGo(frame)).finally(() =>
+      free.push(Buffer.from(frame.buffer)),
+    );
+    content.catch(() => {}); // reported when its turn comes
+    inFlight.push({ content, lane });
+  };
+  try {
+    for await (const frame of splitFrames(stored, free)) {
+      if (inFlight.length === PARALLEL_FRAMES) {
+        const { content, lane } = inFlight.shift()!;
+        yield await content;
+        if (lane) idle.push(lane);
+      }
+      start(frame);
+    }
+    for (const { content } of inFlight) yield await content;
+  } finally {
+    // Not under the thread that still works for it.
+    await Promise.allSettled(inFlight.map((each) => each.content));
+    for (const lane of lanes) lane.close();
+  }
+}
+
+function inOneGo(frame: Buffer): Promise<Buffer> {
+  const chunkSize = Math.min(Math.max((contentSize(frame) ?? UNKNOWN_CONTENT_BYTES) + 1, 64), MAX_FRAME_BYTES);
+  const content = decompress(frame, { maxOutputLength: MAX_FRAME_BYTES, chunkSize }).catch((error: Error) => {
+    throw new ZstdFormatError(`zstd: ${error.message}`);
+  });
+  // It may fail while an earlier frame is awaited; its own await reports it.
+  content.catch(() => {});
+  return content;
+}
+
+async function inLane(lane: ZstdUnpackLane, frame: Buffer, sizeBytes: number): Promise<Buffer> {
+  const content = await lane.decompress(frame).catch((error: Error) => {
+    throw new ZstdFormatError(`zstd: ${error.message}`);
+  });
+  if (content.length !== sizeBytes)
+    throw new ZstdFormatError(`a frame holds ${content.length} bytes instead of ${sizeBytes}`);
+  return content;
+}
+
+/** Whole frames, skippable ones left out. Buffers are taken from `free`, where the reader puts those it is done with. */
+export async function* splitFrames(stored: AsyncIterable<Buffer>, free: Buffer[] = []): AsyncGenerator<Buffer, void> {
+  let buffer: Buffer = free.pop() ?? Buffer.allocUnsafeSlow(INITIAL_BUFFER_BYTES);
   let filled = 0;
   let needed = 4;
   for await (const chunk of stored) {
@@ -53,8 +105,8 @@ export async function* splitFrames(stored: AsyncIterable<Buffer>): AsyncGenerato
         needed = end.needed;
         break;
       }
-      // The frame given away keeps the buffer; what follows it moves to a new one.
-      const rest = moved(buffer.subarray(end.length, filled), INITIAL_BUFFER_BYTES);
+      // The frame given away keeps the buffer; what follows it moves to another one.
+      const rest = moved(buffer.subarray(end.length, filled), INITIAL_BUFFER_BYTES, free.pop());
       if (!end.skippable) yield buffer.subarray(0, end.length);
       buffer = rest;
       filled -= end.length;
@@ -64,8 +116,10 @@ export async function* splitFrames(stored: AsyncIterable<Buffer>): AsyncGenerato
   if (filled > 0) throw new ZstdFormatError('it ends in the middle of a zstd frame');
 }
 
-function moved(bytes: Buffer, capacity: number): Buffer {
-  const larger = Buffer.allocUnsafeSlow(Math.max(capacity, bytes.length, Math.min(2 * bytes.length, MAX_FRAME_BYTES)));
+function moved(bytes: Buffer, capacity: number, free?: Buffer): Buffer {
+  const reused = free && free.length >= Math.max(capacity, bytes.length) ? free : null;
+  const larger =
+    reused ?? Buffer.allocUnsafeSlow(Math.max(capacity, bytes.length, Math.min(2 * bytes.length, MAX_FRAME_BYTES)));
   bytes.copy(larger);
   return larger;
 }
@@ -100,21 +154,13 @@ function frameEnd(buffer: Buffer): FrameEnd {
   }
 }
 
-/** What the frame's header says it holds, within the bound: the header may be damaged. */
-function contentBytes(frame: Buffer): number {
+/** What the frame's header says it holds, which may be damaged; null where it does not say. */
+function contentSize(frame: Buffer): number | null {
   const descriptor = frame[4]!;
   const singleSegment = (descriptor & 0x20) !== 0;
   const at = 5 + (singleSegment ? 0 : 1) + [0, 1, 2, 4][descriptor & 3]!;
   const kind = descriptor >> 6;
-  if (kind === 0 && !singleSegment) return UNKNOWN_CONTENT_BYTES;
-  const size =
-    kind === 0
-      ? frame[at]!
-      : kind === 1
-        ? frame.readUInt16LE(at) + 256
-        : kind === 2
-          ? frame.readUInt32LE(at)
-          : Number(frame.readBigUInt64LE(at));
-  // One byte more, so that the end is seen in the same call; 64 is the least that zlib takes.
-  return Math.min(Math.max(size + 1, 64), MAX_FRAME_BYTES);
+  if (kind === 0) return singleSegment ? frame[at]! : null;
+  if (kind === 1) return frame.readUInt16LE(at) + 256;
+  return kind === 2 ? frame.readUInt32LE(at) : Number(frame.readBigUInt64LE(at));
 }

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { constants, zstdCompressSync } from 'node:zlib';
 import { FRAME_BYTES, FrameCompressor } from '../../adapters/volumes/zstd-frames';
-import { decompressFrames, splitFrames, ZstdFormatError } from '../../adapters/volumes/zstd-frame-reader';
+import { decompressFrames, lendFrames, splitFrames, ZstdFormatError } from '../../adapters/volumes/zstd-frame-reader';
 import { rounds, seededBytes, seededRandom } from '../support/random';
 
 const random = seededRandom('zstd-frames');
@@ -25,6 +25,16 @@ async function collect(stream: AsyncIterable<Buffer>): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
+/** Each chunk is copied and then overwritten, as a lender may do as soon as the next one is asked for. */
+async function collectLent(stream: AsyncIterable<Buffer>): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of stream) {
+    chunks.push(Buffer.from(chunk));
+    chunk.fill(0xee);
+  }
+  return Buffer.concat(chunks);
+}
+
 /** Half of it compresses. */
 function halfCompressible(sizeBytes: number): Buffer {
   const rows = Array.from({ length: Math.ceil(sizeBytes / 96) }, (_, id) =>
@@ -42,6 +52,7 @@ describe('zstd frames', () => {
         const stored = await compressed(content, chunkBytes);
         // Buffer.equals: jest's own comparison takes seconds for megabytes.
         expect((await collect(decompressFrames(cut(stored, chunkBytes)))).equals(content)).toBe(true);
+        expect((await collectLent(lendFrames(cut(stored, chunkBytes)))).equals(content)).toBe(true);
       }
     },
   );
@@ -64,13 +75,16 @@ describe('zstd frames', () => {
       expect(count).toBe(5);
       const found = await collect(decompressFrames(cut(stored, chunkBytes * 977)));
       expect(found.equals(Buffer.concat([parts[0]!, ...parts]))).toBe(true);
+      expect((await collectLent(lendFrames(cut(stored, chunkBytes * 977)))).equals(found)).toBe(true);
     }
   });
 
   test('a cut stream, rubbish and a flipped byte are refused', async () => {
     const stored = await compressed(halfCompressible(FRAME_BYTES + 1_000), 100_000);
-    const refused = (bytes: Buffer) =>
-      expect(collect(decompressFrames(cut(bytes, 65_536)))).rejects.toThrow(ZstdFormatError);
+    const refused = async (bytes: Buffer) => {
+      await expect(collect(decompressFrames(cut(bytes, 65_536)))).rejects.toThrow(ZstdFormatError);
+      await expect(collectLent(lendFrames(cut(bytes, 65_536)))).rejects.toThrow(ZstdFormatError);
+    };
     await refused(stored.subarray(0, stored.length - 1));
     await refused(stored.subarray(0, 2));
     await refused(Buffer.concat([stored, Buffer.from('rubbish')]));
@@ -80,6 +94,29 @@ describe('zstd frames', () => {
       flipped[at]! ^= 1 << (round % 8);
       await refused(flipped);
       await refused(stored.subarray(0, 1 + random.integer(stored.length - 1)));
+    }
+  });
+
+  test('the buffers of large volumes are used again', async () => {
+    const content = halfCompressible(12 * FRAME_BYTES);
+    const buffers = new Set<ArrayBufferLike>();
+    for await (const chunk of lendFrames(cut(await compressed(content, 2 ** 20), 65_536))) buffers.add(chunk.buffer);
+    expect(buffers.size).toBeLessThanOrEqual(3);
+  });
+
+  test('a frame that holds more than its header says is refused', async () => {
+    const frame = zstdCompressSync(Buffer.alloc(9 * FRAME_BYTES, 7), { pledgedSrcSize: 9 * FRAME_BYTES });
+    const at = frame.indexOf(Buffer.from(new Uint32Array([9 * FRAME_BYTES]).buffer));
+    expect(at).toBeGreaterThan(4);
+    frame.writeUInt32LE(FRAME_BYTES, at);
+    await expect(collectLent(lendFrames(cut(frame, 65_536)))).rejects.toThrow(ZstdFormatError);
+  });
+
+  test('a reader that stops early leaves nothing running', async () => {
+    const stored = await compressed(halfCompressible(8 * FRAME_BYTES), 2 ** 20);
+    for await (const chunk of lendFrames(cut(stored, 65_536))) {
+      expect(chunk.length).toBe(FRAME_BYTES);
+      break;
     }
   });
 
