@@ -62,7 +62,7 @@ interface Summary {
 async function whyNotSummarized(client: Client, parent: Manifest, facts: ServerFacts): Promise<string | null> {
   if (!parent.start) return `${parent.backupId} does not say where it began`;
   const { rows } = await client.query(
-    'SELECT start_lsn::text, end_lsn::text FROM pg_available_wal_summaries() WHERE tli = $1 AND end_lsn > $2 ORDER BY 1::pg_lsn',
+    'SELECT start_lsn::text, end_lsn::text FROM pg_available_wal_summaries() s WHERE tli = $1 AND end_lsn > $2 ORDER BY s.start_lsn',
     [facts.timeline, parent.start.value],
   );
   const gone = (from: bigint, to: string) => `WAL summaries from ${formatLsn(from)} to ${to} are gone`;
