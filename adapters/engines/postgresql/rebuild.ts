@@ -1,15 +1,16 @@
-import { spawn } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import * as fs from 'node:fs/promises';
 import * as path from 'node:path';
+import { promisify } from 'node:util';
 import type { CallContext } from '../../../core/call';
 import type { Manifest } from '../../../core/catalog';
 import type { RestoreRequest } from '../../../core/engine';
-import { failure } from '../../../core/errors';
 import type { VolumeSource } from '../../../core/volumes';
 import { absent } from '../../filesystem/absent';
 import { type Account, freePort } from '../restore-host';
 import { advance, newTry, requireTakeable, writeMarker } from '../restore-marker';
-import { readBackupManifest } from './backup-manifest';
+import { type ManifestFile, readBackupManifest } from './backup-manifest';
+import { filesOfChain, type MemberFiles } from './chain-files';
 import type { BackupDetail } from './dump';
 import { serverOf } from './restored-server';
 import { clearRestore, type Marker, ownerOf, pathsOf, type PlacePaths } from './restore-place';
@@ -51,81 +52,52 @@ export async function rebuild(
   };
   await writeMarker(paths.root, marker);
   await clearRestore(paths.root, { keepMarker: true });
-  if (chain.length === 1)
-    await unpackMember(newest, source, { data: paths.data, tablespaces: paths.tablespaces }, owner, ctx);
-  else await combine(request, source, paths, owner, toolsDirectory, ctx);
+  await unpackChain(chain, source, paths, owner, ctx);
   await adopt(paths, owner);
   await advance(paths.root, { ...marker, phase: 'rebuilt', port: await freePort(place.host, place.port) });
 }
 
-async function unpackMember(
-  member: Manifest,
-  source: VolumeSource,
-  to: { data: string; tablespaces: string },
-  owner: Account,
-  ctx: CallContext,
-): Promise<void> {
-  const bytes = await source.early(member.backupId, 'backup_manifest');
-  const files = readBackupManifest(bytes, `backup_manifest of ${member.backupId}`);
-  await unpackBackup(member.artifacts, files, source, { ...to, owner }, ctx);
-  await writeOwned(path.join(to.data, 'backup_manifest'), bytes.toString('utf8'), owner);
-}
-
-/** Unpacks every member of a chain and has PostgreSQL's own program put them together. */
-async function combine(
-  request: RestoreRequest,
+/**
+ * The newest state of the chain, each file from the last backup that holds all of it, the changed blocks of those after it
+ * written over it. The server's manifests say which those are, and every byte that is used is checked against them.
+ */
+async function unpackChain(
+  chain: readonly Manifest[],
   source: VolumeSource,
   paths: PlacePaths,
   owner: Account,
-  toolsDirectory: string | undefined,
   ctx: CallContext,
 ): Promise<void> {
-  const newest = request.chain.at(-1) as Manifest;
-  const program = await findTool('pg_combinebackup', (newest.detail as BackupDetail).majorVersion, toolsDirectory);
-  await makeDirectory(paths.chain, owner);
-  const folders: string[] = [];
-  for (const [index, member] of request.chain.entries()) {
-    const folder = path.join(paths.chain, String(index));
-    if (member.artifacts.some((each) => /^\d+-/.test(each.name))) {
-      throw failure(
-        'PitrTargetUnreachable',
-        `${member.backupId} is a chain with tablespaces, which cannot be put together yet`,
-        {
-          next: 'Restore from the newest full backup: replay of the log leads to the same target.',
-        },
-      );
-    }
-    await unpackMember(member, source, { data: folder, tablespaces: paths.tablespaces }, owner, ctx);
-    folders.push(folder);
+  const early = await Promise.all(chain.map(({ backupId }) => source.early(backupId, 'backup_manifest')));
+  const manifests = early.map((bytes, index) =>
+    readBackupManifest(bytes, `backup_manifest of ${(chain[index] as Manifest).backupId}`),
+  );
+  const wanted = filesOfChain(manifests, (chain.at(-1) as Manifest).backupId);
+  // In order: blocks are written over what the backup before them gave.
+  for (const [index, { artifacts }] of chain.entries()) {
+    const member = {
+      artifacts,
+      files: manifests[index] as ReadonlyMap<string, ManifestFile>,
+      wanted: wanted[index] as MemberFiles,
+      newest: index === chain.length - 1,
+    };
+    await unpackBackup(member, source, { data: paths.data, tablespaces: paths.tablespaces, owner }, ctx);
   }
-  ctx.progress({ phase: 'combining the chain' });
-  // --copy-file-range would share blocks where the file system can; plain copies work everywhere.
-  await runToEnd(program, [...folders, '-o', paths.data, '--no-sync', '--manifest-checksums=CRC32C'], owner, ctx);
-  await fs.rm(paths.chain, { recursive: true, force: true });
+  await syncTree(paths.root, ctx);
 }
 
-async function runToEnd(program: string, args: string[], owner: Account, ctx: CallContext): Promise<void> {
-  const asRoot = process.getuid?.() === 0;
-  const child = spawn(program, args, {
-    cwd: '/',
-    stdio: ['ignore', 'ignore', 'pipe'],
-    env: { PATH: '/usr/bin:/bin', LC_ALL: 'C' },
-    signal: ctx.signal,
-    killSignal: 'SIGKILL',
-    ...(asRoot ? { uid: owner.uid, gid: owner.gid } : {}),
-  });
-  let words = '';
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (words = `${words}${text}`.slice(-4_000)));
-  const status = await new Promise<number | null>((resolve, reject) =>
-    child.once('error', reject).once('close', resolve),
-  );
-  ctx.signal.throwIfAborted();
-  if (status !== 0) throw failure('BackupCorrupt', `${path.basename(program)} refused the chain: ${words.trim()}`);
+/** One syncfs(2), which Node cannot call itself: after it the marker may promise that everything is there. */
+async function syncTree(directory: string, ctx: CallContext): Promise<void> {
+  ctx.progress({ phase: 'syncing the disk' });
+  await promisify(execFile)('sync', ['-f', directory], { signal: ctx.signal });
 }
 
 /** Makes the copied directory a place of its own: no settings of the source, tablespaces beside it, recovery asked for. */
 async function adopt(paths: PlacePaths, owner: Account): Promise<void> {
   const inData = (name: string) => path.join(paths.data, name);
+  // The server refuses to start from a label of an incremental backup, which this is no more.
+  const label = await fs.readFile(inData('backup_label'), 'utf8');
+  await writeOwned(inData('backup_label'), label.replaceAll(/^INCREMENTAL FROM .*\n/gm, ''), owner);
   await fs.rm(inData('standby.signal'), { force: true });
   await fs.rm(inData('postmaster.pid'), { force: true });
   const auto = inData('postgresql.auto.conf');

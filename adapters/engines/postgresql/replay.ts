@@ -15,7 +15,8 @@ import { serverOf, withRestored } from './restored-server';
 import { writeServerConfig } from './restore-config';
 import { type Marker, ownerOf, pathsOf, type PlacePaths, readMarker } from './restore-place';
 import { findTool } from './tools';
-import { fetchWal } from './wal-fetch';
+import { endFeed, type FetchSegment, WalFeed } from './wal-feed';
+import { fetchSegment, segmentsOf } from './wal-fetch';
 
 /** The server reports every 5 s while it replays; this long without a word or a step it hangs. */
 const STALL_MILLISECONDS = 180_000;
@@ -36,32 +37,41 @@ export async function replay(
   }
   const owner = await ownerOf(request.place);
   const detail = (request.chain.at(-1) as Manifest).detail as BackupDetail;
-  // A server that was opened needs no log any more: it is only started again.
-  if (marker.phase !== 'open' && (await serverOf(paths).pid()) === null) await fetch(request, log, paths, owner, ctx);
   const program = await findTool('postgres', detail.majorVersion, toolsDirectory);
   let current: Marker = { ...marker, tryId: newTry(), phase: marker.phase === 'open' ? 'open' : 'replaying' };
   await writeMarker(paths.root, current);
   const recovery = current.phase === 'open' ? null : request.plan;
   const lineage = request.plan.lineage ?? '';
-  const server = new Replay(paths, owner, program, { detail, recovery, lineage, host: request.place.host }, ctx);
-  current = await server.run(current, () => freePort(request.place.host, request.place.port));
+  // A server that was opened needs no log any more: it is only started again.
+  const feed = current.phase === 'open' ? null : await feedOf(request, log, paths, owner, ctx);
+  await feed?.start(owner, { waits: (await serverOf(paths).pid()) !== null });
+  const server = new Replay(paths, owner, program, { detail, recovery, lineage, host: request.place.host, feed }, ctx);
+  try {
+    current = await server.run(current, () => freePort(request.place.host, request.place.port));
+  } catch (error) {
+    if (feed?.isHopeless()) await serverOf(paths).stop(); // nobody will bring what it waits for
+    throw error;
+  } finally {
+    await feed?.stop();
+  }
+  if (feed) await endFeed(paths.wal, owner);
   return restored(paths, await advance(paths.root, current));
 }
 
-/** The part of the archived log that the plan names, in the place. */
-async function fetch(
+/** Brings the part of the archived log that the plan names. Throws LogGap unless all of it is archived. */
+async function feedOf(
   request: RestoreRequest,
   log: LogArchive | null,
   paths: PlacePaths,
   owner: Account,
   ctx: CallContext,
-): Promise<void> {
+): Promise<WalFeed> {
   const { plan, chain } = request;
   const newest = chain.at(-1) as Manifest;
   if (!log) {
     throw failure('PitrTargetUnreachable', `${newest.store} has no archived log: its backups cannot become consistent`);
   }
-  const fetchOnce = async () => {
+  const planned = async () => {
     const archived = await ArchivedLog.read(log);
     const found = plan.lineage === null ? null : archived.chainFrom(newest, plan.lineage);
     const end = plan.log?.to ?? null;
@@ -76,16 +86,25 @@ async function fetch(
         { next: 'Plan the restore again: `drctl restore … --dry-run` shows what can be reached now.' },
       );
     }
-    await fetchWal(found.entries.slice(0, last + 1), newest.identity, log, paths.wal, owner, ctx);
+    return segmentsOf(found.entries.slice(0, last + 1));
   };
-  try {
-    await fetchOnce();
-  } catch (error) {
-    ctx.signal.throwIfAborted();
-    // The archiver goes on meanwhile: a slice that was listed may have given way to its segment before it was read.
-    ctx.log.warn({ error: String(error) }, 'the log is listed again after a piece of it could not be read');
-    await fetchOnce();
-  }
+  const fetch: FetchSegment = async (segment, file, call) => {
+    try {
+      await fetchSegment(segment, file, log, owner, call);
+    } catch (error) {
+      call.signal.throwIfAborted();
+      // The archiver goes on meanwhile: a slice that was listed may have given way to its segment before it was read.
+      call.log.warn({ error: String(error) }, 'the log is listed again after a piece of it could not be read');
+      const again = (await planned()).find(({ name }) => name === segment.name);
+      if (!again) throw error;
+      await fetchSegment(again, file, log, owner, call);
+    }
+  };
+  const system = `${newest.identity}-`;
+  const histories = [...(await log.history())].filter(([key]) => key.startsWith(system));
+  const byName = new Map(histories.map(([key, bytes]) => [key.slice(system.length), bytes]));
+  const { segmentBytes } = newest.detail as BackupDetail;
+  return new WalFeed(paths.wal, segmentBytes, { segments: await planned(), histories: byName }, fetch, ctx);
 }
 
 interface ReplayConfig {
@@ -94,6 +113,8 @@ interface ReplayConfig {
   readonly recovery: RestoreRequest['plan'] | null;
   readonly lineage: string;
   readonly host: string;
+  /** Null for a server that was opened before. */
+  readonly feed: WalFeed | null;
 }
 
 class Replay {
@@ -146,14 +167,18 @@ class Replay {
     return this.server.whenReady<Marker | string>(
       {
         look: async () => {
+          const { feed } = this.config;
+          feed?.check();
           const state = await this.state(marker);
           if (state && !state.inRecovery) return there(marker.phase === 'open' ? 'open' : 'replayed', state);
           if (state?.paused) {
             const words = await this.server.logTail(from);
             return /insufficient parameter settings/.test(words) ? { ready: words } : there('replayed', state);
           }
-          this.ctx.progress({ phase: 'replaying WAL', note: state?.lsn ?? 'until consistent' });
-          return { waiting: state === null ? `log of ${await this.server.logBytes()} bytes` : `${state.lsn}` };
+          const fetched = feed?.progress();
+          this.ctx.progress({ phase: 'replaying WAL', note: state?.lsn ?? 'until consistent', ...fetched });
+          const words = state?.lsn ?? `log of ${await this.server.logBytes()} bytes`;
+          return { waiting: `${words}, ${fetched?.doneItems}` };
         },
         patienceMilliseconds: STALL_MILLISECONDS,
         ended: async (reason) => `${await this.server.logTail(from)}\n(${reason})`,
@@ -209,6 +234,11 @@ class Replay {
         .join(' | ') || words.slice(-600);
     if (/recovery ended before configured recovery target was reached/.test(words)) {
       return failure('PitrTargetUnreachable', `the archived log ends before the target: ${said}`);
+    }
+    if (/drctl has not fetched/.test(words)) {
+      return failure('BackupIncomplete', `the log did not come while nobody fetched it: ${said}`, {
+        next: 'Repeat the step: the replay goes on where it ended.',
+      });
     }
     if (/could not restore file/.test(words)) {
       return failure('DiskFull', `the restored server could not copy a WAL segment: ${said}`, {

@@ -3,6 +3,7 @@ import type { RestorePlan } from '../../../core/recovery';
 import type { BackupDetail } from './dump';
 import { timelineOf } from './lsn';
 import type { Account } from '../restore-host';
+import { RESTORE_COMMAND } from './restore-command';
 import type { PlacePaths } from './restore-place';
 
 /** How a value is written in postgresql.conf: in quotes, quotes and backslashes doubled. */
@@ -56,8 +57,7 @@ export async function writeServerConfig(
 
 function recoveryLines(plan: RestorePlan): [string, string][] {
   return [
-    // Exit 1 means "not archived"; a copy that fails for another reason must not read as the end of the log (above 125).
-    ['restore_command', '[ -f ../wal/%f ] || exit 1; cp ../wal/%f %p || exit 130'],
+    ['restore_command', RESTORE_COMMAND],
     // Pinned: `latest` would follow whatever history file lies in the archive.
     ['recovery_target_timeline', String(timelineOf(plan.lineage ?? ''))],
     ['recovery_target_action', 'pause'],

@@ -30,7 +30,6 @@ export interface PlacePaths {
   readonly data: string;
   readonly wal: string;
   readonly tablespaces: string;
-  readonly chain: string;
   readonly config: string;
   readonly hba: string;
   readonly log: string;
@@ -46,7 +45,6 @@ export function pathsOf(directory: string): PlacePaths {
     data: path.join(root, 'data'),
     wal: path.join(root, 'wal'),
     tablespaces: path.join(root, 'tablespaces'),
-    chain: path.join(root, 'chain'),
     config: path.join(root, 'postgresql.conf'),
     hba: path.join(root, 'pg_hba.conf'),
     log: path.join(root, 'server.log'),

@@ -1,11 +1,13 @@
 import * as fs from 'node:fs/promises';
 import * as path from 'node:path';
-import type { Readable } from 'node:stream';
 import type { CallContext } from '../../../core/call';
 import type { Artifact } from '../../../core/catalog';
 import { failure } from '../../../core/errors';
 import type { VolumeSource } from '../../../core/volumes';
 import type { ManifestFile } from './backup-manifest';
+import type { MemberFile, MemberFiles } from './chain-files';
+import { ChangedBlocks, writeAll } from './changed-blocks';
+import { ChunkReader } from './chunk-reader';
 import { memberChecksum } from './member-checksum';
 import type { Account } from '../restore-host';
 import { paddedBytes, readTarHeader, TAR_BLOCK_BYTES, type TarMember } from './tar-header';
@@ -22,19 +24,29 @@ export interface UnpackTarget {
   readonly owner: Account;
 }
 
+/** One backup of a chain and what of it is wanted. */
+export interface ChainMember {
+  readonly artifacts: readonly Artifact[];
+  /** Everything that the server's own manifest names. */
+  readonly files: ReadonlyMap<string, ManifestFile>;
+  readonly wanted: MemberFiles;
+  /** Only its directories are made: those of earlier backups may be gone. */
+  readonly newest: boolean;
+}
+
 /**
- * Writes the volumes of one backup, several at once, and checks every file's size and checksum against the server's own
- * backup manifest while it is written. Throws BackupCorrupt naming the file; what was written must then be thrown away.
+ * Writes what is wanted of the volumes of one backup, several volumes at once, and checks the size and checksum of every file
+ * that it writes against the server's own backup manifest. Throws BackupCorrupt naming the file or the volume; what was
+ * written must then be thrown away. Nothing is synced to disk.
  */
 export async function unpackBackup(
-  artifacts: readonly Artifact[],
-  files: ReadonlyMap<string, ManifestFile>,
+  member: ChainMember,
   source: VolumeSource,
   target: UnpackTarget,
   ctx: CallContext,
 ): Promise<void> {
-  const unpacker = new Unpacker(files, target, ctx);
-  const waiting = [...artifacts];
+  const unpacker = new Unpacker(member, target, ctx);
+  const waiting = [...member.artifacts];
   const worker = async () => {
     for (let artifact = waiting.shift(); artifact; artifact = waiting.shift()) await unpacker.volume(artifact, source);
   };
@@ -45,7 +57,7 @@ export async function unpackBackup(
 }
 
 class Unpacker {
-  private readonly files: ReadonlyMap<string, ManifestFile>;
+  private readonly backup: ChainMember;
   private readonly target: UnpackTarget;
   private readonly ctx: CallContext;
   private readonly directories = new Map<string, Promise<void>>();
@@ -54,8 +66,8 @@ class Unpacker {
   private reportedBytes = 0;
   private failed = false;
 
-  constructor(files: ReadonlyMap<string, ManifestFile>, target: UnpackTarget, ctx: CallContext) {
-    this.files = files;
+  constructor(backup: ChainMember, target: UnpackTarget, ctx: CallContext) {
+    this.backup = backup;
     this.target = target;
     this.ctx = ctx;
   }
@@ -65,30 +77,29 @@ class Unpacker {
     const oid = /^(\d+)-vol-\d+\.tar$/.exec(artifact.name)?.[1];
     const root = oid ? path.join(this.target.tablespaces, oid) : this.target.data;
     const prefix = oid ? `pg_tblspc/${oid}/` : '';
-    const stream = await source.open(artifact);
-    const reader = new ChunkReader(stream);
+    const reader = new ChunkReader(source.lend?.(artifact) ?? (await source.open(artifact)), this.ctx.signal);
     try {
-      await this.directory(root);
+      if (this.backup.newest) await this.directory(root);
       for (;;) {
-        this.ctx.signal.throwIfAborted();
         const block = await reader.exactly(TAR_BLOCK_BYTES);
         if (block === null) throw failure('BackupCorrupt', `${artifact.key}: the archive is cut off`);
         const member = readTarHeader(block, artifact.key);
         if (member === null) break;
         await this.member(member, root, prefix, reader, artifact.key);
+        if (this.failed) return;
       }
-      // To the end: only then has the source found both digests right.
+      // To the end: only then has the source found the digest right.
       while ((await reader.some(PROGRESS_BYTES)) !== null);
     } catch (error) {
       this.failed = true;
       throw error;
     } finally {
-      stream.destroy();
+      await reader.close();
     }
   }
 
   complete(): void {
-    const missing = [...this.files.keys()].filter((name) => !this.seen.has(name));
+    const missing = [...this.backup.files.keys()].filter((name) => !this.seen.has(name));
     if (missing.length > 0) {
       throw failure('BackupCorrupt', `the volumes lack ${missing.length} files of the backup, first ${missing[0]}`);
     }
@@ -102,7 +113,6 @@ class Unpacker {
     key: string,
   ): Promise<void> {
     const name = member.name.replace(/^\.\//, '').replace(/\/$/, '');
-    const file = path.join(root, name);
     if (name.startsWith('/') || name.split('/').includes('..')) {
       throw failure('BackupCorrupt', `${key}: the name "${member.name}" leads out of the restore directory`);
     }
@@ -110,36 +120,53 @@ class Unpacker {
       // The server is asked for a tablespace map instead of links: there are none in what we wrote.
       throw failure('BackupCorrupt', `${key}: unexpected link "${member.name}" to "${member.linkTarget}"`);
     }
-    if (member.type === 'directory') return this.directory(file);
-    await this.directory(path.dirname(file));
-    await this.file(member, file, `${prefix}${name}`, reader, key);
+    if (member.type === 'directory') {
+      if (this.backup.newest) await this.directory(path.join(root, name));
+      return;
+    }
+    const inManifest = `${prefix}${name}`;
+    const expected = this.backup.files.get(inManifest);
+    if (!expected) throw failure('BackupCorrupt', `${key}: ${inManifest} is not in the backup manifest`);
+    const wanted = this.backup.wanted.get(inManifest);
+    const padding = paddedBytes(member.sizeBytes) - member.sizeBytes;
+    if (wanted) await this.file(member, { wanted, inManifest, expected, prefix, root }, reader, key);
+    else if (!(await reader.skip(member.sizeBytes))) throw cutOff(key, inManifest);
+    if (padding > 0 && !(await reader.skip(padding))) throw cutOff(key, inManifest);
+    this.seen.add(inManifest);
   }
 
-  private async file(member: TarMember, file: string, name: string, reader: ChunkReader, key: string): Promise<void> {
-    const expected = this.files.get(name);
-    if (!expected) throw failure('BackupCorrupt', `${key}: ${name} is not in the backup manifest`);
-    const checksum = memberChecksum(expected.algorithm);
-    const handle = await fs.open(file, 'wx', 0o600);
+  private async file(
+    member: TarMember,
+    of: { wanted: MemberFile; inManifest: string; expected: ManifestFile; prefix: string; root: string },
+    reader: ChunkReader,
+    key: string,
+  ): Promise<void> {
+    const file = path.join(of.root, of.wanted.name.slice(of.prefix.length));
+    const where = `${key}: ${of.inManifest}`;
+    await this.directory(path.dirname(file));
+    const checksum = memberChecksum(of.expected.algorithm);
+    const isWhole = of.wanted.kind === 'whole';
+    const handle = await fs.open(file, isWhole ? 'wx' : 'r+', 0o600);
     try {
-      for (let left = member.sizeBytes; left > 0;) {
-        const chunk = await reader.some(left);
-        if (chunk === null) throw failure('BackupCorrupt', `${key}: the archive is cut off in ${name}`);
-        checksum.update(chunk);
-        await writeAll(handle, chunk);
-        left -= chunk.length;
+      const blocks = isWhole ? null : new ChangedBlocks(handle, { last: of.wanted.last, where });
+      for (let done = 0; done < member.sizeBytes;) {
+        const chunk = await reader.some(member.sizeBytes - done);
+        if (chunk === null) throw cutOff(key, of.inManifest);
+        const writing = blocks ? blocks.write(chunk) : writeAll(handle, chunk, done);
+        checksum.update(chunk); // while it is being written
+        await writing;
+        done += chunk.length;
         this.count(chunk.length);
       }
+      blocks?.end();
       const { uid, gid } = this.target.owner;
-      if (process.getuid?.() === 0) await handle.chown(uid, gid);
+      if (isWhole && process.getuid?.() === 0) await handle.chown(uid, gid);
     } finally {
       await handle.close();
     }
-    const padding = paddedBytes(member.sizeBytes) - member.sizeBytes;
-    if (padding > 0) await reader.exactly(padding);
-    if (member.sizeBytes !== expected.sizeBytes || checksum.hex() !== expected.checksum) {
-      throw failure('BackupCorrupt', `${key}: ${name} differs from its checksum in the backup manifest`);
+    if (member.sizeBytes !== of.expected.sizeBytes || checksum.hex() !== of.expected.checksum) {
+      throw failure('BackupCorrupt', `${where} differs from its checksum in the backup manifest`);
     }
-    this.seen.add(name);
   }
 
   /** Makes a directory and those above it, once, owned by the server's user. */
@@ -170,40 +197,6 @@ export async function makeDirectory(folder: string, owner: Account): Promise<voi
   if (process.getuid?.() === 0) await fs.chown(folder, owner.uid, owner.gid);
 }
 
-async function writeAll(handle: fs.FileHandle, chunk: Buffer): Promise<void> {
-  for (let at = 0; at < chunk.length;) at += (await handle.write(chunk, at)).bytesWritten;
-}
-
-/** Takes bytes from a stream as they are asked for; at most one chunk of the stream is held. */
-class ChunkReader {
-  private readonly chunks: AsyncIterator<Buffer>;
-  private rest: Buffer = Buffer.alloc(0);
-
-  constructor(stream: Readable) {
-    this.chunks = stream[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
-  }
-
-  /** At least one and at most `limit` bytes; null at the end. */
-  async some(limit: number): Promise<Buffer | null> {
-    while (this.rest.length === 0) {
-      const next = await this.chunks.next();
-      if (next.done) return null;
-      this.rest = next.value;
-    }
-    const taken = this.rest.subarray(0, limit);
-    this.rest = this.rest.subarray(taken.length);
-    return taken;
-  }
-
-  /** Null when the stream ends before; for headers and padding, which are small. */
-  async exactly(length: number): Promise<Buffer | null> {
-    const parts: Buffer[] = [];
-    for (let left = length; left > 0;) {
-      const part = await this.some(left);
-      if (part === null) return null;
-      parts.push(part);
-      left -= part.length;
-    }
-    return parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts);
-  }
+function cutOff(key: string, name: string): Error {
+  return failure('BackupCorrupt', `${key}: the archive is cut off in ${name}`);
 }

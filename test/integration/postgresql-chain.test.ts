@@ -1,0 +1,193 @@
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import * as fs from 'node:fs';
+import * as os from 'node:os';
+import * as path from 'node:path';
+import { Client } from 'pg';
+import { pathsOf, readMarker } from '../../adapters/engines/postgresql/restore-place';
+import { withRestored } from '../../adapters/engines/postgresql/restored-server';
+import type { Manifest } from '../../core/catalog';
+import type { Engine, RestoreRequest } from '../../core/engine';
+import { Secret } from '../../core/secret';
+import { isRoot, serverFolder } from '../../lab/servers/process';
+import {
+  combinedSource,
+  engineOf,
+  MemoryLogArchive,
+  MemoryVolumes,
+  takeBackup,
+  testContext,
+} from '../support/engine-harness';
+import { seededRandom } from '../support/random';
+import { POSTGRES_15, postgresTool, startPostgres } from '../support/servers';
+
+const random = seededRandom('postgresql-chain');
+const root = fs.mkdtempSync(path.join(os.tmpdir(), 'drctl-pg-chain-'));
+fs.chmodSync(root, 0o755);
+afterAll(() => fs.rmSync(root, { recursive: true, force: true }));
+
+const placeAt = (name: string) => ({
+  directory: path.join(root, name),
+  host: '127.22.0.5',
+  port: 0,
+  osUser: isRoot ? 'nobody' : null,
+  overwrite: false,
+});
+
+async function cluster(programs?: string) {
+  const server = await startPostgres({ programs });
+  const client = new Client(server.url);
+  client.on('error', () => undefined); // the server ends before its client where a test fails
+  await client.connect();
+  const tablespace = serverFolder(fs.mkdtempSync(path.join(root, 'space-')));
+  await client.query(`CREATE TABLESPACE other LOCATION '${tablespace}'`);
+  await client.query('CREATE TABLE here (id int PRIMARY KEY, body text NOT NULL)');
+  await client.query('CREATE TABLE there (id int PRIMARY KEY, body text NOT NULL) TABLESPACE other');
+  const engine = await engineOf('postgresql', 'orders', {
+    sites: { primary: { host: server.host, port: server.port, password: new Secret(server.password) } },
+    toolsDirectory: programs ?? path.dirname(postgresTool('postgres')),
+  });
+  return { server, client, engine, log: new MemoryLogArchive(engine.log!.naming) };
+}
+
+/** Everything that makes a file grow, shrink, vanish, come back under another name or stay as it is. */
+async function change(client: Client, round: number): Promise<void> {
+  for (const table of ['here', 'there']) {
+    const first = round * 100_000;
+    await client.query(
+      `INSERT INTO ${table} SELECT g, repeat(md5(g::text), ${1 + random.integer(6)})
+         FROM generate_series(${first}, ${first + 2_000 + random.integer(20_000)}) g`,
+    );
+    await client.query(`UPDATE ${table} SET body = body || '.' WHERE id % ${50 + random.integer(2_000)} = 0`);
+    const what = random.pick([
+      `DELETE FROM ${table} WHERE id > ${first + random.integer(10_000)}`,
+      `TRUNCATE ${table}`,
+      `CREATE INDEX ON ${table} (body)`,
+      'SELECT 1',
+    ]);
+    await client.query(what);
+    // Gives the end of the file back, so that a file is shorter than in the backup before.
+    await client.query(`VACUUM ${random.pick(['', 'FULL'])} ${table}`);
+  }
+  await client.query(`CREATE TABLE only_${round} AS SELECT g FROM generate_series(1, 5000) g`);
+  if (round > 1) await client.query(`DROP TABLE only_${round - 1}`);
+  await client.query(`CREATE DATABASE db_${round}`);
+  if (round > 1) await client.query(`DROP DATABASE db_${round - 1}`);
+}
+
+async function chainOf(engine: Engine, client: Client, log: MemoryLogArchive, incrementals: number) {
+  const volumes = new Map<string, MemoryVolumes>();
+  const chain: Manifest[] = [];
+  for (let round = 0; round <= incrementals; round += 1) {
+    await change(client, round);
+    const type = round === 0 ? 'full' : 'incr';
+    const { manifest } = await takeBackup(engine, 'primary', volumes, chain, { type, targetVolumeBytes: 2 * 2 ** 20 });
+    expect({ type: manifest.type, why: manifest.typeReason }).toEqual({ type, why: null });
+    chain.push(manifest);
+  }
+  const content = await contentOf(client);
+  const request = { site: 'primary', runForMilliseconds: 1_500, sliceMilliseconds: 200 };
+  await engine.log!.archive(request, log, () => undefined, testContext());
+  return { volumes, chain, content };
+}
+
+async function contentOf(client: Client): Promise<unknown> {
+  const { rows } = await client.query(`
+    SELECT (SELECT md5(string_agg(h::text, ',' ORDER BY id)) FROM here h) AS here,
+           (SELECT md5(string_agg(t::text, ',' ORDER BY id)) FROM there t) AS there,
+           (SELECT string_agg(datname, ',' ORDER BY datname) FROM pg_database) AS databases,
+           (SELECT string_agg(relname, ',' ORDER BY relname) FROM pg_class WHERE relname LIKE 'only%') AS tables`);
+  return rows[0];
+}
+
+/** Digests of all files below, by name. */
+function treeOf(folder: string): Record<string, string> {
+  const files = fs.readdirSync(folder, { recursive: true, withFileTypes: true }).filter((each) => each.isFile());
+  const named = files.map(({ parentPath, name }) => path.join(parentPath, name));
+  return Object.fromEntries(
+    named
+      .map((file) => [path.relative(folder, file), createHash('sha256').update(fs.readFileSync(file)).digest('hex')])
+      .toSorted(),
+  );
+}
+
+/** What a person does without us: tar, and PostgreSQL's own program. */
+function combinedByHand(chain: readonly Manifest[], volumes: ReadonlyMap<string, MemoryVolumes>, folder: string): void {
+  const members = chain.map(({ backupId }) => {
+    const stored = volumes.get(backupId)!;
+    const member = path.join(folder, backupId);
+    for (const [name, content] of stored.contents) {
+      const oid = /^(\d+)-/.exec(name)?.[1];
+      const into = oid ? path.join(folder, `${backupId}-${oid}`) : member;
+      fs.mkdirSync(into, { recursive: true });
+      execFileSync('tar', ['-xf', '-', '-C', into], { input: content });
+      if (oid) {
+        fs.mkdirSync(path.join(member, 'pg_tblspc'), { recursive: true });
+        fs.rmSync(path.join(member, 'pg_tblspc', oid), { force: true, recursive: true });
+        fs.symlinkSync(into, path.join(member, 'pg_tblspc', oid));
+      }
+    }
+    fs.writeFileSync(path.join(member, 'backup_manifest'), stored.earlyFiles.get('backup_manifest')!);
+    fs.rmSync(path.join(member, 'tablespace_map'), { force: true });
+    return member;
+  });
+  const newest = members.at(-1)!;
+  const oid = fs.readdirSync(path.join(newest, 'pg_tblspc'))[0]!;
+  const map = `${fs.readlinkSync(path.join(newest, 'pg_tblspc', oid))}=${path.join(folder, 'tablespaces', oid)}`;
+  fs.mkdirSync(path.join(folder, 'tablespaces'));
+  const options = ['-T', map, '-o', path.join(folder, 'data'), '--no-sync', '--no-manifest'];
+  execFileSync(postgresTool('pg_combinebackup'), [...members, ...options], { stdio: ['ignore', 'ignore', 'inherit'] });
+}
+
+async function restoredContent(engine: Engine, request: RestoreRequest, log: MemoryLogArchive): Promise<unknown> {
+  const restored = await engine.restore.replay(request, log, testContext());
+  await engine.restore.open(request, testContext());
+  const marker = (await readMarker(restored.directory))!;
+  return withRestored(pathsOf(restored.directory), marker, contentOf);
+}
+
+test(`a chain with a tablespace becomes what pg_combinebackup makes of it, byte by byte (seed ${random.seed})`, async () => {
+  const { server, client, engine, log } = await cluster();
+  const { volumes, chain, content } = await chainOf(engine, client, log, 3);
+  const target = { kind: 'backup', backupId: chain.at(-1)!.backupId } as const;
+  const plan = await engine.planRestore(target, { backups: chain, log }, testContext());
+  expect(plan.chain).toHaveLength(4);
+  const request = { restoreId: 'chain', plan, chain, place: placeAt('chain') };
+  await engine.restore.rebuild(request, combinedSource(volumes), log, testContext());
+
+  const byHand = path.join(root, 'by-hand');
+  combinedByHand(chain, volumes, byHand);
+  // What every restored place has of its own.
+  const own = ['tablespace_map', 'recovery.signal', 'postgresql.auto.conf', 'postgresql.auto.conf.source'];
+  const without = (tree: Record<string, string>) =>
+    Object.fromEntries(Object.entries(tree).filter(([name]) => !own.includes(name) && !name.startsWith('pg_tblspc/')));
+  const paths = pathsOf(request.place.directory);
+  expect(without(treeOf(paths.data))).toEqual(without(treeOf(path.join(byHand, 'data'))));
+  expect(treeOf(paths.tablespaces)).toEqual(treeOf(path.join(byHand, 'tablespaces')));
+  expect(Object.keys(treeOf(paths.tablespaces)).length).toBeGreaterThan(2);
+
+  expect(await restoredContent(engine, request, log)).toEqual(content);
+  await engine.restore.discard(request.place, testContext());
+  await client.end();
+  await server.stop();
+}, 120_000);
+
+const onFifteen = fs.existsSync(POSTGRES_15) ? test : test.skip;
+onFifteen(
+  'a full backup with a tablespace is restored on PostgreSQL 15',
+  async () => {
+    const { server, client, engine, log } = await cluster(POSTGRES_15);
+    const { volumes, chain, content } = await chainOf(engine, client, log, 0);
+    const target = { kind: 'backup', backupId: chain.at(-1)!.backupId } as const;
+    const plan = await engine.planRestore(target, { backups: chain, log }, testContext());
+    const request = { restoreId: 'fifteen', plan, chain, place: placeAt('fifteen') };
+    await engine.restore.rebuild(request, combinedSource(volumes), log, testContext());
+    expect(await restoredContent(engine, request, log)).toEqual(content);
+    const { tablespaces } = pathsOf(request.place.directory);
+    expect(Object.keys(treeOf(tablespaces)).length).toBeGreaterThan(2);
+    await engine.restore.discard(request.place, testContext());
+    await client.end();
+    await server.stop();
+  },
+  120_000,
+);
