@@ -1,7 +1,17 @@
 import { taskQueues } from '../core/names';
 import type { Manifest } from '../core/catalog';
 import type { RestoreRequest, StoreCatalog } from '../core/engine';
-import type { Fingerprint, RecoveryTarget, RestoredStore, RestorePlace, RestorePlan } from '../core/recovery';
+import { failure } from '../core/errors';
+import {
+  type Fingerprint,
+  type Leave,
+  type RecoveryTarget,
+  requireLeave,
+  type RestoredStore,
+  type RestorePlace,
+  type RestorePlan,
+} from '../core/recovery';
+import type { CheckResult } from '../core/restore-checks';
 import { withCallContext } from './context';
 import type { ActivityDeps, OpenApplication } from './deps';
 
@@ -27,19 +37,25 @@ async function requestOf(open: OpenApplication, input: StoreRestore): Promise<Re
 
 export function createRestoreActivities(deps: ActivityDeps) {
   return {
-    /** Chooses chain, log and reachable state of every store, and the host that will restore. Changes nothing. */
+    /**
+     * Chooses chain, log and reachable state of every store, and the host that will restore; says which stores have checks.
+     * Changes nothing.
+     */
     async planRestores(input: {
       application: string;
       target: RecoveryTarget;
       stores: readonly string[];
-    }): Promise<{ hostQueue: string; plans: RestorePlan[] }> {
+      leave?: Leave;
+    }): Promise<{ hostQueue: string; plans: RestorePlan[]; checked?: string[] }> {
       return withCallContext(async (ctx) => {
         const open = deps.open(input.application);
         const plans: RestorePlan[] = [];
+        for (const store of input.stores) requireLeave(store, open.engine(store).restore.leaves, input.leave ?? 'open');
         for (const store of input.stores) {
           plans.push(await open.engine(store).planRestore(input.target, await catalogOf(open, store), ctx));
         }
-        return { hostQueue: taskQueues.host(input.application, deps.site, deps.hostId), plans };
+        const checked = input.stores.filter((store) => (open.engine(store).checks?.names ?? []).length > 0);
+        return { hostQueue: taskQueues.host(input.application, deps.site, deps.hostId), plans, checked };
       });
     },
 
@@ -68,6 +84,23 @@ export function createRestoreActivities(deps: ActivityDeps) {
         const open = deps.open(input.application);
         return open.engine(input.store).restore.open(await requestOf(open, input), ctx);
       });
+    },
+
+    /** Ends the restored server at its target, ready to be started. */
+    async shutDownStore(input: StoreRestore): Promise<RestoredStore> {
+      return withCallContext(async (ctx) => {
+        const open = deps.open(input.application);
+        const { restore } = open.engine(input.store);
+        if (!restore.shutDown) throw failure('UsageInvalid', `${input.store} cannot be left shut down by its engine`);
+        return restore.shutDown(await requestOf(open, input), ctx);
+      });
+    },
+
+    /** Runs the checks that the config has for the store; one that does not hold is a result and no error. */
+    async checkStore(input: { application: string; store: string; restored: RestoredStore }): Promise<CheckResult[]> {
+      return withCallContext(
+        async (ctx) => (await deps.open(input.application).engine(input.store).checks?.run(input.restored, ctx)) ?? [],
+      );
     },
 
     /** Reads the whole restored content once: proof that it is readable, and comparable with any other copy. */

@@ -3,19 +3,19 @@ import type { ArtifactKind, BackupType, DumpResult, DumpSource, Manifest } from 
 import type { FenceEvidence } from './fencing';
 import type { LogArchive, LogNaming } from './log-archive';
 import type { Position, PositionCodec } from './positions';
-import type { Fingerprint, RecoveryTarget, RecoveryWindow, RestoredStore, RestorePlace, RestorePlan } from './recovery';
+import type {
+  Fingerprint,
+  Leave,
+  RecoveryTarget,
+  RecoveryWindow,
+  RestoredStore,
+  RestorePlace,
+  RestorePlan,
+} from './recovery';
 import type { ReplicaState, ReplicationSample } from './replication';
+import type { RestoreChecks } from './restore-checks';
 import type { VolumeSink, VolumeSource } from './volumes';
 
-/** What a look at one site's server says. Never throws for a server that is down: it says so. */
-export interface StoreProbe {
-  readonly site: string;
-  readonly at: string;
-  readonly reachable: boolean;
-  readonly role: 'primary' | 'replica' | 'standalone' | 'unknown';
-  /** Whether it accepts writes now; null when that could not be found out. */
-  readonly writable: boolean | null;
-  readonly identity: string | null;
 /** What a primary holds of its log until it is archived. */
 export interface KeptLog {
   /** What holds it, in the server's own words: a replication slot's name. */
@@ -31,10 +31,23 @@ export interface KeptLog {
   readonly headroomBytes: number | null;
 }
 
+/** What a look at one site's server says. Never throws for a server that is down: it says so. */
+export interface StoreProbe {
+  readonly site: string;
+  readonly at: string;
+  readonly reachable: boolean;
+  readonly role: 'primary' | 'replica' | 'standalone' | 'unknown';
+  /** Whether it accepts writes now; null when that could not be found out. */
+  readonly writable: boolean | null;
+  readonly identity: string | null;
   readonly serverVersion: string | null;
   readonly position: Position | null;
   /** Why it is unreachable, or what an administrator should mend, each with the exact setting. */
   readonly problems: readonly string[];
+  /** Absent where nothing is held for an archiver: at a standby, and by engines that hold nothing. */
+  readonly keptLog?: KeptLog;
+  /** How long after a backup began an incremental can still build on it; absent: no limit, or no incrementals. */
+  readonly incrementalWithinSeconds?: number;
 }
 
 export interface DumpRequest {
@@ -44,16 +57,13 @@ export interface DumpRequest {
   readonly site: string;
   /** Every backup of the store, newest last: an engine finds the parent of an incremental here. */
   readonly existing: readonly Manifest[];
-  /** Absent where nothing is held for an archiver: at a standby, and by engines that hold nothing. */
-  readonly keptLog?: KeptLog;
-  /** How long after a backup began an incremental can still build on it; absent: no limit, or no incrementals. */
-  readonly incrementalWithinSeconds?: number;
 }
 
 /** What a dump will do, settled before it starts. Small plain JSON. */
 export interface DumpPlan {
   readonly backupId: string;
   readonly type: BackupType;
+  /** Why type or source differ from what was asked; else null. */
   readonly typeReason: string | null;
   readonly parent: string | null;
   readonly source: DumpSource;
@@ -63,7 +73,6 @@ export interface DumpPlan {
 /**
  * One store behind one interface, whatever its engine. An instance knows the store's endpoints at every site and their
  * secrets; callers name sites only. Methods may be repeated with the same arguments, honour `ctx.signal` within a second,
-  /** Why type or source differ from what was asked; else null. */
  * report progress at least every few seconds, leave no process and no session behind, and keep memory constant in the size
  * of the data. Errors are of `core/errors.ts`; an unreachable server is TargetUnreachable and retryable.
  *
@@ -99,6 +108,8 @@ export interface Engine<E extends string = string> {
   windows(catalog: StoreCatalog): Promise<RecoveryWindow[]>;
 
   readonly restore: Restore;
+  /** What the config wants to hold in every restored copy; null for engines that cannot be asked. */
+  readonly checks: RestoreChecks | null;
 
   /**
    * Content of the live store at a site, or of a restored one, comparable with `compareFingerprints`. The same content
@@ -128,6 +139,8 @@ export interface RestoreRequest {
  * tells what belongs to this `restoreId`. The source is never contacted.
  */
 export interface Restore {
+  /** What `open`, or nothing after `replay`, or `shutDown` can leave behind. */
+  readonly leaves: readonly Leave[];
   /** Writes the chain into the place and makes it ready for replay. Throws TargetNotEmpty for what it did not make itself. */
   rebuild(request: RestoreRequest, source: VolumeSource, log: LogArchive | null, ctx: CallContext): Promise<void>;
   /** Replays up to the target and stops there; resolves at once where there is nothing to replay. */
@@ -137,6 +150,11 @@ export interface Restore {
    * independently of the worker.
    */
   open(request: RestoreRequest, ctx: CallContext): Promise<RestoredStore>;
+  /**
+   * Ends the server that was replayed so that it only has to be started: it then comes up at the target. Only where `leaves`
+   * names `shutdown`.
+   */
+  shutDown?(request: RestoreRequest, ctx: CallContext): Promise<RestoredStore>;
   /** Stops what runs in the place and removes it. Only ever touches a place that carries the marker of a restore. */
   discard(place: RestorePlace, ctx: CallContext): Promise<void>;
 }

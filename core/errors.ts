@@ -97,6 +97,12 @@ export const FAILURES = {
     data: 'Nothing was deleted.',
     next: 'Look at what would go with --dry-run; allow a larger share only when that is what you want.',
   },
+  CheckFailed: {
+    retryable: false,
+    exitCode: 27,
+    data: 'The restored copy was left as it is for inspection; the source was not touched.',
+    next: 'Look at the restored copy: either it is not what you wanted, or the check in the config is wrong.',
+  },
   FencingUnconfirmed: {
     retryable: false,
     exitCode: 31,

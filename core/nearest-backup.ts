@@ -1,7 +1,13 @@
 import type { Manifest } from './catalog';
 import { failure } from './errors';
 import type { PositionCodec } from './positions';
-import type { RecoveryTarget, RecoveryWindow, RestorePlan } from './recovery';
+import {
+  type PlainTarget,
+  type RecoveryTarget,
+  type RecoveryWindow,
+  requirePlainTarget,
+  type RestorePlan,
+} from './recovery';
 
 /**
  * The restore plan of an engine whose fulls stand alone and that has no log: the newest backup at or before the target.
@@ -13,6 +19,7 @@ export function planNearestBackup(
   target: RecoveryTarget,
   backups: readonly Manifest[],
 ): RestorePlan {
+  requirePlainTarget(store.store, store.engine, target);
   const chosen = choose(store, target, backups);
   return {
     store: store.store,
@@ -39,7 +46,7 @@ export function nearestBackupWindows(backups: readonly Manifest[]): RecoveryWind
 
 function choose(
   { store, positions }: { readonly store: string; readonly positions: PositionCodec },
-  target: RecoveryTarget,
+  target: PlainTarget,
   all: readonly Manifest[],
 ): Manifest {
   const backups = byInstant(all);

@@ -1,12 +1,62 @@
+import { failure } from './errors';
 import type { Position } from './positions';
 
-/** What a person asks for with `--to`. */
-export type RecoveryTarget =
-  | { readonly kind: 'latest' }
-  | { readonly kind: 'time'; readonly time: string }
-  | { readonly kind: 'position'; readonly text: string }
-  | { readonly kind: 'name'; readonly name: string }
-  | { readonly kind: 'backup'; readonly backupId: string };
+/** What a person asks for with `--to`, and how it is meant where that is open. */
+export type RecoveryTarget = TargetChoice &
+  (
+    | { readonly kind: 'latest' }
+    | { readonly kind: 'time'; readonly time: string }
+    | { readonly kind: 'position'; readonly text: string }
+    /** The end of one transaction, by the id that the engine itself gave it (PostgreSQL: `pg_current_xact_id()`). */
+    | { readonly kind: 'transaction'; readonly id: string }
+    | { readonly kind: 'name'; readonly name: string }
+    | { readonly kind: 'backup'; readonly backupId: string }
+  );
+
+export interface TargetChoice {
+  /** Whether what lies exactly at a time, position or transaction belongs to the state; left out: the engine's own default. */
+  readonly inclusive?: boolean;
+  /** The timeline to end on (PostgreSQL); left out: chosen from the catalogue. */
+  readonly timeline?: number;
+}
+
+/** What every engine understands. */
+export type PlainTarget = Exclude<RecoveryTarget, { readonly kind: 'transaction' }>;
+
+/**
+ * For engines whose log has neither transaction ids nor timelines, and one meaning for each target. Throws UsageInvalid: a
+ * wish that is not understood must not be passed over.
+ */
+export function requirePlainTarget(
+  store: string,
+  engine: string,
+  target: RecoveryTarget,
+): asserts target is PlainTarget {
+  const asked =
+    target.kind === 'transaction'
+      ? 'a transaction id'
+      : target.timeline !== undefined
+        ? 'a timeline'
+        : target.inclusive !== undefined
+          ? 'a choice between inclusive and exclusive'
+          : null;
+  if (asked === null) return;
+  throw failure('UsageInvalid', `${store} is restored by ${engine}, which has no such thing as ${asked}`, {
+    next: 'Leave it out, or restore the PostgreSQL stores by themselves.',
+  });
+}
+
+/** How a restored store is left: open for writing, stopped at its target and readable, or shut down, ready to be started. */
+export const LEAVES = ['open', 'paused', 'shutdown'] as const;
+export type Leave = (typeof LEAVES)[number];
+
+/** Throws UsageInvalid where the engine cannot leave a store so. */
+export function requireLeave(store: string, possible: readonly Leave[], leave: Leave): void {
+  if (possible.includes(leave)) return;
+  throw failure('UsageInvalid', `${store} cannot be left ${leave}: its engine leaves it ${possible.join(', ')}`, {
+    next: 'Leave --leave out, or restore that store by itself.',
+  });
+}
 
 /** How a restore of one store will be done. Small: it is kept in the workflow's history and shown before anything starts. */
 export interface RestorePlan {
@@ -45,9 +95,10 @@ export interface RestorePlace {
   readonly overwrite: boolean;
 }
 
-/** A restored store, open for use. Holds no secret. */
+/** A restored store. Holds no secret. */
 export interface RestoredStore {
   readonly directory: string;
+  readonly state: Leave;
   /** Null for engines without a server. */
   readonly address: { readonly host: string; readonly port: number } | null;
   readonly reachedPosition: Position | null;

@@ -1,7 +1,8 @@
 import type { BackupType } from './catalog';
 import type { FenceEvidence } from './fencing';
-import type { RecoveryTarget, RestoredStore, RestorePlan, Fingerprint } from './recovery';
+import type { Fingerprint, Leave, RecoveryTarget, RestoredStore, RestorePlan } from './recovery';
 import type { LossEstimate } from './replication';
+import type { CheckResult } from './restore-checks';
 import type { EndpointResult } from './traffic';
 
 /**
@@ -152,6 +153,8 @@ export interface RestoreStoresInput {
   readonly requestedBy: string;
   /** False: wait for `approve` after the plan was made (the `plan` query answers RestorePlan[]). */
   readonly approved: boolean;
+  /** How the restored stores are left; open where it is left out. */
+  readonly leave?: Leave;
 }
 
 export interface RestorePlaceInput {
@@ -169,6 +172,8 @@ export interface RestoreStoresResult {
     readonly plan: RestorePlan;
     readonly restored: RestoredStore;
     readonly fingerprint: Fingerprint;
+    /** Empty where the config has none for the store. */
+    readonly checks: readonly CheckResult[];
     readonly seconds: number;
   }[];
   readonly seconds: number;

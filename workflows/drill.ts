@@ -22,7 +22,7 @@ export async function drill({ application, requestedBy }: DrillInput): Promise<D
     const startedAt = Date.now();
     const entry = { store, ok: false, note: '', seconds: 0 };
     try {
-      const { hostQueue, plans } = await atSite(application, site).planRestores({
+      const { hostQueue, plans, checked } = await atSite(application, site).planRestores({
         application,
         target: { kind: 'latest' },
         stores: [store],
@@ -31,7 +31,9 @@ export async function drill({ application, requestedBy }: DrillInput): Promise<D
       if (!plan) throw failure('NotFound', `no plan was made for store ${store}`);
       const place = await onHost(hostQueue).scratchPlace({ application, store, name: restoreId });
       try {
-        const result = await restoreStore(steps, { application, restoreId, store, plan, place }, hostQueue);
+        const result = await restoreStore(steps, { application, restoreId, store, plan, place }, hostQueue, {
+          checked: checked?.includes(store) ?? false,
+        });
         Object.assign(entry, { ok: true, note: `restored to ${result.restored.reachedTime ?? plan.reaches.time}` });
       } finally {
         await CancellationScope.nonCancellable(() =>

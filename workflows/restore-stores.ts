@@ -1,7 +1,8 @@
 import { allHandlersFinished, condition, setHandler } from '@temporalio/workflow';
 import { failure } from '../core/errors';
 import { commands, type RestoreStoresInput, type RestoreStoresResult } from '../core/runs';
-import type { RestorePlan } from '../core/recovery';
+import type { Leave, RestoredStore, RestorePlan } from '../core/recovery';
+import { checkLine, checksFailed } from '../core/restore-checks';
 import type { StoreRestore } from '../activities/restore';
 import { atSite, onHost } from './proxies';
 import { onCommand, planQuery, refuse } from './commands';
@@ -12,10 +13,11 @@ const DECISION_TIMEOUT = '24 hours';
 
 /**
  * Restores stores into new places, all to the same target: plan (shown before anything starts), fetch and rebuild, replay
- * to the target, open, read everything once. The source is never touched (rule 5).
+ * to the target, open unless they are to be left there, read everything once, run the config's checks. The source is never
+ * touched (rule 5).
  */
 export async function restoreStores(input: RestoreStoresInput): Promise<RestoreStoresResult> {
-  const { application, restoreId, site, target, requestedBy } = input;
+  const { application, restoreId, site, target, requestedBy, leave } = input;
   const steps = new StepTable('restore', application);
   const startedAt = Date.now();
   let plans: RestorePlan[] = [];
@@ -38,7 +40,12 @@ export async function restoreStores(input: RestoreStoresInput): Promise<RestoreS
     'plan',
     'Choose backups and logs that reach the target',
     () =>
-      atSite(application, site).planRestores({ application, target, stores: input.stores.map(({ store }) => store) }),
+      atSite(application, site).planRestores({
+        application,
+        target,
+        stores: input.stores.map(({ store }) => store),
+        ...(leave === undefined ? {} : { leave }),
+      }),
     (result) => result.plans.map((plan) => `${plan.store}: ${plan.reaches.time}`).join(', '),
   );
   plans = planned.plans;
@@ -61,25 +68,38 @@ export async function restoreStores(input: RestoreStoresInput): Promise<RestoreS
   }
 
   steps.enter('restoring');
-  const stores = await Promise.all(
-    input.stores.map(({ store, place }, index) => {
+  // Each to its own end: one that fails leaves the others as they were asked for.
+  const ends = await Promise.allSettled(
+    input.stores.map(async ({ store, place }, index) => {
       const plan = plans[index];
       if (!plan) throw failure('NotFound', `no plan was made for store ${store}`);
-      return restoreStore(steps, { application, restoreId, store, plan, place }, planned.hostQueue);
+      const checked = planned.checked?.includes(store) ?? false;
+      return restoreStore(steps, { application, restoreId, store, plan, place }, planned.hostQueue, { leave, checked });
     }),
   );
+  const failed = ends.find((end) => end.status === 'rejected');
+  if (failed) throw failed.reason;
+  const stores = ends.flatMap((end) => (end.status === 'fulfilled' ? [end.value] : []));
   await condition(allHandlersFinished);
   steps.finish('completed');
   return { restoreId, stores, seconds: (Date.now() - startedAt) / 1_000 };
 }
 
-/** One store, step by step on the host that holds its place. */
+export interface RestoreWishes {
+  /** Open where it is left out. */
+  readonly leave?: Leave | undefined;
+  /** Whether the config has checks for the store. */
+  readonly checked: boolean;
+}
+
+/** One store, step by step on the host that holds its place. Throws CheckFailed with the copy left as it is. */
 export async function restoreStore(
   steps: StepTable,
   restore: StoreRestore,
   hostQueue: string,
+  { leave = 'open', checked }: RestoreWishes,
 ): Promise<RestoreStoresResult['stores'][number]> {
-  const { application, store, plan } = restore;
+  const { store, plan } = restore;
   const startedAt = Date.now();
   const host = onHost(hostQueue);
   await steps.run(
@@ -88,7 +108,7 @@ export async function restoreStore(
     () => host.rebuildStore(restore),
     () => plan.chain.join(' + '),
   );
-  await steps.run(
+  const replayed = await steps.run(
     `replay:${store}`,
     `Replay ${store} to the target`,
     () => host.replayLog(restore),
@@ -97,17 +117,48 @@ export async function restoreStore(
         ? `reached ${reached.reachedTime ?? reached.reachedPosition?.value ?? 'the target'}`
         : 'nothing to replay',
   );
-  const restored = await steps.run(
-    `open:${store}`,
-    `Open ${store}`,
-    () => host.openStore(restore),
-    ({ address, directory }) => (address ? `${address.host}:${address.port}` : directory),
-  );
-  const fingerprint = await steps.run(
+  const readable =
+    leave === 'open'
+      ? await steps.run(
+          `open:${store}`,
+          `Open ${store}`,
+          () => host.openStore(restore),
+          ({ address, directory }) => (address ? `${address.host}:${address.port}` : directory),
+        )
+      : replayed;
+  const { fingerprint, checks } = await verify(steps, restore, readable, hostQueue, checked);
+  const restored =
+    leave === 'shutdown'
+      ? await steps.run(
+          `shutdown:${store}`,
+          `Shut ${store} down at its target`,
+          () => host.shutDownStore(restore),
+          ({ directory }) => directory,
+        )
+      : readable;
+  return { store, plan, restored, fingerprint, checks, seconds: (Date.now() - startedAt) / 1_000 };
+}
+
+async function verify(
+  steps: StepTable,
+  { application, store }: StoreRestore,
+  restored: RestoredStore,
+  hostQueue: string,
+  checked: boolean,
+): Promise<Pick<RestoreStoresResult['stores'][number], 'fingerprint' | 'checks'>> {
+  const host = onHost(hostQueue);
+  return steps.run(
     `verify:${store}`,
-    `Read all of ${store} once`,
-    () => host.fingerprintStore({ application, store, restored }),
-    ({ items }) => `${items.length} items, ${items.reduce((sum, item) => sum + item.count, 0)} entries`,
+    checked ? `Read all of ${store} once and run its checks` : `Read all of ${store} once`,
+    async () => {
+      const fingerprint = await host.fingerprintStore({ application, store, restored });
+      const checks = checked ? await host.checkStore({ application, store, restored }) : [];
+      for (const each of checks) steps.say(`check of ${store} ${each.ok ? 'holds' : 'FAILED'}: ${checkLine(each)}`);
+      if (checks.some(({ ok }) => !ok)) throw checksFailed(store, restored, checks);
+      return { fingerprint, checks };
+    },
+    ({ fingerprint: { items }, checks }) =>
+      `${items.length} items, ${items.reduce((sum, item) => sum + item.count, 0)} entries` +
+      (checks.length > 0 ? `, ${checks.length} checks hold` : ''),
   );
-  return { store, plan, restored, fingerprint, seconds: (Date.now() - startedAt) / 1_000 };
 }

@@ -162,6 +162,7 @@ describe('restore', () => {
   function restoring(calls: string[]): FakeActivities {
     const restored = {
       directory: '/restore/x',
+      state: 'open' as const,
       address: { host: '127.0.0.1', port: 7001 },
       reachedPosition: null,
       reachedTime: plan.reaches.time,

@@ -167,7 +167,14 @@ test('restore points and positions; WAL that the server no longer has is said, a
     expect(print.items.find((each) => each.name === 'postgres.public.t')).toMatchObject({ count: rows });
     await world.engine.restore.discard(request.place, testContext());
   }
-  const unknown = await world.request({ kind: 'name', name: 'never-made' }, 'unknown');
+  const none = { kind: 'name', name: 'never-made' } as const;
+  await expect(world.request(none, 'none')).rejects.toMatchObject({ type: 'PitrTargetUnreachable' });
+  // As where the log was too long to be searched beforehand: the server itself looks for it, and never opens without it.
+  const known = await world.request({ kind: 'name', name: 'before-the-release' }, 'unknown');
+  const unknown = {
+    ...known,
+    plan: { ...known.plan, target: none, reaches: { ...known.plan.reaches, position: null } },
+  };
   await world.rebuild(unknown);
   await expect(world.replay(unknown)).rejects.toMatchObject({ type: 'PitrTargetUnreachable' });
   await world.engine.restore.discard(unknown.place, testContext());

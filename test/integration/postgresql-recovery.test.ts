@@ -1,79 +1,41 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
 import { createPostgresqlEngine } from '../../adapters/engines/postgresql/engine';
-import { parseLsn } from '../../adapters/engines/postgresql/lsn';
+import { formatLsn, parseLsn } from '../../adapters/engines/postgresql/lsn';
 import { pathsOf, readMarker } from '../../adapters/engines/postgresql/restore-place';
 import { withRestored } from '../../adapters/engines/postgresql/restored-server';
 import { settings } from '../../adapters/engines/postgresql/settings';
 import { createLocalRepository } from '../../adapters/repository/local';
 import { createLogArchive } from '../../adapters/repository/log-archive';
 import type { RestoreRequest } from '../../core/engine';
-import type { RestoredStore } from '../../core/recovery';
+import type { RecoveryTarget, RestoredStore } from '../../core/recovery';
 import { Secret } from '../../core/secret';
 import { isRoot } from '../../lab/servers/process';
 import { combinedSource, type MemoryVolumes, takeBackup, testContext } from '../support/engine-harness';
 import { countOf, rounds, seededNumbers, seededRandom } from '../support/random';
+import {
+  allowedAt,
+  CREATE_ENTRIES,
+  digestOf,
+  endsOfTransactions,
+  type Journal,
+  writeEntries,
+} from '../support/postgresql-journal';
 import { startPostgresStandby } from '../support/postgresql-standby';
-import { postgresTool, startPostgres, waitUntil } from '../support/servers';
+import { postgresTool, postgresVersions, startPostgres, waitUntil } from '../support/servers';
 
-const TARGETS = countOf('TARGETS', 6);
-const { seed, integer } = seededRandom('postgresql-recovery');
-
-/** One acknowledged transaction: when it was sent and acknowledged by our clock, and the whole content after it. */
-interface Acknowledged {
-  readonly sentAt: number;
-  readonly acknowledgedAt: number;
-  readonly digest: string;
-}
-
-/** The content of the table as rows in order; what a restore must equal. */
-class Model {
-  readonly rows = new Map<number, string>();
-
-  digest(): string {
-    const lines = [...this.rows].toSorted(([a], [b]) => a - b).map(([id, body]) => `${id}=${body}`);
-    return createHash('sha256').update(lines.join('\n')).digest('hex');
-  }
-}
-
-/** A single writer: every transaction changes several rows, and its journal says what content each led to. */
-async function write(client: Client, model: Model, journal: Acknowledged[], pick: () => number, stop: AbortSignal) {
-  for (let id = model.rows.size + 1; !stop.aborted; id += 1) {
-    const body = `${id}-${Math.floor(pick() * 1e9)}`.repeat(1 + Math.floor(pick() * 40));
-    const existing = [...model.rows.keys()][Math.floor(pick() * model.rows.size)] ?? 0;
-    const removed = pick() < 0.2 ? ([...model.rows.keys()][Math.floor(pick() * model.rows.size)] ?? 0) : 0;
-    const sentAt = Date.now();
-    await client.query('BEGIN');
-    await client.query('INSERT INTO entries VALUES ($1, $2)', [id, body]);
-    await client.query('UPDATE entries SET body = $2 WHERE id = $1', [existing, `changed by ${id}`]);
-    await client.query('DELETE FROM entries WHERE id = $1', [removed]);
-    await client.query('COMMIT');
-    model.rows.set(id, body);
-    if (model.rows.has(existing)) model.rows.set(existing, `changed by ${id}`);
-    model.rows.delete(removed);
-    journal.push({ sentAt, acknowledgedAt: Date.now(), digest: model.digest() });
-    if (pick() < 0.05) await sleep(pick() * 120);
-  }
-}
-
-/** The contents that are right at an instant: after everything acknowledged before it, with or without what was in flight. */
-function allowedAt(journal: readonly Acknowledged[], instant: number): string[] {
-  const done = journal.findLastIndex((each) => each.acknowledgedAt < instant);
-  const begun = journal.findLastIndex((each) => each.sentAt <= instant);
-  return journal.slice(done, begun + 1).map((each) => each.digest);
-}
+const TARGETS = countOf('TARGETS', 8);
+const { seed, integer, pick } = seededRandom('postgresql-recovery');
 
 async function contentOf(restored: RestoredStore): Promise<string> {
   const marker = (await readMarker(restored.directory))!;
   return withRestored(pathsOf(restored.directory), marker, async (client) => {
-    const { rows } = await client.query('SELECT id, body FROM entries ORDER BY id');
-    const lines = (rows as { id: number; body: string }[]).map(({ id, body }) => `${id}=${body}`);
-    return createHash('sha256').update(lines.join('\n')).digest('hex');
+    const { rows } = await client.query('SELECT id, body FROM entries');
+    return digestOf((rows as { id: number; body: string }[]).map(({ id, body }) => [id, body] as const));
   });
 }
 
@@ -85,8 +47,8 @@ afterAll(() => {
   fs.rmSync(root, { recursive: true, force: true });
 });
 
-const toolsDirectory = () => path.dirname(postgresTool('postgres'));
-const engineOf = (sites: Record<string, { host: string; port: number; password: string }>) => {
+const toolsDirectory = (programs?: string) => path.dirname(postgresTool('postgres', programs));
+const engineOf = (sites: Record<string, { host: string; port: number; password: string }>, programs?: string) => {
   const { sites: parsed, ...own } = settings.parse({
     sites: Object.fromEntries(
       Object.entries(sites).map(([name, { host, port, password }]) => [
@@ -99,7 +61,7 @@ const engineOf = (sites: Record<string, { host: string; port: number; password: 
     store: 'orders',
     sites: parsed,
     settings: own,
-    toolsDirectory: toolsDirectory(),
+    toolsDirectory: toolsDirectory(programs),
   });
 };
 const placeAt = (name: string) => ({
@@ -131,25 +93,30 @@ function startArchiver(server: { host: string; port: number; password: string },
   return child;
 }
 
-test(`random instants equal the writer's journal, over archivers that were killed (seed ${seed})`, async () => {
-  const server = await startPostgres();
+/** A server with its journal, one backup and an archive that archivers wrote which were killed. */
+async function recordedWorld(programs: string | undefined, version: number, kills: number) {
+  const server = await startPostgres({ programs, settings: { track_commit_timestamp: 'on', wal_keep_size: '1GB' } });
   const client = new Client(server.url);
   await client.connect();
-  await client.query('CREATE TABLE entries (id int PRIMARY KEY, body text NOT NULL)');
-  const engine = engineOf({ primary: server });
-  const repository = path.join(root, 'repository');
-  const log = createLogArchive(
-    createLocalRepository({ name: 'local', directory: repository, prefix: 'test' }),
-    'orders',
-    engine.log!.naming,
-  );
-  const [model, journal, stop] = [new Model(), [] as Acknowledged[], new AbortController()];
+  await client.query(CREATE_ENTRIES);
+  const [before] = (await client.query('SELECT pg_current_xact_id()::text AS xid')).rows as { xid: string }[];
+  const engine = engineOf({ primary: server }, programs);
+  const repository = path.join(root, `repository-${version}`);
+  // A fresh view each time, as another process has it.
+  const archived = () =>
+    createLogArchive(
+      createLocalRepository({ name: 'local', directory: repository, prefix: 'test' }),
+      'orders',
+      engine.log!.naming,
+    );
+  const [journal, stop] = [{ entries: [], points: [] } as Journal, new AbortController()];
   let archiver = startArchiver(server, repository);
-  const writing = write(client, model, journal, seededNumbers(seed), stop.signal);
-  await waitUntil('the first entries of the log', async () => (await log.lineages()).length > 0);
+  const writing = writeEntries(client, journal, seededNumbers(seed), stop.signal);
+  await waitUntil('the first entries of the log', async () => (await archived().lineages()).length > 0);
   const volumes = new Map<string, MemoryVolumes>();
   const { manifest } = await takeBackup(engine, 'primary', volumes, []);
-  for (const kill of rounds(4)) {
+  const firstAfter = journal.entries.length + 1;
+  for (const kill of rounds(kills)) {
     await sleep(500 + integer(1_500));
     archiver.kill('SIGKILL');
     await new Promise((resolve) => archiver.once('exit', resolve));
@@ -160,50 +127,161 @@ test(`random instants equal the writer's journal, over archivers that were kille
   stop.abort();
   await writing;
   const end = Date.now();
-  const catalog = { backups: [manifest], log };
-  await waitUntil('the log covering the last write', async () => {
-    // A fresh view, as another process has it.
-    const fresh = createLogArchive(
-      createLocalRepository({ name: 'local', directory: repository, prefix: 'test' }),
-      'orders',
-      engine.log!.naming,
-    );
-    catalog.log = fresh;
-    return (await engine.windows(catalog)).some((window) => Date.parse(window.to) > end);
-  });
+  await waitUntil('the log covering the last write', async () =>
+    (await engine.windows({ backups: [manifest], log: archived() })).some((window) => Date.parse(window.to) > end),
+  );
   archiver.kill('SIGKILL');
-  const [lineage] = await catalog.log.lineages();
-  const entries = await catalog.log.entries(lineage as string);
-  const gaps = entries.slice(1).filter((each, index) => parseLsn(each.from.value) > parseLsn(entries[index]!.to.value));
-  expect(gaps).toEqual([]);
+  const ends = await endsOfTransactions(server.dataDir, manifest.start!.value, programs);
+  const stopWorld = async () => {
+    await client.end();
+    await server.stop();
+  };
+  const catalog = { backups: [manifest], log: archived() };
+  return { engine, journal, manifest, catalog, volumes, ends, end, firstAfter, before: before!.xid, stop: stopWorld };
+}
 
-  const first = Date.parse(manifest.consistentAt) + 1;
-  const instants = Array.from({ length: TARGETS }, () => first + integer(end - first));
-  for (const [index, instant] of [...instants, end].entries()) {
-    const target = { kind: 'time', time: new Date(instant).toISOString() } as const;
-    const plan = await engine.planRestore(target, catalog, testContext());
-    const request: RestoreRequest = {
-      restoreId: `at-${index}`,
-      plan,
-      chain: [manifest],
-      place: placeAt(`at-${index}`),
-    };
-    await engine.restore.rebuild(request, combinedSource(volumes), catalog.log, testContext());
-    const restored = await engine.restore.replay(request, catalog.log, testContext());
-    const found = await contentOf(restored);
-    expect({ seed, target: target.time, right: allowedAt(journal, instant).includes(found) }).toEqual({
-      seed,
-      target: target.time,
-      right: true,
+type World = Awaited<ReturnType<typeof recordedWorld>>;
+
+/** A target, and the contents that are right for it. */
+interface Aim {
+  readonly target: RecoveryTarget;
+  readonly right: readonly string[];
+}
+
+/** One random target of each kind after the other, as many as wanted. */
+function aimsOf(world: World, count: number): Aim[] {
+  const { journal, manifest, ends, firstAfter } = world;
+  const { entries, points } = journal;
+  const after = entries.map((_, index) => index).filter((index) => index > firstAfter);
+  const digest = (index: number) => [entries[index]!.digest];
+  const inclusions: readonly { inclusive?: boolean }[] = [{}, { inclusive: true }, { inclusive: false }];
+  const kinds: (() => Aim)[] = [
+    () => {
+      const [index, how] = [pick(after), pick(inclusions)];
+      const target = { kind: 'transaction', id: entries[index]!.xid, ...how } as const;
+      return { target, right: digest(how.inclusive === false ? index - 1 : index) };
+    },
+    () => {
+      const [index, how] = [pick(after), pick(inclusions)];
+      const target = { kind: 'position', text: ends.get(entries[index]!.xid)!, ...how } as const;
+      return { target, right: digest(how.inclusive === false ? index - 1 : index) };
+    },
+    () => {
+      const committed = after.filter((each) => entries[each]!.committedAt !== null);
+      const [index, how] = [pick(committed), pick(inclusions)];
+      const target = { kind: 'time', time: entries[index]!.committedAt!, ...how } as const;
+      return { target, right: digest(how.inclusive === false ? index - 1 : index) };
+    },
+    () => {
+      const point = pick(points.filter(({ name }) => Number(name.slice('point-'.length)) > firstAfter + 1));
+      return { target: { kind: 'name', name: point.name }, right: [point.digest] };
+    },
+    () => {
+      const instant = Date.parse(manifest.consistentAt) + 1 + integer(world.end - Date.parse(manifest.consistentAt));
+      return { target: { kind: 'time', time: new Date(instant).toISOString() }, right: allowedAt(journal, instant) };
+    },
+    () => {
+      // Between two transactions: the next one's commit is not the record there, so that both mean the same state.
+      const [index, how] = [pick(after.slice(0, -1)), pick(inclusions)];
+      return { target: { kind: 'position', text: entries[index]!.lsnAfter, ...how }, right: digest(index) };
+    },
+    () => ({ target: { kind: 'latest' }, right: digest(entries.length - 1) }),
+    () => {
+      const consistent = parseLsn(manifest.stop!.value);
+      const last = entries.findLastIndex((each) => {
+        const at = ends.get(each.xid);
+        return at === undefined || parseLsn(at) < consistent;
+      });
+      return { target: { kind: 'backup', backupId: manifest.backupId }, right: digest(last) };
+    },
+  ];
+  return Array.from({ length: count }, (_, index) => kinds[index % kinds.length]!());
+}
+
+describe.each(postgresVersions)('PostgreSQL $version', ({ version, programs }) => {
+  let world: World;
+  beforeAll(async () => {
+    world = await recordedWorld(programs, version, version === 18 ? 3 : 1);
+  }, 300_000);
+  afterAll(async () => world?.stop());
+
+  const refusal = (target: RecoveryTarget) =>
+    world.engine.planRestore(target, world.catalog, testContext()).catch((error: unknown) => error);
+
+  test('the log has no gap over archivers that were killed', async () => {
+    const { log } = world.catalog;
+    const [lineage] = await log.lineages();
+    const entries = await log.entries(lineage as string);
+    const gaps = entries
+      .slice(1)
+      .filter((each, index) => parseLsn(each.from.value) > parseLsn(entries[index]!.to.value));
+    expect(gaps).toEqual([]);
+  });
+
+  test(`targets of every kind equal the writer's journal (seed ${seed})`, async () => {
+    const { engine, catalog, volumes, manifest } = world;
+    for (const [index, { target, right }] of aimsOf(world, TARGETS).entries()) {
+      const plan = await engine.planRestore(target, catalog, testContext());
+      const name = `at-${version}-${index}`;
+      const request: RestoreRequest = { restoreId: name, plan, chain: [manifest], place: placeAt(name) };
+      await engine.restore.rebuild(request, combinedSource(volumes), catalog.log, testContext());
+      const restored = await engine.restore.replay(request, catalog.log, testContext());
+      const found = await contentOf(restored);
+      const at = world.journal.entries.findIndex((each) => each.digest === found);
+      const wanted = right.map((digest) => world.journal.entries.findIndex((each) => each.digest === digest));
+      expect({ seed, target, state: wanted.includes(at) ? 'right' : { at, wanted } }).toEqual({
+        seed,
+        target,
+        state: 'right',
+      });
+      expect(restored).toMatchObject({ state: 'paused' });
+      await engine.restore.discard(request.place, testContext());
+    }
+  }, 1_200_000);
+
+  test('a plan says when a target happened, and where', async () => {
+    const { engine, catalog, journal, ends } = world;
+    const entry = pick(journal.entries.slice(world.firstAfter + 1).filter(({ committedAt }) => committedAt !== null));
+    const position = formatLsn(parseLsn(ends.get(entry.xid)!)); // pg_waldump pads it
+    const plan = (target: RecoveryTarget) => engine.planRestore(target, catalog, testContext());
+    const byXid = await plan({ kind: 'transaction', id: entry.xid });
+    expect(new Date(byXid.reaches.time)).toEqual(new Date(entry.committedAt!));
+    expect(byXid.reaches.position?.value).toBe(position);
+    expect(byXid.notes.join()).toContain('committed at');
+    const byLsn = await plan({ kind: 'position', text: position });
+    expect(byLsn.reaches.time).toBe(byXid.reaches.time);
+    const before = await plan({ kind: 'position', text: position, inclusive: false });
+    expect(Date.parse(before.reaches.time)).toBeLessThanOrEqual(Date.parse(byXid.reaches.time));
+    expect(before.reaches.time).not.toBe(byXid.reaches.time);
+    const latest = await plan({ kind: 'latest' });
+    expect(latest.reaches.position).not.toBeNull();
+    expect(Date.parse(latest.reaches.time)).toBeGreaterThan(world.end);
+  });
+
+  test('what the archive does not hold is refused before anything is fetched', async () => {
+    const last = world.journal.entries.at(-1)!;
+    const none: RecoveryTarget[] = [
+      { kind: 'transaction', id: String(BigInt(last.xid) + 1_000_000n) },
+      { kind: 'transaction', id: world.before },
+      { kind: 'name', name: 'never-made' },
+      { kind: 'position', text: 'FF/0' },
+      { kind: 'position', text: '0/1000000' },
+      { kind: 'time', time: new Date(Date.now() + 3_600_000).toISOString() },
+    ];
+    for (const target of none)
+      expect({ target, error: await refusal(target) }).toMatchObject({ error: { type: 'PitrTargetUnreachable' } });
+    expect(await refusal({ kind: 'latest', timeline: 7 })).toMatchObject({
+      type: 'NotFound',
+      message: expect.stringMatching(/no timeline 7.*20\d\d-.*\(timeline 1\)/),
     });
-    // The oracle tells neighbouring states apart: what is right now was not right two seconds earlier.
-    const earlier = instant - 2_000 > first ? allowedAt(journal, instant - 2_000) : [];
-    expect(earlier).not.toContain(found);
-    await engine.restore.discard(request.place, testContext());
-  }
-  await client.end();
-  await server.stop();
-}, 300_000);
+    for (const target of [
+      { kind: 'latest', inclusive: false },
+      { kind: 'transaction', id: 'abc' },
+      { kind: 'position', text: 'here' },
+    ] as const)
+      expect(await refusal(target)).toMatchObject({ type: 'UsageInvalid' });
+  });
+});
 
 test('a primary is killed, its standby promoted, and the log goes on into the new timeline', async () => {
   const primary = await startPostgres({ settings: { wal_keep_size: '512MB' } });

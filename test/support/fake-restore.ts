@@ -8,6 +8,7 @@ export function fakeRestoreActivities(calls: string[]): FakeActivities {
   const at = '2026-01-01T00:00:00.000Z';
   const restored: RestoredStore = {
     directory: '/restore/orders',
+    state: 'open',
     address: { host: '127.0.0.1', port: 5433 },
     reachedPosition: null,
     reachedTime: at,
@@ -59,7 +60,15 @@ export function fakeRestoreActivities(calls: string[]): FakeActivities {
       application: shop.name,
       at,
       stores: [
-        { store: 'orders', status: 'healthy', reasons: [], lastBackupAt: at, lastBackupAgeHours: 1, rpoSeconds: 2, problems: [] },
+        {
+          store: 'orders',
+          status: 'healthy',
+          reasons: [],
+          lastBackupAt: at,
+          lastBackupAgeHours: 1,
+          rpoSeconds: 2,
+          problems: [],
+        },
         {
           store: 'events',
           status: 'warning',

@@ -34,6 +34,7 @@ export function createFilesEngine({ store, settings }: FilesEngineOptions): Engi
     positions: filesPositions,
     log: null,
     replication: null,
+    checks: null,
     restore: filesRestore(
       store,
       settings.devices,

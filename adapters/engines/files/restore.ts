@@ -23,6 +23,8 @@ const VOLUMES_AT_ONCE = 2;
  */
 export function filesRestore(store: string, devices: boolean, liveRoots: readonly string[]): Restore {
   return {
+    leaves: ['open'],
+
     async rebuild({ restoreId, chain, place }, source, _log, ctx) {
       const manifest = chain.at(-1);
       if (!manifest) throw failure('NotFound', 'the restore names no backup');
@@ -163,6 +165,7 @@ async function restored({ restoreId, plan, place }: RestoreRequest): Promise<Res
   await restoredRoots(place.directory);
   return {
     directory: place.directory,
+    state: 'open',
     address: null,
     reachedPosition: null,
     reachedTime: plan.reaches.time,

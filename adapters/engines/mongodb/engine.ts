@@ -27,6 +27,7 @@ export function createMongodbEngine({
     artifactKind: (type) => type,
     positions,
     replication: createReplication(members),
+    checks: null,
     restore: createRestore(store, settings.toolsDirectory),
     log: {
       naming,

@@ -2,7 +2,7 @@ import type { Manifest } from '../../../core/catalog';
 import { storedBytes } from '../../../core/catalog';
 import type { StoreCatalog } from '../../../core/engine';
 import { failure } from '../../../core/errors';
-import type { RecoveryTarget, RecoveryWindow, RestorePlan } from '../../../core/recovery';
+import { type RecoveryTarget, type RecoveryWindow, requirePlainTarget, type RestorePlan } from '../../../core/recovery';
 import { chainFrom, listedOnce, type LogChain, stopOf } from './log-chain';
 import { compareOptimes, type Optime, optimeOf, positionOf, positions } from './positions';
 
@@ -22,6 +22,7 @@ export async function recoveryWindows({ backups, log: archive }: StoreCatalog): 
 
 export async function planRestore(store: string, target: RecoveryTarget, catalog: StoreCatalog): Promise<RestorePlan> {
   const { backups, log } = catalog;
+  requirePlainTarget(store, 'MongoDB', target);
   if (backups.length === 0) {
     throw failure('PitrTargetUnreachable', `MongoDB store ${store} has no backup, so that nothing can be restored`, {
       next: `Take one with \`drctl backup ${store}\`.`,

@@ -47,6 +47,8 @@ export function createRestore(store: string, toolsDirectory: string | undefined)
     startServer({ ...place, host: marker.host, port: marker.port }, mode, toolsDirectory, ctx);
 
   return {
+    leaves: ['open'],
+
     async rebuild(request, source, _log, ctx) {
       const { place } = request;
       const marker = await claim(request, store);
@@ -163,6 +165,7 @@ function restored(place: RestorePlace, marker: MongodbMarker): RestoredStore {
   const { host, port, reachedPosition, reachedTime } = marker;
   return {
     directory: place.directory,
+    state: 'open',
     address: { host, port },
     reachedPosition: reachedPosition ? { engine: 'mongodb', ...reachedPosition } : null,
     reachedTime,

@@ -4,17 +4,19 @@ import { failure } from '../../../core/errors';
 import type { RestoredStore } from '../../../core/recovery';
 import { archiveWal, slotName } from './archive';
 import { dropSlot } from './archive-start';
+import { createChecks } from './checks';
 import { addressOf, translate, withClient } from './connection';
 import { dump, planDump } from './dump';
 import { fingerprint, FINGERPRINT_STATEMENT_MILLISECONDS, type WithDatabase } from './fingerprint';
 import { positions, walNaming } from './lsn';
-import { planRestore, windows } from './plan-restore';
+import { planRestore } from './plan-restore';
 import { probe } from './probe';
+import { windows } from './recovery-candidates';
 import { createReplication } from './replication';
 import { ReplicationConnection } from './replication-connection';
 import { createRestore } from './restore';
-import { withRestored } from './restored-server';
-import { pathsOf, readMarker } from './restore-place';
+import { restoredMarker, withRestored } from './restored-server';
+import { pathsOf } from './restore-place';
 import type { PostgresqlSettings, PostgresqlSite } from './settings';
 
 export interface PostgresqlEngineOptions {
@@ -44,9 +46,10 @@ export function createPostgresqlEngine(options: PostgresqlEngineOptions): Engine
     probe: (site, ctx) => probe(site, siteOf(site), slotName(store), ctx),
     planDump: (request, ctx) => planDump({ sites: options.sites, settings }, siteOf(request.site), request, ctx),
     dump: (plan, parent, sink, ctx) => dump({ sites: options.sites, settings }, plan, parent, sink, ctx),
-    planRestore: (target, catalog) => planRestore(store, target, catalog),
+    planRestore: (target, catalog, ctx) => planRestore(store, target, catalog, ctx),
     windows,
     restore: createRestore(toolsDirectory),
+    checks: createChecks(settings.checks ?? []),
     fingerprint: (of, ctx) =>
       fingerprint('site' in of ? liveDatabases(siteOf(of.site), ctx) : restoredDatabases(of, ctx), ctx),
   };
@@ -76,8 +79,7 @@ function liveDatabases(site: PostgresqlSite, ctx: CallContext): WithDatabase {
 function restoredDatabases(restored: RestoredStore, ctx: CallContext): WithDatabase {
   const paths = pathsOf(restored.directory);
   return async (database, use) => {
-    const marker = await readMarker(paths.root);
-    if (!marker) throw failure('NotFound', `${restored.directory} carries no mark of a PostgreSQL restore`);
+    const marker = await restoredMarker(paths);
     try {
       return await withRestored(paths, database === null ? marker : { ...marker, database }, use, {
         signal: ctx.signal,

@@ -12,6 +12,7 @@ import type { BackupDetail } from './dump';
 import { ArchivedLog } from './log-chain';
 import { parseLsn } from './lsn';
 import { serverOf, withRestored } from './restored-server';
+import { restored } from './restored-state';
 import { writeServerConfig } from './restore-config';
 import { type Marker, ownerOf, pathsOf, type PlacePaths, readMarker } from './restore-place';
 import { findTool } from './tools';
@@ -275,14 +276,4 @@ export async function ownMarker(paths: PlacePaths, request: RestoreRequest): Pro
     });
   }
   return marker;
-}
-
-export function restored(paths: PlacePaths, marker: Marker): RestoredStore {
-  return {
-    directory: paths.root,
-    address: { host: marker.host, port: marker.port },
-    reachedPosition: marker.reachedPosition === null ? null : { engine: 'postgresql', ...marker.reachedPosition },
-    reachedTime: marker.reachedTime,
-    notes: marker.phase === 'open' ? [] : ['paused at the target and readable; opening it starts a new timeline'],
-  };
 }

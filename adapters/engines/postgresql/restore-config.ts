@@ -2,6 +2,7 @@ import * as fs from 'node:fs/promises';
 import type { RestorePlan } from '../../../core/recovery';
 import type { BackupDetail } from './dump';
 import { timelineOf } from './lsn';
+import { isInclusive, xidOf } from './recovery-target';
 import type { Account } from '../restore-host';
 import { RESTORE_COMMAND } from './restore-command';
 import type { PlacePaths } from './restore-place';
@@ -65,21 +66,34 @@ function recoveryLines(plan: RestorePlan): [string, string][] {
   ];
 }
 
-function targetLines(plan: RestorePlan): [string, string][] {
-  const { target, reaches } = plan;
+function targetLines({ target, reaches }: RestorePlan): [string, string][] {
+  const inclusive: [string, string] = ['recovery_target_inclusive', isInclusive(target) ? 'on' : 'off'];
+  const at = reaches.position?.value;
   switch (target.kind) {
     case 'backup':
       return [['recovery_target', 'immediate']];
-    case 'name':
-      return [['recovery_target_name', target.name]];
+    case 'time':
+      return [['recovery_target_time', reaches.time.replace('T', ' ').replace('Z', '+00')], inclusive];
+    case 'transaction':
+      return [['recovery_target_xid', String(xidOf(target.id))], inclusive];
     case 'position':
-      return [
-        ['recovery_target_lsn', reaches.position?.value ?? target.text],
-        ['recovery_target_inclusive', 'off'],
-      ];
-    default: // a time, or the latest one that is known to be complete
-      return [['recovery_target_time', reaches.time.replace('T', ' ').replace('Z', '+00')]];
+      return [['recovery_target_lsn', at ?? target.text], inclusive];
+    default:
+      // The record that was found when the plan was made. A restore point that was not is looked for by its name.
+      return at === undefined && target.kind === 'name'
+        ? [['recovery_target_name', target.name]]
+        : [['recovery_target_lsn', at ?? ''], inclusive];
   }
+}
+
+/** For a server that is shut down at its target: whoever starts it wants to use it, and not to find it paused again. */
+export async function openWhenStarted(paths: PlacePaths, owner: Account): Promise<void> {
+  const config = await fs.readFile(paths.config, 'utf8');
+  await writeOwned(
+    paths.config,
+    config.replace(/^recovery_target_action = .*$/m, "recovery_target_action = 'promote'"),
+    owner,
+  );
 }
 
 export async function writeOwned(file: string, content: string, owner: Account): Promise<void> {

@@ -8,7 +8,7 @@ import { type Account, accountOf } from '../restore-host';
 import { clearPlace, readMarker as readAnyMarker, type RestoreMarker } from '../restore-marker';
 
 /** How far a restore has come; a later call of an earlier step may start again from any of them. */
-export type RestorePhase = 'rebuilding' | 'rebuilt' | 'replaying' | 'replayed' | 'open';
+export type RestorePhase = 'rebuilding' | 'rebuilt' | 'replaying' | 'replayed' | 'open' | 'shutdown';
 
 export interface Marker extends RestoreMarker {
   readonly engine: 'postgresql';

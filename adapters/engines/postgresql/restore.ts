@@ -4,15 +4,17 @@ import type { CallContext } from '../../../core/call';
 import type { Manifest } from '../../../core/catalog';
 import type { Restore, RestoreRequest } from '../../../core/engine';
 import { failure } from '../../../core/errors';
-import type { RestoredStore, RestorePlace } from '../../../core/recovery';
+import { LEAVES, type RestoredStore, type RestorePlace } from '../../../core/recovery';
 import { absent } from '../../filesystem/absent';
 import { advance, mayRemove, newTry, writeMarker } from '../restore-marker';
 import type { BackupDetail } from './dump';
 import { rebuild } from './rebuild';
-import { ownMarker, replay, restored } from './replay';
-import { writeServerConfig } from './restore-config';
+import { ownMarker, replay } from './replay';
+import { restored } from './restored-state';
+import { openWhenStarted, writeServerConfig } from './restore-config';
 import { serverOf, withRestored } from './restored-server';
 import { clearRestore, ownerOf, pathsOf } from './restore-place';
+import { findTool } from './tools';
 
 const PROMOTE_SECONDS = 60;
 
@@ -20,7 +22,9 @@ export function createRestore(toolsDirectory: string | undefined): Restore {
   return {
     rebuild: (request, source, _log, ctx) => rebuild(request, source, toolsDirectory, ctx),
     replay: (request, log, ctx) => replay(request, log, toolsDirectory, ctx),
+    leaves: LEAVES,
     open: (request, ctx) => open(request, toolsDirectory, ctx),
+    shutDown: (request, ctx) => shutDown(request, toolsDirectory, ctx),
     discard,
   };
 }
@@ -73,6 +77,32 @@ async function open(
   const opened = await advance(paths.root, { ...marker, phase: 'open' as const });
   await fs.rm(paths.wal, { recursive: true, force: true });
   return restored(paths, opened);
+}
+
+/**
+ * Ends the paused server in order. What it took of the log since its last restart point lies in its pg_wal, so that it comes
+ * up at the target by itself and opens there; see core/engine.ts `Restore.shutDown`.
+ */
+async function shutDown(
+  request: RestoreRequest,
+  toolsDirectory: string | undefined,
+  ctx: CallContext,
+): Promise<RestoredStore> {
+  const paths = pathsOf(request.place.directory);
+  const before = await ownMarker(paths, request);
+  const owner = await ownerOf(request.place);
+  const { majorVersion } = before;
+  if (before.phase !== 'replayed' && before.phase !== 'shutdown') {
+    throw failure('TargetNotEmpty', `the restore in ${paths.root} is not stopped at its target`, {
+      next: 'Run the replay step first.',
+    });
+  }
+  ctx.progress({ phase: 'shutting the restored server down' });
+  const marker = await writeMarker(paths.root, { ...before, tryId: newTry() });
+  await openWhenStarted(paths, owner);
+  await serverOf(paths).stop();
+  const after = await advance(paths.root, { ...marker, phase: 'shutdown' as const });
+  return restored(paths, after, await findTool('postgres', majorVersion, toolsDirectory));
 }
 
 /** Stops and removes; only what carries the marker of a restore. Repeatable. */

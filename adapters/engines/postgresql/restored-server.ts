@@ -1,8 +1,9 @@
 import * as path from 'node:path';
 import { Client } from 'pg';
+import { failure } from '../../../core/errors';
 import { RestoredServer } from '../restored-server';
 import { useAndEnd } from './connection';
-import type { PlacePaths } from './restore-place';
+import { type Marker, type PlacePaths, readMarker } from './restore-place';
 
 /** The server of a place. "Fast", with a shutdown checkpoint of full buffers, then "immediate", then killed. */
 export function serverOf(paths: PlacePaths): RestoredServer {
@@ -17,6 +18,13 @@ export function serverOf(paths: PlacePaths): RestoredServer {
       ['SIGKILL', 5_000],
     ],
   });
+}
+
+/** What a restore left in the place. Throws NotFound for any other directory. */
+export async function restoredMarker(paths: PlacePaths): Promise<Marker> {
+  const marker = await readMarker(paths.root);
+  if (marker) return marker;
+  throw failure('NotFound', `${paths.root} carries no mark of a PostgreSQL restore`);
 }
 
 /** Runs `use` over the place's own socket. Errors of the driver come out as they are. */

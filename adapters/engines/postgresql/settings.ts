@@ -34,6 +34,33 @@ const site = z.strictObject({
   tls: tls.optional(),
 });
 
+const check = z.strictObject({
+  name: z
+    .string()
+    .min(1)
+    .max(100)
+    .meta({ description: 'What it says about the data, such as "every order has a customer"' }),
+  sql: z.string().min(1).meta({ description: 'One statement that answers one value; run in a read-only transaction' }),
+  expect: z
+    .union([
+      z.boolean(),
+      z.number(),
+      z.string(),
+      z
+        .strictObject({ atLeast: z.number().optional(), atMost: z.number().optional() })
+        .refine((range) => range.atLeast !== undefined || range.atMost !== undefined, 'needs atLeast, atMost or both'),
+    ])
+    .default(true)
+    .meta({ description: 'The value that holds: `true` where it is left out, another value, or a range of numbers' }),
+  database: z.string().min(1).optional().meta({ description: "The site's `database` where it is left out" }),
+  timeoutSeconds: z
+    .int()
+    .min(1)
+    .max(3_600)
+    .default(30)
+    .meta({ description: 'Without an answer by then it has failed' }),
+});
+
 /** PostgreSQL's part of a store in the config. */
 export const settings = z.strictObject({
   sites: z.record(z.string(), site),
@@ -50,6 +77,11 @@ export const settings = z.strictObject({
   maximumIncrements: z.int().min(0).max(1_000).default(14).meta({
     description: 'After so many incremental backups in a row the next one is a full: a restore reads the whole chain',
   }),
+  checks: z
+    .array(check)
+    .refine((all) => new Set(all.map(({ name }) => name)).size === all.length, 'two checks have the same name')
+    .optional()
+    .meta({ description: 'What must hold in every restored copy, in restores and drills' }),
   maxRateKilobytesPerSecond: z.int().min(32).max(1_048_576).optional().meta({
     description: 'Throttles a base backup at the server',
   }),
@@ -57,3 +89,4 @@ export const settings = z.strictObject({
 
 export type PostgresqlSite = z.output<typeof site>;
 export type PostgresqlSettings = Omit<z.output<typeof settings>, 'sites' | 'toolsDirectory'>;
+export type PostgresqlCheck = z.output<typeof check>;

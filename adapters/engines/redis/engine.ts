@@ -36,6 +36,7 @@ export function createRedisEngine({ store, settings }: RedisEngineOptions): Engi
     positions: redisPositions,
     log: null,
     replication: redisReplication(store, siteOf),
+    checks: null,
     restore: redisRestore({ store, toolsDirectory: settings.toolsDirectory, password }),
 
     probe: (site, ctx) => probe(site, siteOf(site), ctx),

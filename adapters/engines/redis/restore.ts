@@ -31,6 +31,8 @@ export interface RestoreOptions {
 /** Puts the RDB in place and lets a server of its own load it: no `replicaof`, nothing of the source's network. */
 export function redisRestore({ store, toolsDirectory, password }: RestoreOptions): Restore {
   return {
+    leaves: ['open'],
+
     async rebuild({ restoreId, chain, place }, source, _log, ctx) {
       const manifest = lastOf(chain);
       const directory = place.directory;
@@ -123,6 +125,7 @@ async function writeVolume(
 function restored({ plan, place }: RestoreRequest, address: RestoredStore['address']): RestoredStore {
   return {
     directory: place.directory,
+    state: 'open',
     address,
     reachedPosition: plan.reaches.position,
     reachedTime: plan.reaches.time,
