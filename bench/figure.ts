@@ -1,7 +1,8 @@
 /** One measured figure beside what it is compared with. `ratio` is value ÷ peerValue; null where there is no peer. */
 export interface Figure {
   readonly name: string;
-  readonly value: number;
+  /** Null where it could not be measured here; the note says why. */
+  readonly value: number | null;
   readonly unit: string;
   readonly peer: string | null;
   readonly peerValue: number | null;
@@ -9,6 +10,8 @@ export interface Figure {
   /** What is to be reached, in words; null where the figure is for information. */
   readonly aim: string | null;
   readonly met: boolean | null;
+  /** What a reader has to know besides; null where nothing. */
+  readonly note: string | null;
 }
 
 export type Aim =
@@ -21,13 +24,29 @@ export interface Measured {
   readonly values: readonly number[];
   readonly peer?: { readonly name: string; readonly values: readonly number[] };
   readonly aim?: Aim;
+  readonly note?: string;
 }
 
-export function figure({ name, unit, values, peer, aim = null }: Measured): Figure {
+export function figure({ name, unit, values, peer, aim = null, note }: Measured): Figure {
   const value = rounded(median(values));
   const peerValue = peer ? rounded(median(peer.values)) : null;
   const ratio = peerValue === null ? null : rounded(value / peerValue);
-  return { name, value, unit, peer: peer?.name ?? null, peerValue, ratio, ...judged(aim, value, ratio, unit) };
+  const judgement = judged(aim, value, ratio, unit);
+  return { name, value, unit, peer: peer?.name ?? null, peerValue, ratio, ...judgement, note: note ?? null };
+}
+
+/** A figure that cannot be measured on this machine, and why. */
+export function unmeasured({ name, unit, peer, aim, why }: Unmeasured): Figure {
+  const words = aim && aimWords(aim, unit);
+  return { name, value: null, unit, peer, peerValue: null, ratio: null, aim: words, met: null, note: why };
+}
+
+export interface Unmeasured {
+  readonly name: string;
+  readonly unit: string;
+  readonly peer: string | null;
+  readonly aim: Aim;
+  readonly why: string;
 }
 
 function judged(
@@ -37,11 +56,15 @@ function judged(
   unit: string,
 ): { readonly aim: string | null; readonly met: boolean | null } {
   if (aim === null) return { aim: null, met: null };
-  if ('valueAtMost' in aim) return { aim: `≤ ${aim.valueAtMost} ${unit}`, met: value <= aim.valueAtMost };
+  const words = aimWords(aim, unit);
+  if ('valueAtMost' in aim) return { aim: words, met: value <= aim.valueAtMost };
   if (ratio === null) throw new Error('an aim for the ratio needs a peer');
-  return 'ratioAtMost' in aim
-    ? { aim: `ratio ≤ ${aim.ratioAtMost}`, met: ratio <= aim.ratioAtMost }
-    : { aim: `ratio ≥ ${aim.ratioAtLeast}`, met: ratio >= aim.ratioAtLeast };
+  return { aim: words, met: 'ratioAtMost' in aim ? ratio <= aim.ratioAtMost : ratio >= aim.ratioAtLeast };
+}
+
+function aimWords(aim: NonNullable<Aim>, unit: string): string {
+  if ('valueAtMost' in aim) return `≤ ${aim.valueAtMost} ${unit}`;
+  return 'ratioAtMost' in aim ? `ratio ≤ ${aim.ratioAtMost}` : `ratio ≥ ${aim.ratioAtLeast}`;
 }
 
 /** The middle one; of an even number the mean of the two. */

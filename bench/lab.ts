@@ -70,10 +70,15 @@ function benchLab(lab: LabDescription): BenchLab {
   };
 }
 
-async function runDrctl(config: string, args: readonly string[]): Promise<unknown> {
+/** Runs a command of drctl and reads its JSON. Throws with its last words when it fails. */
+export async function runDrctl(
+  config: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<unknown> {
   const program = path.join(projectRoot(), 'dist/starters/main.js');
   const child = spawn(process.execPath, [program, ...args, '--output', 'json'], {
-    env: { ...process.env, DRCTL_CONFIG: config },
+    env: { ...process.env, ...env, DRCTL_CONFIG: config },
     stdio: ['ignore', 'pipe', 'pipe'],
     timeout: COMMAND_MILLISECONDS,
   });

@@ -7,17 +7,22 @@ import { benches } from './registry';
 import { saveResult } from './results-file';
 
 const NAMES = Object.entries(benches)
-  .map(([name, { summary }]) => `  ${name.padEnd(12)} ${summary}`)
+  .flatMap(([name, { summary, parts }]) => [
+    `  ${name.padEnd(14)} ${summary}`,
+    ...(parts ? [`  ${''.padEnd(14)} parts: ${parts.join(', ')}`] : []),
+  ])
   .join('\n');
 
-const USAGE = `usage: npm run bench -- NAME [--rounds N] [--output json] [--save]
+const USAGE = `usage: npm run bench -- NAME [--rounds N] [--only PART,…] [--megabytes N] [--output json] [--save]
 
 Measures ours and its peer in one run on real servers and prints each figure with its peer, ratio and aim.
 
 ${NAMES}
 
   --rounds N      how often each is measured; the figures are medians (default 3)
-  --output json   a list of {name, value, unit, peer, peerValue, ratio, aim, met} on standard output
+  --only PARTS    of a benchmark with parts only these, separated by commas
+  --megabytes N   with another amount of data, to try it out: the aims are for the benchmark's own
+  --output json   a list of {name, value, unit, peer, peerValue, ratio, aim, met, note} on standard output
   --save          also write bench/results/<date>-NAME.json`;
 
 /** What a person got wrong on the command line. */
@@ -27,6 +32,8 @@ interface Options {
   readonly name: string;
   readonly bench: Bench;
   readonly rounds: number;
+  readonly parts: readonly string[];
+  readonly megabytes: number | null;
   readonly json: boolean;
   readonly save: boolean;
 }
@@ -40,6 +47,8 @@ function optionsOf(argv: string[]): Options | null {
       allowPositionals: true,
       options: {
         rounds: { type: 'string', default: '3' },
+        only: { type: 'string' },
+        megabytes: { type: 'string' },
         output: { type: 'string', default: 'table' },
         save: { type: 'boolean', default: false },
         help: { type: 'boolean', short: 'h', default: false },
@@ -61,19 +70,40 @@ function optionsOf(argv: string[]): Options | null {
     throw new UsageError(`--rounds is "${values.rounds}"; write a whole number`);
   if (!['table', 'json'].includes(values.output))
     throw new UsageError(`--output is "${values.output}"; it is table or json`);
-  return { name, bench, rounds: Number(values.rounds), json: values.output === 'json', save: values.save };
+  if (values.megabytes !== undefined && !/^[1-9]\d{1,5}$/.test(values.megabytes))
+    throw new UsageError(`--megabytes is "${values.megabytes}"; write a whole number of at least 10`);
+  return {
+    name,
+    bench,
+    rounds: Number(values.rounds),
+    parts: partsOf(name, bench, values.only),
+    megabytes: values.megabytes === undefined ? null : Number(values.megabytes),
+    json: values.output === 'json',
+    save: values.save,
+  };
+}
+
+function partsOf(name: string, { parts = [] }: Bench, only: string | undefined): readonly string[] {
+  if (only === undefined) return parts;
+  const wanted = only.split(',').filter(Boolean);
+  const unknown = wanted.filter((each) => !parts.includes(each));
+  if (wanted.length === 0 || unknown.length > 0) {
+    const has = parts.length === 0 ? 'it has none' : `its parts are ${parts.join(', ')}`;
+    throw new UsageError(`--only is "${only}", which names no part of ${name}; ${has}`);
+  }
+  return wanted;
 }
 
 async function main(): Promise<void> {
   const options = optionsOf(process.argv.slice(2));
   if (options === null) return void process.stdout.write(`${USAGE}\n`);
-  const { name, bench, rounds, json, save } = options;
+  const { name, bench, rounds, parts, megabytes, json, save } = options;
   const say = (line: string) => void process.stderr.write(`${line}\n`);
 
   const before = await company();
   warnUnlessQuiet(before, 'before', say);
   const startedAt = new Date();
-  const figures = await bench.run({ rounds, say });
+  const figures = await bench.run({ rounds, say, parts, megabytes });
   const after = await company();
   warnUnlessQuiet(after, 'after', say);
 
@@ -83,6 +113,8 @@ async function main(): Promise<void> {
       startedAt,
       finishedAt: new Date(),
       rounds,
+      parts,
+      ...(megabytes === null ? {} : { megabytes }),
       machine: machineFacts(),
       before,
       after,
@@ -102,13 +134,14 @@ function warnUnlessQuiet(found: Company, when: string, say: (line: string) => vo
 function figureLines(figures: readonly Figure[]): string[] {
   const rows = figures.map(({ name, value, unit, peer, peerValue, ratio, aim, met }) => [
     name,
-    `${value} ${unit}`,
-    peer === null ? '' : `${peerValue} ${unit} (${peer})`,
+    value === null ? 'not measured' : `${value} ${unit}`,
+    peer === null ? '' : `${peerValue ?? '?'} ${unit} (${peer})`,
     ratio === null ? '' : `${ratio}`,
     aim ?? '',
     met === null ? '' : met ? 'met' : 'MISSED',
   ]);
-  return table([['figure', 'value', 'peer', 'ratio', 'aim', ''], ...rows]);
+  const notes = figures.flatMap(({ name, note }) => (note ? [`${name}: ${note}`] : []));
+  return [...table([['figure', 'value', 'peer', 'ratio', 'aim', ''], ...rows]), ...notes];
 }
 
 main().catch((error: unknown) => {

@@ -2,6 +2,7 @@ import type { Bench } from './bench';
 import { failover } from './failover';
 import { fullBackup } from './backup';
 import { filesMemory, memory, mongodbMemory, redisMemory } from './memory';
+import { postgresql } from './postgresql/bench';
 import { restore } from './restore';
 import { volumes } from './volumes';
 
@@ -11,6 +12,7 @@ export const benches: Readonly<Record<string, Bench>> = {
   'memory-mongodb': mongodbMemory,
   'memory-redis': redisMemory,
   'memory-files': filesMemory,
+  postgresql,
   backup: fullBackup,
   restore,
   failover,
