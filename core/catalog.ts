@@ -21,6 +21,11 @@ export interface Artifact {
   /** Bytes of the content after every codec was undone. */
   readonly contentBytes: number;
   readonly sha256: string;
+  /**
+   * The SHA-256 of the SHA-256 of its pieces of 8 MiB, base64, "-" and their number: what S3 reports of an object sent in
+   * parts, so that it is verified without being read. Absent for small ones and in older manifests.
+   */
+  readonly composite?: string;
   readonly contentSha256: string;
   readonly codec: 'zstd' | 'none';
   readonly encryptionKeyId: string | null;

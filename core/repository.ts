@@ -14,6 +14,8 @@ export interface ObjectHead extends StoredObject {
   readonly metadata: Readonly<Record<string, string>>;
   /** SHA-256 of the stored bytes in hex where the repository itself confirmed or recorded it, else null. */
   readonly sha256: string | null;
+  /** What a repository that was sent an object in pieces says of its bytes; see `compositeOf`. Null where it says nothing. */
+  readonly composite: string | null;
   /** `STANDARD`, `STANDARD_IA`, `GLACIER`, …; local repositories say `LOCAL`. */
   readonly storageClass: string;
 }
@@ -33,6 +35,25 @@ export interface PieceDigests {
   readonly pieceBytes: number;
   /** SHA-256, base64. */
   readonly sha256: readonly string[];
+}
+
+export interface Piece {
+  readonly sizeBytes: number;
+  /** SHA-256, base64. */
+  readonly sha256: string;
+}
+
+/** A file that is sent while it is still written. */
+export interface GrowingFile {
+  /** The names it has while it grows and afterwards; one of them exists at any time, and its bytes are those of the pieces. */
+  readonly paths: readonly string[];
+  /**
+   * In order, each once its bytes are in the file: of UPLOAD_PIECE_BYTES but the last. Ends when the file is complete; throws
+   * when it was given up.
+   */
+  pieces(): AsyncIterable<Piece>;
+  /** After the pieces have ended. */
+  whole(): { readonly sizeBytes: number; readonly sha256: string };
 }
 
 /** What whoever writes a file that will be uploaded takes `PieceDigests` of: repositories send such pieces. */
@@ -74,6 +95,17 @@ export interface Repository {
    * only: with other bytes under the key it throws LockHeld, as `ifAbsent` does.
    */
   uploadFile(key: string, path: string, options: UploadOptions, ctx: CallContext): Promise<ObjectHead>;
+
+  /**
+   * `uploadFile` for a file that is still being written: begins with its first pieces, where the repository can. Resumes and
+   * refuses as that does. The digest of the whole is not known at the beginning, so `head` may answer `composite` instead.
+   */
+  uploadGrowing(
+    key: string,
+    file: GrowingFile,
+    options: Omit<UploadOptions, 'sha256' | 'pieces'>,
+    ctx: CallContext,
+  ): Promise<ObjectHead>;
 
   /**
    * Stores a stream of unknown length in constant memory; aborts its own parts on failure. Returns the digest it saw.

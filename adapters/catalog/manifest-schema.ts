@@ -22,6 +22,7 @@ const artifact = z.strictObject({
   sizeBytes: bytes,
   contentBytes: bytes,
   sha256,
+  composite: z.string().optional(),
   contentSha256: sha256,
   codec: z.enum(['zstd', 'none']),
   encryptionKeyId: z.string().nullable(),

@@ -72,6 +72,7 @@ function describe(
     etag: `"${sha256}"`,
     metadata,
     sha256,
+    composite: null,
     storageClass: 'LOCAL',
   };
 }

@@ -24,6 +24,8 @@ export interface StoredContent {
   readonly sizeBytes: number;
   /** Hexadecimal. */
   readonly sha256: string;
+  /** Of an object that was sent in parts, where its digests are known. */
+  readonly composite?: string | null;
 }
 
 /**
@@ -48,6 +50,7 @@ export function createS3Objects({ client, bucket, place, fullKey, mapped }: S3Bu
       modifiedAt: new Date().toISOString(),
       metadata: {},
       sha256: null,
+      composite: null,
       storageClass: 'STANDARD',
       ...found,
     };
@@ -73,6 +76,7 @@ export function createS3Objects({ client, bucket, place, fullKey, mapped }: S3Bu
         sizeBytes: found.ContentLength ?? 0,
         modifiedAt: found.LastModified!.toISOString(),
         metadata,
+        composite: found.ChecksumSHA256?.includes('-') ? found.ChecksumSHA256 : null,
         sha256: confirmedDigest(found.ChecksumSHA256, recorded, composite),
         storageClass: found.StorageClass ?? 'STANDARD',
       });
@@ -92,8 +96,11 @@ export function createS3Objects({ client, bucket, place, fullKey, mapped }: S3Bu
   }
 
   /** Throws LockHeld for an object of other bytes. Where the server confirms no digest they are read. */
-  async function sameContent(there: ObjectHead, { sizeBytes, sha256 }: StoredContent): Promise<ObjectHead> {
-    const isSame = there.sizeBytes === sizeBytes && (there.sha256 ?? (await digestOf(there.key))) === sha256;
+  async function sameContent(there: ObjectHead, content: StoredContent): Promise<ObjectHead> {
+    const { sizeBytes, sha256, composite = null } = content;
+    const confirmed = composite !== null && there.composite === composite;
+    const isSame =
+      there.sizeBytes === sizeBytes && (confirmed || (there.sha256 ?? (await digestOf(there.key))) === sha256);
     if (!isSame) throw otherContent(there.key);
     return { ...there, sha256 };
   }

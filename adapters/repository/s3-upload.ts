@@ -3,7 +3,9 @@ import * as fs from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 import type { CallContext } from '../../core/call';
 import { failure } from '../../core/errors';
-import { type PieceDigests, UPLOAD_PIECE_BYTES } from '../../core/repository';
+import { absent } from '../filesystem/absent';
+import { type GrowingFile, type Piece, type PieceDigests, UPLOAD_PIECE_BYTES } from '../../core/repository';
+import { compositeOf } from '../volumes/piece-digests';
 import {
   isSamePart,
   MultipartUpload,
@@ -39,15 +41,18 @@ export async function uploadFileInParts(upload: FileUpload, ctx: CallContext): P
   const { target, file, sizeBytes, unfinished } = upload;
   const partSizeBytes = filePartBytes(sizeBytes);
   const parts = knownParts(upload, partSizeBytes) ?? (await digestParts(upload, partSizeBytes, ctx));
-  const resumed = unfinished === null ? null : await MultipartUpload.resume(target, unfinished);
-  const multipart = resumed?.upload ?? (await MultipartUpload.begin(target, upload.attributes(compositeOf(parts))));
+  const multipart = await beginOrResume(target, unfinished, () => upload.attributes(compositeOf(parts)));
   const handle = await fs.open(file, 'r');
   try {
-    await sendParts(multipart, { ...upload, partSizeBytes, parts, handle, there: resumed?.there ?? new Map() }, ctx);
-    return await multipart.complete();
+    const sender = new PartSender(multipart, upload, handle, (doneBytes) =>
+      ctx.progress({ phase: 'uploading', doneBytes, totalBytes: sizeBytes, note: upload.key }),
+    );
+    for (const [index, sha256] of parts.entries())
+      await sender.send({ sizeBytes: Math.min(partSizeBytes, sizeBytes - index * partSizeBytes), sha256 });
+    return await multipart.upload.complete();
   } finally {
     // Parts in flight read from the handle's buffers and would outlive the call.
-    await multipart.settled();
+    await multipart.upload.settled();
     await handle.close();
   }
 }
@@ -56,13 +61,6 @@ export async function uploadFileInParts(upload: FileUpload, ctx: CallContext): P
 function knownParts({ pieces, sizeBytes }: FileUpload, partSizeBytes: number): readonly string[] | null {
   if (pieces?.pieceBytes !== partSizeBytes) return null;
   return pieces.sha256.length === Math.ceil(sizeBytes / partSizeBytes) ? pieces.sha256 : null;
-}
-
-/** S3's checksum of an object made of these parts: the SHA-256 of their digests, and their number. */
-function compositeOf(parts: readonly string[]): string {
-  const ofParts = createHash('sha256');
-  for (const digest of parts) ofParts.update(digest, 'base64');
-  return `${ofParts.digest('base64')}-${parts.length}`;
 }
 
 /** SHA-256 of each part, base64; that of the whole file is compared in the same pass, so that they are of the same bytes. */
@@ -93,36 +91,114 @@ async function digestParts(
   throw failure('BackupCorrupt', `${file} changed since it was written: its SHA-256 is ${found}, not ${sha256}`);
 }
 
-interface PartSending extends FileUpload {
-  readonly partSizeBytes: number;
-  /** SHA-256, base64. */
-  readonly parts: readonly string[];
-  readonly handle: fs.FileHandle;
-  readonly there: PartsThere;
-}
+/** Sends one part after the other; what the repository has of them is only compared. */
+class PartSender {
+  readonly #multipart: MultipartUpload;
+  readonly #there: PartsThere;
+  readonly #upload: Pick<FileUpload, 'target' | 'file' | 'key'>;
+  readonly #handle: fs.FileHandle;
+  readonly #report: (doneBytes: number) => void;
+  #number = 0;
+  #at = 0;
+  #doneBytes = 0;
 
-async function sendParts(multipart: MultipartUpload, sending: PartSending, ctx: CallContext): Promise<void> {
-  const { target, handle, sizeBytes, partSizeBytes, there, key } = sending;
-  let doneBytes = 0;
-  for (let number = 1, at = 0; at < sizeBytes; number += 1, at += partSizeBytes) {
-    ctx.signal.throwIfAborted();
-    const buffer = target.buffers.take(partSizeBytes);
-    const bytes = buffer.subarray(0, Math.min(partSizeBytes, sizeBytes - at));
-    await readExactly(handle, bytes, at, sending.file);
-    const checksum = sending.parts[number - 1]!;
+  constructor(
+    multipart: { readonly upload: MultipartUpload; readonly there: PartsThere },
+    upload: Pick<FileUpload, 'target' | 'file' | 'key'>,
+    handle: fs.FileHandle,
+    report: (doneBytes: number) => void,
+  ) {
+    this.#multipart = multipart.upload;
+    this.#there = multipart.there;
+    this.#upload = upload;
+    this.#handle = handle;
+    this.#report = report;
+  }
+
+  async send({ sizeBytes, sha256 }: Piece): Promise<void> {
+    const { target, file } = this.#upload;
+    target.signal.throwIfAborted();
+    const number = (this.#number += 1);
+    const buffer = target.buffers.take(sizeBytes);
+    const bytes = buffer.subarray(0, sizeBytes);
+    await readExactly(this.#handle, bytes, this.#at, file);
+    this.#at += sizeBytes;
     const done = () => {
       target.buffers.give(buffer);
-      doneBytes += bytes.length;
-      ctx.progress({ phase: 'uploading', doneBytes, totalBytes: sizeBytes, note: key });
+      this.#doneBytes += sizeBytes;
+      this.#report(this.#doneBytes);
     };
-    if (isSamePart(there, number, bytes, checksum)) {
-      multipart.adopt({ number, etag: there.get(number)!.etag, checksum });
+    if (isSamePart(this.#there, number, bytes, sha256)) {
+      this.#multipart.adopt({ number, etag: this.#there.get(number)!.etag, checksum: sha256 });
       done();
     } else {
       // Bytes that changed since the digest was taken are refused by S3.
-      await multipart.send(number, bytes, checksum, done);
+      await this.#multipart.send(number, bytes, sha256, done);
     }
   }
+}
+
+async function beginOrResume(
+  target: MultipartTarget,
+  unfinished: string | null,
+  attributes: () => ObjectAttributes,
+): Promise<{ upload: MultipartUpload; there: PartsThere }> {
+  const resumed = unfinished === null ? null : await MultipartUpload.resume(target, unfinished);
+  return resumed ?? { upload: await MultipartUpload.begin(target, attributes()), there: new Map() };
+}
+
+export interface GrowingUpload {
+  readonly target: MultipartTarget;
+  readonly attributes: ObjectAttributes;
+  readonly key: string;
+  readonly file: GrowingFile;
+  readonly unfinished: string | null;
+}
+
+export interface SentPieces {
+  /** What S3 will say of the object; see `compositeOf`. */
+  readonly composite: string;
+  /** Makes the object of them. */
+  readonly complete: () => Promise<{ etag: string }>;
+}
+
+/**
+ * Sends the pieces of a file as they are written; what links its digest to theirs is that one writer took them all. Null for
+ * an empty file: there is nothing to make an object of.
+ */
+export async function sendGrowing(growing: GrowingUpload, ctx: CallContext): Promise<SentPieces | null> {
+  const { target, key, file, attributes, unfinished } = growing;
+  const digests: string[] = [];
+  let sending: { readonly upload: MultipartUpload; readonly sender: PartSender; close(): Promise<void> } | null = null;
+  const begin = async () => {
+    const { path, handle } = await openFirst(file.paths);
+    const multipart = await beginOrResume(target, unfinished, () => attributes);
+    const report = (doneBytes: number) => ctx.progress({ phase: 'uploading', doneBytes, note: key });
+    const sender = new PartSender(multipart, { target, file: path, key }, handle, report);
+    return { upload: multipart.upload, sender, close: () => handle.close() };
+  };
+  try {
+    for await (const piece of file.pieces()) {
+      sending ??= await begin();
+      digests.push(piece.sha256);
+      await sending.sender.send(piece);
+    }
+  } finally {
+    // Parts in flight read from the handle's buffers and would outlive the call.
+    await sending?.upload.settled();
+    await sending?.close();
+  }
+  const { upload } = sending ?? {};
+  return upload ? { composite: compositeOf(digests), complete: () => upload.complete() } : null;
+}
+
+async function openFirst(paths: readonly string[]): Promise<{ path: string; handle: fs.FileHandle }> {
+  for (const each of paths.slice(0, -1)) {
+    const handle = await fs.open(each, 'r').catch(absent);
+    if (handle) return { path: each, handle };
+  }
+  const last = paths.at(-1)!;
+  return { path: last, handle: await fs.open(last, 'r') };
 }
 
 async function readExactly(handle: fs.FileHandle, into: Buffer, at: number, file: string): Promise<void> {

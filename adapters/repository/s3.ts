@@ -11,7 +11,8 @@ import { s3Failure } from './s3-errors';
 import { createS3Listing } from './s3-listing';
 import type { MultipartTarget } from './s3-multipart';
 import { createS3Objects, type StoredContent } from './s3-objects';
-import { PART_BYTES, uploadFileInParts, uploadStreamInParts } from './s3-upload';
+import { compositeOf } from '../volumes/piece-digests';
+import { PART_BYTES, sendGrowing, uploadFileInParts, uploadStreamInParts } from './s3-upload';
 import { PartBuffers } from './part-buffers';
 import { Slots } from './slots';
 
@@ -61,20 +62,39 @@ export function createS3Repository({ name, settings, prefix }: S3Options): Repos
       return mapped(`uploading ${key}`, async () => {
         const { size: sizeBytes } = await fs.stat(file);
         const already = await objects.head(key);
-        if (already) return objects.sameContent(already, { sha256, sizeBytes });
+        const content = { sha256, sizeBytes, composite: pieces ? compositeOf(pieces.sha256) : null };
+        if (already) return objects.sameContent(already, content);
         if (sizeBytes <= PART_BYTES) {
           const bytes = await fs.readFile(file);
           checkFile(file, bytes, sha256);
           const giveBack = await slots.take();
           const put = () => objects.putOnce(key, bytes, artifact, ctx.signal).finally(giveBack);
-          return objects.described(artifact, key, await objects.created(key, { sha256, sizeBytes }, put));
+          return objects.described(artifact, key, await objects.created(key, content, put));
         }
         const target = multipartTarget(key, ctx.signal);
         const unfinished = await unfinishedUploadOf(key);
         const ofFile = (composite: string) => objects.digestAttributes(artifact, sha256, composite);
         const upload = { target, attributes: ofFile, key, file, sizeBytes, sha256, pieces, unfinished };
-        const stored = await objects.created(key, { sha256, sizeBytes }, () => uploadFileInParts(upload, ctx));
+        const stored = await objects.created(key, content, () => uploadFileInParts(upload, ctx));
         return objects.described(artifact, key, stored);
+      });
+    },
+
+    async uploadGrowing(key, file, options, ctx) {
+      checkKey(key);
+      const artifact = { storageClass: settings.storageClass, ...options, ifAbsent: true };
+      return mapped(`uploading ${key}`, async () => {
+        const growing = {
+          target: multipartTarget(key, ctx.signal),
+          attributes: objects.plainAttributes(artifact),
+          key,
+          file,
+          unfinished: await unfinishedUploadOf(key),
+        };
+        const sent = await sendGrowing(growing, ctx);
+        const content = { ...file.whole(), composite: sent?.composite ?? null };
+        const create = sent?.complete ?? (() => objects.putOnce(key, Buffer.alloc(0), artifact, ctx.signal));
+        return objects.described(artifact, key, await objects.created(key, content, create));
       });
     },
 

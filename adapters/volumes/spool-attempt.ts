@@ -4,7 +4,7 @@ import * as path from 'node:path';
 import type { Writable } from 'node:stream';
 import type { Artifact, DumpResult, EarlyFile } from '../../core/catalog';
 import { failure } from '../../core/errors';
-import type { PieceDigests } from '../../core/repository';
+import { type Piece, type PieceDigests, UPLOAD_PIECE_BYTES } from '../../core/repository';
 import type { VolumeSink } from '../../core/volumes';
 import { diskFailure, makeDirectory, syncDirectory, writeFileDurably } from '../filesystem/durable';
 import { PieceDigester } from './piece-digests';
@@ -31,12 +31,26 @@ export interface SpoolAttempt extends VolumeSink {
   fail(why: unknown): Promise<void>;
 }
 
-/** One line of `volumes.jsonl` for each file that is complete; the uploader takes nothing that is not in it. */
+/** A piece of a volume that is still open: the uploader may begin with it. */
+export interface SpooledPiece extends Piece {
+  readonly name: string;
+  /** The first one is number 1. */
+  readonly number: number;
+  readonly codec: Artifact['codec'];
+  /** Where the volume is while it is open, and when it is complete. */
+  readonly paths: readonly string[];
+}
+
+/**
+ * One line of `volumes.jsonl` for each file that is complete, and one for each piece before that; the uploader takes nothing
+ * that is not in it.
+ */
 export const SPOOL_INDEX = 'volumes.jsonl';
 export const SPOOL_DONE = 'done.json';
 export const SPOOL_FAILED = 'failed.json';
 
 export type SpoolLine =
+  | { readonly kind: 'piece'; readonly piece: Omit<SpooledPiece, 'paths'>; readonly file: string }
   | { readonly kind: 'volume'; readonly volume: Omit<SpooledVolume, 'path'>; readonly file: string }
   | { readonly kind: 'early'; readonly early: Omit<SpooledEarly, 'path'>; readonly file: string };
 
@@ -64,7 +78,15 @@ export class DirectoryAttempt implements SpoolAttempt {
     const file = storedName(name, this.#codec.codec);
     const complete = (stored: StoredVolume, pieces: PieceDigests) =>
       this.#append({ kind: 'volume', volume: { name, ...stored, encryptionKeyId: null, pieces }, file });
-    const writer = new VolumeWriter(this.#codec, new SpoolFile(path.join(this.directory, file), complete));
+    const { codec } = this.#codec;
+    const onPiece = (number: number, sha256: string) =>
+      this.#append(
+        { kind: 'piece', piece: { name, codec, number, sizeBytes: UPLOAD_PIECE_BYTES, sha256 }, file },
+        // A piece that a crash of the host takes away belongs to an attempt that the crash ended.
+        { flush: false },
+      );
+    const spooled = new SpoolFile(path.join(this.directory, file), { onPiece, complete });
+    const writer = new VolumeWriter(this.#codec, spooled);
     this.#open.add(writer);
     return writer.once('close', () => this.#open.delete(writer));
   }
@@ -102,9 +124,9 @@ export class DirectoryAttempt implements SpoolAttempt {
     await this.#mark(SPOOL_FAILED, { reason }).catch(() => {});
   }
 
-  async #append(line: SpoolLine): Promise<void> {
+  async #append(line: SpoolLine, { flush } = { flush: true }): Promise<void> {
     const index = path.join(this.directory, SPOOL_INDEX);
-    const append = this.#appending.then(() => fs.appendFile(index, `${JSON.stringify(line)}\n`, { flush: true }));
+    const append = this.#appending.then(() => fs.appendFile(index, `${JSON.stringify(line)}\n`, { flush }));
     // The next line waits for this one, not for its success.
     this.#appending = append.catch(() => {});
     await append.catch((error: unknown) => {
@@ -120,18 +142,29 @@ export class DirectoryAttempt implements SpoolAttempt {
   }
 }
 
+/** The name of a file of the spool until it is complete. */
+export function temporaryOf(file: string): string {
+  return `${file}.part`;
+}
+
+interface SpoolFileNotes {
+  /** The piece is in the file, under its temporary name. */
+  onPiece(number: number, sha256: string): Promise<void>;
+  complete(stored: StoredVolume, pieces: PieceDigests): Promise<void>;
+}
+
 /** Written under a temporary name; gets its own name when it is complete and on disk. */
 class SpoolFile implements VolumeTarget {
   readonly #path: string;
   readonly #temporary: string;
-  readonly #complete: (stored: StoredVolume, pieces: PieceDigests) => Promise<void>;
+  readonly #notes: SpoolFileNotes;
   readonly #pieces = new PieceDigester();
   readonly #handle: Promise<fs.FileHandle>;
 
-  constructor(file: string, complete: (stored: StoredVolume, pieces: PieceDigests) => Promise<void>) {
+  constructor(file: string, notes: SpoolFileNotes) {
     this.#path = file;
-    this.#temporary = `${file}.part`;
-    this.#complete = complete;
+    this.#temporary = temporaryOf(file);
+    this.#notes = notes;
     this.#handle = fs.open(this.#temporary, 'w', 0o640);
     // The first write reports it.
     this.#handle.catch(() => {});
@@ -140,13 +173,16 @@ class SpoolFile implements VolumeTarget {
   async write(stored: Buffer): Promise<void> {
     try {
       const handle = await this.#handle;
-      this.#pieces.update(stored);
       for (let written = 0; written < stored.length;) {
         written += (await handle.write(stored, written, stored.length - written)).bytesWritten;
       }
     } catch (error) {
       throw diskFailure(error, this.#path, 'writing a volume to the spool');
     }
+    const { count } = this.#pieces;
+    this.#pieces.update(stored);
+    for (let number = count + 1; number <= this.#pieces.count; number += 1)
+      await this.#notes.onPiece(number, this.#pieces.digest(number));
   }
 
   async complete(volume: StoredVolume): Promise<void> {
@@ -159,7 +195,7 @@ class SpoolFile implements VolumeTarget {
     } catch (error) {
       throw diskFailure(error, this.#path, 'completing a volume in the spool');
     }
-    await this.#complete(volume, this.#pieces.digests());
+    await this.#notes.complete(volume, this.#pieces.digests());
   }
 
   async discard(): Promise<void> {

@@ -7,13 +7,16 @@ import {
   SPOOL_FAILED,
   SPOOL_INDEX,
   type SpooledEarly,
+  type SpooledPiece,
   type SpooledVolume,
   type SpoolLine,
+  temporaryOf,
 } from './spool-attempt';
 
 /** What the uploader sees of a backup's spool, in order. After `attempt` everything seen before it is void. */
 export type SpoolEvent =
   | { readonly kind: 'attempt'; readonly attempt: number }
+  | { readonly kind: 'piece'; readonly piece: SpooledPiece }
   | { readonly kind: 'volume'; readonly volume: SpooledVolume }
   | { readonly kind: 'early'; readonly early: SpooledEarly }
   | { readonly kind: 'failed'; readonly reason: string }
@@ -43,7 +46,9 @@ export async function* followSpool(backup: string, signal: AbortSignal): AsyncGe
       const failure = await readJson<{ reason: string }>(path.join(directory, SPOOL_FAILED));
       const { lines, endBytes } = await readIndex(path.join(directory, SPOOL_INDEX), seenBytes);
       seenBytes = endBytes;
-      for (const line of lines) yield eventOf(line, directory);
+      // A volume that is complete is taken whole.
+      const complete = new Set(lines.map((line) => (line.kind === 'volume' ? line.file : null)));
+      for (const line of lines) if (line.kind !== 'piece' || !complete.has(line.file)) yield eventOf(line, directory);
       if (done) {
         yield { kind: 'done', dump: done };
         return;
@@ -66,6 +71,7 @@ export async function newestAttempt(backup: string): Promise<number | null> {
 
 function eventOf(line: SpoolLine, directory: string): SpoolEvent {
   const file = path.join(directory, line.file);
+  if (line.kind === 'piece') return { kind: 'piece', piece: { ...line.piece, paths: [temporaryOf(file), file] } };
   return line.kind === 'volume'
     ? { kind: 'volume', volume: { ...line.volume, path: file } }
     : { kind: 'early', early: { ...line.early, path: file } };

@@ -5,8 +5,10 @@ import { failure } from '../../core/errors';
 import { layout } from '../../core/layout';
 import type { Repository } from '../../core/repository';
 import type { BackupRef, AttemptRecord } from '../../core/transfer';
+import { GrowingVolume } from './growing-volume';
+import { compositeOf } from './piece-digests';
 import type { Spool } from './spool';
-import type { SpooledEarly, SpooledVolume } from './spool-attempt';
+import type { SpooledEarly, SpooledPiece, SpooledVolume } from './spool-attempt';
 import type { SpoolEvent } from './spool-follower';
 import { earlyKey, storedName } from './volume-names';
 
@@ -58,6 +60,8 @@ class AttemptUpload {
   readonly #running = new Set<Promise<void>>();
   readonly #artifacts: Artifact[] = [];
   readonly #early: EarlyFile[] = [];
+  /** At most one, so that of two uploads one never waits for the dump: what follows in the spool is always taken up. */
+  #growing: { readonly name: string; readonly volume: GrowingVolume } | null = null;
   #error: unknown = null;
 
   constructor(repository: Repository, ref: BackupRef, attempt: number, ctx: CallContext) {
@@ -72,8 +76,29 @@ class AttemptUpload {
   async take(event: SpoolEvent): Promise<DumpResult | null> {
     if (event.kind === 'done') return event.dump;
     if (event.kind === 'early') await this.#start(() => this.#uploadEarly(event.early));
-    if (event.kind === 'volume') await this.#start(() => this.#uploadVolume(event.volume));
+    if (event.kind === 'piece') await this.#grow(event.piece);
+    if (event.kind === 'volume') await this.#takeVolume(event.volume);
     return null;
+  }
+
+  /** Begins with a volume that is still open, where there is nothing else to send. */
+  async #grow({ name, codec, number, paths, ...piece }: SpooledPiece): Promise<void> {
+    if (this.#growing === null && number === 1 && this.#running.size < PARALLEL_VOLUMES) {
+      const volume = new GrowingVolume(paths, this.#ctx.signal);
+      this.#growing = { name, volume };
+      await this.#start(async () => {
+        await this.#repository.uploadGrowing(this.#keyOf(name, codec), volume, {}, this.#ctx);
+      });
+    }
+    if (this.#growing?.name === name) this.#growing.volume.add(number, piece);
+  }
+
+  async #takeVolume(spooled: SpooledVolume): Promise<void> {
+    if (this.#growing?.name !== spooled.name) return this.#start(() => this.#uploadVolume(spooled));
+    const { volume } = this.#growing;
+    this.#growing = null;
+    volume.complete(spooled.sizeBytes, spooled.sha256, spooled.pieces);
+    this.#artifacts.push(this.#artifactOf(spooled));
   }
 
   async finish(dump: DumpResult): Promise<AttemptRecord> {
@@ -109,11 +134,23 @@ class AttemptUpload {
     this.#running.add(running);
   }
 
-  async #uploadVolume({ path, pieces, ...volume }: SpooledVolume): Promise<void> {
+  async #uploadVolume(spooled: SpooledVolume): Promise<void> {
+    const { path, sha256, pieces } = spooled;
+    const artifact = this.#artifactOf(spooled);
+    await this.#repository.uploadFile(artifact.key, path, { sha256, pieces }, this.#ctx);
+    this.#artifacts.push(artifact);
+  }
+
+  #artifactOf(spooled: SpooledVolume): Artifact {
+    const { name, sizeBytes, contentBytes, sha256, contentSha256, codec, encryptionKeyId, pieces } = spooled;
+    const composite = pieces.sha256.length > 0 ? { composite: compositeOf(pieces.sha256) } : {};
+    const key = this.#keyOf(name, codec);
+    return { name, key, sizeBytes, contentBytes, sha256, ...composite, contentSha256, codec, encryptionKeyId };
+  }
+
+  #keyOf(name: string, codec: Artifact['codec']): string {
     const { kind, store, backupId } = this.#ref;
-    const key = `${layout.attempt(kind, store, backupId, this.#attempt)}${storedName(volume.name, volume.codec)}`;
-    await this.#repository.uploadFile(key, path, { sha256: volume.sha256, pieces }, this.#ctx);
-    this.#artifacts.push({ ...volume, key });
+    return `${layout.attempt(kind, store, backupId, this.#attempt)}${storedName(name, codec)}`;
   }
 
   async #uploadEarly({ path, ...early }: SpooledEarly): Promise<void> {

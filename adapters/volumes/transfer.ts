@@ -137,7 +137,7 @@ export function createTransfer(options: TransferOptions): BackupTransfer {
 
 type StoredObject = AttemptRecord['artifacts'][number] | AttemptRecord['early'][number];
 
-/** Trusts a digest that the repository computed or confirmed itself; where it has none, the bytes are read. */
+/** Trusts digests that the repository computed or confirmed itself; where it has none, the bytes are read. */
 async function verifyObject(repository: Repository, object: StoredObject, ctx: CallContext): Promise<void> {
   const head = await repository.head(object.key);
   const where = `${object.key} in ${repository.location}`;
@@ -146,6 +146,7 @@ async function verifyObject(repository: Repository, object: StoredObject, ctx: C
   if (head.sizeBytes !== object.sizeBytes) {
     throw failure('BackupCorrupt', `${where} has ${head.sizeBytes} bytes, ${object.sizeBytes} were sent`, { context });
   }
+  if (head.composite !== null && 'composite' in object && head.composite === object.composite) return;
   if (head.sha256 === null) {
     await verifyStored(repository, object, (doneBytes) =>
       ctx.progress({ phase: 'verifying', doneBytes, note: object.key }),

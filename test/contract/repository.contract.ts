@@ -2,9 +2,11 @@ import * as fs from 'node:fs/promises';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { Readable } from 'node:stream';
-import { PieceDigester } from '../../adapters/volumes/piece-digests';
+import { setTimeout as delay } from 'node:timers/promises';
+import { GrowingVolume } from '../../adapters/volumes/growing-volume';
+import { compositeOf, PieceDigester } from '../../adapters/volumes/piece-digests';
 import type { Progress } from '../../core/call';
-import type { Repository } from '../../core/repository';
+import { type Repository, UPLOAD_PIECE_BYTES } from '../../core/repository';
 import { testContext } from '../support/call-context';
 import { collect, sha256, shopRows } from '../support/content';
 import { countOf, rounds, seededRandom } from '../support/random';
@@ -224,6 +226,76 @@ export function describeRepository(kind: string, start: () => Promise<Repository
       expect(stored).toMatchObject({ sizeBytes: content.length, sha256: digest });
       expect(await repository.head('data/full/orders/vol')).toMatchObject({ sha256: digest });
       expect((await collect(await repository.get('data/full/orders/vol'))).equals(content)).toBe(true);
+    });
+
+    /** Writes a file under a temporary name, piece by piece, as a spool does; `until` stops in the middle of it. */
+    async function growing(content: Buffer, name: string, { signal = ctx.signal, until = content.length } = {}) {
+      const final = path.join(directory, name);
+      const [temporary, digester] = [`${final}.part`, new PieceDigester()];
+      const volume = new GrowingVolume([temporary, final], signal);
+      const write = async () => {
+        await fs.writeFile(temporary, '');
+        for (let at = 0; at < until; at += UPLOAD_PIECE_BYTES) {
+          const bytes = content.subarray(at, at + UPLOAD_PIECE_BYTES);
+          await fs.appendFile(temporary, bytes);
+          digester.update(bytes);
+          if (bytes.length === UPLOAD_PIECE_BYTES)
+            volume.add(digester.count, { sizeBytes: bytes.length, sha256: digester.digest(digester.count) });
+          await delay(20);
+        }
+        if (until < content.length) return;
+        await fs.rename(temporary, final);
+        volume.complete(content.length, sha256(content), digester.digests());
+      };
+      return { volume, write };
+    }
+
+    test.each([1, 3 * UPLOAD_PIECE_BYTES, 3 * UPLOAD_PIECE_BYTES + 12_345])(
+      'a file of %i bytes is stored while it is written, and storing it again is fine',
+      async (size) => {
+        const content = shopRows(size);
+        for (let time = 0; time < 2; time += 1) {
+          const { volume, write } = await growing(content, 'growing');
+          const uploading = repository.uploadGrowing('data/full/orders/vol', volume, { metadata: { of: 'test' } }, ctx);
+          const [stored] = await Promise.all([uploading, write()]);
+          expect(stored).toMatchObject({ sizeBytes: size, sha256: sha256(content), metadata: { of: 'test' } });
+        }
+        const head = await repository.head('data/full/orders/vol');
+        expect(head).toMatchObject({ sizeBytes: size, metadata: { of: 'test' } });
+        const digester = new PieceDigester();
+        digester.update(content);
+        // One of the two tells, without the bytes being read.
+        expect([head?.sha256, head?.composite]).toContainEqual(
+          head?.composite === null ? sha256(content) : compositeOf(digester.digests().sha256),
+        );
+        expect((await collect(await repository.get('data/full/orders/vol'))).equals(content)).toBe(true);
+        expect(await unfinished('data/')).toEqual([]);
+        const { volume, write } = await growing(shopRows(size).fill(1), 'other');
+        const other = repository.uploadGrowing('data/full/orders/vol', volume, {}, ctx);
+        const [refused] = await Promise.allSettled([other, write()]);
+        expect(refused).toMatchObject({ status: 'rejected', reason: { type: 'LockHeld' } });
+      },
+    );
+
+    test('a file that is given up while it is written leaves no object; the next one goes on from its pieces', async () => {
+      const content = shopRows(4 * UPLOAD_PIECE_BYTES + 1);
+      const giveUp = new AbortController();
+      const { volume, write } = await growing(content, 'given-up', {
+        signal: giveUp.signal,
+        until: 2 * UPLOAD_PIECE_BYTES,
+      });
+      const uploading = repository.uploadGrowing('data/full/orders/vol', volume, {}, { ...ctx, signal: giveUp.signal });
+      const [ended] = await Promise.allSettled([uploading, write().then(() => giveUp.abort())]);
+      expect(ended.status).toBe('rejected');
+      expect(await repository.head('data/full/orders/vol')).toBeNull();
+      const again = await growing(content, 'again');
+      const [stored] = await Promise.all([
+        repository.uploadGrowing('data/full/orders/vol', again.volume, {}, ctx),
+        again.write(),
+      ]);
+      expect(stored).toMatchObject({ sizeBytes: content.length, sha256: sha256(content) });
+      expect((await collect(await repository.get('data/full/orders/vol'))).equals(content)).toBe(true);
+      expect(await unfinished('data/')).toEqual([]);
     });
 
     test.each([1_000, 20_000_000])(

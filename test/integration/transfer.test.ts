@@ -17,8 +17,9 @@ import { collect, shopRows } from '../support/content';
 import { damaged } from '../support/damage';
 import { faultyRepository, networkError, type Faults } from '../support/faulty-repository';
 import { dumpResult, manifestOf } from '../support/manifests';
-import { rounds, seededRandom } from '../support/random';
+import { rounds, seededBytes, seededRandom } from '../support/random';
 import { startTestS3 } from '../support/s3-repository';
+import { waitUntil } from '../support/servers';
 
 const random = seededRandom('transfer');
 const codec = { codec: 'zstd', level: 3 } as const;
@@ -133,6 +134,40 @@ describe.each(['local', 's3'])('transfer to a %s repository', (kind) => {
     await expectWhole(await committed(2));
     await transfer.removeSpool(ref);
     expect(await spool.list()).toEqual([]);
+  });
+
+  test('spool: a large volume is sent while it is written, also by an upload that died meanwhile', async () => {
+    const bytes = seededBytes();
+    const content = Array.from({ length: 30 }, () => bytes(2 ** 20));
+    const first = new AbortController();
+    const dying = transfer.uploadSpool(ref, { ...ctx, signal: first.signal }).then(
+      () => 'uploaded',
+      () => 'died',
+    );
+    const attempt = await transfer.beginSpool(ref, null);
+    const volume = attempt.sink.volume('vol-00001.tar');
+    const write = (chunk: Buffer) =>
+      new Promise<void>((resolve, reject) => volume.write(chunk, (error) => (error ? reject(error) : resolve())));
+    for (const chunk of content.slice(0, 20)) await write(chunk);
+    const unfinished = async () => {
+      for await (const { key } of repository.unfinishedUploads('data/')) return key;
+      return null;
+    };
+    // A local repository has nothing to begin with; S3 has the upload while the volume is open.
+    if (kind === 's3') await waitUntil('an upload of the open volume', async () => (await unfinished()) !== null);
+    first.abort();
+    expect(await dying).toBe('died');
+    const uploading = transfer.uploadSpool(ref, ctx);
+    for (const chunk of content.slice(20)) await write(chunk);
+    await new Promise<void>((resolve) => volume.end(resolve));
+    await attempt.finish(dumpResult());
+    const record = await uploading;
+    await transfer.verify(record, ctx);
+    const [artifact] = record.artifacts;
+    const manifest = manifestOf(ref.backupId, record.artifacts, { ...record.dump, early: record.early });
+    const stored = await collect(await transfer.source([manifest]).open(artifact!));
+    expect(stored.equals(Buffer.concat(content))).toBe(true);
+    expect(await unfinished()).toBeNull();
   });
 
   test('a failed upload is taken up again and sends only what is missing', async () => {

@@ -31,6 +31,10 @@ export function faultyRepository(inner: Repository, faults: Faults): Repository 
       await before('uploadFile', key);
       return inner.uploadFile(key, path, options, ctx);
     },
+    async uploadGrowing(key, file, options, ctx) {
+      await before('uploadGrowing', key);
+      return inner.uploadGrowing(key, file, options, ctx);
+    },
     async uploadStream(key, source, options, ctx) {
       await before('uploadStream', key);
       return inner.uploadStream(key, source, options, ctx);
