@@ -1,9 +1,8 @@
 import { continueAsNew, isCancellation, ParentClosePolicy, startChild, workflowInfo } from '@temporalio/workflow';
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
 import { hasCode, reasonOf } from '../core/errors';
-import { workflowIds } from '../core/names';
 import type { ArchiveLogInput } from '../core/runs';
-import { backUpStore } from './back-up-store';
+import { launchBackups } from './launch-backups';
 import { anywhere, following, telling } from './proxies';
 import { Following } from './follow';
 import { StepTable } from './step-table';
@@ -23,6 +22,7 @@ export async function archiveLog(input: ArchiveLogInput): Promise<void> {
   const place = new Following();
 
   const gaps = new Map<string, number>();
+  const raised = { count: 0 };
   while (!workflowInfo().continueAsNewSuggested) {
     try {
       const { activeSite, epoch } = await anywhere(application).describeApplication({ application });
@@ -37,12 +37,16 @@ export async function archiveLog(input: ArchiveLogInput): Promise<void> {
           sliceMilliseconds: SLICE_MILLISECONDS,
         }),
       );
-      if (outcome?.needsBase) await takeNewBase(input, outcome.needsBase, steps);
+      if (outcome?.needsBase) {
+        await takeNewBase(input, outcome.needsBase, raised, steps);
+        // Not waited for: archiving goes on while people are told.
+        void tell(input, raised, `${store}: the log has a gap`, [outcome.needsBase, BASE_STARTED], steps);
+      }
       if (outcome) gaps.clear();
     } catch (error) {
       if (isCancellation(error)) throw error;
       // Not worth ending an archiver for: whatever it was, the next round reads epoch and archive afresh.
-      if (hasCode(error, 'LogGap')) await answerGap(input, reasonOf(error), gaps, steps);
+      if (hasCode(error, 'LogGap')) await answerGap(input, reasonOf(error), gaps, raised, steps);
       else if (!hasCode(error, 'StaleEpoch')) {
         steps.enter('waiting after a failure');
         steps.say(reasonOf(error));
@@ -59,28 +63,50 @@ export async function archiveLog(input: ArchiveLogInput): Promise<void> {
  * histories under one name): more backups would not mend it, people must.
  */
 async function answerGap(
-  { application, store }: ArchiveLogInput,
+  input: ArchiveLogInput,
   reason: string,
   gaps: Map<string, number>,
+  raised: Raised,
   steps: StepTable,
 ): Promise<void> {
   const seen = (gaps.get(reason) ?? 0) + 1;
   gaps.set(reason, seen);
-  if (seen === 1) await takeNewBase({ application, store }, reason, steps);
+  if (seen === 1) await takeNewBase(input, reason, raised, steps);
   else steps.enter('standing still: the log has a gap that a new backup did not mend');
   if (seen > 2) return;
+  const first = seen === 1;
+  await tell(
+    input,
+    raised,
+    first ? `${input.store}: the log has a gap` : `${input.store}: the log cannot be archived`,
+    [reason, first ? BASE_STARTED : 'A new full backup did not mend it: look at the server and at the archive.'],
+    steps,
+  );
+}
+
+/** Counts what was raised in a run, so that each launcher and each alert has an id of its own. */
+interface Raised {
+  count: number;
+}
+
+const BASE_STARTED = 'A new full backup was started.';
+
+/** Nobody being reachable must not stop an archiver: it is said in the run instead. */
+async function tell(
+  { application, store }: ArchiveLogInput,
+  raised: Raised,
+  title: string,
+  lines: readonly string[],
+  steps: StepTable,
+): Promise<void> {
+  raised.count += 1;
   try {
     await telling(application).notify({
-      id: `log-gap:${application}:${store}:${seen}:${workflowInfo().runId}`,
+      id: `log-gap:${application}:${store}:${raised.count}:${workflowInfo().runId}`,
       application,
       severity: 'critical',
-      title: seen === 1 ? `${store}: the log has a gap` : `${store}: the log cannot be archived`,
-      lines: [
-        reason,
-        seen === 1
-          ? 'A new full backup was started.'
-          : 'A new full backup did not mend it: look at the server and at the archive.',
-      ],
+      title,
+      lines,
       at: new Date().toISOString(),
       fields: { backup_type: store, status: 'error' },
     });
@@ -89,17 +115,24 @@ async function answerGap(
   }
 }
 
-async function takeNewBase({ application, store }: ArchiveLogInput, reason: string, steps: StepTable): Promise<void> {
+/** By a launcher: a backup that runs already began before the gap, so that the new one has to come after it. */
+async function takeNewBase(
+  { application, store }: ArchiveLogInput,
+  reason: string,
+  raised: Raised,
+  steps: StepTable,
+): Promise<void> {
+  raised.count += 1;
   steps.say(`a new full backup is needed: ${reason}`);
   try {
-    await startChild(backUpStore, {
-      workflowId: workflowIds.backup(application, store),
-      args: [{ application, store, type: 'full', reason }],
+    await startChild(launchBackups, {
+      workflowId: `${application}-new-base-${store}-${workflowInfo().runId}-${raised.count}`,
+      args: [{ application, stores: [store], type: 'full', reason, waitForRunning: true }],
       parentClosePolicy: ParentClosePolicy.ABANDON,
       staticSummary: `full backup of ${store} (${reason})`,
     });
   } catch (error) {
     if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
-    steps.say('a backup is running already');
+    steps.say('it is being taken already');
   }
 }

@@ -45,8 +45,10 @@ export async function launchBackups(input: LaunchBackupsInput): Promise<LaunchBa
   return { backups, failed, skipped };
 }
 
-/** Longer than a cancelled backup whose host is gone needs to clean up (heartbeat, then its host's queue: two minutes). */
-const PATIENCE_ATTEMPTS = 60;
+/** A cancelled backup whose host is gone needs two minutes to clean up (heartbeat, then its host's queue). */
+const SOON_ATTEMPTS = 60;
+/** One that really runs may take hours: five minutes apart these are a day. */
+const PATIENCE_ATTEMPTS = SOON_ATTEMPTS + 288;
 
 async function backUp(input: LaunchBackupsInput, store: string): Promise<BackUpStoreResult> {
   const { application, type, reason, waitForRunning = false } = input;
@@ -62,7 +64,7 @@ async function backUp(input: LaunchBackupsInput, store: string): Promise<BackUpS
     } catch (error) {
       const running = error instanceof WorkflowExecutionAlreadyStartedError;
       if (!running || !waitForRunning || attempt >= PATIENCE_ATTEMPTS) throw error;
-      await sleep('10 seconds');
+      await sleep(attempt < SOON_ATTEMPTS ? '10 seconds' : '5 minutes');
     }
   }
 }

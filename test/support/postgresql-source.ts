@@ -1,6 +1,7 @@
 import { Client } from 'pg';
 import type { Manifest } from '../../core/catalog';
 import type { ArchiveOutcome, Engine } from '../../core/engine';
+import type { LogArchive } from '../../core/log-archive';
 import { Secret } from '../../core/secret';
 import { engineOf, MemoryLogArchive, type MemoryVolumes, takeBackup, testContext } from './engine-harness';
 
@@ -8,6 +9,7 @@ interface Server {
   readonly host: string;
   readonly port: number;
   readonly password: string;
+  readonly standbys?: readonly { readonly host: string; readonly port: number }[];
 }
 
 /** One cluster's servers by site, with its backups and log in memory. */
@@ -24,9 +26,9 @@ export class PostgresSource {
 
   /** `own`: PostgreSQL's settings of the store besides its sites. */
   static async of(sites: Readonly<Record<string, Server>>, own: object = {}): Promise<PostgresSource> {
-    const known = Object.entries(sites).map(([name, { host, port, password }]) => [
+    const known = Object.entries(sites).map(([name, { host, port, password, standbys = [] }]) => [
       name,
-      { host, port, password: new Secret(password) },
+      { host, port, password: new Secret(password), standbys },
     ]);
     const settings = { sites: Object.fromEntries(known) as object, ...own };
     return new PostgresSource(await engineOf('postgresql', 'orders', settings));
@@ -38,9 +40,9 @@ export class PostgresSource {
     return taken.manifest;
   }
 
-  async archive(runForMilliseconds: number, site = 'primary'): Promise<ArchiveOutcome> {
+  async archive(runForMilliseconds: number, site = 'primary', log: LogArchive = this.log): Promise<ArchiveOutcome> {
     const request = { site, runForMilliseconds, sliceMilliseconds: 100 };
-    return this.engine.log!.archive(request, this.log, () => undefined, testContext());
+    return this.engine.log!.archive(request, log, () => undefined, testContext());
   }
 }
 

@@ -4,7 +4,7 @@ import { failure, hasCode } from '../../../core/errors';
 import type { LogArchive, LogEntry } from '../../../core/log-archive';
 import { floorToSegment, formatLsn, lineageOf, parseLsn, systemOf } from './lsn';
 import type { ReplicationConnection } from './replication-connection';
-import { historyKey, parseHistory } from './timeline-history';
+import { historyKey, parseHistory, type TimelineSwitch } from './timeline-history';
 
 /** A stretch of one timeline that is to be archived. */
 export interface Stretch {
@@ -56,18 +56,11 @@ export async function findStart(
     }
     return { systemId, stretches: [stretch], needsBase: null };
   }
-  const parent = history.at(-1);
-  if (parent) {
-    const parentLineage = lineageOf(systemId, parent.timeline);
-    const before = await archive.entries(parentLineage);
-    if (before.length > 0) {
-      const from = floorToSegment(parent.switchLsn, segmentBytes);
-      const rest = resume(parentLineage, parent.timeline, before, segmentBytes);
-      const current = { lineage, timeline, from, durable: from, until: null, slices: [] };
-      // The successor's first segment repeats its ancestor's bytes up to the switch: only earlier ones can be missing.
-      const missing = rest.durable < from ? [{ ...rest, until: parent.switchLsn }] : [];
-      return { systemId, stretches: [...missing, current], needsBase: null };
-    }
+  const behind = await behindAncestors(systemId, history, archive, segmentBytes);
+  if (behind !== null) {
+    const from = floorToSegment((history.at(-1) as TimelineSwitch).switchLsn, segmentBytes);
+    const current = { lineage, timeline, from, durable: from, until: null, slices: [] };
+    return { systemId, stretches: [...behind, current], needsBase: null };
   }
   const others = (await archive.lineages()).filter((each) => each !== lineage);
   return {
@@ -80,6 +73,35 @@ export async function findStart(
           ? `timeline ${timeline} does not continue anything that is archived`
           : `the server is another cluster (${systemId}) than the one archived before`,
   };
+}
+
+/**
+ * What is missing of the timelines that led to the server's: the rest of the newest one that is archived, and all of those
+ * after it. A successor's first segment repeats its ancestor's bytes up to the switch, so that only earlier segments can
+ * be missing. Null where nothing of any of them is archived.
+ */
+async function behindAncestors(
+  systemId: string,
+  history: readonly TimelineSwitch[],
+  archive: LogArchive,
+  segmentBytes: bigint,
+): Promise<Stretch[] | null> {
+  const missing: Stretch[] = [];
+  for (let index = history.length - 1; index >= 0; index -= 1) {
+    const { timeline, switchLsn } = history[index] as TimelineSwitch;
+    const lineage = lineageOf(systemId, timeline);
+    const before = await archive.entries(lineage);
+    const end = floorToSegment(switchLsn, segmentBytes);
+    const begun = history[index - 1];
+    const from = begun ? floorToSegment(begun.switchLsn, segmentBytes) : end;
+    const rest =
+      before.length > 0
+        ? resume(lineage, timeline, before, segmentBytes)
+        : { lineage, timeline, from, durable: from, until: null, slices: [] };
+    if (rest.durable < end) missing.unshift({ ...rest, until: switchLsn });
+    if (before.length > 0) return missing;
+  }
+  return null;
 }
 
 /** Where a slot's WAL begins: for a first start, and after a gap. */
@@ -159,7 +181,7 @@ async function keepHistory(
   systemId: string,
   timeline: number,
   archive: LogArchive,
-): Promise<{ timeline: number; switchLsn: bigint }[]> {
+): Promise<TimelineSwitch[]> {
   if (timeline === 1) return [];
   const [, content] = (await connection.query(`TIMELINE_HISTORY ${timeline}`))[0] as [string, string];
   const known = await archive.history();

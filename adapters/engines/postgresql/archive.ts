@@ -23,6 +23,13 @@ import { PieceWriter } from './piece-writer';
 import { WalCollector } from './wal-collector';
 import { WalStream } from './wal-stream';
 
+interface StreamOptions {
+  /** None for a timeline that has ended. */
+  readonly slot: string | null;
+  readonly heartbeat: Heartbeat | null;
+  readonly until: 'its end' | 'the deadline' | 'its first piece';
+}
+
 /** How long a slot held by a dying predecessor is waited for before the attempt ends. */
 const SLOT_BUSY_MILLISECONDS = 10_000;
 
@@ -109,7 +116,7 @@ class ArchiveRun {
   private async ancestor(stretch: Stretch): Promise<string | null> {
     const connection = await ReplicationConnection.open(this.site, this.ctx);
     try {
-      await this.stream(connection, stretch, null, null);
+      await this.stream(connection, stretch, { slot: null, heartbeat: null, until: 'its end' });
       return null;
     } catch (error) {
       if (!isWalGone(error)) throw error;
@@ -128,7 +135,9 @@ class ArchiveRun {
     this.coversUntil = last ? (await this.archive.resolve(last)).coversUntil : null;
     const heartbeat = await Heartbeat.start(this.site, this.coversUntil, this.ctx);
     try {
-      const durable = await this.stream(connection, stretch, this.slot, heartbeat);
+      // A gap is told of at once: the caller takes a new base and comes back, and the next start is behind the first piece.
+      const until = needsBase === null ? 'the deadline' : 'its first piece';
+      const durable = await this.stream(connection, stretch, { slot: this.slot, heartbeat, until });
       return {
         lineage: stretch.lineage,
         durable: positionAt(stretch.lineage, durable),
@@ -159,8 +168,7 @@ class ArchiveRun {
   private async stream(
     connection: ReplicationConnection,
     stretch: Stretch,
-    slot: string | null,
-    heartbeat: Heartbeat | null,
+    { slot, heartbeat, until }: StreamOptions,
   ): Promise<bigint> {
     const collector = new WalCollector(stretch.from, this.segmentBytes);
     const { timeline, durable } = stretch;
@@ -175,7 +183,12 @@ class ArchiveRun {
       },
     );
     ended.catch(() => undefined); // awaited below, after what was received is stored
-    while (!state.over && !this.ctx.signal.aborted && Date.now() < this.deadline) {
+    const storedBefore = this.entriesStored;
+    const goesOn = () =>
+      // The rest of an ended timeline is stored whole: nobody would come back for it once its successor has pieces.
+      until === 'its end' ||
+      (Date.now() < this.deadline && !(until === 'its first piece' && this.entriesStored > storedBefore));
+    while (!state.over && !this.ctx.signal.aborted && goesOn()) {
       await stream.waitForSegment(this.request.sliceMilliseconds);
       await this.storeReceived(collector, writer, stream, heartbeat);
     }

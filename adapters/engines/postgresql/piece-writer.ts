@@ -1,6 +1,8 @@
+import { buffer } from 'node:stream/consumers';
+import { failure } from '../../../core/errors';
 import type { LogArchive, LogEntry } from '../../../core/log-archive';
 import type { Stretch } from './archive-start';
-import { pieceName, type PostgresqlPosition, positionAt } from './lsn';
+import { parseLsn, pieceName, type PostgresqlPosition, positionAt } from './lsn';
 import type { SegmentPart } from './wal-collector';
 
 /** Names and stores what was received of a stretch, and has each whole segment take the place of its slices. */
@@ -10,6 +12,8 @@ export class PieceWriter {
   private readonly stretch: Stretch;
   private readonly segmentBytes: bigint;
   private slices: LogEntry[];
+  /** The newest stored slice of the segment that is continued, until the server was seen to have the same. */
+  private unproven: LogEntry | null;
 
   constructor(archive: LogArchive, stretch: Stretch, segmentBytes: bigint) {
     this.archive = archive;
@@ -17,6 +21,10 @@ export class PieceWriter {
     this.segmentBytes = segmentBytes;
     this.durable = stretch.durable;
     this.slices = [...stretch.slices];
+    this.unproven = stretch.slices.reduce<LogEntry | null>(
+      (last, each) => (last && parseLsn(last.to.value) >= parseLsn(each.to.value) ? last : each),
+      null,
+    );
   }
 
   position(): PostgresqlPosition {
@@ -25,6 +33,7 @@ export class PieceWriter {
 
   async store(part: SegmentPart, coversUntil: string | null): Promise<void> {
     const { lineage, timeline } = this.stretch;
+    await this.refuseOtherHistory(part);
     const from = part.whole || this.durable < part.start ? part.start : this.durable;
     const entry = await this.archive.append({
       lineage,
@@ -42,5 +51,28 @@ export class PieceWriter {
       await this.archive.replace(this.slices, entry);
       this.slices = [];
     }
+  }
+
+  /**
+   * A server that was cloned, or put back to an earlier state and written to again, has other WAL under the same timeline:
+   * what it sends of the segment that is archived in part must be what is archived. The newest slice tells: histories that
+   * parted before it have different records there.
+   */
+  private async refuseOtherHistory(part: SegmentPart): Promise<void> {
+    const last = this.unproven;
+    if (last === null || part.end < parseLsn(last.to.value)) return;
+    this.unproven = null;
+    const archived = await buffer(await this.archive.open(last));
+    const [from, to] = [last.from, last.to].map(({ value }) => Number(parseLsn(value) - part.start));
+    if (archived.equals(part.bytes.subarray(from, to))) return;
+    throw failure(
+      'LogGap',
+      `the server's WAL from ${last.from.value} to ${last.to.value} of ${this.stretch.lineage} is not what is archived there (split brain)`,
+      {
+        data: 'Two servers wrote different WAL under one timeline: what was archived first stays, the new WAL is not archived.',
+        next: 'Find the server that is right and stop the other one; promote it (a new timeline), then take a full backup of it.',
+        context: { key: last.key },
+      },
+    );
   }
 }

@@ -1,0 +1,274 @@
+import * as fs from 'node:fs';
+import * as os from 'node:os';
+import * as path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { buffer } from 'node:stream/consumers';
+import { Client } from 'pg';
+import { parseLsn, segmentName, segmentStart, timelineOf } from '../../adapters/engines/postgresql/lsn';
+import { createLogArchive } from '../../adapters/repository/log-archive';
+import { compareFingerprints } from '../../core/recovery';
+import type { LogArchive, LogEntry } from '../../core/log-archive';
+import { isRoot, serverFolder } from '../../lab/servers/process';
+import { combinedSource, testContext } from '../support/engine-harness';
+import { ask, PostgresSource } from '../support/postgresql-source';
+import { startPostgresStandby } from '../support/postgresql-standby';
+import { countOf, seededRandom } from '../support/random';
+import { startTestS3 } from '../support/s3-repository';
+import { postgresTool, postgresVersions, startPostgres, waitUntil } from '../support/servers';
+
+const KILLS = countOf('KILLS', 6);
+const { seed, integer, pick } = seededRandom('postgresql-archive');
+const SEGMENT_BYTES = 16n * 1024n * 1024n;
+
+const root = fs.mkdtempSync(path.join(os.tmpdir(), 'drctl-pg-archive-'));
+fs.chmodSync(root, 0o755);
+afterAll(() => fs.rmSync(root, { recursive: true, force: true }));
+
+const keptLog = async (source: PostgresSource) => (await source.engine.probe('primary', testContext())).keptLog;
+const problems = async (source: PostgresSource) =>
+  (await source.engine.probe('primary', testContext())).problems.join('\n');
+
+async function writeWal(url: string, mebibytes: number): Promise<void> {
+  const client = new Client(url);
+  await client.connect();
+  await client.query('CREATE TABLE IF NOT EXISTS filler (body text)');
+  for (let done = 0; done < mebibytes; done += 16) {
+    await client.query('INSERT INTO filler SELECT repeat(md5(g::text), 32) FROM generate_series(1, 15000) g');
+    await client.query('TRUNCATE filler');
+    await client.query('CHECKPOINT');
+  }
+  await client.end();
+}
+
+/** What is stored must be what the server has in its own files, byte for byte, without a hole. Answers how much it compared. */
+async function compareWithServer(log: LogArchive, lineage: string, dataDir: string): Promise<number> {
+  const entries = await log.entries(lineage);
+  let compared = 0;
+  let end: bigint | null = null;
+  for (const entry of entries) {
+    const [from, to] = [parseLsn(entry.from.value), parseLsn(entry.to.value)];
+    if (end !== null && from > end) throw new Error(`${lineage} has a hole before ${entry.name}`);
+    end = end === null || to > end ? to : end;
+    const name = segmentName(timelineOf(lineage), from, SEGMENT_BYTES);
+    const own = fs.readFileSync(path.join(dataDir, 'pg_wal', name));
+    const start = segmentStart(name, SEGMENT_BYTES);
+    const stored = await buffer(await log.open(entry));
+    if (!stored.equals(own.subarray(Number(from - start), Number(to - start)))) {
+      throw new Error(`${entry.name} is not what the server has in ${name}`);
+    }
+    compared += stored.length;
+  }
+  return compared;
+}
+
+describe.each(postgresVersions)('PostgreSQL $version', ({ programs }) => {
+  test('a slot that was lost while the archiver was down: seen, raised at once, mended by a new base', async () => {
+    const limits = { max_slot_wal_keep_size: '32MB', max_wal_size: '64MB', min_wal_size: '32MB' };
+    const server = await startPostgres({ programs, settings: limits });
+    const source = await PostgresSource.of({ primary: server });
+    expect(await keptLog(source)).toMatchObject({ holder: 'drctl_orders', state: 'absent' });
+    expect(await problems(source)).not.toMatch(/slot/);
+    await source.archive(1_500);
+    await source.back();
+    await source.archive(1_500);
+    expect(await keptLog(source)).toMatchObject({ state: 'waiting', headroomBytes: expect.any(Number) });
+    expect((await keptLog(source))!.keptBytes).toBeLessThan(16 * 1024 * 1024);
+    await writeWal(server.url, 160);
+    expect(await keptLog(source)).toMatchObject({ state: 'lost' });
+    expect(await problems(source)).toMatch(/the replication slot drctl_orders is lost/);
+
+    const began = Date.now();
+    const gap = await source.archive(60_000);
+    expect(gap.needsBase).toMatch(/^WAL from \S+ to \S+ of \d+\/1 is gone from the server/);
+    expect(Date.now() - began).toBeLessThan(20_000); // the round is a minute long: a gap does not wait for its end
+    const reading = source.archive(4_000);
+    await waitUntil('the archiver reading the new slot', async () => (await keptLog(source))?.state === 'reading');
+    await source.back();
+    expect((await reading).needsBase).toBeNull();
+    expect(await problems(source)).not.toMatch(/slot/);
+    const windows = await source.engine.windows({ backups: source.backups, log: source.log });
+    expect(windows).toHaveLength(2);
+    expect(Date.parse(windows[1]!.from)).toBeGreaterThan(Date.parse(windows[0]!.to));
+    await server.stop();
+  }, 120_000);
+
+  test('a slot that somebody dropped: told of; nothing is lost while the WAL is still there', async () => {
+    const server = await startPostgres({
+      programs,
+      settings: { wal_keep_size: '512MB', max_slot_wal_keep_size: '-1' },
+    });
+    const source = await PostgresSource.of({ primary: server });
+    expect(await problems(source)).toMatch(/max_slot_wal_keep_size is -1/);
+    await source.archive(1_500);
+    await ask(server.url, "SELECT pg_drop_replication_slot('drctl_orders')");
+    expect(await keptLog(source)).toMatchObject({ state: 'absent', keptBytes: null });
+    expect(await problems(source)).toMatch(/the replication slot drctl_orders is gone/);
+    await writeWal(server.url, 48);
+    expect((await source.archive(3_000)).needsBase).toBeNull();
+    const [lineage] = await source.log.lineages();
+    expect(await compareWithServer(source.log, lineage!, server.dataDir)).toBeGreaterThan(32 * 1024 * 1024);
+    expect(await keptLog(source)).toMatchObject({ state: 'waiting' });
+    await server.stop();
+  }, 90_000);
+
+  test('a clone that writes on under the same timeline is refused, and what was archived first stays', async () => {
+    const server = await startPostgres({ programs });
+    const source = await PostgresSource.of({ primary: server });
+    await source.archive(1_500);
+    await server.server.stop();
+    const base = serverFolder(path.join(root, `clone-${programs ? 15 : 18}`));
+    const dataDir = path.join(base, 'data');
+    fs.cpSync(server.dataDir, dataDir, { recursive: true, preserveTimestamps: true });
+    const { uid, gid } = fs.statSync(server.dataDir);
+    for (const each of fs.readdirSync(base, { recursive: true })) fs.chownSync(path.join(base, String(each)), uid, gid);
+    fs.chmodSync(dataDir, 0o700);
+    await server.server.start();
+    await ask(server.url, 'CREATE TABLE here AS SELECT 1 AS id');
+    await source.archive(2_000);
+    await server.server.stop();
+    const before = await source.log.entries((await source.log.lineages())[0]!);
+
+    const clone = await startPostgres({ dataDir, password: server.password, programs });
+    await ask(clone.url, 'CREATE TABLE there AS SELECT g FROM generate_series(1, 5000) g');
+    const other = await PostgresSource.of({ primary: clone });
+    await expect(other.archive(3_000, 'primary', source.log)).rejects.toMatchObject({
+      type: 'LogGap',
+      message: expect.stringMatching(/split brain/),
+    });
+    expect(await source.log.entries((await source.log.lineages())[0]!)).toEqual(before);
+    await clone.stop();
+    await server.server.start();
+    expect((await source.archive(1_500)).needsBase).toBeNull(); // the right one goes on
+    await server.stop();
+  }, 90_000);
+
+  test('two promotions in a row are followed, also by an archiver that was away during the first', async () => {
+    const keep = { wal_keep_size: '512MB' };
+    const first = await startPostgres({ programs, settings: keep });
+    const second = await startPostgresStandby(first, keep, programs);
+    const third = await startPostgresStandby(second, keep, programs);
+    const tools = { toolsDirectory: programs ?? path.dirname(postgresTool('postgres')) };
+    const source = await PostgresSource.of({ primary: first, second, third }, tools);
+    const away = await PostgresSource.of({ primary: first, second, third }, tools);
+    const caughtUp = (server: { url: string }, leader: { url: string }) =>
+      waitUntil('the standby having everything', async () => {
+        const [at] = await ask(leader.url, 'SELECT pg_current_wal_flush_lsn()::text AS lsn');
+        const [here] = await ask(server.url, 'SELECT pg_last_wal_replay_lsn() >= $1 AS there', [at!['lsn']]);
+        return here!['there'] === true;
+      });
+    await ask(first.url, 'CREATE TABLE t (id int)');
+    for (const each of [source, away]) await each.archive(1_500);
+    await source.back();
+    await ask(first.url, 'INSERT INTO t VALUES (1)');
+    for (const each of [source, away]) await each.archive(1_500);
+    await ask(first.url, 'INSERT INTO t VALUES (2)'); // seen by the standbys, archived by nobody yet
+    await caughtUp(third, first);
+    await first.server.kill('SIGKILL');
+
+    await ask(second.url, 'SELECT pg_promote(true, 30)');
+    await ask(second.url, 'INSERT INTO t VALUES (3)');
+    expect(await source.archive(2_000, 'second')).toMatchObject({
+      needsBase: null,
+      lineage: expect.stringMatching(/\/2$/),
+    });
+    await writeWal(second.url, 48);
+    await ask(second.url, 'INSERT INTO t VALUES (4)');
+    await source.archive(2_000, 'second');
+    await caughtUp(third, second);
+    await second.server.kill('SIGKILL');
+
+    await ask(third.url, 'SELECT pg_promote(true, 30)');
+    await ask(third.url, 'INSERT INTO t VALUES (5)');
+    const expected = await source.engine.fingerprint({ site: 'third' }, testContext());
+    for (const [each, name] of [
+      [source, 'followed'],
+      [away, 'away'],
+    ] as const) {
+      const outcome = await each.archive(3_000, 'third');
+      expect(outcome).toMatchObject({ needsBase: null, lineage: expect.stringMatching(/\/3$/) });
+      expect([...(await each.log.history()).keys()].map((key) => key.replace(/^\d+-/, '')).toSorted()).toEqual([
+        '00000002.history',
+        '00000003.history',
+      ]);
+      for (const lineage of await each.log.lineages()) {
+        if (!lineage.endsWith('/1')) await compareWithServer(each.log, lineage, third.dataDir);
+      }
+      const catalog = { backups: source.backups, log: each.log };
+      const plan = await source.engine.planRestore({ kind: 'latest' }, catalog, testContext());
+      expect(plan.lineage).toMatch(/\/3$/);
+      const place = {
+        directory: path.join(root, `${name}-${programs ? 15 : 18}`),
+        host: '127.22.0.4',
+        port: 0,
+        osUser: isRoot ? 'nobody' : null,
+        overwrite: false,
+      };
+      const request = { restoreId: name, plan, chain: source.backups, place };
+      await source.engine.restore.rebuild(request, combinedSource(source.volumes), each.log, testContext());
+      const restored = await source.engine.restore.replay(request, each.log, testContext());
+      expect(compareFingerprints(expected, await source.engine.fingerprint(restored, testContext()))).toEqual([]);
+      await source.engine.restore.discard(place, testContext());
+    }
+    // A chain does not go on over a promotion: the full says why.
+    const request = { backupId: '20260101T000000Z-incr-00000001', type: 'incr', site: 'third' } as const;
+    const plan = await source.engine.planDump({ ...request, existing: source.backups }, testContext());
+    expect(plan).toMatchObject({
+      type: 'full',
+      typeReason: expect.stringMatching(programs ? /no incremental/ : /the timeline has changed since/),
+    });
+    await Promise.all([third.stop(), second.stop(), first.stop()]);
+  }, 240_000);
+});
+
+test(`PostgreSQL and S3 killed at random moments leave no gap and no wrong byte (seed ${seed})`, async () => {
+  const s3 = await startTestS3();
+  const server = await startPostgres({ settings: { wal_keep_size: '4GB' } });
+  const source = await PostgresSource.of({ primary: server });
+  const log = createLogArchive(s3.repository('killed'), 'orders', source.engine.log!.naming);
+  const stop = new AbortController();
+  const failures: string[] = [];
+  const archiving = (async () => {
+    // As the workflow does: whatever ended a round, the next one begins at what is durable.
+    while (!stop.signal.aborted) {
+      await source.archive(2_000, 'primary', log).then(
+        ({ needsBase }) => needsBase !== null && failures.push(needsBase),
+        (error: { type?: string; message: string }) => {
+          if (!['TargetUnreachable', 'RepositoryUnavailable', 'LockHeld'].includes(error.type ?? ''))
+            failures.push(`${error.type}: ${error.message}`);
+        },
+      );
+      await sleep(100);
+    }
+  })();
+  const writing = (async () => {
+    for (let round = 0; !stop.signal.aborted; round += 1) {
+      const text = `INSERT INTO t SELECT g, repeat(md5(random()::text), ${1 + integer(40)}) FROM generate_series(1, ${1 + integer(3_000)}) g`;
+      await ask(server.url, `CREATE TABLE IF NOT EXISTS t (id int, body text); ${text}`).catch(() => undefined); // it was killed
+      if (round % 20 === 19) await ask(server.url, 'SELECT pg_switch_wal()').catch(() => undefined);
+      await sleep(integer(150));
+    }
+  })();
+  await waitUntil('the first pieces', async () => (await log.lineages()).length > 0);
+  for (let kill = 0; kill < KILLS; kill += 1) {
+    await sleep(300 + integer(2_500));
+    const victim = pick([server.server, s3.server.server]);
+    await victim.kill('SIGKILL');
+    await sleep(integer(1_500));
+    await victim.start();
+  }
+  await sleep(1_000);
+  const [{ lsn }] = (await ask(server.url, 'SELECT pg_current_wal_flush_lsn()::text AS lsn')) as [{ lsn: string }];
+  const fresh = () => createLogArchive(s3.repository('killed'), 'orders', source.engine.log!.naming);
+  const [lineage] = await fresh().lineages();
+  const reach = (entries: readonly LogEntry[]) =>
+    entries.map(({ to }) => parseLsn(to.value)).reduce((a, b) => (a > b ? a : b));
+  await waitUntil('everything archived', async () => reach(await fresh().entries(lineage!)) >= parseLsn(lsn), {
+    deadlineMs: 60_000,
+  });
+  stop.abort();
+  await Promise.all([archiving, writing]);
+  expect({ seed, failures }).toEqual({ seed, failures: [] });
+  expect(await compareWithServer(fresh(), lineage!, server.dataDir)).toBeGreaterThan(1_000_000);
+  await server.stop();
+  await s3.server.stop();
+}, 300_000);
