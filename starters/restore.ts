@@ -2,7 +2,8 @@ import { join, resolve } from 'node:path';
 import { formatBytes, formatDuration } from '../core/clock';
 import { failure } from '../core/errors';
 import { workflowIds } from '../core/names';
-import type { RecoveryTarget, RestorePlan } from '../core/recovery';
+import { type Leave, type RecoveryTarget, requireLeave, type RestorePlan } from '../core/recovery';
+import { checkLine } from '../core/restore-checks';
 import { queries, type RestoreStoresInput, type RestoreStoresResult } from '../core/runs';
 import { follow } from './follow';
 import { backTo, newRunName, printDetached, startRun } from './runs';
@@ -18,6 +19,7 @@ export interface RestoreRequest {
   readonly into: string;
   readonly port: number;
   readonly overwrite: boolean;
+  readonly leave: Leave;
   /** The site whose worker restores; the active one where it is left out. */
   readonly site: string | null;
   readonly approved: boolean;
@@ -42,6 +44,7 @@ export async function startRestore(session: Session, request: RestoreRequest): P
     stores: placesOf(session, request),
     requestedBy: io.user,
     approved: request.approved,
+    leave: request.leave,
   };
   const handle = await startRun(session, {
     workflowId,
@@ -62,7 +65,8 @@ export async function startRestore(session: Session, request: RestoreRequest): P
     async onStatus({ steps, waitingFor }) {
       if (planShown || !steps.some(({ id, state }) => id === 'plan' && state === 'done')) return;
       planShown = true;
-      for (const line of planLines(await handle.query<RestorePlan[]>(queries.plan), input.stores)) io.note(line);
+      const plans = await handle.query<RestorePlan[]>(queries.plan);
+      for (const line of planLines(plans, input.stores, request.leave)) io.note(line);
       if (asked || waitingFor === null) return;
       asked = true;
       await decide(session, workflowId);
@@ -73,9 +77,10 @@ export async function startRestore(session: Session, request: RestoreRequest): P
 /** Shows what a restore would do; reads the repository only and starts nothing. */
 export async function planRestore(
   session: Session,
-  request: Pick<RestoreRequest, 'stores' | 'target' | 'into' | 'port' | 'overwrite'>,
+  request: Pick<RestoreRequest, 'stores' | 'target' | 'into' | 'port' | 'overwrite' | 'leave'>,
 ): Promise<void> {
   const open = await session.open();
+  for (const store of request.stores) requireLeave(store, open.engine(store).restore.leaves, request.leave);
   const plans = await Promise.all(
     request.stores.map(async (store) => {
       const catalog = { backups: await open.catalog(store).list(store), log: open.logArchive(store) };
@@ -83,7 +88,7 @@ export async function planRestore(
     }),
   );
   const places = placesOf(session, request);
-  session.print(plans, () => [...planLines(plans, places), 'Nothing was started.']);
+  session.print(plans, () => [...planLines(plans, places, request.leave), 'Nothing was started.']);
 }
 
 /** The site that the newest role change made active. */
@@ -126,32 +131,50 @@ async function decide(session: Session, workflowId: string): Promise<void> {
 }
 
 export function targetText(target: RecoveryTarget): string {
+  const how = target.inclusive === undefined ? '' : target.inclusive ? ', inclusive' : ', exclusive';
+  const timeline = target.timeline === undefined ? '' : `, on timeline ${target.timeline}`;
+  return `${pointText(target)}${how}${timeline}`;
+}
+
+function pointText(target: RecoveryTarget): string {
   if (target.kind === 'time') return target.time;
   if (target.kind === 'position') return `position ${target.text}`;
+  if (target.kind === 'transaction') return `transaction ${target.id}`;
   if (target.kind === 'name') return `restore point ${target.name}`;
   return target.kind === 'backup' ? `backup ${target.backupId}` : 'the latest state';
 }
 
-export function planLines(plans: readonly RestorePlan[], places: RestoreStoresInput['stores']): string[] {
+/** What a person finds afterwards; nothing is said of what they expect anyway. */
+const LEFT: Readonly<Record<Leave, string | null>> = {
+  open: null,
+  paused: 'paused at the target, readable',
+  shutdown: 'shut down at the target, ready to start',
+};
+
+export function planLines(plans: readonly RestorePlan[], places: RestoreStoresInput['stores'], leave: Leave): string[] {
   const lines = plans.flatMap((plan) => {
     const place = places.find(({ store }) => store === plan.store)?.place;
     const { reaches } = plan;
     return [
       '',
       `${plan.store} (${plan.engine}) to ${targetText(plan.target)}`,
-      `  reaches   ${reaches.time}${reaches.exact ? '' : '  (the nearest earlier backup: this store has no log)'}`,
+      `  reaches   ${reaches.time}${positionText(plan)}${reaches.exact ? '' : '  (the nearest earlier backup: this store has no log)'}`,
       `  from      ${plan.chain.join(' + ')}${plan.log ? `, then the log from ${plan.log.from.value}` : ''}`,
       `  download  ${formatBytes(plan.downloadBytes)}${plan.log ? ' and the log' : ''}`,
       ...(place ? [`  into      ${place.directory}${place.overwrite ? '  (what is there is REPLACED)' : ''}`] : []),
+      ...(LEFT[leave] === null ? [] : [`  left      ${LEFT[leave]}`]),
       ...plan.notes.map((note) => `  note      ${note}`),
     ];
   });
   return ['Plan of the restore; the running stores are not touched.', ...lines, ''];
 }
 
+const positionText = ({ reaches: { position } }: RestorePlan) => (position ? ` at ${position.value}` : '');
+
 function resultLines({ stores, seconds }: RestoreStoresResult): string[] {
   const rows = stores.map(({ store, restored, fingerprint, seconds: took }) => [
     store,
+    restored.state,
     restored.reachedTime ? shortTime(restored.reachedTime) : (restored.reachedPosition?.value ?? '-'),
     restored.address ? `${restored.address.host}:${restored.address.port}` : '-',
     restored.directory,
@@ -160,7 +183,8 @@ function resultLines({ stores, seconds }: RestoreStoresResult): string[] {
   ]);
   return [
     '',
-    ...tableLines(['store', 'state of', 'address', 'directory', 'entries read', 'took'], rows),
+    ...tableLines(['store', 'left', 'state of', 'address', 'directory', 'entries read', 'took'], rows),
+    ...stores.flatMap(({ store, checks }) => checks.map((each) => `${store}: check holds: ${checkLine(each)}`)),
     ...stores.flatMap(({ store, restored }) => restored.notes.map((note) => `${store}: ${note}`)),
     `Restored and read completely in ${formatDuration(seconds * 1_000)}.`,
   ];

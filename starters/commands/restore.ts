@@ -1,12 +1,18 @@
+import { Option } from 'commander';
 import { failure } from '../../core/errors';
 import type { Front } from '../front';
-import { readTarget } from '../recovery-target';
+import { LEAVES, type Leave } from '../../core/recovery';
+import { readTarget, withChoice } from '../recovery-target';
 import { planRestore, startRestore } from '../restore';
 
 interface Options {
   all?: boolean;
   to: string;
   into?: string;
+  inclusive?: boolean;
+  exclusive?: boolean;
+  timeline?: string;
+  leave: Leave;
   port?: string;
   site?: string;
   overwrite?: boolean;
@@ -28,10 +34,13 @@ export function registerRestore(front: Front): void {
           'every store to one instant, each below /restore',
         ],
         ['drctl restore orders-db --to latest --into /restore/orders --dry-run', 'the plan only; starts nothing'],
+        ['drctl restore orders-db --to xid:48213 --exclusive --into /restore/orders', 'just before one transaction'],
         ['drctl restore orders-db --to 20261122T020000Z-full-1a2b3c4d --into /restore/orders', 'exactly one backup'],
       ],
-      async (session, named, { all, to, into, port, site, overwrite, dryRun, yes, detach }) => {
-        const { target, note } = readTarget(to, session.io.now());
+      async (session, named, options) => {
+        const { all, to, into, port, site, overwrite, dryRun, yes, detach, leave } = options;
+        const { target: read, note } = readTarget(to, session.io.now());
+        const target = withChoice(read, options);
         if (note) session.io.note(`Note: ${note}`);
         if (into === undefined && !dryRun) throw failure('UsageInvalid', 'say where to restore to, with --into DIR');
         const atSite = site === undefined ? null : session.site(site);
@@ -41,6 +50,7 @@ export function registerRestore(front: Front): void {
           into: into ?? session.config.restore.directory,
           port: portOf(port),
           overwrite: overwrite ?? false,
+          leave,
         };
         if (dryRun) return planRestore(session, request);
         return startRestore(session, {
@@ -52,7 +62,18 @@ export function registerRestore(front: Front): void {
       },
     )
     .option('--all', 'every store of the config, to the same moment')
-    .requiredOption('--to <target>', 'latest, a time, a backup id, name:<restore point> or position:<log position>')
+    .requiredOption(
+      '--to <target>',
+      'latest, a time, a backup id, name:<restore point>, xid:<transaction id> or position:<log position>',
+    )
+    .option('--inclusive', "with what lies exactly at the target (PostgreSQL's default)")
+    .option('--exclusive', 'up to just before a time, position or transaction')
+    .option('--timeline <number>', 'the timeline to end on (default: the newest that holds the target)')
+    .addOption(
+      new Option('--leave <state>', 'open for writing; paused at the target, readable; or shut down, ready to start')
+        .choices(LEAVES)
+        .default('open'),
+    )
     .option('--into <directory>', 'an empty directory on the worker; with several stores each gets its own below it')
     .option('--port <port>', 'port of the restored server (default: a free one)')
     .option('--site <site>', 'whose worker restores (default: the active site)')

@@ -186,7 +186,7 @@ describe('restore', () => {
       expect(io.notes.join('\n')).toMatch(
         /Plan of the restore[^]*reaches +2026-11-22T13:05:03[^]*into +\/restore\/x[^]*note +the log ends[^]*Restore this\?/,
       );
-      expect(io.outLines.join('\n')).toMatch(/orders +2026-11-22T13:05:03Z +127\.0\.0\.1:7001 +\/restore\/x +42/);
+      expect(io.outLines.join('\n')).toMatch(/orders +open +2026-11-22T13:05:03Z +127\.0\.0\.1:7001 +\/restore\/x +42/);
       expect(calls).toEqual(['rebuild']);
     });
   });

@@ -6,7 +6,7 @@ import { FAILURES, failure } from '../../core/errors';
 import { cardLines } from '../../starters/approval-card';
 import { backupResultLines } from '../../starters/backup';
 import { commandLine, main } from '../../starters/main';
-import { readTarget } from '../../starters/recovery-target';
+import { readTarget, withChoice } from '../../starters/recovery-target';
 import { describeError, errorLines } from '../../starters/show-error';
 import { relativeTime, tableLines } from '../../starters/table';
 import { recordingIo } from '../support/recording-io';
@@ -32,6 +32,9 @@ describe('what a person types after --to', () => {
     ['1763800000:3', { kind: 'position', text: '1763800000:3' }],
     ['position:1234567', { kind: 'position', text: '1234567' }],
     ['name:before-migration', { kind: 'name', name: 'before-migration' }],
+    ['xid:48213', { kind: 'transaction', id: '48213' }],
+    ['2026-11-22T13:05:02.123456Z', { kind: 'time', time: '2026-11-22T13:05:02.123456Z' }],
+    ['2026-11-22T13:05:02.120000Z', { kind: 'time', time: '2026-11-22T13:05:02.120Z' }],
   ])('%s', (text, target) => {
     expect(readTarget(text, NOW).target).toEqual(target);
   });
@@ -53,6 +56,22 @@ describe('what a person types after --to', () => {
       expect(shown.next).toContain('10 minutes ago');
     },
   );
+
+  test('how it is meant goes with it, and what cannot be meant is refused', () => {
+    const { target } = readTarget('0/3000148', NOW);
+    expect(withChoice(target, {})).toEqual(target);
+    expect(withChoice(target, { exclusive: true, timeline: '2' })).toEqual({
+      ...target,
+      inclusive: false,
+      timeline: 2,
+    });
+    expect(withChoice({ kind: 'transaction', id: '7' }, { inclusive: true })).toMatchObject({ inclusive: true });
+    expect(() => withChoice(target, { inclusive: true, exclusive: true })).toThrow(/opposite/);
+    expect(() => withChoice({ kind: 'latest' }, { exclusive: true })).toThrow(
+      /only a time, a position or a transaction/,
+    );
+    expect(() => withChoice(target, { timeline: 'latest' })).toThrow(/--timeline is "latest"/);
+  });
 
   test('the future is refused', () => {
     expect(() => readTarget('2026-11-22T13:05:04Z', NOW)).toThrow(/future/);
