@@ -362,8 +362,28 @@ test('a primary is killed, its standby promoted, and the log goes on into the ne
   );
   expect(rows.rows.map((row: { id: number }) => row.id)).toEqual([2001, 3001]);
   const opened = await engine.restore.open(request, testContext());
-  expect(opened.address).not.toBeNull();
+  expect(opened).toMatchObject({ state: 'open', address: { host: '127.22.0.2' } });
   await engine.restore.discard(request.place, testContext());
+
+  const latest = await engine.planRestore({ kind: 'latest' }, catalog, testContext());
+  expect(latest.lineage).toMatch(/\/2$/);
+  expect(latest.notes.join()).toContain('ends on timeline 2; archived as well: 1');
+  const first = await engine.planRestore({ kind: 'latest', timeline: 1 }, catalog, testContext());
+  expect(first.lineage).toMatch(/\/1$/);
+  const alone = { restoreId: 'first', plan: first, chain: [manifest], place: placeAt('first') };
+  await engine.restore.rebuild(alone, combinedSource(volumes), archive, testContext());
+  const old = await engine.restore.replay(alone, archive, testContext());
+  const kept = await withRestored(pathsOf(old.directory), (await readMarker(old.directory))!, (db) =>
+    db.query(
+      'SELECT count(*) FILTER (WHERE id <= 1000)::int AS old, count(*) FILTER (WHERE id > 3000)::int AS new FROM entries',
+    ),
+  );
+  expect(kept.rows).toEqual([{ old: 1000, new: 0 }]);
+  await engine.restore.discard(alone.place, testContext());
+  await expect(engine.planRestore({ kind: 'latest', timeline: 3 }, catalog, testContext())).rejects.toMatchObject({
+    type: 'NotFound',
+    message: expect.stringMatching(/no timeline 3.*\(timeline 1\).*\(timeline 2\)/),
+  });
   await Promise.all([there.end(), late.end().catch(() => undefined), client.end().catch(() => undefined)]);
   await Promise.all([primary.stop(), standby.stop()]);
 }, 120_000);
