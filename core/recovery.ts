@@ -93,6 +93,11 @@ export interface RestorePlace {
   readonly osUser: string | null;
   /** Allowed to replace what is in `directory`. */
   readonly overwrite: boolean;
+  /**
+   * PostgreSQL: keep the files there that are right by their checksum. Allowed where an earlier restore of the same cluster
+   * lies, and on its server's own data directory while that is stopped, which becomes a place then.
+   */
+  readonly delta?: boolean;
 }
 
 /** A restored store. Holds no secret. */

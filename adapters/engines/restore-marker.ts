@@ -130,10 +130,18 @@ export async function removePlace(directory: string, stop: () => Promise<void>):
   await fs.rm(directory, { recursive: true, force: true });
 }
 
-/** Removes what is in the place, the marker last: a removal that was cut off can be repeated. */
-export async function clearPlace(directory: string, options: { readonly keepMarker: boolean }): Promise<void> {
+/**
+ * Removes what is in the place, the marker last: a removal that was cut off can be repeated. `keep`: entries of it, by their
+ * paths, that stay.
+ */
+export async function clearPlace(
+  directory: string,
+  options: { readonly keepMarker: boolean; readonly keep?: readonly string[] },
+): Promise<void> {
   for (const name of await entriesOf(directory)) {
-    if (name !== RESTORE_MARKER) await fs.rm(path.join(directory, name), { recursive: true, force: true });
+    const entry = path.join(directory, name);
+    if (name === RESTORE_MARKER || options.keep?.includes(entry)) continue;
+    await fs.rm(entry, { recursive: true, force: true });
   }
   if (!options.keepMarker) await fs.rm(path.join(directory, RESTORE_MARKER), { force: true });
 }

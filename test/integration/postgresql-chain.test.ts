@@ -8,6 +8,7 @@ import { pathsOf, readMarker } from '../../adapters/engines/postgresql/restore-p
 import { withRestored } from '../../adapters/engines/postgresql/restored-server';
 import type { Manifest } from '../../core/catalog';
 import type { Engine, RestoreRequest } from '../../core/engine';
+import type { VolumeSource } from '../../core/volumes';
 import { Secret } from '../../core/secret';
 import { isRoot, serverFolder } from '../../lab/servers/process';
 import {
@@ -19,7 +20,7 @@ import {
   testContext,
 } from '../support/engine-harness';
 import { seededRandom } from '../support/random';
-import { POSTGRES_15, postgresTool, startPostgres } from '../support/servers';
+import { POSTGRES_15, postgresTool, postgresVersions, startPostgres } from '../support/servers';
 
 const random = seededRandom('postgresql-chain');
 const root = fs.mkdtempSync(path.join(os.tmpdir(), 'drctl-pg-chain-'));
@@ -171,6 +172,100 @@ test(`a chain with a tablespace becomes what pg_combinebackup makes of it, byte 
   await client.end();
   await server.stop();
 }, 120_000);
+
+/** The same source, counting what is read. */
+function counting(volumes: ReadonlyMap<string, MemoryVolumes>): VolumeSource & { readonly read: string[] } {
+  const whole = combinedSource(volumes);
+  const read: string[] = [];
+  return {
+    read,
+    early: (backupId, name) => whole.early(backupId, name),
+    open: (artifact) => {
+      read.push(artifact.key);
+      return whole.open(artifact);
+    },
+  };
+}
+
+describe.each(postgresVersions)('delta restore on PostgreSQL $version', ({ programs }) => {
+  test(`only what differs is read and written (seed ${random.seed})`, async () => {
+    const { server, client, engine, log } = await cluster(programs);
+    const { volumes, chain, content } = await chainOf(engine, client, log, 0);
+    const [full] = chain as [Manifest];
+    const plan = await engine.planRestore(
+      { kind: 'backup', backupId: full.backupId },
+      { backups: chain, log },
+      testContext(),
+    );
+    const place = placeAt(`delta-${server.host}`);
+    const first = { restoreId: 'first', plan, chain, place };
+    await engine.restore.rebuild(first, combinedSource(volumes), log, testContext());
+    const { data, tablespaces } = pathsOf(place.directory);
+    const pristine = { ...treeOf(data), ...treeOf(tablespaces) };
+    await restoredContent(engine, first, log);
+    // Used, as a server does, and damaged, as a disk does.
+    const marker = (await readMarker(place.directory))!;
+    await withRestored(pathsOf(place.directory), marker, async (db) => {
+      await db.query('DELETE FROM here WHERE id % 3 = 0');
+      await db.query('CREATE TABLE new_since AS SELECT g FROM generate_series(1, 50000) g');
+    });
+    const victim = Object.keys(treeOf(tablespaces)).find((name) => /\/\d+$/.test(name))!;
+    flip(path.join(tablespaces, victim), random.integer(8_192));
+
+    await expect(
+      engine.restore.rebuild({ ...first, restoreId: 'plain' }, combinedSource(volumes), log, testContext()),
+    ).rejects.toMatchObject({ type: 'TargetNotEmpty' });
+    const source = counting(volumes);
+    const second = { ...first, restoreId: 'second', place: { ...place, delta: true } };
+    await engine.restore.rebuild(second, source, log, testContext());
+    expect({ ...treeOf(data), ...treeOf(tablespaces) }).toEqual(pristine);
+    expect(new Set(source.read).size).toBe(source.read.length);
+    expect(source.read.length).toBeLessThan(full.artifacts.length);
+    expect(await restoredContent(engine, second, log)).toEqual(content);
+    await engine.restore.discard(place, testContext());
+    await client.end();
+    await server.stop();
+  }, 120_000);
+
+  test('a stopped server gets its own directory back; a running one and another cluster are refused', async () => {
+    const { server, client, engine, log } = await cluster(programs);
+    const { volumes, chain, content } = await chainOf(engine, client, log, 0);
+    const [full] = chain as [Manifest];
+    const plan = await engine.planRestore(
+      { kind: 'backup', backupId: full.backupId },
+      { backups: chain, log },
+      testContext(),
+    );
+    const place = { ...placeAt('unused'), directory: server.dataDir, delta: true };
+    const request = { restoreId: 'own', plan, chain, place };
+    const rebuild = (from: VolumeSource) => engine.restore.rebuild(request, from, log, testContext());
+    const before = treeOf(server.dataDir);
+    await expect(rebuild(combinedSource(volumes))).rejects.toThrow(/postmaster\.pid/);
+    await client.query("UPDATE here SET body = 'lost'");
+    await client.end();
+    await server.server.stop();
+
+    const control = path.join(server.dataDir, 'global/pg_control');
+    const ofThis = fs.readFileSync(control);
+    flip(control, 3);
+    await expect(rebuild(combinedSource(volumes))).rejects.toThrow(/holds the cluster/);
+    fs.writeFileSync(control, ofThis);
+    expect(Object.keys(treeOf(server.dataDir)).length).toBeGreaterThan(Object.keys(before).length / 2);
+
+    const source = counting(volumes);
+    await rebuild(source);
+    expect(source.read.length).toBeLessThan(full.artifacts.length);
+    expect(await restoredContent(engine, request, log)).toEqual(content);
+    await engine.restore.discard(place, testContext());
+    await server.stop();
+  }, 120_000);
+});
+
+function flip(file: string, at: number): void {
+  const bytes = fs.readFileSync(file);
+  bytes[at] = (bytes[at] as number) ^ 0x10;
+  fs.writeFileSync(file, bytes);
+}
 
 const onFifteen = fs.existsSync(POSTGRES_15) ? test : test.skip;
 onFifteen(

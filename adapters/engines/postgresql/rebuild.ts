@@ -6,19 +6,35 @@ import type { CallContext } from '../../../core/call';
 import type { Manifest } from '../../../core/catalog';
 import type { RestoreRequest } from '../../../core/engine';
 import type { VolumeSource } from '../../../core/volumes';
+import { failure } from '../../../core/errors';
 import { absent } from '../../filesystem/absent';
 import { type Account, freePort } from '../restore-host';
 import { advance, newTry, requireTakeable, writeMarker } from '../restore-marker';
 import { type ManifestFile, readBackupManifest } from './backup-manifest';
-import { filesOfChain, type MemberFiles } from './chain-files';
+import { filesOfChain, type MemberFile } from './chain-files';
+import { isStoppedDataDirectory, moveDown, systemIdentifierOf } from './data-directory';
 import type { BackupDetail } from './dump';
+import { keepRightFiles } from './kept-files';
+import { parseLsn } from './lsn';
 import { serverOf } from './restored-server';
-import { clearRestore, type Marker, ownerOf, pathsOf, type PlacePaths } from './restore-place';
+import { clearRestore, type Marker, ownerOf, pathsOf, type PlacePaths, readMarker } from './restore-place';
 import { findTool } from './tools';
-import { makeDirectory, unpackBackup } from './unpack';
+import { makeDirectory, unpackBackup, type UnpackTarget } from './unpack';
+import { volumesHolding } from './volume-files';
 import { writeOwned } from './restore-config';
 
-/** Writes the chain into the place; see core/engine.ts `Restore.rebuild`. Starts again from nothing unless it was complete. */
+/** Directories without files, which the volumes that are skipped may name (initdb.c, basebackup.c excludeDirContents). */
+const EMPTY_DIRECTORIES = [
+  ...['pg_commit_ts', 'pg_dynshmem', 'pg_logical/mappings', 'pg_logical/snapshots', 'pg_notify', 'pg_replslot'],
+  ...['pg_serial', 'pg_snapshots', 'pg_stat', 'pg_stat_tmp', 'pg_subtrans', 'pg_tblspc', 'pg_twophase'],
+  'pg_wal/archive_status',
+];
+
+/**
+ * Writes the chain into the place; see core/engine.ts `Restore.rebuild`. A repeated try, and a restore with `delta`, keep the
+ * files that are complete and right by their checksum. Every try works in folders of its own name, so that one that is
+ * believed dead and lives on writes nowhere.
+ */
 export async function rebuild(
   request: RestoreRequest,
   source: VolumeSource,
@@ -29,7 +45,7 @@ export async function rebuild(
   const paths = pathsOf(place.directory);
   const newest = chain.at(-1) as Manifest;
   const owned = { engine: 'postgresql', restoreId, store: newest.store } as const;
-  const before = await requireTakeable<Marker>(place, owned);
+  const { before, takesOver, keeps } = await claimable(request, paths);
   if (before?.restoreId === restoreId && before.phase === 'rebuilt') return;
   const detail = newest.detail as BackupDetail;
   const owner = await ownerOf(place);
@@ -50,11 +66,68 @@ export async function rebuild(
     reachedPosition: null,
     reachedTime: null,
   };
+  if (takesOver) {
+    await writeMarker(paths.root, { ...marker, takingOver: true });
+    await moveDown(paths.root);
+  }
   await writeMarker(paths.root, marker);
-  await clearRestore(paths.root, { keepMarker: true });
-  await unpackChain(chain, source, paths, owner, ctx);
-  await adopt(paths, owner);
+  const target = {
+    data: `${paths.data}.${marker.tryId}`,
+    tablespaces: `${paths.tablespaces}.${marker.tryId}`,
+    owner,
+  };
+  if (keeps) await takeParts(paths, target);
+  await clearRestore(paths.root, { keepMarker: true, keep: [target.data, target.tablespaces] });
+  await unpackChain(chain, source, target, keeps, ctx);
+  await adopt(paths, target);
+  await syncTree(paths.root, ctx);
+  await advance(paths.root, marker); // the place is still this try's
+  await fs.rename(target.data, paths.data);
+  await fs.rename(target.tablespaces, paths.tablespaces).catch(absent); // a cluster may have none
   await advance(paths.root, { ...marker, phase: 'rebuilt', port: await freePort(place.host, place.port) });
+}
+
+interface Claim {
+  readonly before: Marker | null;
+  /** A stopped server's own data directory, named by a person for a delta restore. */
+  readonly takesOver: boolean;
+  /** Whether files that are right may stay. */
+  readonly keeps: boolean;
+}
+
+/** Throws TargetNotEmpty for a place that this restore may not take. */
+async function claimable({ place, restoreId, chain }: RestoreRequest, paths: PlacePaths): Promise<Claim> {
+  const { identity, store } = chain.at(-1) as Manifest;
+  const delta = place.delta === true;
+  const marked = await readMarker(paths.root);
+  if (delta && marked === null && (await isStoppedDataDirectory(paths.root, identity))) {
+    return { before: null, takesOver: true, keeps: true };
+  }
+  const before = await requireTakeable<Marker>(
+    { directory: place.directory, overwrite: place.overwrite || delta },
+    { restoreId, engine: 'postgresql', store },
+  );
+  const there = await systemIdentifierOf(paths.data);
+  if (delta && !place.overwrite && there !== null && there !== identity) {
+    throw failure('TargetNotEmpty', `${paths.root} holds a restore of another cluster than ${store}'s`, {
+      next: 'Choose another place, or allow it to be replaced with --overwrite.',
+    });
+  }
+  const keeps = (delta && there === identity) || before?.restoreId === restoreId;
+  return { before, takesOver: before?.takingOver === true, keeps: keeps || before?.takingOver === true };
+}
+
+/** Gives this try's names to what an earlier one, or an earlier restore, left. */
+async function takeParts(paths: PlacePaths, target: UnpackTarget): Promise<void> {
+  const names = await fs.readdir(paths.root);
+  for (const [from, to] of [
+    [paths.data, target.data],
+    [paths.tablespaces, target.tablespaces],
+  ] as const) {
+    const base = path.basename(from);
+    const found = names.find((name) => name === base) ?? names.find((name) => name.startsWith(`${base}.`));
+    if (found) await fs.rename(path.join(paths.root, found), to);
+  }
 }
 
 /**
@@ -64,8 +137,8 @@ export async function rebuild(
 async function unpackChain(
   chain: readonly Manifest[],
   source: VolumeSource,
-  paths: PlacePaths,
-  owner: Account,
+  target: UnpackTarget,
+  keeps: boolean,
   ctx: CallContext,
 ): Promise<void> {
   const early = await Promise.all(chain.map(({ backupId }) => source.early(backupId, 'backup_manifest')));
@@ -73,17 +146,42 @@ async function unpackChain(
     readBackupManifest(bytes, `backup_manifest of ${(chain[index] as Manifest).backupId}`),
   );
   const wanted = filesOfChain(manifests, (chain.at(-1) as Manifest).backupId);
+  if (keeps) await keep(chain, manifests.at(-1) as Files, wanted.at(-1) as Map<string, MemberFile>, target, ctx);
   // In order: blocks are written over what the backup before them gave.
   for (const [index, { artifacts }] of chain.entries()) {
-    const member = {
-      artifacts,
-      files: manifests[index] as ReadonlyMap<string, ManifestFile>,
-      wanted: wanted[index] as MemberFiles,
-      newest: index === chain.length - 1,
-    };
-    await unpackBackup(member, source, { data: paths.data, tablespaces: paths.tablespaces, owner }, ctx);
+    const [files, ofMember] = [manifests[index] as Files, wanted[index] as Map<string, MemberFile>];
+    // All of them otherwise: what is damaged in what a restore reads is found, also where nothing is taken from it.
+    const needed = keeps ? volumesHolding(artifacts, files, (name) => ofMember.has(name)) : artifacts;
+    const member = { artifacts, needed, files, wanted: ofMember, newest: index === chain.length - 1 };
+    await unpackBackup(member, source, target, ctx);
   }
-  await syncTree(paths.root, ctx);
+  if (!keeps) return;
+  for (const name of EMPTY_DIRECTORIES) await makeDirectories(target.data, name, target.owner);
+}
+
+type Files = ReadonlyMap<string, ManifestFile>;
+
+/** Takes out of `wanted` what is there and right. Only files that the newest backup holds whole can be told. */
+async function keep(
+  chain: readonly Manifest[],
+  files: Files,
+  wanted: Map<string, MemberFile>,
+  target: UnpackTarget,
+  ctx: CallContext,
+): Promise<void> {
+  const stop = parseLsn((chain.at(-1)?.stop as NonNullable<Manifest['stop']>).value);
+  const isWhole = (name: string) => wanted.get(name)?.kind === 'whole';
+  const kept = await keepRightFiles(target, { files, isWhole, stop }, ctx);
+  for (const name of kept.names) wanted.delete(name);
+  const { keptBytes, removedFiles } = kept;
+  ctx.log.info({ keptFiles: kept.names.size, keptBytes, removedFiles }, 'files that are right already were kept');
+}
+
+async function makeDirectories(root: string, name: string, owner: Account): Promise<void> {
+  const parts = name.split('/');
+  for (let depth = 0; depth <= parts.length; depth += 1) {
+    await makeDirectory(path.join(root, ...parts.slice(0, depth)), owner);
+  }
 }
 
 /** One syncfs(2), which Node cannot call itself: after it the marker may promise that everything is there. */
@@ -93,8 +191,8 @@ async function syncTree(directory: string, ctx: CallContext): Promise<void> {
 }
 
 /** Makes the copied directory a place of its own: no settings of the source, tablespaces beside it, recovery asked for. */
-async function adopt(paths: PlacePaths, owner: Account): Promise<void> {
-  const inData = (name: string) => path.join(paths.data, name);
+async function adopt(paths: PlacePaths, { data, owner }: UnpackTarget): Promise<void> {
+  const inData = (name: string) => path.join(data, name);
   // The server refuses to start from a label of an incremental backup, which this is no more.
   const label = await fs.readFile(inData('backup_label'), 'utf8');
   await writeOwned(inData('backup_label'), label.replaceAll(/^INCREMENTAL FROM .*\n/gm, ''), owner);

@@ -20,6 +20,8 @@ export interface Marker extends RestoreMarker {
   readonly port: number;
   readonly reachedPosition: { readonly lineage: string; readonly value: string } | null;
   readonly reachedTime: string | null;
+  /** While a server's own data directory becomes a place. */
+  readonly takingOver?: boolean;
 }
 
 /** A socket's path must fit into sockaddr_un (108 bytes on Linux), the server adds `/.s.PGSQL.65535`. */
@@ -58,8 +60,11 @@ export async function readMarker(directory: string): Promise<Marker | null> {
   return marker?.engine === 'postgresql' ? marker : null;
 }
 
-/** Removes what a restore made, also outside the place; see `clearPlace` of ../restore-marker. */
-export async function clearRestore(directory: string, options: { readonly keepMarker: boolean }): Promise<void> {
+/** Removes what a restore made, also outside the place, but for the entries that `keep` names; see ../restore-marker. */
+export async function clearRestore(
+  directory: string,
+  options: { readonly keepMarker: boolean; readonly keep?: readonly string[] },
+): Promise<void> {
   await fs.rm(pathsOf(directory).socket, { recursive: true, force: true });
   await clearPlace(directory, options);
 }

@@ -27,6 +27,8 @@ export interface UnpackTarget {
 /** One backup of a chain and what of it is wanted. */
 export interface ChainMember {
   readonly artifacts: readonly Artifact[];
+  /** Those that should hold what is wanted; the others are read only where something was not in them. */
+  readonly needed: readonly Artifact[];
   /** Everything that the server's own manifest names. */
   readonly files: ReadonlyMap<string, ManifestFile>;
   readonly wanted: MemberFiles;
@@ -46,14 +48,14 @@ export async function unpackBackup(
   ctx: CallContext,
 ): Promise<void> {
   const unpacker = new Unpacker(member, target, ctx);
-  const waiting = [...member.artifacts];
-  const worker = async () => {
-    for (let artifact = waiting.shift(); artifact; artifact = waiting.shift()) await unpacker.volume(artifact, source);
-  };
-  const results = await Promise.allSettled(Array.from({ length: PARALLEL_VOLUMES }, worker));
-  const failed = results.find((each) => each.status === 'rejected');
-  if (failed) throw failed.reason;
-  unpacker.complete();
+  await unpacker.volumes(member.needed, source);
+  if (unpacker.missing().length > 0) {
+    const others = member.artifacts.filter((each) => !member.needed.includes(each));
+    await unpacker.volumes(others, source);
+  }
+  const missing = unpacker.missing();
+  if (missing.length === 0) return;
+  throw failure('BackupCorrupt', `the volumes lack ${missing.length} files of the backup, first ${missing[0]}`);
 }
 
 class Unpacker {
@@ -72,7 +74,22 @@ class Unpacker {
     this.ctx = ctx;
   }
 
-  async volume(artifact: Artifact, source: VolumeSource): Promise<void> {
+  async volumes(artifacts: readonly Artifact[], source: VolumeSource): Promise<void> {
+    const waiting = [...artifacts];
+    const worker = async () => {
+      for (let artifact = waiting.shift(); artifact; artifact = waiting.shift()) await this.volume(artifact, source);
+    };
+    const results = await Promise.allSettled(Array.from({ length: PARALLEL_VOLUMES }, worker));
+    const failed = results.find((each) => each.status === 'rejected');
+    if (failed) throw failed.reason;
+  }
+
+  /** What was wanted and did not come. */
+  missing(): string[] {
+    return [...this.backup.wanted.keys()].filter((name) => !this.seen.has(name));
+  }
+
+  private async volume(artifact: Artifact, source: VolumeSource): Promise<void> {
     if (this.failed) return;
     const oid = /^(\d+)-vol-\d+\.tar$/.exec(artifact.name)?.[1];
     const root = oid ? path.join(this.target.tablespaces, oid) : this.target.data;
@@ -95,13 +112,6 @@ class Unpacker {
       throw error;
     } finally {
       await reader.close();
-    }
-  }
-
-  complete(): void {
-    const missing = [...this.backup.files.keys()].filter((name) => !this.seen.has(name));
-    if (missing.length > 0) {
-      throw failure('BackupCorrupt', `the volumes lack ${missing.length} files of the backup, first ${missing[0]}`);
     }
   }
 
