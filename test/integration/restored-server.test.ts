@@ -129,7 +129,10 @@ test('the port is free as soon as it is stopped, also where the end of much memo
     await server.launch(start, whenItSays(server, 'ready'), testContext());
     await server.stop();
     const next = createServer();
-    await new Promise<void>((resolve, reject) => next.once('error', reject).listen(port, '127.0.0.1', resolve));
+    const listening = new Promise<void>((resolve, reject) =>
+      next.once('error', reject).listen(port, '127.0.0.1', resolve),
+    );
+    await expect(listening).resolves.toBeUndefined();
     await new Promise((resolve) => next.close(resolve));
   }
 });
