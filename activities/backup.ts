@@ -8,11 +8,12 @@ import { failure } from '../core/errors';
 import type { MirrorResult } from '../core/mirror';
 import { backupIdOf } from '../core/layout';
 import { taskQueues } from '../core/names';
-import type { AttemptRef, BackupRef, DumpAttempt } from '../core/transfer';
+import type { AttemptRecord, AttemptRef, BackupRef, DumpAttempt } from '../core/transfer';
 import { requireEpoch } from './application';
 import { withCallContext } from './context';
 import type { ActivityDeps, OpenApplication } from './deps';
-import { waitForLogTo } from './log-position';
+import { requireRestorable, waitForLogTo } from './log-position';
+import { planSound } from './plan-backup';
 
 /** A backup that was planned; every later step gets it unchanged. */
 export interface PreparedBackup {
@@ -62,7 +63,12 @@ export function createBackupActivities(deps: ActivityDeps) {
         const engine = open.engine(input.store);
         const existing = await open.catalog(input.store).list(input.store);
         const backupId = backupIdOf(new Date().toISOString(), input.type, randomBytes(4).toString('hex'));
-        const plan = await engine.planDump({ backupId, type: input.type, site: input.site, existing }, ctx);
+        const plan = await planSound(
+          open,
+          { backupId, type: input.type, site: input.site, existing },
+          input.store,
+          ctx,
+        );
         return {
           application: input.application,
           ref: { store: input.store, backupId: plan.backupId, kind: engine.artifactKind(plan.type) },
@@ -120,37 +126,19 @@ export function createBackupActivities(deps: ActivityDeps) {
       const { application, ref } = input.prepared;
       await withCallContext(async (ctx) => {
         const open = deps.open(application);
-        const { dump } = await open.transfer(ref.store).stored({ ...ref, attempt: input.attempt });
-        await waitForLogTo(open, ref.store, dump, ctx);
+        const stored = await open.transfer(ref.store).stored({ ...ref, attempt: input.attempt });
+        await waitForLogTo(open, ref.store, stored.dump, ctx);
+        await requireRestorable(open, manifestOf(open, input.prepared, stored), ctx);
       });
     },
 
     /** Writes the manifest, last: from now on the backup exists. */
     async commitManifest(input: { prepared: PreparedBackup; attempt: number }): Promise<CommittedBackup> {
-      const { application, ref, plan } = input.prepared;
+      const { application, ref } = input.prepared;
       return withCallContext(async () => {
         const open = deps.open(application);
         const stored = await open.transfer(ref.store).stored({ ...ref, attempt: input.attempt });
-        const { workflowExecution } = activityInfo();
-        if (!workflowExecution) throw failure('UsageInvalid', 'commitManifest runs only as part of a backup workflow');
-        const manifest: Manifest = {
-          ...stored.dump,
-          formatVersion: 1,
-          backupId: plan.backupId,
-          application,
-          store: ref.store,
-          engine: open.engine(ref.store).kind,
-          type: plan.type,
-          parent: plan.parent,
-          typeReason: plan.typeReason,
-          // The attempt's own time, not the clock: a repeated commit must write the same bytes.
-          committedAt: new Date(activityInfo().scheduledTimestampMs).toISOString(),
-          artifacts: stored.artifacts,
-          early: stored.early,
-          attempt: stored.attempt,
-          workflowId: workflowExecution.workflowId,
-          runId: workflowExecution.runId,
-        };
+        const manifest = manifestOf(open, input.prepared, stored);
         await open.catalog(ref.store).commit(manifest);
         return { consistentAt: manifest.consistentAt, storedBytes: storedBytes(manifest) };
       });
@@ -187,6 +175,34 @@ export function createBackupActivities(deps: ActivityDeps) {
       const { application, ref } = input.prepared;
       await withCallContext(() => deps.open(application).transfer(ref.store).sweep(ref, input.keepAttempt));
     },
+  };
+}
+
+/** What is committed. The same for every try: a repeated commit must write the same bytes. */
+function manifestOf(
+  open: OpenApplication,
+  { application, ref, plan }: PreparedBackup,
+  stored: AttemptRecord,
+): Manifest {
+  const { workflowExecution, scheduledTimestampMs } = activityInfo();
+  if (!workflowExecution) throw failure('UsageInvalid', 'a backup is committed only as part of its workflow');
+  return {
+    ...stored.dump,
+    formatVersion: 1,
+    backupId: plan.backupId,
+    application,
+    store: ref.store,
+    engine: open.engine(ref.store).kind,
+    type: plan.type,
+    parent: plan.parent,
+    typeReason: plan.typeReason,
+    // The attempt's own time, not the clock.
+    committedAt: new Date(scheduledTimestampMs).toISOString(),
+    artifacts: stored.artifacts,
+    early: stored.early,
+    attempt: stored.attempt,
+    workflowId: workflowExecution.workflowId,
+    runId: workflowExecution.runId,
   };
 }
 

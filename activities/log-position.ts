@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CallContext } from '../core/call';
-import type { DumpResult } from '../core/catalog';
-import { failure } from '../core/errors';
+import type { DumpResult, Manifest } from '../core/catalog';
+import { failure, hasCode, reasonOf } from '../core/errors';
 import type { LogEntry } from '../core/log-archive';
 import type { OpenApplication } from './deps';
 
@@ -9,6 +9,9 @@ import type { OpenApplication } from './deps';
 const POLL_MILLISECONDS = 500;
 /** Twice the archiver's longest silence (a restart of its worker, then a slice): past it the archiver is not running. */
 const LOG_DEADLINE_MILLISECONDS = 120_000;
+
+/** The archiver may be putting a segment in the place of its slices just while they are listed. */
+const RESTORABLE_LOOKS = 4;
 
 /** Resolves when the archived log covers `result.stop`. Throws BackupIncomplete when the log does not get there. */
 export async function waitForLogTo(
@@ -38,6 +41,33 @@ export async function waitForLogTo(
       );
     }
     ctx.progress({ phase: 'waiting for the log', note: `needs ${positions.format(result.stop)}` });
+    await sleep(POLL_MILLISECONDS, undefined, { signal: ctx.signal });
+  }
+}
+
+/**
+ * That the log reaches the backup's end says nothing of its beginning (a standby's lies behind; a gap may have opened
+ * meanwhile): what cannot be planned to be restored is no backup. Throws LogGap.
+ */
+export async function requireRestorable(open: OpenApplication, manifest: Manifest, ctx: CallContext): Promise<void> {
+  const { store, backupId } = manifest;
+  const log = open.logArchive(store);
+  if (log === null) return;
+  const backups = [...(await open.catalog(store).list(store)).filter((each) => each.backupId !== backupId), manifest];
+  for (let look = 1; ; look += 1) {
+    try {
+      await open.engine(store).planRestore({ kind: 'backup', backupId }, { backups, log }, ctx);
+      return;
+    } catch (error) {
+      if (!hasCode(error, 'PitrTargetUnreachable')) throw error;
+      if (look >= RESTORABLE_LOOKS) {
+        throw failure('LogGap', `${backupId} could not be restored as its log is archived: ${reasonOf(error)}`, {
+          data: 'No backup was committed; earlier backups are not affected.',
+          next: 'Start the backup again: only one that begins behind the gap in the log can be restored.',
+          cause: error,
+        });
+      }
+    }
     await sleep(POLL_MILLISECONDS, undefined, { signal: ctx.signal });
   }
 }

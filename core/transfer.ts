@@ -65,4 +65,6 @@ export interface BackupTransfer {
    */
   sweep(ref: BackupRef, keepAttempt: number | null): Promise<void>;
   source(chain: readonly Manifest[]): VolumeSource;
+  /** What of a committed backup is not stored any more, or not with its size, by listing alone; null where all is there. */
+  whyIncomplete(manifest: Manifest): Promise<string | null>;
 }

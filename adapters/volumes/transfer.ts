@@ -132,6 +132,21 @@ export function createTransfer(options: TransferOptions): BackupTransfer {
     },
 
     source: (chain) => createVolumeSource(repository, chain),
+
+    async whyIncomplete({ artifacts, early }) {
+      const objects = [...artifacts, ...early];
+      const folders = new Set(objects.map(({ key }) => key.slice(0, key.lastIndexOf('/') + 1)));
+      const stored = new Map<string, number>();
+      for (const folder of folders) {
+        for await (const { key, sizeBytes } of repository.list(folder)) stored.set(key, sizeBytes);
+      }
+      for (const { key, sizeBytes } of objects) {
+        const found = stored.get(key);
+        if (found === undefined) return `${key} is not in ${repository.location} any more`;
+        if (found !== sizeBytes) return `${key} in ${repository.location} has ${found} bytes instead of ${sizeBytes}`;
+      }
+      return null;
+    },
   };
 }
 

@@ -90,13 +90,13 @@ describe.each(postgresVersions)('PostgreSQL $version: backups from a standby', (
     // The first volume is held until the promotion is through, so that the copy is in its middle.
     const sink: VolumeSink = {
       targetVolumeBytes: volumes.targetVolumeBytes,
-      early: (name: string, bytes: Uint8Array) => volumes.early(name, bytes as never),
+      early: (name: string, bytes: Uint8Array) => volumes.early(name, bytes),
       volume(name) {
         const inner = volumes.volume(name);
         return new Writable({
           write(chunk, _, done) {
             promoted ??= ask(standby.url, 'SELECT pg_promote(true, 30)');
-            promoted.then(() => inner.write(chunk, () => done()), done);
+            void promoted.finally(() => inner.write(chunk, () => done()));
           },
           final: (done) => void inner.end(() => done()),
         });
@@ -201,7 +201,8 @@ describe('an incremental that cannot be continues the chain by a full, and says 
 });
 
 const fifteen = postgresVersions.find(({ version }) => version < 17);
-(fifteen ? test : test.skip)(
+const onFifteen = fifteen ? test : test.skip;
+onFifteen(
   'before PostgreSQL 17 an incremental is a full, and says why',
   async () => {
     const server = await startPostgres({ programs: fifteen!.programs });

@@ -106,6 +106,7 @@ test('a gap that opens while a backup runs: that one began before it, and the ne
     finish.resolve();
     await running.result();
     await waitUntil('another one after it', async () => count(world, 'commitManifest') === 2, { deadlineMs: 40_000 });
+    expect(count(world, 'dumpVolumes')).toBe(2);
   });
 });
 

@@ -1,0 +1,116 @@
+import * as fs from 'node:fs/promises';
+import * as os from 'node:os';
+import * as path from 'node:path';
+import { MockActivityEnvironment } from '@temporalio/testing';
+import { createBackupActivities, type PreparedBackup } from '../../activities/backup';
+import type { ActivityDeps } from '../../activities/deps';
+import { createCatalog } from '../../adapters/catalog/catalog';
+import { createRepository } from '../../adapters/repository';
+import { createLogArchive } from '../../adapters/repository/log-archive';
+import { createSpool } from '../../adapters/volumes/spool';
+import { createTransfer } from '../../adapters/volumes/transfer';
+import type { BackupType } from '../../core/catalog';
+import type { LogArchive } from '../../core/log-archive';
+import type { Repository } from '../../core/repository';
+import { damaged } from '../support/damage';
+import { ask, PostgresSource } from '../support/postgresql-source';
+import { seededRandom } from '../support/random';
+import { startPostgres } from '../support/servers';
+
+const random = seededRandom('backup-soundness');
+
+/** The backup's activities over a real PostgreSQL and a local repository. */
+describe('a backup of which nothing could be restored is not made, and not built upon', () => {
+  let server: Awaited<ReturnType<typeof startPostgres>>;
+  let source: PostgresSource;
+  let directory: string;
+  let repository: Repository;
+  let log: LogArchive;
+  let activities: ReturnType<typeof createBackupActivities>;
+
+  beforeAll(async () => {
+    server = await startPostgres();
+    source = await PostgresSource.of({ primary: server });
+    await ask(server.url, 'CREATE TABLE t AS SELECT g AS id FROM generate_series(1, 2000) g');
+    directory = await fs.mkdtemp(path.join(os.tmpdir(), 'drctl-sound-'));
+    const codec = { codec: 'zstd', level: 3 } as const;
+    repository = createRepository(
+      'local',
+      { kind: 'local', directory: path.join(directory, 'repository'), prefix: 'x' },
+      'shop',
+    );
+    const spool = createSpool({
+      directory: path.join(directory, 'spool'),
+      application: 'shop',
+      codec,
+      reserveBytes: 0,
+    });
+    const catalog = createCatalog(repository);
+    const transfer = createTransfer({ repository, catalog, spool, codec, targetVolumeBytes: 2 ** 20 });
+    log = createLogArchive(repository, 'orders', source.engine.log!.naming);
+    const open = {
+      application: { name: 'shop' },
+      engine: () => source.engine,
+      catalog: () => catalog,
+      transfer: () => transfer,
+      logArchive: () => log,
+    };
+    activities = createBackupActivities({ site: 'primary', hostId: 'h1', open: () => open } as unknown as ActivityDeps);
+  }, 60_000);
+  afterAll(async () => {
+    await server?.stop();
+    await fs.rm(directory, { recursive: true, force: true });
+  });
+
+  const run = <T>(work: () => Promise<T>) => new MockActivityEnvironment().run<[], T, () => Promise<T>>(work);
+  const prepare = (type: BackupType) =>
+    run(() => activities.prepareBackup({ application: 'shop', store: 'orders', type, site: 'primary' }));
+  const copy = (prepared: PreparedBackup) => run(() => activities.streamVolumes({ prepared, sequence: 0 }));
+  const waitAndCommit = async (prepared: PreparedBackup, attempt: number) => {
+    await run(() => activities.waitForLog({ prepared, attempt }));
+    await run(() => activities.commitManifest({ prepared, attempt }));
+  };
+  const take = async (type: BackupType) => {
+    const prepared = await prepare(type);
+    const { attempt } = await copy(prepared);
+    await source.archive(1_500, 'primary', log);
+    await waitAndCommit(prepared, attempt);
+    return prepared.plan;
+  };
+
+  test('the log reaches its end, but begins behind its start: refused', async () => {
+    const prepared = await prepare('full');
+    const { attempt } = await copy(prepared);
+    await ask(server.url, 'SELECT pg_switch_wal()');
+    await ask(server.url, 'CHECKPOINT');
+    await source.archive(1_500, 'primary', log);
+    await expect(waitAndCommit(prepared, attempt)).rejects.toMatchObject({
+      type: 'LogGap',
+      message: expect.stringMatching(/could not be restored as its log is archived/),
+    });
+    expect((await take('full')).type).toBe('full');
+  }, 60_000);
+
+  test('a member of the chain that lost an object, or whose manifest is damaged: a full, which says so', async () => {
+    const incremental = await take('incr');
+    expect(incremental).toMatchObject({ type: 'incr', typeReason: null });
+    expect((await prepare('incr')).plan).toMatchObject({ type: 'incr', parent: incremental.backupId });
+
+    const early = path.join(directory, 'repository', 'x', 'shop', 'catalog', 'orders', incremental.backupId);
+    const files = (await fs.readdir(early, { recursive: true })).filter((name) => name.endsWith('backup_manifest'));
+    const file = path.join(early, files[0]!);
+    const bytes = await fs.readFile(file);
+    await fs.writeFile(file, damaged(bytes, random).bytes);
+    const { plan } = await prepare('incr');
+    expect(plan).toMatchObject({ type: 'full', parent: null, backupId: expect.stringContaining('-full-') });
+    expect(plan.typeReason).toMatch(/^incremental asked, full taken: \S+-incr-\S+ is damaged: .*backup_manifest/);
+    await fs.writeFile(file, bytes);
+    expect((await prepare('incr')).plan.type).toBe('incr');
+
+    const keys: string[] = [];
+    for await (const { key } of repository.list('data/full/orders/')) keys.push(key);
+    await repository.delete([keys.find((key) => key.includes(incremental.parent!) && /vol-00002/.test(key))!]);
+    expect((await prepare('incr')).plan.typeReason).toMatch(/-full-\S+ is damaged: .*vol-00002\.tar\.zst is not in/);
+    expect((await take('incr')).type).toBe('full');
+  }, 60_000);
+});
