@@ -163,6 +163,8 @@ export interface RestorePlaceInput {
   readonly port: number;
   readonly osUser: string | null;
   readonly overwrite: boolean;
+  /** See `RestorePlace.delta`. */
+  readonly delta?: boolean;
 }
 
 export interface RestoreStoresResult {

@@ -4,7 +4,7 @@ import { failure } from '../core/errors';
 import { workflowIds } from '../core/names';
 import { type Leave, type RecoveryTarget, requireLeave, type RestorePlan } from '../core/recovery';
 import { checkLine } from '../core/restore-checks';
-import { queries, type RestoreStoresInput, type RestoreStoresResult } from '../core/runs';
+import { queries, type RestorePlaceInput, type RestoreStoresInput, type RestoreStoresResult } from '../core/runs';
 import { follow } from './follow';
 import { backTo, newRunName, printDetached, startRun } from './runs';
 import { runAsScript } from './script';
@@ -19,6 +19,7 @@ export interface RestoreRequest {
   readonly into: string;
   readonly port: number;
   readonly overwrite: boolean;
+  readonly delta: boolean;
   readonly leave: Leave;
   /** The site whose worker restores; the active one where it is left out. */
   readonly site: string | null;
@@ -77,7 +78,7 @@ export async function startRestore(session: Session, request: RestoreRequest): P
 /** Shows what a restore would do; reads the repository only and starts nothing. */
 export async function planRestore(
   session: Session,
-  request: Pick<RestoreRequest, 'stores' | 'target' | 'into' | 'port' | 'overwrite' | 'leave'>,
+  request: Pick<RestoreRequest, 'stores' | 'target' | 'into' | 'port' | 'overwrite' | 'delta' | 'leave'>,
 ): Promise<void> {
   const open = await session.open();
   for (const store of request.stores) requireLeave(store, open.engine(store).restore.leaves, request.leave);
@@ -99,7 +100,7 @@ export async function activeSite(session: Session): Promise<string> {
 
 export function placesOf(
   session: Session,
-  { stores, into, port, overwrite }: Pick<RestoreRequest, 'stores' | 'into' | 'port' | 'overwrite'>,
+  { stores, into, port, overwrite, delta }: Pick<RestoreRequest, 'stores' | 'into' | 'port' | 'overwrite' | 'delta'>,
 ): RestoreStoresInput['stores'] {
   const { restore } = session.config;
   if (port !== 0 && stores.length > 1)
@@ -114,6 +115,7 @@ export function placesOf(
         port,
         osUser: own?.osUser ?? restore.osUser ?? null,
         overwrite,
+        ...(delta ? { delta } : {}),
       },
     };
   });
@@ -161,7 +163,7 @@ export function planLines(plans: readonly RestorePlan[], places: RestoreStoresIn
       `  reaches   ${reaches.time}${positionText(plan)}${reaches.exact ? '' : '  (the nearest earlier backup: this store has no log)'}`,
       `  from      ${plan.chain.join(' + ')}${plan.log ? `, then the log from ${plan.log.from.value}` : ''}`,
       `  download  ${formatBytes(plan.downloadBytes)}${plan.log ? ' and the log' : ''}`,
-      ...(place ? [`  into      ${place.directory}${place.overwrite ? '  (what is there is REPLACED)' : ''}`] : []),
+      ...(place ? [`  into      ${place.directory}${whatBecomes(place)}`] : []),
       ...(LEFT[leave] === null ? [] : [`  left      ${LEFT[leave]}`]),
       ...plan.notes.map((note) => `  note      ${note}`),
     ];
@@ -170,6 +172,12 @@ export function planLines(plans: readonly RestorePlan[], places: RestoreStoresIn
 }
 
 const positionText = ({ reaches: { position } }: RestorePlan) => (position ? ` at ${position.value}` : '');
+
+/** Of what is in the directory now. */
+function whatBecomes(place: RestorePlaceInput): string {
+  if (place.delta) return '  (files that are right by their checksum stay, everything else there is REPLACED)';
+  return place.overwrite ? '  (what is there is REPLACED)' : '';
+}
 
 function resultLines({ stores, seconds }: RestoreStoresResult): string[] {
   const rows = stores.map(({ store, restored, fingerprint, seconds: took }) => [

@@ -16,6 +16,7 @@ interface Options {
   port?: string;
   site?: string;
   overwrite?: boolean;
+  delta?: boolean;
   dryRun?: boolean;
   yes?: boolean;
   detach?: boolean;
@@ -38,7 +39,7 @@ export function registerRestore(front: Front): void {
         ['drctl restore orders-db --to 20261122T020000Z-full-1a2b3c4d --into /restore/orders', 'exactly one backup'],
       ],
       async (session, named, options) => {
-        const { all, to, into, port, site, overwrite, dryRun, yes, detach, leave } = options;
+        const { all, to, into, port, site, overwrite, delta, dryRun, yes, detach, leave } = options;
         const { target: read, note } = readTarget(to, session.io.now());
         const target = withChoice(read, options);
         if (note) session.io.note(`Note: ${note}`);
@@ -50,6 +51,7 @@ export function registerRestore(front: Front): void {
           into: into ?? session.config.restore.directory,
           port: portOf(port),
           overwrite: overwrite ?? false,
+          delta: delta ?? false,
           leave,
         };
         if (dryRun) return planRestore(session, request);
@@ -78,6 +80,10 @@ export function registerRestore(front: Front): void {
     .option('--port <port>', 'port of the restored server (default: a free one)')
     .option('--site <site>', 'whose worker restores (default: the active site)')
     .option('--overwrite', 'replace what an earlier restore left in the directory')
+    .option(
+      '--delta',
+      "PostgreSQL: keep what is right of an earlier restore, or of the stopped server's own data directory",
+    )
     .option('--dry-run', 'show the plan and start nothing')
     .option('-y, --yes', 'do not ask')
     .option('--detach', 'do not wait: it waits for `approve` unless --yes is given');
