@@ -5,7 +5,8 @@ import * as path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
 import { createPostgresqlEngine } from '../../adapters/engines/postgresql/engine';
-import { formatLsn, parseLsn } from '../../adapters/engines/postgresql/lsn';
+import { floorToSegment, formatLsn, parseLsn, segmentName } from '../../adapters/engines/postgresql/lsn';
+import { readRecords } from '../../adapters/engines/postgresql/wal-records';
 import { pathsOf, readMarker } from '../../adapters/engines/postgresql/restore-place';
 import { withRestored } from '../../adapters/engines/postgresql/restored-server';
 import { settings } from '../../adapters/engines/postgresql/settings';
@@ -21,6 +22,7 @@ import {
   allowedAt,
   CREATE_ENTRIES,
   digestOf,
+  dumpedRecords,
   endsOfTransactions,
   type Journal,
   writeEntries,
@@ -95,7 +97,10 @@ function startArchiver(server: { host: string; port: number; password: string },
 
 /** A server with its journal, one backup and an archive that archivers wrote which were killed. */
 async function recordedWorld(programs: string | undefined, version: number, kills: number) {
-  const server = await startPostgres({ programs, settings: { track_commit_timestamp: 'on', wal_keep_size: '1GB' } });
+  const server = await startPostgres({
+    programs,
+    settings: { track_commit_timestamp: 'on', wal_keep_size: '1GB', max_prepared_transactions: '5' },
+  });
   const client = new Client(server.url);
   await client.connect();
   await client.query(CREATE_ENTRIES);
@@ -131,13 +136,27 @@ async function recordedWorld(programs: string | undefined, version: number, kill
     (await engine.windows({ backups: [manifest], log: archived() })).some((window) => Date.parse(window.to) > end),
   );
   archiver.kill('SIGKILL');
-  const ends = await endsOfTransactions(server.dataDir, manifest.start!.value, programs);
+  const dumped = await dumpedRecords(server.dataDir, manifest.start!.value, programs);
+  const ends = endsOfTransactions(dumped);
   const stopWorld = async () => {
     await client.end();
     await server.stop();
   };
   const catalog = { backups: [manifest], log: archived() };
-  return { engine, journal, manifest, catalog, volumes, ends, end, firstAfter, before: before!.xid, stop: stopWorld };
+  return {
+    server,
+    engine,
+    journal,
+    manifest,
+    catalog,
+    volumes,
+    dumped,
+    ends,
+    end,
+    firstAfter,
+    before: before!.xid,
+    stop: stopWorld,
+  };
 }
 
 type World = Awaited<ReturnType<typeof recordedWorld>>;
@@ -218,6 +237,23 @@ describe.each(postgresVersions)('PostgreSQL $version', ({ version, programs }) =
     expect(gaps).toEqual([]);
   });
 
+  test('the log is read as pg_waldump reads it, over borders of pages and segments', async () => {
+    const { dumped, server } = world;
+    const [bytes, from] = [2n ** 24n, floorToSegment(parseLsn(dumped[0]!.lsn), 2n ** 24n)];
+    const last = floorToSegment(parseLsn(dumped.at(-1)!.lsn), bytes);
+    const found: string[] = [];
+    let head: Buffer | null = null;
+    for (let at = last; at >= from; at -= bytes) {
+      const content = await fs.promises.readFile(path.join(server.dataDir, 'pg_wal', segmentName(1, at, bytes)));
+      const stretch = readRecords(content, at, 8192, head);
+      found.unshift(...stretch.records.map(({ start, xid }) => `${formatLsn(start)} ${xid}`));
+      head = stretch.head;
+    }
+    const wanted = dumped.map(({ lsn, xid }) => `${lsn} ${xid}`);
+    expect(found.slice(found.indexOf(wanted[0]!), found.indexOf(wanted.at(-1)!) + 1)).toEqual(wanted);
+    expect(last).toBeGreaterThan(from);
+  });
+
   test(`targets of every kind equal the writer's journal (seed ${seed})`, async () => {
     const { engine, catalog, volumes, manifest } = world;
     for (const [index, { target, right }] of aimsOf(world, TARGETS).entries()) {
@@ -242,7 +278,7 @@ describe.each(postgresVersions)('PostgreSQL $version', ({ version, programs }) =
   test('a plan says when a target happened, and where', async () => {
     const { engine, catalog, journal, ends } = world;
     const entry = pick(journal.entries.slice(world.firstAfter + 1).filter(({ committedAt }) => committedAt !== null));
-    const position = formatLsn(parseLsn(ends.get(entry.xid)!)); // pg_waldump pads it
+    const position = ends.get(entry.xid)!;
     const plan = (target: RecoveryTarget) => engine.planRestore(target, catalog, testContext());
     const byXid = await plan({ kind: 'transaction', id: entry.xid });
     expect(new Date(byXid.reaches.time)).toEqual(new Date(entry.committedAt!));

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { Client } from 'pg';
+import { formatLsn, parseLsn } from '../../adapters/engines/postgresql/lsn';
 import { postgresTool } from './servers';
 
 /** One acknowledged transaction and the whole content after it, as the writer knows it by itself. */
@@ -37,8 +38,8 @@ export function digestOf(rows: Iterable<readonly [number, string]>): string {
 export const CREATE_ENTRIES = 'CREATE TABLE entries (id int PRIMARY KEY, body text NOT NULL)';
 
 /**
- * A single writer: every transaction changes several rows, some are rolled back, and the journal says what content each led
- * to. The server must have track_commit_timestamp on.
+ * A single writer: every transaction changes several rows, some are prepared first, some rolled back, and the journal says what
+ * content each led to. The server must have track_commit_timestamp on and allow a prepared transaction.
  */
 export async function writeEntries(
   client: Client,
@@ -53,14 +54,16 @@ export async function writeEntries(
   for (let id = 1; !stop.aborted; id += 1) {
     const next = new Map(rows);
     const body = `${id}-${Math.floor(pick() * 1e9)}`.repeat(1 + Math.floor(pick() * 40));
-    const [existing, removed, undone] = [anyId(), pick() < 0.2 ? anyId() : 0, pick() < 0.1];
+    const [existing, removed] = [anyId(), pick() < 0.2 ? anyId() : 0];
+    const [undone, prepared] = [pick() < 0.1, pick() < 0.1];
     const sentAt = Date.now();
     await client.query('BEGIN');
     await client.query('INSERT INTO entries VALUES ($1, $2)', [id, body]);
     await client.query('UPDATE entries SET body = $2 WHERE id = $1', [existing, `changed by ${id}`]);
     await client.query('DELETE FROM entries WHERE id = $1', [removed]);
     const xid = await one('SELECT pg_current_xact_id()::text');
-    await client.query(undone ? 'ROLLBACK' : 'COMMIT');
+    if (prepared) await client.query(`PREPARE TRANSACTION 'prepared-${id}'`);
+    await client.query(`${undone ? 'ROLLBACK' : 'COMMIT'}${prepared ? ` PREPARED 'prepared-${id}'` : ''}`);
     const acknowledgedAt = Date.now();
     next.set(id, body);
     if (next.has(existing)) next.set(existing, `changed by ${id}`);
@@ -87,22 +90,43 @@ export function allowedAt({ entries }: Journal, instant: number): string[] {
   return entries.slice(Math.max(done, 0), begun + 1).map((each) => each.digest);
 }
 
-/** Where the record that ended each transaction begins, by PostgreSQL's own reader of the server's own files. */
-export async function endsOfTransactions(
+/** One record as pg_waldump shows it. */
+export interface DumpedRecord {
+  readonly lsn: string;
+  readonly xid: string;
+  readonly resourceManager: string;
+  readonly description: string;
+}
+
+/** A server's own log files as PostgreSQL's own reader shows them. */
+export async function dumpedRecords(
   dataDir: string,
   startLsn: string,
   programs: string | undefined,
-): Promise<Map<string, string>> {
-  const argv = ['--path', `${dataDir}/pg_wal`, '--rmgr', 'Transaction', '--start', startLsn];
+): Promise<DumpedRecord[]> {
+  const argv = ['--path', `${dataDir}/pg_wal`, '--start', startLsn];
   // It ends with an error where the log does: what it read until then is all there is.
   const { stdout } = await promisify(execFile)(postgresTool('pg_waldump', programs), argv, {
-    maxBuffer: 2 ** 28,
+    maxBuffer: 2 ** 29,
   }).catch((error: { stdout?: string }) => ({ stdout: error.stdout ?? '' }));
-  const found = new Map<string, string>();
-  for (const line of stdout.split('\n')) {
-    const [, xid, lsn] = /tx:\s+(\d+), lsn: ([0-9A-F]+\/[0-9A-F]+),.*desc: (?:COMMIT|ABORT)/.exec(line) ?? [];
-    if (xid && lsn) found.set(xid, lsn);
-  }
-  if (found.size === 0) throw new Error('pg_waldump showed no transaction');
+  const line = /^rmgr: (\S+).*? tx:\s+(\d+), lsn: ([0-9A-F]+\/[0-9A-F]+),.*?desc: (.*)$/gm;
+  const found = [...stdout.matchAll(line)].map(([, resourceManager = '', xid = '', lsn = '', description = '']) => ({
+    lsn: formatLsn(parseLsn(lsn)), // it pads them with zeros
+    xid,
+    resourceManager,
+    description,
+  }));
+  if (found.length === 0) throw new Error('pg_waldump showed nothing');
   return found;
+}
+
+/** Where the record that ended each transaction begins. */
+export function endsOfTransactions(records: readonly DumpedRecord[]): Map<string, string> {
+  const ends = records.filter(({ resourceManager }) => resourceManager === 'Transaction');
+  return new Map(
+    ends.flatMap(({ lsn, xid, description }) => {
+      const [, prepared, of] = /^(?:COMMIT|ABORT)(_PREPARED)? ?(\d+)?/.exec(description) ?? [null];
+      return prepared === null ? [] : [[prepared ? (of as string) : xid, lsn] as const];
+    }),
+  );
 }
