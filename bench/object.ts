@@ -1,12 +1,11 @@
-import { pipeline } from 'node:stream/promises';
 import { createRepository } from '../adapters/repository';
 import { Secret } from '../core/secret';
 
-/** `object put|get KEY`: one object to or from S3 in one stream, as `aws s3 cp - s3://…` does; the peers' last program. */
-async function main([verb, key]: readonly string[]): Promise<void> {
+/** `object KEY`: standard input to S3 in one stream, as `aws s3 cp - s3://…` does; the peers' last program. */
+async function main([key]: readonly string[]): Promise<void> {
   const given = (name: string): string => {
     const value = process.env[name];
-    if (!value || !key) throw new Error(`usage: S3_ENDPOINT=… S3_REGION=… S3_BUCKET=… object put|get KEY`);
+    if (!value || !key) throw new Error(`usage: S3_ENDPOINT=… S3_REGION=… S3_BUCKET=… object KEY`);
     return value;
   };
   const credentials = {
@@ -19,7 +18,6 @@ async function main([verb, key]: readonly string[]): Promise<void> {
     { kind: 's3', ...place, prefix: '', credentials, storageClass: 'STANDARD' },
     'bench',
   );
-  if (verb === 'get') return pipeline(await repository.get(key as string), process.stdout);
   const log = { debug() {}, info() {}, warn() {}, error() {} };
   const context = { signal: AbortSignal.timeout(1_800_000), log, progress() {} };
   const { sizeBytes } = await repository.uploadStream(key as string, process.stdin, {}, context);

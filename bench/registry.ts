@@ -1,9 +1,7 @@
 import type { Bench } from './bench';
 import { failover } from './failover';
-import { fullBackup } from './backup';
 import { filesMemory, memory, mongodbMemory, redisMemory } from './memory';
 import { postgresql } from './postgresql/bench';
-import { restore } from './restore';
 import { volumes } from './volumes';
 
 /** Every benchmark by the name that `npm run bench` knows it by. A new one is a file and a line here. */
@@ -13,8 +11,6 @@ export const benches: Readonly<Record<string, Bench>> = {
   'memory-redis': redisMemory,
   'memory-files': filesMemory,
   postgresql,
-  backup: fullBackup,
-  restore,
   failover,
   volumes,
 };

@@ -14,9 +14,9 @@ import { Secret } from '../core/secret';
 import { accessTo } from '../lab/demo/access';
 import type { Bench } from './bench';
 import { figure } from './figure';
-import { objectStage } from './backup';
 import { type BenchLab, withLab } from './lab';
 import { pipeline } from './pipeline';
+import { labUploadPlace, uploadStage } from './upload-stage';
 
 const CONTENT_BYTES = 512 * 2 ** 20;
 const VOLUME_BYTES = 128 * 2 ** 20;
@@ -122,7 +122,7 @@ async function throughPipe(bench: BenchLab, content: string): Promise<Moved> {
   const started = performance.now();
   const printed = await pipeline([
     { argv: ['zstd', '-T2', '-3', '-q', '-c', content] },
-    objectStage(bench, 'put', `peer/${randomBytes(4).toString('hex')}.zst`),
+    uploadStage(labUploadPlace(bench), `peer/${randomBytes(4).toString('hex')}.zst`),
   ]);
   const { sizeBytes } = JSON.parse(printed) as { sizeBytes: number };
   return { seconds: (performance.now() - started) / 1_000, storedBytes: sizeBytes };

@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import * as path from 'node:path';
-import { projectRoot } from '../../../lab/runtime/servers';
-import { pipeline, type Stage } from '../../pipeline';
+import { pipeline } from '../../pipeline';
+import { uploadStage } from '../../upload-stage';
 import type { Cluster } from '../cluster';
 import type { Rig } from '../rig';
 
@@ -12,6 +11,7 @@ export async function pipelineBackup(
   rig: Rig,
   cluster: Cluster,
 ): Promise<{ readonly seconds: number; readonly storedBytes: number }> {
+  const { s3 } = rig;
   const key = `pipeline/${randomBytes(4).toString('hex')}.tar.zst`;
   const started = performance.now();
   const printed = await pipeline([
@@ -20,22 +20,8 @@ export async function pipelineBackup(
       env: cluster.environment,
     },
     { argv: ['zstd', '-T2', '-3', '-q', '-c'] },
-    uploadStage(rig, key),
+    uploadStage({ ...s3, ...s3.keys, bucket: s3.buckets.peers }, key),
   ]);
   const { sizeBytes } = JSON.parse(printed) as { sizeBytes: number };
   return { seconds: (performance.now() - started) / 1_000, storedBytes: sizeBytes };
-}
-
-function uploadStage({ s3 }: Rig, key: string): Stage {
-  return {
-    argv: [process.execPath, path.join(projectRoot(), 'dist/bench/object.js'), 'put', key],
-    env: {
-      S3_ENDPOINT: s3.endpoint,
-      S3_REGION: s3.region,
-      S3_BUCKET: s3.buckets.peers,
-      S3_ACCESS_KEY_ID: s3.keys.accessKeyId,
-      S3_SECRET_ACCESS_KEY: s3.keys.secretAccessKey,
-      NODE_EXTRA_CA_CERTS: s3.authorityFile,
-    },
-  };
 }
