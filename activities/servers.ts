@@ -1,4 +1,5 @@
 import type { CallContext } from '../core/call';
+import { formatDuration } from '../core/clock';
 import type { StoreProbe } from '../core/engine';
 import { hasCode } from '../core/errors';
 import type { OpenApplication } from './deps';
@@ -22,8 +23,10 @@ export async function lookAtServers(open: OpenApplication, ctx: CallContext): Pr
   const places = databases.flatMap(({ name: store }) => sites.map((site) => ({ store, site })));
   const looks = places.map(async ({ store, site }): Promise<ServerLook[]> => {
     try {
-      const { reachable, role, writable, problems } = await open.engine(store).probe(site, bounded);
-      return [{ store, site, reachable, role, writable, problems }];
+      const probe = await open.engine(store).probe(site, bounded);
+      const { reachable, role, writable, problems } = probe;
+      const chain = await chainProblem(open, store, probe);
+      return [{ store, site, reachable, role, writable, problems: chain === null ? problems : [...problems, chain] }];
     } catch (error) {
       ctx.signal.throwIfAborted();
       // A store need not live at every site.
@@ -33,6 +36,23 @@ export async function lookAtServers(open: OpenApplication, ctx: CallContext): Pr
     }
   });
   return (await Promise.all(looks)).flat();
+}
+
+/** Past this share of the time that an incremental has, a schedule that skips once more would make it a full. */
+const LATE_SHARE = 0.8;
+
+/** A chain that is about to end for want of a backup: the server keeps what an incremental needs for a limited time. */
+async function chainProblem(open: OpenApplication, store: string, probe: StoreProbe): Promise<string | null> {
+  const { role, incrementalWithinSeconds: within } = probe;
+  if (within === undefined || role !== 'primary') return null;
+  const newest = (await open.catalog(store).list(store)).at(-1);
+  if (!newest) return null;
+  const ageSeconds = (Date.parse(probe.at) - Date.parse(newest.startedAt)) / 1_000;
+  if (ageSeconds < LATE_SHARE * within) return null;
+  const [age, kept] = [ageSeconds, within].map((seconds) => formatDuration(seconds * 1_000));
+  return ageSeconds < within
+    ? `the newest backup began ${age} ago, and an incremental can build on it only within ${kept}: take one before, or the next is a full`
+    : `the newest backup began ${age} ago; an incremental could build on it only within ${kept}: the next is a full`;
 }
 
 /** `orders-db at primary: full_page_writes is off: ALTER SYSTEM SET full_page_writes = on`. */

@@ -13,6 +13,8 @@ export interface Io {
   ask(question: string): Promise<string | null>;
   /** Whether a person watches. */
   readonly isTerminal: boolean;
+  /** Whether the result may be coloured: it goes to a terminal, and nobody asked for none (no-color.org). */
+  readonly hasColour: boolean;
   readonly env: Readonly<Record<string, string | undefined>>;
   now(): Date;
   /** The person at the keyboard, for histories and reports. */
@@ -70,6 +72,7 @@ export function processIo(): Io {
       }
     },
     isTerminal,
+    hasColour: process.stdout.isTTY && !process.env['NO_COLOR'] && process.env['TERM'] !== 'dumb',
     env: process.env,
     now: () => new Date(),
     user: process.env['DRCTL_USER'] ?? process.env['SUDO_USER'] ?? userInfo().username,

@@ -1,8 +1,9 @@
 import type { DamagedManifest } from '../../core/catalog-store';
-import { formatBytes, formatDuration } from '../../core/clock';
+import { formatBytes } from '../../core/clock';
 import { chainOf, type Manifest, storedBytes } from '../../core/catalog';
 import { failure } from '../../core/errors';
 import { isBackupId } from '../../core/layout';
+import { backupLines, type ChainPart, type ShownBackup } from '../backup-lines';
 import type { Front } from '../front';
 import { limitOption } from '../options';
 import type { Session } from '../session';
@@ -45,7 +46,10 @@ export function registerBackups(front: Front): void {
       for (const store of Object.keys(session.config.stores)) {
         const all = await list(session, store);
         const found = all.find((each) => each.backupId === backupId);
-        if (found) return session.print(found, () => showLines(found, all));
+        if (found) {
+          const shown = await described(session, found, all);
+          return session.print(shown, () => backupLines(shown, session.io.now()));
+        }
       }
       throw failure('NotFound', `there is no backup ${backupId} of any store in ${session.config.file}`);
     },
@@ -55,6 +59,35 @@ export function registerBackups(front: Front): void {
 async function list(session: Session, store: string): Promise<Manifest[]> {
   return (await session.open()).catalog(store).list(store);
 }
+
+async function described(session: Session, manifest: Manifest, all: readonly Manifest[]): Promise<ShownBackup> {
+  const open = await session.open();
+  const { store, consistentAt } = manifest;
+  const chain = chainOf(manifest, all);
+  const log = open.logArchive(store);
+  const windows = chain && log ? await open.engine(store).windows({ backups: chain, log }) : [];
+  return {
+    ...manifest,
+    storedBytes: storedBytes(manifest),
+    contentBytes: contentBytes(manifest),
+    chain: chain?.map(partOf) ?? null,
+    neededBy: all
+      .filter((each) => each !== manifest && chainOf(each, all)?.includes(manifest))
+      .map(({ backupId }) => backupId),
+    restores: windows
+      .filter(({ to }) => Date.parse(to) >= Date.parse(consistentAt))
+      .map((each) => (Date.parse(each.from) < Date.parse(consistentAt) ? { ...each, from: consistentAt } : each)),
+    hasLog: log !== null,
+  };
+}
+
+const partOf = (manifest: Manifest): ChainPart => ({
+  backupId: manifest.backupId,
+  type: manifest.type,
+  consistentAt: manifest.consistentAt,
+  storedBytes: storedBytes(manifest),
+  contentBytes: contentBytes(manifest),
+});
 
 async function damagedOf(session: Session, store: string): Promise<DamagedManifest[]> {
   return (await session.open()).catalog(store).damaged(store);
@@ -94,33 +127,4 @@ function listLines(manifests: readonly Manifest[], now: Date): string[] {
       formatBytes(contentBytes(each)),
     ]),
   );
-}
-
-function showLines(manifest: Manifest, all: readonly Manifest[]): string[] {
-  const chain = chainOf(manifest, all);
-  const took = Date.parse(manifest.committedAt) - Date.parse(manifest.startedAt);
-  const position = (at: Manifest['start']) => (at ? `${at.value} (${at.lineage})` : '-');
-  return [
-    `${manifest.backupId}  ${manifest.store} (${manifest.engine} ${manifest.serverVersion})`,
-    `  type        ${manifest.type}${manifest.typeReason ? `: ${manifest.typeReason}` : ''}`,
-    `  state of    ${manifest.consistentAt}`,
-    `  taken       ${shortTime(manifest.startedAt)} to ${shortTime(manifest.committedAt)} (${formatDuration(took)}) from ${manifest.source.member} at ${manifest.source.site}`,
-    `  log         ${position(manifest.start)} to ${position(manifest.stop)}`,
-    `  identity    ${manifest.identity}`,
-    `  chain       ${chain ? chain.map(({ backupId }) => backupId).join(' → ') : 'BROKEN: a backup that it builds on is missing'}`,
-    `  size        ${formatBytes(storedBytes(manifest))} stored, ${formatBytes(contentBytes(manifest))} content, ${manifest.artifacts.length} artifacts`,
-    `  made by     ${manifest.workflowId}, attempt ${manifest.attempt}`,
-    ...manifest.warnings.map((warning) => `  warning     ${warning}`),
-    '',
-    ...tableLines(
-      ['artifact', 'stored', 'codec', 'sha-256 of the stored bytes', 'key'],
-      manifest.artifacts.map(({ name, sizeBytes, codec, sha256, key }) => [
-        name,
-        formatBytes(sizeBytes),
-        codec,
-        `${sha256.slice(0, 16)}…`,
-        key,
-      ]),
-    ),
-  ];
 }

@@ -1,34 +1,29 @@
-import { formatDuration } from '../../core/clock';
+import { reasonOf } from '../../core/errors';
 import { workflowIds } from '../../core/names';
-import type { RecoveryWindow } from '../../core/recovery';
 import { isRunning } from '../../workers/is-running';
 import type { Front } from '../front';
+import { logLines, type LogStatus, type WatchedLog } from '../log-lines';
 import type { Session } from '../session';
-import { shortTime, tableLines } from '../table';
-
-/** What of a store's past can be restored, and whether its log is being followed. */
-export interface LogStatus {
-  readonly store: string;
-  readonly windows: readonly RecoveryWindow[];
-  /** Seconds of changes that are not stored yet; null when not known. */
-  readonly atRiskSeconds: number | null;
-  readonly archiver: 'running' | 'not running' | 'unknown';
-}
+import { gapsBetween } from '../window-bar';
 
 export function registerLog(front: Front): void {
   const group = front.group('log', 'the archived logs');
   front.command(
     group,
     'status [stores...]',
-    'the times that can be restored, and how much is at risk now',
+    'the times that can be restored, the gaps, how much is at risk now, what the server keeps',
     [['drctl log status', 'every store that has a log']],
     async (session, named) => {
-      const stores = await logStatus(session, session.stores(named, named.length === 0));
-      session.print(stores, () => logLines(stores));
+      const stores = await Promise.all(
+        (await logStatus(session, session.stores(named, named.length === 0))).map((each) => watched(session, each)),
+      );
+      const { hasColour } = session.io;
+      session.print(stores, () => logLines(stores, session.io.now(), hasColour));
     },
   );
 }
 
+/** Read from the repository alone, but for the archiver's state. */
 export async function logStatus(session: Session, stores: readonly string[]): Promise<LogStatus[]> {
   const open = await session.open();
   const logged = stores.filter((store) => open.logArchive(store) !== null);
@@ -40,12 +35,34 @@ export async function logStatus(session: Session, stores: readonly string[]): Pr
       return {
         store,
         windows,
+        gaps: gapsBetween(windows),
         atRiskSeconds:
           until === undefined ? null : Math.max(0, (session.io.now().getTime() - Date.parse(until)) / 1_000),
         archiver: await archiverState(session, store),
       };
     }),
   );
+}
+
+async function watched(session: Session, status: LogStatus): Promise<WatchedLog> {
+  const open = await session.open();
+  const engine = open.engine(status.store);
+  const rpoSeconds = open.application.stores.find(({ name }) => name === status.store)?.rpoSeconds ?? 0;
+  const site = (await open.epochs.current())?.activeSite ?? session.config.initialSite;
+  const log = { debug() {}, info() {}, warn() {}, error() {} };
+  const leaving = new AbortController();
+  void session.io.interrupted.then(() => leaving.abort());
+  const source = await engine.probe(site, { signal: leaving.signal, log, progress() {} }).then(
+    ({ position, keptLog, reachable, problems }) => ({
+      site,
+      lineage: position?.lineage ?? null,
+      keptLog: keptLog ?? null,
+      problem: reachable ? null : (problems[0] ?? 'no answer'),
+    }),
+    // The window is worth showing without the server too; that it could not be asked is said.
+    (error: unknown) => ({ site, lineage: null, keptLog: null, problem: reasonOf(error) }),
+  );
+  return { ...status, engine: engine.kind, rpoSeconds, source };
 }
 
 async function archiverState(session: Session, store: string): Promise<LogStatus['archiver']> {
@@ -55,17 +72,4 @@ async function archiverState(session: Session, store: string): Promise<LogStatus
   } catch {
     return 'unknown'; // The window is worth showing without Temporal too; that it could not be asked is said.
   }
-}
-
-function logLines(stores: readonly LogStatus[]): string[] {
-  if (stores.length === 0) return ['None of these stores has a log.'];
-  const rows = stores.flatMap(({ store, windows, atRiskSeconds, archiver }) => {
-    const risk = atRiskSeconds === null ? 'unknown' : formatDuration(atRiskSeconds * 1_000);
-    if (windows.length === 0) return [[store, '-', '-', '-', risk, archiver]];
-    return windows.map(({ from, to, lineage }, index) => {
-      const newest = index === windows.length - 1;
-      return [store, shortTime(from), shortTime(to), lineage ?? '-', newest ? risk : '', newest ? archiver : 'closed'];
-    });
-  });
-  return tableLines(['store', 'restorable from', 'to', 'lineage', 'at risk', 'archiver'], rows);
 }

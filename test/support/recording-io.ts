@@ -32,6 +32,7 @@ export function recordingIo({ env = {}, answers, now }: RecordingOptions = {}): 
       return Promise.resolve(left.shift() ?? null);
     },
     isTerminal: answers !== undefined,
+    hasColour: false,
     env,
     now: () => now ?? new Date(),
     user: 'dana',

@@ -24,15 +24,20 @@ async function probe(site: string): Promise<Partial<StoreProbe>> {
     : { site, reachable: false, role: 'unknown', writable: null, problems: ['no answer'] };
 }
 
-async function healthOf(damaged: readonly DamagedManifest[]): Promise<CheckHealthResult> {
-  const newest = manifestOf('20261121T020000Z-full-00000002', [], { committedAt: new Date().toISOString() });
+async function healthOf(
+  damaged: readonly DamagedManifest[],
+  look: typeof probe = probe,
+  startedAt = new Date().toISOString(),
+): Promise<CheckHealthResult> {
+  const committedAt = new Date().toISOString();
+  const newest = manifestOf('20261121T020000Z-full-00000002', [], { startedAt, committedAt });
   const open = {
     application: {
       sites: ['primary', 'dr', 'lab'],
       stores: [{ name: 'orders', rpoSeconds: 60, hasLog: true, hasReplication: true }],
       backup: { maxAgeHours: 24 },
     },
-    engine: () => ({ probe }),
+    engine: () => ({ probe: look }),
     catalog: () => ({ list: async () => [newest], damaged: async () => damaged }),
     logArchive: () => null,
   };
@@ -52,6 +57,22 @@ test('what an administrator should mend is named with its site and setting, and 
   expect(stores).toMatchObject([
     { status: 'healthy', problems: [`orders at primary: ${SETTING}`, 'orders at dr: no answer'] },
   ]);
+});
+
+test('a chain that is about to end for want of a backup is told of at the primary, before and after', async () => {
+  const daysAgo = (days: number) => new Date(Date.now() - days * 86_400_000).toISOString();
+  const look = async (site: string): Promise<Partial<StoreProbe>> => ({
+    ...(await probe(site)),
+    at: new Date().toISOString(),
+    incrementalWithinSeconds: 10 * 86_400,
+  });
+  const told = async (days: number) => (await healthOf([], look, daysAgo(days))).stores[0]!.problems.join('\n');
+  expect(await told(7.9)).not.toMatch(/newest backup/);
+  expect(await told(8.1)).toMatch(
+    /^orders at primary: the newest backup began 8d 2h ago, and an incremental can build on it only within 10d 0h: take one before, or the next is a full$/m,
+  );
+  expect(await told(11)).toMatch(/could build on it only within 10d 0h: the next is a full/);
+  expect(await told(11)).not.toMatch(/orders at dr: the newest/);
 });
 
 test('the status screen shows it too, and says that it looked where there is nothing', () => {
