@@ -1,6 +1,6 @@
 import { promisify } from 'node:util';
 import { constants, zstdCompress } from 'node:zlib';
-import { ZstdLane } from './zstd-lane';
+import { type Frame, FramePool } from './frame-pool';
 
 const compress = promisify(zstdCompress);
 
@@ -26,10 +26,13 @@ export function zstdFrame(content: Uint8Array, { level }: ZstdOptions): Promise<
   return compress(content, { chunkSize: content.byteLength + 1024, params });
 }
 
-/** A lane and the content that it compresses, or that is being gathered for it. */
-interface Frame {
-  readonly lane: ZstdLane;
-  readonly content: Buffer;
+/** One of each level, for the whole process. */
+const pools = new Map<number, FramePool>();
+
+function poolOf(level: number): FramePool {
+  const pool = pools.get(level) ?? new FramePool(level, FRAME_BYTES);
+  pools.set(level, pool);
+  return pool;
 }
 
 /**
@@ -37,24 +40,25 @@ interface Frame {
  * `write` and `end` resolve only when there is room. One caller at a time, as a Writable guarantees. `close` it in the end.
  */
 export class FrameCompressor {
-  readonly #options: ZstdOptions;
+  readonly #pool: FramePool;
   readonly #emit: (frame: Buffer) => Promise<void>;
-  readonly #lanes: ZstdLane[] = [];
   readonly #inFlight: Promise<Buffer>[] = [];
-  /** Frames whose content nobody reads any more. */
-  readonly #free: Frame[] = [];
+  /** Those that are being compressed, or failed at it: closed with the compressor, not given on. */
+  readonly #busy = new Set<Frame>();
   #current: Frame | null = null;
   #filled = 0;
   #frames = 0;
+  #closed = false;
 
-  constructor(options: ZstdOptions, emit: (frame: Buffer) => Promise<void>) {
-    this.#options = options;
+  constructor({ level }: ZstdOptions, emit: (frame: Buffer) => Promise<void>) {
+    this.#pool = poolOf(level);
+    this.#pool.open();
     this.#emit = emit;
   }
 
   async write(chunk: Buffer): Promise<void> {
     for (let taken = 0; taken < chunk.length;) {
-      this.#current ??= this.#free.pop() ?? this.#newFrame();
+      this.#current ??= this.#pool.take();
       const copied = chunk.copy(this.#current.content, this.#filled, taken);
       taken += copied;
       this.#filled += copied;
@@ -64,25 +68,28 @@ export class FrameCompressor {
 
   /** Emits what is left. Empty content makes one empty frame, because a file without a frame is not a zstd file. */
   async end(): Promise<void> {
-    if (this.#filled > 0 || this.#frames === 0) await this.#startFrame(this.#current ?? this.#newFrame());
+    if (this.#filled > 0 || this.#frames === 0) await this.#startFrame(this.#current ?? this.#pool.take());
     while (this.#inFlight.length > 0) await this.#emitOldest();
   }
 
-  /** Gives the contexts back; what is still being compressed is lost. */
+  /** Gives the contexts back; what is still being compressed is lost. May be repeated. */
   close(): void {
-    for (const lane of this.#lanes) lane.close();
-  }
-
-  #newFrame(): Frame {
-    const lane = new ZstdLane(this.#options.level, FRAME_BYTES);
-    this.#lanes.push(lane);
-    return { lane, content: Buffer.allocUnsafeSlow(FRAME_BYTES) };
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const { lane } of this.#busy) lane.close();
+    if (this.#current) this.#pool.give(this.#current);
+    this.#current = null;
+    this.#pool.close();
   }
 
   async #startFrame(frame: Frame): Promise<void> {
-    const compressed = frame.lane
-      .compress(frame.content.subarray(0, this.#filled))
-      .finally(() => this.#free.push(frame));
+    this.#busy.add(frame);
+    const compressed = frame.lane.compress(frame.content.subarray(0, this.#filled)).then((stored) => {
+      this.#busy.delete(frame);
+      // A closed lane belongs to nobody any more.
+      if (!this.#closed) this.#pool.give(frame);
+      return stored;
+    });
     // It may fail while nobody awaits it yet; #emitOldest meets the error when it is its turn.
     compressed.catch(() => {});
     this.#inFlight.push(compressed);

@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { constants, zstdCompressSync } from 'node:zlib';
+import { FramePool } from '../../adapters/volumes/frame-pool';
 import { FRAME_BYTES, FrameCompressor } from '../../adapters/volumes/zstd-frames';
 import { decompressFrames, lendFrames, splitFrames, ZstdFormatError } from '../../adapters/volumes/zstd-frame-reader';
 import { rounds, seededBytes, seededRandom } from '../support/random';
@@ -126,5 +127,35 @@ describe('zstd frames', () => {
       for (let i = 0; i < 10; i += 1) await compressor.write(Buffer.alloc(FRAME_BYTES));
     };
     await expect(write()).rejects.toThrow('target is gone');
+  });
+
+  test('one that is given up in the middle leaves nothing of it in those beside and behind it', async () => {
+    const contents = Array.from({ length: 6 }, () => halfCompressible(FRAME_BYTES + random.integer(3 * FRAME_BYTES)));
+    const [open, givenUp] = [new FrameCompressor({ level: 3 }, async () => {}), contents.pop() as Buffer];
+    await Promise.all(
+      contents.map(async (content) => {
+        const dying = new FrameCompressor({ level: 3 }, async () => {});
+        await dying.write(givenUp);
+        dying.close();
+        const restored = await collect(decompressFrames(cut(await compressed(content, 65_536), 65_536)));
+        expect(restored.equals(content)).toBe(true);
+      }),
+    );
+    open.close();
+  });
+
+  test('buffers go from one volume to the next while any is open, and are given up with the last', () => {
+    const pool = new FramePool(3, 1_024);
+    pool.open();
+    pool.open();
+    const first = pool.take();
+    pool.give(first);
+    pool.close();
+    expect(pool.take()).toBe(first);
+    pool.give(first);
+    pool.close();
+    pool.open();
+    expect(pool.take()).not.toBe(first);
+    pool.close();
   });
 });
