@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { engineEntries, type EngineEntry, type EngineKind } from '../../adapters/engines/registry';
 import { ARTIFACT_KINDS, BACKUP_TYPES, type Manifest } from '../../core/catalog';
 import type { ArchiveOutcome, Engine, RestoreRequest } from '../../core/engine';
-import { hasCode } from '../../core/errors';
+import { findFailure, hasCode } from '../../core/errors';
 import type { VolumeSource } from '../../core/volumes';
 import { compareFingerprints, type RecoveryTarget, type RestorePlace } from '../../core/recovery';
 import { waitUntil } from '../../lab/servers/process';
@@ -285,6 +285,16 @@ export function engineContract(
         .catch((error: unknown) => error);
       expect(hasCode(refused, 'PitrTargetUnreachable')).toBe(true);
       expect((refused as Error).message).toMatch(/20\d\d-\d\d-\d\dT/);
+    });
+
+    test('a wish that the engine does not understand is refused and not passed over', async () => {
+      const refusal = async (target: RecoveryTarget) =>
+        findFailure(await engine.planRestore(target, catalog(), testContext()).catch((error: unknown) => error))?.code;
+      expect(await refusal({ kind: 'transaction', id: 'none' })).toBe('UsageInvalid');
+      expect(await refusal({ kind: 'latest', inclusive: false })).toBe('UsageInvalid');
+      expect(await refusal({ kind: 'latest', timeline: 4_000_000 })).toMatch(/UsageInvalid|NotFound/);
+      expect(engine.restore.leaves).toContain('open');
+      expect(engine.restore.leaves.includes('shutdown')).toBe(engine.restore.shutDown !== undefined);
     });
 
     test('a backup that is not there is NotFound', async () => {

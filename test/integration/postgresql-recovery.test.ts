@@ -13,6 +13,8 @@ import { settings } from '../../adapters/engines/postgresql/settings';
 import { createLocalRepository } from '../../adapters/repository/local';
 import { createLogArchive } from '../../adapters/repository/log-archive';
 import type { RestoreRequest } from '../../core/engine';
+import { failure } from '../../core/errors';
+import type { LogArchive } from '../../core/log-archive';
 import type { RecoveryTarget, RestoredStore } from '../../core/recovery';
 import { Secret } from '../../core/secret';
 import { isRoot } from '../../lab/servers/process';
@@ -293,6 +295,29 @@ describe.each(postgresVersions)('PostgreSQL $version', ({ version, programs }) =
     expect(latest.reaches.position).not.toBeNull();
     expect(Date.parse(latest.reaches.time)).toBeGreaterThan(world.end);
   });
+
+  test('a piece that gives way to its segment meanwhile is read again; a damaged one hides only what it holds', async () => {
+    const { engine, catalog, journal } = world;
+    const broken = (times: number): typeof catalog => {
+      const open: LogArchive['open'] = async (entry) => {
+        const all = await catalog.log.entries(entry.lineage);
+        if (entry.key !== all.at(-1)?.key || times <= 0) return catalog.log.open(entry);
+        times -= 1;
+        throw failure('BackupCorrupt', `${entry.key} is not there any more`);
+      };
+      return { ...catalog, log: { ...catalog.log, open } };
+    };
+    const plan = (target: RecoveryTarget, from: typeof catalog) => engine.planRestore(target, from, testContext());
+    expect((await plan({ kind: 'latest' }, broken(1))).reaches.position).not.toBeNull();
+    await expect(plan({ kind: 'latest' }, broken(1_000))).rejects.toMatchObject({ type: 'BackupCorrupt' });
+    const early = { kind: 'transaction', id: journal.entries[world.firstAfter + 2]!.xid } as const;
+    const passed = await plan(early, broken(1_000));
+    expect(passed.reaches).toEqual((await plan(early, catalog)).reaches);
+    expect(passed.notes.join()).toContain('could not be read and was passed over');
+    await expect(plan({ kind: 'name', name: 'never-made' }, broken(1_000))).rejects.toMatchObject({
+      type: 'BackupCorrupt',
+    });
+  }, 60_000);
 
   test('what the archive does not hold is refused before anything is fetched', async () => {
     const last = world.journal.entries.at(-1)!;

@@ -1,7 +1,8 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { CallContext } from '../../../core/call';
 import { chainOf, type Manifest, storedBytes } from '../../../core/catalog';
 import type { StoreCatalog } from '../../../core/engine';
-import { failure } from '../../../core/errors';
+import { failure, hasCode, reasonOf } from '../../../core/errors';
 import type { LogArchive, LogEntry } from '../../../core/log-archive';
 import type { RecoveryTarget, RestorePlan } from '../../../core/recovery';
 import { ArchivedLog } from './log-chain';
@@ -12,8 +13,28 @@ import { requireSense, targetText } from './recovery-target';
 import { chooseBackup, chooseLatest, choosePosition, chooseTime } from './recovery-instants';
 import { WalSearch } from './wal-search';
 
+/** An archive's listing is believed for two seconds (adapters/repository/log-listing.ts): after this it is a new one. */
+const LISTED_ANEW_MILLISECONDS = 2_500;
+
 /** Settles backup, log and reach; see core/engine.ts `planRestore`. */
 export async function planRestore(
+  store: string,
+  target: RecoveryTarget,
+  catalog: StoreCatalog,
+  ctx: CallContext,
+): Promise<RestorePlan> {
+  try {
+    return await planOnce(store, target, catalog, ctx);
+  } catch (error) {
+    if (!hasCode(error, 'BackupCorrupt')) throw error;
+    // The archiver goes on meanwhile: a slice that was listed may have given way to its segment before it was read.
+    ctx.log.warn({ error: reasonOf(error) }, 'the log is listed again after a piece of it could not be read');
+    await sleep(LISTED_ANEW_MILLISECONDS, undefined, { signal: ctx.signal });
+    return planOnce(store, target, catalog, ctx);
+  }
+}
+
+async function planOnce(
   store: string,
   target: RecoveryTarget,
   catalog: StoreCatalog,

@@ -55,7 +55,7 @@ function settled(store: string, target: MarkTarget, own: readonly Candidate[], m
     candidate,
     last: end === -1 ? candidate.chain.entries.length - 1 : end,
     reaches: { time, position: positionAt(candidate.lineage, record.start), exact: true },
-    notes: [noteOf(target, mark)],
+    notes: [noteOf(target, mark), ...unreadNotes(mark)],
   };
 }
 
@@ -63,6 +63,11 @@ function noteOf(target: MarkTarget, { what, time }: FoundMark): string {
   if (target.kind === 'name') return `made at ${time}; where several have this name, the newest is meant`;
   const which = isInclusive(target) ? '--exclusive stops just before that' : 'the state is the one just before that';
   return `${what} at ${time}; ${which}`;
+}
+
+function unreadNotes({ unread }: FoundMark): string[] {
+  if (unread.length === 0) return [];
+  return [`newer log could not be read and was passed over: ${unread.join(', ')}`];
 }
 
 const said = (what: FoundMark['what']) => (what === 'restore point' ? 'made' : what);

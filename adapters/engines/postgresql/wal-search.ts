@@ -1,10 +1,10 @@
 import { buffer } from 'node:stream/consumers';
 import type { CallContext } from '../../../core/call';
-import { failure } from '../../../core/errors';
+import { failure, hasCode, reasonOf } from '../../../core/errors';
 import type { LogArchive, LogEntry } from '../../../core/log-archive';
 import { parseLsn, readPieceName, timelineOf } from './lsn';
 import { markOf, nextXidOf, type WalMark } from './wal-marks';
-import { readRecords, type WalRecord } from './wal-records';
+import { readRecords, type WalRecord, type WalStretch } from './wal-records';
 
 /** initdb cannot change it; a server that was built with another size says so in a segment's first page. */
 const PAGE_BYTES = 8192;
@@ -40,8 +40,8 @@ export function stretchesOf(entries: readonly LogEntry[]): Stretch[] {
 /** What is sought in the log: the end of a transaction, or a restore point. */
 export type Sought = { readonly xid: number } | { readonly name: string };
 
-/** With the timeline whose log holds it. */
-export type FoundMark = WalMark & { readonly timeline: number };
+/** With the timeline whose log holds it, and the parts of the newer log that could not be read. */
+export type FoundMark = WalMark & { readonly timeline: number; readonly unread: readonly string[] };
 
 /**
  * `not here`: all of it was read. `not before`: nothing older of this timeline can hold it either. `no time`: what was read
@@ -56,13 +56,17 @@ export class WalSearch {
   private readonly deadline = Date.now() + SEARCH_MILLISECONDS;
   /** Of stretches that were read, by the key of their first entry: timelines share what lies before their fork. */
   private readonly searched = new Set<string>();
+  private readonly damaged: { readonly name: string; readonly error: unknown }[] = [];
 
   constructor(archive: LogArchive, ctx: CallContext) {
     this.archive = archive;
     this.ctx = ctx;
   }
 
-  /** The newest mark that is sought, from the log's end backwards. */
+  /**
+   * The newest mark that is sought, from the log's end backwards. A damaged piece is passed over, because what lies before it
+   * can be restored all the same; where nothing is found it is thrown as BackupCorrupt.
+   */
   async newest(entries: readonly LogEntry[], sought: Sought): Promise<SearchResult> {
     let head: Buffer | null = null;
     for (const stretch of stretchesOf(entries).toReversed()) {
@@ -73,11 +77,11 @@ export class WalSearch {
       }
       if (Date.now() > this.deadline) return 'no time';
       this.ctx.progress({ phase: 'searching the log', note: (entries[stretch.first] as LogEntry).name });
-      const read = await this.read(entries, stretch, head);
+      const read = await this.readOrPass(entries, stretch, head);
       for (const record of read.records.toReversed()) {
         const mark = markOf(record);
         if (mark && ('xid' in sought ? mark.xids.includes(sought.xid) : mark.name === sought.name)) {
-          return { ...mark, timeline: stretch.timeline };
+          return { ...mark, timeline: stretch.timeline, unread: this.damaged.map(({ name }) => name) };
         }
         const nextXid = 'xid' in sought ? nextXidOf(record) : null;
         // Xids wrap around: the sign of the difference is their order. This one was not given to anybody yet.
@@ -86,6 +90,8 @@ export class WalSearch {
       this.searched.add(key);
       head = read.head;
     }
+    const [first] = this.damaged;
+    if (first) throw first.error;
     return 'not here';
   }
 
@@ -124,6 +130,21 @@ export class WalSearch {
       if (record) return { record, time, timeline: stretch.timeline };
     }
     return null;
+  }
+
+  private async readOrPass(entries: readonly LogEntry[], stretch: Stretch, next: Buffer | null): Promise<WalStretch> {
+    try {
+      return await this.read(entries, stretch, next);
+    } catch (error) {
+      if (!hasCode(error, 'BackupCorrupt')) throw error;
+      const { name } = entries[stretch.last] as LogEntry;
+      this.ctx.log.warn(
+        { error: reasonOf(error), name },
+        'a piece of the log cannot be read: it is searched before it',
+      );
+      this.damaged.push({ name, error });
+      return { records: [], head: Buffer.alloc(0) };
+    }
   }
 
   private async read(entries: readonly LogEntry[], stretch: Stretch, next: Buffer | null) {
