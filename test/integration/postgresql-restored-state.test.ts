@@ -136,7 +136,7 @@ describe.each(postgresVersions)('a copy that is left by PostgreSQL $version', ({
     try {
       await waitUntil('the copy open for writing', async () => {
         const rows = await inPlace(directory, 'SELECT pg_is_in_recovery() AS waits').catch(() => [{ waits: true }]);
-        return (rows[0] as { waits: boolean }).waits === false;
+        return !(rows[0] as { waits: boolean }).waits;
       });
       expect(compareFingerprints(expected, await source.engine.fingerprint(left, testContext()))).toEqual([]);
       await inPlace(directory, 'INSERT INTO t VALUES (102)');

@@ -96,6 +96,6 @@ type OneStatement = QueryArrayConfig & { readonly queryMode: 'extended' };
 const BOOLEAN_OID = 16;
 
 /** As the server writes it: the driver would make numbers and dates of its own out of them. Booleans as the config writes them. */
-const AS_TEXT = {
+const AS_TEXT: CustomTypesConfig = {
   getTypeParser: (oid: number) => (value: string) => (oid === BOOLEAN_OID ? String(value === 't') : value),
-} as CustomTypesConfig;
+};
