@@ -85,7 +85,9 @@ test.each([
   const short = { ...source, open: async () => Readable.from([archive], { objectMode: false }) };
   const artifact = { name: 'vol-00001.tar', key: 'some/vol-00001.tar' } as Artifact;
   const files = new Map([['PG_VERSION', expected]]);
-  const refused = await unpackBackup([artifact], files, cut ? short : source, target, testContext()).catch(
+  const wanted = new Map([['PG_VERSION', { name: 'PG_VERSION', kind: 'whole' as const, last: true }]]);
+  const whole = { artifacts: [artifact], needed: [artifact], files, wanted, newest: true };
+  const refused = await unpackBackup(whole, cut ? short : source, target, testContext()).catch(
     (error: unknown) => error,
   );
   expect(hasCode(refused, 'BackupCorrupt')).toBe(true);
