@@ -79,6 +79,8 @@ test('an archiver that went on behind a gap has it raised at once: a new full, p
     });
     await waitUntil('archiving again', async () => count(world, 'archiveLog:primary') === 3, { deadlineMs: 30_000 });
     expect(count(world, 'prepareBackup:orders@primary')).toBe(1);
+    // Its id is the next test's lock.
+    await env.client.workflow.getHandle(workflowIds.backup(shop.name, 'orders')).result();
   });
 });
 
