@@ -4,7 +4,7 @@ import { failure } from '../../../core/errors';
 
 /** basebackup_incremental.h INCREMENTAL_MAGIC. */
 const MAGIC = 0xd3ae1f0d;
-/** Magic, number of blocks, truncation length; the numbers of the blocks follow. */
+/** Magic, number of blocks, truncation length; the numbers of the blocks follow. A file without changes is no longer. */
 const FIXED_BYTES = 12;
 const BLOCK_BYTES = 8_192;
 /** pg_config.h RELSEG_SIZE: a file has no more blocks than this. */
@@ -73,9 +73,10 @@ export class ChangedBlocks {
     if (numbers.some((each) => each >= MOST_BLOCKS)) throw this.corrupt('it names a block that no file has');
     if (this.last) {
       const blocks = numbers.reduce((most, each) => Math.max(most, each + 1), truncated);
+      const { size } = await this.file.stat();
       // First shorter, so that no earlier block lies between those that came later.
-      await this.file.truncate(Math.min(truncated * BLOCK_BYTES, (await this.file.stat()).size));
-      await this.file.truncate(blocks * BLOCK_BYTES);
+      if (size > truncated * BLOCK_BYTES) await this.file.truncate(truncated * BLOCK_BYTES);
+      if (size !== blocks * BLOCK_BYTES) await this.file.truncate(blocks * BLOCK_BYTES);
     }
     this.numbers = numbers;
   }
@@ -96,6 +97,11 @@ export class ChangedBlocks {
   private corrupt(why: string): Error {
     return failure('BackupCorrupt', `${this.where}: ${why}`);
   }
+}
+
+/** Whether nothing is to be done for a file of this size, of which there are hundreds in every incremental backup. */
+export function saysNothing(sizeBytes: number, last: boolean): boolean {
+  return sizeBytes === FIXED_BYTES && !last;
 }
 
 export async function writeAll(handle: FileHandle, chunk: Buffer, position: number): Promise<void> {

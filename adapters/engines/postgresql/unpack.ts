@@ -6,7 +6,7 @@ import { failure } from '../../../core/errors';
 import type { VolumeSource } from '../../../core/volumes';
 import type { ManifestFile } from './backup-manifest';
 import type { MemberFile, MemberFiles } from './chain-files';
-import { ChangedBlocks, writeAll } from './changed-blocks';
+import { ChangedBlocks, saysNothing, writeAll } from './changed-blocks';
 import { ChunkReader } from './chunk-reader';
 import { memberChecksum } from './member-checksum';
 import type { Account } from '../restore-host';
@@ -139,7 +139,8 @@ class Unpacker {
     if (!expected) throw failure('BackupCorrupt', `${key}: ${inManifest} is not in the backup manifest`);
     const wanted = this.backup.wanted.get(inManifest);
     const padding = paddedBytes(member.sizeBytes) - member.sizeBytes;
-    if (wanted) await this.file(member, { wanted, inManifest, expected, prefix, root }, reader, key);
+    if (wanted && !(wanted.kind === 'blocks' && saysNothing(member.sizeBytes, wanted.last)))
+      await this.file(member, { wanted, inManifest, expected, prefix, root }, reader, key);
     else if (!(await reader.skip(member.sizeBytes))) throw cutOff(key, inManifest);
     if (padding > 0 && !(await reader.skip(padding))) throw cutOff(key, inManifest);
     this.seen.add(inManifest);
