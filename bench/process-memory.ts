@@ -12,13 +12,14 @@ export interface PeakMemory {
 
 /**
  * Watches the resident memory of a process and of all it starts. The process's own peak is the kernel's (VmHWM, which no
- * sampling misses); that of the whole tree is sampled. Pages that two processes share count twice: never too little.
+ * sampling misses); that of the whole tree is sampled. Pages that two programs share count twice: never too little.
  */
 export function watchMemory(pid: number): PeakMemory {
   const ending = new AbortController();
   let peakBytes = 0;
   const look = () => {
-    const tree = descendants(pid).reduce((sum, each) => sum + statusBytes(each.pid, 'VmRSS'), 0);
+    const programs = descendants(pid).filter((each) => each.pid === pid || !isForkOf(pid, each.pid));
+    const tree = programs.reduce((sum, each) => sum + statusBytes(each.pid, 'VmRSS'), 0);
     peakBytes = Math.max(peakBytes, tree, statusBytes(pid, 'VmHWM'));
   };
   const watching = (async () => {
@@ -36,6 +37,20 @@ export function watchMemory(pid: number): PeakMemory {
       return peakBytes;
     },
   };
+}
+
+/**
+ * A child between fork and exec is the parent itself, page by page: it takes no memory, and would count as much as the
+ * parent does. Which of the two it is, its command line tells.
+ */
+function isForkOf(pid: number, child: number): boolean {
+  const line = (id: number) => fs.readFileSync(`/proc/${id}/cmdline`, 'latin1');
+  try {
+    return line(child) === line(pid);
+  } catch (error) {
+    if (['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) return true; // gone: no memory either
+    throw error;
+  }
 }
 
 /** A field of /proc/<pid>/status in bytes; 0 for a process that is gone. */
