@@ -32,7 +32,8 @@ import {
 import { startPostgresStandby } from '../support/postgresql-standby';
 import { postgresTool, postgresVersions, startPostgres, waitUntil } from '../support/servers';
 
-const TARGETS = countOf('TARGETS', 8);
+/** Of the eight kinds `npm test` takes four on each version, every kind on one of them. */
+const TARGETS = countOf('TARGETS', 4);
 const { seed, integer, pick } = seededRandom('postgresql-recovery');
 
 async function contentOf(restored: RestoredStore): Promise<string> {
@@ -130,6 +131,7 @@ async function recordedWorld(programs: string | undefined, version: number, kill
     if (kill % 3 === 2) await client.query('SELECT pg_switch_wal()').catch(() => undefined);
     archiver = startArchiver(server, repository);
   }
+  await client.query('SELECT pg_switch_wal()'); // so that there is a segment before the last one, however few kills
   await sleep(1_000);
   stop.abort();
   await writing;
@@ -169,8 +171,8 @@ interface Aim {
   readonly right: readonly string[];
 }
 
-/** One random target of each kind after the other, as many as wanted. */
-function aimsOf(world: World, count: number): Aim[] {
+/** One random target of each kind after the other from kind `first` on, as many as wanted. */
+function aimsOf(world: World, count: number, first: number): Aim[] {
   const { journal, manifest, ends, firstAfter } = world;
   const { entries, points } = journal;
   const after = entries.map((_, index) => index).filter((index) => index > firstAfter);
@@ -216,7 +218,7 @@ function aimsOf(world: World, count: number): Aim[] {
       return { target: { kind: 'backup', backupId: manifest.backupId }, right: digest(last) };
     },
   ];
-  return Array.from({ length: count }, (_, index) => kinds[index % kinds.length]!());
+  return Array.from({ length: count }, (_, index) => kinds[(first + index) % kinds.length]!());
 }
 
 describe.each(postgresVersions)('PostgreSQL $version', ({ version, programs }) => {
@@ -258,7 +260,7 @@ describe.each(postgresVersions)('PostgreSQL $version', ({ version, programs }) =
 
   test(`targets of every kind equal the writer's journal (seed ${seed})`, async () => {
     const { engine, catalog, volumes, manifest } = world;
-    for (const [index, { target, right }] of aimsOf(world, TARGETS).entries()) {
+    for (const [index, { target, right }] of aimsOf(world, TARGETS, version === 18 ? 0 : 4).entries()) {
       const plan = await engine.planRestore(target, catalog, testContext());
       const name = `at-${version}-${index}`;
       const request: RestoreRequest = { restoreId: name, plan, chain: [manifest], place: placeAt(name) };
@@ -308,15 +310,20 @@ describe.each(postgresVersions)('PostgreSQL $version', ({ version, programs }) =
       return { ...catalog, log: { ...catalog.log, open } };
     };
     const plan = (target: RecoveryTarget, from: typeof catalog) => engine.planRestore(target, from, testContext());
-    expect((await plan({ kind: 'latest' }, broken(1))).reaches.position).not.toBeNull();
-    await expect(plan({ kind: 'latest' }, broken(1_000))).rejects.toMatchObject({ type: 'BackupCorrupt' });
     const early = { kind: 'transaction', id: journal.entries[world.firstAfter + 2]!.xid } as const;
-    const passed = await plan(early, broken(1_000));
+    const failing = (target: RecoveryTarget) => plan(target, broken(1_000)).catch((error: unknown) => error);
+    // Each waits for the next listing: all at once.
+    const [again, passed, latest, none] = await Promise.all([
+      plan({ kind: 'latest' }, broken(1)),
+      plan(early, broken(1_000)),
+      failing({ kind: 'latest' }),
+      failing({ kind: 'name', name: 'never-made' }),
+    ]);
+    expect(again.reaches.position).not.toBeNull();
     expect(passed.reaches).toEqual((await plan(early, catalog)).reaches);
     expect(passed.notes.join()).toContain('could not be read and was passed over');
-    await expect(plan({ kind: 'name', name: 'never-made' }, broken(1_000))).rejects.toMatchObject({
-      type: 'BackupCorrupt',
-    });
+    expect(latest).toMatchObject({ type: 'BackupCorrupt' });
+    expect(none).toMatchObject({ type: 'BackupCorrupt' });
   }, 60_000);
 
   test('what the archive does not hold is refused before anything is fetched', async () => {

@@ -9,7 +9,8 @@ type MarkTarget = RecoveryTarget & { readonly kind: 'transaction' | 'name' };
 
 /**
  * A transaction or a restore point has no place that its name tells: the archived log is searched for it, newest first, so
- * that the nearest backup is taken and what is not there is refused before anything is fetched. Null where it is nowhere.
+ * that the nearest backup is taken and what is not there is refused before anything is fetched. Null where it is
+ * nowhere, BackupCorrupt where it may be in a piece that cannot be read.
  */
 export async function chooseMark(store: string, target: MarkTarget, { all, search }: Archived): Promise<Choice | null> {
   const sought = target.kind === 'name' ? { name: target.name } : { xid: xidOf(target.id) };
@@ -19,6 +20,7 @@ export async function chooseMark(store: string, target: MarkTarget, { all, searc
     if (found === 'no time') return unsearched(target, own.at(-1) as Candidate);
     if (found !== null) return settled(store, target, own, found);
   }
+  search.requireWhole();
   return null;
 }
 

@@ -65,7 +65,7 @@ export class WalSearch {
 
   /**
    * The newest mark that is sought, from the log's end backwards. A damaged piece is passed over, because what lies before it
-   * can be restored all the same; where nothing is found it is thrown as BackupCorrupt.
+   * can be restored all the same; see `requireWhole`.
    */
   async newest(entries: readonly LogEntry[], sought: Sought): Promise<SearchResult> {
     let head: Buffer | null = null;
@@ -90,9 +90,13 @@ export class WalSearch {
       this.searched.add(key);
       head = read.head;
     }
+    return 'not here';
+  }
+
+  /** For a search that found nothing: throws BackupCorrupt where a piece could not be read, which may hold what is sought. */
+  requireWhole(): void {
     const [first] = this.damaged;
     if (first) throw first.error;
-    return 'not here';
   }
 
   /** The last whole record of the log, and the newest commit before it as far as one is near. Null for an empty log. */
