@@ -186,10 +186,12 @@ test('restore points and positions; WAL that the server no longer has is said, a
   }
   const gap = await world.archive(3_000);
   expect(gap.needsBase).toMatch(/is gone from the server/);
-  const later = { kind: 'time', time: gap.coversUntil! } as const;
-  await expect(world.request(later, 'beyond')).rejects.toMatchObject({ type: 'PitrTargetUnreachable' });
+  const inGap = { kind: 'time', time: new Date().toISOString() } as const;
+  expect(Date.parse(gap.coversUntil!)).toBeLessThan(Date.parse(inGap.time));
+  await expect(world.request(inGap, 'beyond')).rejects.toMatchObject({ type: 'PitrTargetUnreachable' });
   await world.back();
   expect((await world.archive(3_000)).needsBase).toBeNull();
+  await expect(world.request(inGap, 'beyond')).rejects.toMatchObject({ type: 'PitrTargetUnreachable' });
   expect(await world.engine.windows({ backups: world.backups, log: world.log })).toHaveLength(2);
   await client.end();
   await server.stop();
