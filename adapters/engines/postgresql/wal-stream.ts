@@ -1,3 +1,4 @@
+import { failure } from '../../../core/errors';
 import { formatLsn } from './lsn';
 import type { ReplicationConnection } from './replication-connection';
 import type { WalCollector } from './wal-collector';
@@ -6,6 +7,12 @@ import type { WalCollector } from './wal-collector';
 const STATUS_MILLISECONDS = 5_000;
 /** Complete segments in memory before the server is made to wait. */
 const BACKLOG_SEGMENTS = 2;
+/**
+ * A slot over its limit is taken from its reader before a checkpoint ends, and a sender whose reader takes nothing cannot be
+ * ended (seen with 18.6: the checkpointer waited as long as the reader was still). So a reader that is held up for this long
+ * lets go: what was not stored is sent again.
+ */
+const HELD_UP_MILLISECONDS = 60_000;
 /** PostgreSQL counts microseconds from 2000-01-01. */
 const EPOCH_2000_MILLISECONDS = Date.UTC(2000, 0, 1);
 
@@ -19,7 +26,7 @@ export class WalStream {
   private readonly collector: WalCollector;
   private readonly timer: NodeJS.Timeout;
   private durable: bigint;
-  private paused = false;
+  private paused: NodeJS.Timeout | null = null;
   private wake: () => void = () => undefined;
 
   constructor(
@@ -37,6 +44,7 @@ export class WalStream {
       .then(() => undefined)
       .finally(() => {
         clearInterval(this.timer);
+        if (this.paused !== null) clearTimeout(this.paused);
         this.wake();
       });
     connection.onCopyDone(() => connection.finishCopy());
@@ -76,9 +84,27 @@ export class WalStream {
 
   private flow(): void {
     const full = this.collector.backlog >= BACKLOG_SEGMENTS;
-    if (full && !this.paused) this.connection.pause();
-    if (!full && this.paused) this.connection.resume();
-    this.paused = full;
+    if (full && this.paused === null) {
+      this.connection.pause();
+      this.paused = setTimeout(() => this.letGo(), HELD_UP_MILLISECONDS);
+    } else if (!full && this.paused !== null) {
+      clearTimeout(this.paused);
+      this.paused = null;
+      this.connection.resume();
+    }
+  }
+
+  private letGo(): void {
+    const seconds = HELD_UP_MILLISECONDS / 1_000;
+    this.connection.abandon(
+      failure(
+        'RepositoryUnavailable',
+        `the repository took no segment of WAL for ${seconds} s; the server was let go`,
+        {
+          data: 'Nothing is lost while the slot keeps the WAL; it is asked for again.',
+        },
+      ),
+    );
   }
 
   private sendStatus(): void {
