@@ -28,6 +28,7 @@ const LATE_MILLISECONDS = 60_000;
 export async function durable(stand: Stand): Promise<Figure[]> {
   const side = await stand.on18();
   const { cluster, product } = side;
+  await stand.ourChain(); // the log has a window only behind a backup
   await cluster.query('CREATE TABLE IF NOT EXISTS independent (id bigserial PRIMARY KEY, at timestamptz NOT NULL)');
   const rounds = { on: [] as number[], off: [] as number[], durable: [] as number[][] };
   for (let round = 1; round <= stand.rounds; round += 1) {
