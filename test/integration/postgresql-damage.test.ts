@@ -100,8 +100,7 @@ test(`a byte that is flipped anywhere is found and named by the restore (seed ${
 
   const first = parseLsn(plan.log!.from.value);
   const entries = (await log.entries(plan.lineage!)).filter((each) => parseLsn(each.to.value) > first);
-  for (const _round of rounds(3)) {
-    const { key } = random.pick(entries);
+  for (const { key } of rounds(3).map(() => random.pick(entries))) {
     await flipped(fileOf(key), async (where) => {
       const refused = await engine.restore.replay(request, log, testContext()).then(
         () => null,

@@ -169,7 +169,7 @@ async function keep(
   target: UnpackTarget,
   ctx: CallContext,
 ): Promise<void> {
-  const stop = parseLsn((chain.at(-1)?.stop as NonNullable<Manifest['stop']>).value);
+  const stop = parseLsn(((chain.at(-1) as Manifest).stop as NonNullable<Manifest['stop']>).value);
   const isWhole = (name: string) => wanted.get(name)?.kind === 'whole';
   const kept = await keepRightFiles(target, { files, isWhole, stop }, ctx);
   for (const name of kept.names) wanted.delete(name);
