@@ -46,7 +46,7 @@ export function logLines(stores: readonly WatchedLog[], now: Date, hasColour: bo
 
 function judgement({ windows, gaps, atRiskSeconds, rpoSeconds, archiver }: WatchedLog): string {
   const objective = formatDuration(rpoSeconds * 1_000);
-  if (windows.length === 0) return 'NOTHING CAN BE RESTORED: no backup has the log that it needs';
+  if (windows.length === 0) return 'NOTHING CAN BE RESTORED: no backup is stored with its log';
   const risk = formatDuration((atRiskSeconds ?? 0) * 1_000);
   const late = (atRiskSeconds ?? 0) > rpoSeconds;
   return [
