@@ -1,5 +1,5 @@
 import { CommanderError } from 'commander';
-import { FAILURES, findFailure, reasonOf, type FailureCode } from '../core/errors';
+import { FAILURES, findFailure, reasonOf, type FailureCode, type FailureDetails } from '../core/errors';
 
 /** An error as a person and a script see it: what failed, where, what it means for the data, what to do next. */
 export interface ShownError {
@@ -9,6 +9,8 @@ export interface ShownError {
   readonly data: string;
   readonly next: string;
   readonly exitCode: number;
+  /** Names and values that help a script, such as the result of each check. */
+  readonly context?: FailureDetails['context'];
 }
 
 /** Errors that are not in the table are defects of drctl or of its surroundings: scripts must treat them as failures. */
@@ -19,7 +21,9 @@ export function describeError(error: unknown, command: string): ShownError {
   const where = workflowOf(error) ?? command;
   if (found) {
     const { code, message, details } = found;
-    return { code, message, where, data: details.data, next: details.next, exitCode: FAILURES[code].exitCode };
+    const { data, next, context } = details;
+    const shown = { code, message, where, data, next, exitCode: FAILURES[code].exitCode };
+    return context === undefined ? shown : { ...shown, context };
   }
   return {
     code: 'Unexpected',

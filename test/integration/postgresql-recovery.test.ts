@@ -275,6 +275,8 @@ describe.each(postgresVersions)('PostgreSQL $version', ({ version, programs }) =
         state: 'right',
       });
       expect(restored).toMatchObject({ state: 'paused' });
+      const least = target.kind === 'latest' ? Date.parse(plan.reaches.time) : 0;
+      expect(Date.parse(restored.reachedTime ?? plan.reaches.time)).toBeGreaterThanOrEqual(least);
       await engine.restore.discard(request.place, testContext());
     }
   }, 1_200_000);

@@ -11,6 +11,7 @@ import { sqlState } from './connection';
 import type { BackupDetail } from './dump';
 import { ArchivedLog } from './log-chain';
 import { parseLsn } from './lsn';
+import { isInclusive } from './recovery-target';
 import { serverOf, withRestored } from './restored-server';
 import { restored } from './restored-state';
 import { writeServerConfig } from './restore-config';
@@ -163,7 +164,7 @@ class Replay {
   /** The new marker at the target, or what the server said when it gave up. Aborted, the server goes on without us. */
   private wait(marker: Marker, from: number): Promise<Marker | string> {
     const there = (phase: Marker['phase'], state: ReplayState) => ({
-      ready: { ...marker, phase, ...reached(marker, state, this.config.lineage) },
+      ready: { ...marker, phase, ...reached(marker, state, this.config) },
     });
     return this.server.whenReady<Marker | string>(
       {
@@ -260,10 +261,20 @@ interface ReplayState {
   readonly at: Date | null;
 }
 
-function reached(marker: Marker, state: ReplayState, lineage: string): Pick<Marker, 'reachedPosition' | 'reachedTime'> {
+function reached(
+  marker: Marker,
+  state: ReplayState,
+  { lineage, recovery }: ReplayConfig,
+): Pick<Marker, 'reachedPosition' | 'reachedTime'> {
+  // A server that stops after a record by its LSN does not count that record's own commit in what it says (xlogrecovery.c,
+  // recoveryStopsAfter): the plan has read when it was.
+  const { target, reaches } = recovery ?? {};
+  const stopsAfter = target && (target.kind === 'latest' || (target.kind === 'position' && isInclusive(target)));
+  const times = [state.at, stopsAfter && reaches ? new Date(reaches.time) : null].filter((each) => each !== null);
+  const newest = times.toSorted((a, b) => a.getTime() - b.getTime()).at(-1);
   return {
     reachedPosition: state.lsn === null ? marker.reachedPosition : { lineage, value: state.lsn },
-    reachedTime: state.at?.toISOString() ?? marker.reachedTime,
+    reachedTime: newest?.toISOString() ?? marker.reachedTime,
   };
 }
 
