@@ -86,7 +86,13 @@ describe.each(postgresVersions)('PostgreSQL $version', ({ programs }) => {
     await source.back();
     expect((await reading).needsBase).toBeNull();
     expect(await problems(source)).not.toMatch(/slot/);
-    const windows = await source.engine.windows({ backups: source.backups, log: source.log });
+    const windowsNow = () => source.engine.windows({ backups: source.backups, log: source.log });
+    // The new window begins with the first sign of life that is archived behind the backup.
+    await waitUntil('the window of the new base', async () => {
+      await source.archive(1_000);
+      return (await windowsNow()).length > 1;
+    });
+    const windows = await windowsNow();
     expect(windows).toHaveLength(2);
     expect(Date.parse(windows[1]!.from)).toBeGreaterThan(Date.parse(windows[0]!.to));
     await server.stop();
