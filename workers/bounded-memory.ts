@@ -1,7 +1,7 @@
 /**
  * glibc's malloc keeps what is freed: each thread gets an arena of its own, and once a large buffer was freed, the size from
  * which buffers are mapped one by one (and so given back to the system) rises to that buffer's, up to 32 MiB. A worker that
- * moves frames of 2 MiB and parts of 8 MiB then holds 200 MB of holes. Setting the thresholds keeps them where they start
+ * moves frames of 1 MiB and parts of 8 MiB then holds 200 MB of holes. Setting the thresholds keeps them where they start
  * (mallopt(3)); other C libraries do not know these names.
  */
 const MALLOC = {

@@ -14,7 +14,7 @@ import {
   type PartsThere,
 } from './s3-multipart';
 
-/** Four in flight fill a line of 100 ms and 2 Gbit/s; smaller parts would cost requests, larger ones memory. */
+/** Three in flight fill a line of 100 ms and 2 Gbit/s; smaller parts would cost requests, larger ones memory. */
 export const PART_BYTES = UPLOAD_PIECE_BYTES;
 
 /** S3 allows 10,000 parts in an upload. */

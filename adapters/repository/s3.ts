@@ -17,7 +17,7 @@ import { PartBuffers } from './part-buffers';
 import { Slots } from './slots';
 
 /** Parts in flight at once, over all uploads of the repository: this and one part for each open stream bound its memory. */
-const PARALLEL_PARTS = 4;
+const PARALLEL_PARTS = 3;
 
 /** A repository in an S3 bucket: Amazon's, or any server that knows SHA-256 checksums and If-None-Match. */
 export function createS3Repository({ name, settings, prefix }: S3Options): Repository {

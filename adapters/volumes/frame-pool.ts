@@ -8,8 +8,8 @@ export interface Frame {
 
 /**
  * Lanes and buffers that pass from one volume to the next: a dump of small files ends a volume every second or two, and the
- * 13 MiB of each would pile up faster than the garbage collector comes (50 MiB more at the peak, 2 GB with 60,000 small
- * files). Kept only while some volume is open, so that an idle worker holds none.
+ * 6 to 8 MiB of each would pile up faster than the garbage collector comes (2 GB with 60,000 small files: 30 MiB more at
+ * the peak). Kept only while some volume is open, so that an idle worker holds none.
  */
 export class FramePool {
   readonly #level: number;

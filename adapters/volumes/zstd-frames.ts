@@ -5,10 +5,10 @@ import { type Frame, FramePool } from './frame-pool';
 const compress = promisify(zstdCompress);
 
 /**
- * Content bytes of one frame, which is what a reader must hold. Level 3 looks back no further than this; frames of 1, 2 and
- * 4 MiB of a shop's rows came out within 2 % of each other.
+ * Content bytes of one frame, which is what a reader must hold. Frames of 1, 2 and 4 MiB of a shop's rows came out within
+ * 2 % of each other; eight are held twice over (content and frame) while two volumes are written.
  */
-export const FRAME_BYTES = 2 * 2 ** 20;
+export const FRAME_BYTES = 2 ** 20;
 
 /** Frames compressed at once for one volume: one more than the cores of a small machine, to keep them busy. */
 const PARALLEL_FRAMES = 3;
