@@ -74,6 +74,7 @@ describe.each(postgresVersions)('replay on PostgreSQL $version', ({ version, pro
 
       const dies = new AbortController();
       const asked = Promise.withResolvers<void>();
+      asked.promise.catch(() => undefined); // nobody may have been waiting for it
       let left = 1 + random.integer(SEGMENTS - 2);
       const paths = pathsOf(directory);
       const cutOff = openedBy(log, async () => {
