@@ -97,7 +97,8 @@ describe.each(postgresVersions)('replay on PostgreSQL $version', ({ version, pro
       const marker = (await readMarker(restored.directory))!;
       expect(await withRestored(paths, marker, digest)).toEqual(expected);
       asked.reject(new Error('nobody waits any more'));
-      expect(await replaying).toMatchObject({ name: 'AbortError' });
+      // The reason where it was met between two steps, an AbortError out of one.
+      expect(String(await replaying)).toMatch(/AbortError|the worker is gone/);
       await engine.restore.open(request, testContext());
       await engine.restore.discard(place, testContext());
     }
