@@ -163,8 +163,9 @@ export interface SentPieces {
 }
 
 /**
- * Sends the pieces of a file as they are written; what links its digest to theirs is that one writer took them all. Null for
- * an empty file: there is nothing to make an object of.
+ * Sends the pieces of a file as they are written; what links its digest to theirs is that one writer took them all. Null
+ * where no object can be made of them: of an empty file, and of one of more pieces than an upload may have (80 GB), whose
+ * parts are taken back. The file is complete then.
  */
 export async function sendGrowing(growing: GrowingUpload, ctx: CallContext): Promise<SentPieces | null> {
   const { target, key, file, attributes, unfinished } = growing;
@@ -179,8 +180,9 @@ export async function sendGrowing(growing: GrowingUpload, ctx: CallContext): Pro
   };
   try {
     for await (const piece of file.pieces()) {
-      sending ??= await begin();
       digests.push(piece.sha256);
+      if (digests.length > MAX_PARTS) continue;
+      sending ??= await begin();
       await sending.sender.send(piece);
     }
   } finally {
@@ -189,7 +191,10 @@ export async function sendGrowing(growing: GrowingUpload, ctx: CallContext): Pro
     await sending?.close();
   }
   const { upload } = sending ?? {};
-  return upload ? { composite: compositeOf(digests), complete: () => upload.complete() } : null;
+  if (!upload) return null;
+  if (digests.length <= MAX_PARTS) return { composite: compositeOf(digests), complete: () => upload.complete() };
+  await upload.abort();
+  return null;
 }
 
 async function openFirst(paths: readonly string[]): Promise<{ path: string; handle: fs.FileHandle }> {

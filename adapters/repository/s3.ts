@@ -2,8 +2,9 @@ import { createHash } from 'node:crypto';
 import * as fs from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { GetObjectCommand } from '@aws-sdk/client-s3';
+import type { CallContext } from '../../core/call';
 import { failure } from '../../core/errors';
-import type { Repository, UnfinishedUpload } from '../../core/repository';
+import type { ObjectHead, Repository, UnfinishedUpload, UploadOptions } from '../../core/repository';
 import { checkKey } from './keys';
 import { readBody } from './s3-body';
 import { openBucket, type S3Options } from './s3-bucket';
@@ -42,6 +43,31 @@ export function createS3Repository({ name, settings, prefix }: S3Options): Repos
     return newest?.uploadId ?? null;
   }
 
+  async function uploadFile(key: string, file: string, options: UploadOptions, ctx: CallContext): Promise<ObjectHead> {
+    checkKey(key);
+    const { sha256, pieces } = options;
+    const artifact = { storageClass: settings.storageClass, ...options, ifAbsent: true };
+    return mapped(`uploading ${key}`, async () => {
+      const { size: sizeBytes } = await fs.stat(file);
+      const already = await objects.head(key);
+      const content = { sha256, sizeBytes, composite: pieces ? compositeOf(pieces.sha256) : null };
+      if (already) return objects.sameContent(already, content);
+      if (sizeBytes <= PART_BYTES) {
+        const bytes = await fs.readFile(file);
+        checkFile(file, bytes, sha256);
+        const giveBack = await slots.take();
+        const put = () => objects.putOnce(key, bytes, artifact, ctx.signal).finally(giveBack);
+        return objects.described(artifact, key, await objects.created(key, content, put));
+      }
+      const target = multipartTarget(key, ctx.signal);
+      const unfinished = await unfinishedUploadOf(key);
+      const ofFile = (composite: string) => objects.digestAttributes(artifact, sha256, composite);
+      const upload = { target, attributes: ofFile, key, file, sizeBytes, sha256, pieces, unfinished };
+      const stored = await objects.created(key, content, () => uploadFileInParts(upload, ctx));
+      return objects.described(artifact, key, stored);
+    });
+  }
+
   return {
     name,
     kind: 's3',
@@ -55,30 +81,7 @@ export function createS3Repository({ name, settings, prefix }: S3Options): Repos
       );
     },
 
-    async uploadFile(key, file, options, ctx) {
-      checkKey(key);
-      const { sha256, pieces } = options;
-      const artifact = { storageClass: settings.storageClass, ...options, ifAbsent: true };
-      return mapped(`uploading ${key}`, async () => {
-        const { size: sizeBytes } = await fs.stat(file);
-        const already = await objects.head(key);
-        const content = { sha256, sizeBytes, composite: pieces ? compositeOf(pieces.sha256) : null };
-        if (already) return objects.sameContent(already, content);
-        if (sizeBytes <= PART_BYTES) {
-          const bytes = await fs.readFile(file);
-          checkFile(file, bytes, sha256);
-          const giveBack = await slots.take();
-          const put = () => objects.putOnce(key, bytes, artifact, ctx.signal).finally(giveBack);
-          return objects.described(artifact, key, await objects.created(key, content, put));
-        }
-        const target = multipartTarget(key, ctx.signal);
-        const unfinished = await unfinishedUploadOf(key);
-        const ofFile = (composite: string) => objects.digestAttributes(artifact, sha256, composite);
-        const upload = { target, attributes: ofFile, key, file, sizeBytes, sha256, pieces, unfinished };
-        const stored = await objects.created(key, content, () => uploadFileInParts(upload, ctx));
-        return objects.described(artifact, key, stored);
-      });
-    },
+    uploadFile,
 
     async uploadGrowing(key, file, options, ctx) {
       checkKey(key);
@@ -92,9 +95,10 @@ export function createS3Repository({ name, settings, prefix }: S3Options): Repos
           unfinished: await unfinishedUploadOf(key),
         };
         const sent = await sendGrowing(growing, ctx);
-        const content = { ...file.whole(), composite: sent?.composite ?? null };
-        const create = sent?.complete ?? (() => objects.putOnce(key, Buffer.alloc(0), artifact, ctx.signal));
-        return objects.described(artifact, key, await objects.created(key, content, create));
+        const whole = file.whole();
+        if (sent === null) return uploadFile(key, file.paths.at(-1)!, { ...options, sha256: whole.sha256 }, ctx);
+        const content = { ...whole, composite: sent.composite };
+        return objects.described(artifact, key, await objects.created(key, content, sent.complete));
       });
     },
 
