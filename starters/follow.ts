@@ -16,6 +16,7 @@ const POLL_MILLISECONDS = 500;
 const RETRIES_EVERY_LOOKS = 6;
 /** A query that no worker answers within this says so instead of hanging. */
 const QUERY_MILLISECONDS = 5_000;
+const LOOKS_IN_VAIN_BEFORE_SAYING = 2;
 
 /** A step that takes longer is announced in a log before it ends. */
 const SLOW_MILLISECONDS = 5_000;
@@ -119,7 +120,7 @@ async function queryStatus<S extends RunStatus>(session: Session, handle: Workfl
     return await client.connection.withDeadline(Date.now() + QUERY_MILLISECONDS, () => handle.query<S>(queries.status));
   } catch (error) {
     // Progress is a courtesy: the run is durable and its result is waited for elsewhere.
-    if (isGrpcDeadlineError(error)) return 'no worker has answered yet (`drctl worker` says how to run one)';
+    if (isGrpcDeadlineError(error)) return 'no worker answers (`drctl worker` says how to run one)';
     return `how far it is cannot be seen: ${error instanceof Error ? error.message : String(error)}`;
   }
 }
@@ -153,6 +154,7 @@ class StepLines {
   private readonly retriesSeen = new Set<string>();
   private messages = 0;
   private problemSeen: string | null = null;
+  private looksInVain = 0;
   private waitingSeen: string | null = null;
   private readonly session: Session;
 
@@ -163,6 +165,7 @@ class StepLines {
   show(status: RunStatus): void {
     const { io } = this.session;
     this.problemSeen = null;
+    this.looksInVain = 0;
     for (const message of status.messages.slice(this.messages)) io.note(`  ! ${message}`);
     this.messages = Math.max(this.messages, status.messages.length);
     for (const step of status.steps) {
@@ -196,7 +199,10 @@ class StepLines {
     this.session.io.note(`  ? ${message}`);
   }
 
+  /** Said when it lasts: one look that a busy worker did not answer in time worries a person for nothing. */
   problem(message: string): void {
+    this.looksInVain += 1;
+    if (this.looksInVain < LOOKS_IN_VAIN_BEFORE_SAYING) return;
     if (message === this.problemSeen) return;
     this.problemSeen = message;
     this.session.io.note(`  ? ${message}`);
