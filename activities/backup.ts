@@ -13,7 +13,7 @@ import { requireEpoch } from './application';
 import { withCallContext } from './context';
 import type { ActivityDeps, OpenApplication } from './deps';
 import { requireRestorable, waitForLogTo } from './log-position';
-import { planSound } from './plan-backup';
+import { insteadOfIncremental, planSound } from './plan-backup';
 
 /** A backup that was planned; every later step gets it unchanged. */
 export interface PreparedBackup {
@@ -51,24 +51,25 @@ export function createBackupActivities(deps: ActivityDeps) {
   });
 
   return {
-    /** Settles what will be dumped, from where, and on which host. Changes nothing. */
+    /**
+     * Settles what will be dumped, from where, and on which host. Changes nothing. `refused`: why the incremental that was
+     * planned before could not be taken; the full in its place then says so.
+     */
     async prepareBackup(input: {
       application: string;
       store: string;
       type: BackupType;
       site: string;
+      refused?: string;
     }): Promise<PreparedBackup> {
       return withCallContext(async (ctx) => {
         const open = deps.open(input.application);
         const engine = open.engine(input.store);
         const existing = await open.catalog(input.store).list(input.store);
         const backupId = backupIdOf(new Date().toISOString(), input.type, randomBytes(4).toString('hex'));
-        const plan = await planSound(
-          open,
-          { backupId, type: input.type, site: input.site, existing },
-          input.store,
-          ctx,
-        );
+        const request = { backupId, type: input.type, site: input.site, existing };
+        const planned = await planSound(open, request, input.store, ctx);
+        const plan = input.refused === undefined ? planned : insteadOfIncremental(planned, input.refused);
         return {
           application: input.application,
           ref: { store: input.store, backupId: plan.backupId, kind: engine.artifactKind(plan.type) },

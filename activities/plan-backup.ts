@@ -21,7 +21,11 @@ export async function planSound(
   const why = parent ? await whyUnsound(open.transfer(store), parent, request.existing) : null;
   if (why === null) return plan;
   const backupId = request.backupId.replace('-incr-', '-full-');
-  const full = await engine.planDump({ ...request, backupId, type: 'full' }, ctx);
+  return insteadOfIncremental(await engine.planDump({ ...request, backupId, type: 'full' }, ctx), why);
+}
+
+/** The plan of a full with the reason why it is none of an incremental. */
+export function insteadOfIncremental(full: DumpPlan, why: string): DumpPlan {
   const reasons = [`incremental asked, full taken: ${why}`, full.typeReason].filter((each) => each !== null);
   return { ...full, typeReason: reasons.join('; ') };
 }

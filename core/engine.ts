@@ -94,7 +94,8 @@ export interface Engine<E extends string = string> {
 
   /**
    * Copies the store into the sink, from the beginning each time it is called. Resolves after every volume finished.
-   * What it leaves in the sink when it throws is thrown away by the caller.
+   * What it leaves in the sink when it throws is thrown away by the caller. Throws IncrementalRefused where only a full
+   * will do, though the plan was for an incremental.
    */
   dump(plan: DumpPlan, parent: VolumeSource | null, sink: VolumeSink, ctx: CallContext): Promise<DumpResult>;
 

@@ -85,6 +85,12 @@ export const FAILURES = {
     data: 'No backup was committed; earlier backups are not affected.',
     next: 'The next attempt starts again from the beginning.',
   },
+  IncrementalRefused: {
+    retryable: false,
+    exitCode: 28,
+    data: 'No backup was committed; earlier backups are not affected.',
+    next: 'Take a full backup: a run of the workflow does so by itself.',
+  },
   VerificationFailed: {
     retryable: false,
     exitCode: 25,

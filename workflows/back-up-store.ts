@@ -1,6 +1,6 @@
 import { CancellationScope, isCancellation } from '@temporalio/workflow';
 import { ActivityFailure, TimeoutFailure, TimeoutType } from '@temporalio/common';
-import { reasonOf } from '../core/errors';
+import { hasCode, reasonOf } from '../core/errors';
 import { formatBytes } from '../core/clock';
 import type { BackUpStoreInput, BackUpStoreResult } from '../core/runs';
 import type { PreparedBackup, UploadedBackup } from '../activities/backup';
@@ -9,6 +9,15 @@ import { StepTable } from './step-table';
 
 /** A host that vanishes three times in a row is not bad luck. */
 const MAXIMUM_SEQUENCES = 3;
+
+/** One run, and its backup as it is planned now: on another host where the first was lost, as a full where no incremental can be. */
+interface Run {
+  readonly input: BackUpStoreInput;
+  readonly site: string;
+  readonly mode: 'spool' | 'stream';
+  readonly steps: StepTable;
+  prepared: PreparedBackup;
+}
 
 /**
  * Backs one store up: plan, dump and upload side by side, verify, wait until the log reaches the backup's end, commit the
@@ -21,19 +30,15 @@ export async function backUpStore(input: BackUpStoreInput): Promise<BackUpStoreR
   const control = anywhere(application);
 
   const { application: described, activeSite: site, epoch } = await control.describeApplication({ application });
-  const prepared = await steps.run(
-    'prepare',
-    `Plan the backup of ${store}`,
-    () => atSite(application, site).prepareBackup({ application, store, type: input.type, site }),
-    ({ plan }) => `${plan.backupId} from ${plan.source.member}${plan.typeReason ? `: ${plan.typeReason}` : ''}`,
-  );
+  const { mode } = described.backup;
+  const run: Run = { input, site, mode, steps, prepared: await plan(steps, site, input) };
 
-  let hostQueue = prepared.hostQueue;
   let uploaded: UploadedBackup;
   let consistentAt: string;
   try {
     steps.enter('copying');
-    ({ uploaded, hostQueue } = await copy(steps, prepared, described.backup.mode, input, site));
+    uploaded = await copy(run);
+    const { prepared } = run;
     const { attempt } = uploaded;
 
     steps.enter('verifying');
@@ -49,16 +54,17 @@ export async function backUpStore(input: BackUpStoreInput): Promise<BackUpStoreR
     const ending = isCancellation(error) ? 'cancelled' : 'failed';
     steps.enter(ending);
     await CancellationScope.nonCancellable(() =>
-      afterwards(steps, 'clean', 'Remove what this run left', () => cleanUp(prepared, hostQueue, null)),
+      afterwards(steps, 'clean', 'Remove what this run left', () => cleanUp(run.prepared, null)),
     );
     steps.finish(ending);
     throw error;
   }
 
   // The backup exists. What goes wrong from here on is a warning: it takes nothing away from it.
+  const { plan: taken, hostQueue } = run.prepared;
   const warnings = await CancellationScope.nonCancellable(async () => [
     ...(await afterwards(steps, 'clean', 'Remove the spool and what earlier attempts left', () =>
-      cleanUp(prepared, hostQueue, uploaded.attempt),
+      cleanUp(run.prepared, uploaded.attempt),
     )),
     ...(described.stores.find((each) => each.name === store)?.hasMirrors
       ? await afterwards(steps, 'mirror', `Mirror the static assets of ${store}`, () =>
@@ -68,10 +74,10 @@ export async function backUpStore(input: BackUpStoreInput): Promise<BackUpStoreR
   ]);
   steps.finish('completed');
   return {
-    backupId: prepared.plan.backupId,
+    backupId: taken.backupId,
     store,
-    type: prepared.plan.type,
-    typeReason: prepared.plan.typeReason,
+    type: taken.type,
+    typeReason: taken.typeReason,
     consistentAt,
     storedBytes: uploaded.storedBytes,
     contentBytes: uploaded.contentBytes,
@@ -80,33 +86,55 @@ export async function backUpStore(input: BackUpStoreInput): Promise<BackUpStoreR
   };
 }
 
-/** Dump and upload. A host that is lost loses its spool: the sequence starts again on another one. */
-async function copy(
+/** `refused`: why the incremental that was planned before cannot be. */
+function plan(
   steps: StepTable,
-  prepared: PreparedBackup,
-  mode: 'spool' | 'stream',
-  input: BackUpStoreInput,
   site: string,
-): Promise<{ uploaded: UploadedBackup; hostQueue: string }> {
-  let { hostQueue } = prepared;
+  { application, store, type }: Pick<BackUpStoreInput, 'application' | 'store' | 'type'>,
+  refused?: string,
+): Promise<PreparedBackup> {
+  return steps.run(
+    'prepare',
+    `Plan the backup of ${store}`,
+    () => atSite(application, site).prepareBackup({ application, store, type, site, ...(refused ? { refused } : {}) }),
+    (prepared) => {
+      const { backupId, source, typeReason } = prepared.plan;
+      return `${backupId} from ${source.member}${typeReason ? `: ${typeReason}` : ''}`;
+    },
+  );
+}
+
+/** Dump and upload, again on another host where one was lost with its spool, and as a full where the server takes no incremental. */
+async function copy(run: Run): Promise<UploadedBackup> {
+  const { input, site, steps } = run;
   for (let sequence = 0; ; sequence += 1) {
     try {
-      return { uploaded: await copyOnHost(steps, prepared, hostQueue, mode, sequence), hostQueue };
+      return await copyOnHost(run, sequence);
     } catch (error) {
-      if (!isHostLost(error) || sequence + 1 >= MAXIMUM_SEQUENCES) throw error;
-      steps.say(`the host of ${hostQueue} took no work: starting again on another one`);
-      ({ hostQueue } = await atSite(input.application, site).prepareBackup({ ...input, site }));
+      if (run.prepared.plan.type === 'incr' && hasCode(error, 'IncrementalRefused')) {
+        await planFull(run, reasonOf(error));
+      } else if (isHostLost(error) && sequence + 1 < MAXIMUM_SEQUENCES) {
+        steps.say(`the host of ${run.prepared.hostQueue} took no work: starting again on another one`);
+        const { hostQueue } = await atSite(input.application, site).prepareBackup({ ...input, site });
+        run.prepared = { ...run.prepared, hostQueue };
+      } else {
+        throw error;
+      }
     }
   }
 }
 
-async function copyOnHost(
-  steps: StepTable,
-  prepared: PreparedBackup,
-  hostQueue: string,
-  mode: 'spool' | 'stream',
-  sequence: number,
-): Promise<UploadedBackup> {
+/** What the plan did not foresee: summaries that went meanwhile, for one. Waiting for the next run would not bring them back. */
+async function planFull(run: Run, why: string): Promise<void> {
+  const { input, site, steps } = run;
+  steps.say(`${why}: a full is taken instead`);
+  const remove = () => cleanUp(run.prepared, null);
+  await steps.run('refused', `Remove what ${run.prepared.plan.backupId} left`, remove, (note) => note);
+  run.prepared = await plan(steps, site, { ...input, type: 'full' }, why);
+}
+
+async function copyOnHost({ steps, prepared, mode }: Run, sequence: number): Promise<UploadedBackup> {
+  const { hostQueue } = prepared;
   const host = onHost(hostQueue);
   const size = ({ artifacts, storedBytes, contentBytes }: UploadedBackup) =>
     `${formatBytes(contentBytes)} in ${artifacts} artifacts, ${formatBytes(storedBytes)} stored`;
@@ -154,7 +182,8 @@ async function mirror(
     .join('; ');
 }
 
-async function cleanUp(prepared: PreparedBackup, hostQueue: string, keepAttempt: number | null): Promise<string> {
+async function cleanUp(prepared: PreparedBackup, keepAttempt: number | null): Promise<string> {
+  const { hostQueue } = prepared;
   await anywhere(prepared.application).sweepAttempts({ prepared, keepAttempt });
   try {
     await onHost(hostQueue).removeSpool({ prepared });

@@ -15,7 +15,7 @@ import type { Repository } from '../../core/repository';
 import { damaged } from '../support/damage';
 import { ask, PostgresSource } from '../support/postgresql-source';
 import { seededRandom } from '../support/random';
-import { startPostgres } from '../support/servers';
+import { startPostgres, waitUntil } from '../support/servers';
 
 const random = seededRandom('backup-soundness');
 
@@ -25,6 +25,7 @@ describe('a backup of which nothing could be restored is not made, and not built
   let source: PostgresSource;
   let directory: string;
   let repository: Repository;
+  let catalog: ReturnType<typeof createCatalog>;
   let log: LogArchive;
   let activities: ReturnType<typeof createBackupActivities>;
 
@@ -45,7 +46,7 @@ describe('a backup of which nothing could be restored is not made, and not built
       codec,
       reserveBytes: 0,
     });
-    const catalog = createCatalog(repository);
+    catalog = createCatalog(repository);
     const transfer = createTransfer({ repository, catalog, spool, codec, targetVolumeBytes: 2 ** 20 });
     log = createLogArchive(repository, 'orders', source.engine.log!.naming);
     const open = {
@@ -63,15 +64,15 @@ describe('a backup of which nothing could be restored is not made, and not built
   });
 
   const run = <T>(work: () => Promise<T>) => new MockActivityEnvironment().run<[], T, () => Promise<T>>(work);
-  const prepare = (type: BackupType) =>
-    run(() => activities.prepareBackup({ application: 'shop', store: 'orders', type, site: 'primary' }));
+  const prepare = (type: BackupType, refused: { refused?: string } = {}) =>
+    run(() => activities.prepareBackup({ application: 'shop', store: 'orders', type, site: 'primary', ...refused }));
   const copy = (prepared: PreparedBackup) => run(() => activities.streamVolumes({ prepared, sequence: 0 }));
   const waitAndCommit = async (prepared: PreparedBackup, attempt: number) => {
     await run(() => activities.waitForLog({ prepared, attempt }));
     await run(() => activities.commitManifest({ prepared, attempt }));
   };
-  const take = async (type: BackupType) => {
-    const prepared = await prepare(type);
+  const take = async (type: BackupType, refused: { refused?: string } = {}) => {
+    const prepared = await prepare(type, refused);
     const { attempt } = await copy(prepared);
     await source.archive(1_500, 'primary', log);
     await waitAndCommit(prepared, attempt);
@@ -112,5 +113,34 @@ describe('a backup of which nothing could be restored is not made, and not built
     await repository.delete([keys.find((key) => key.includes(incremental.parent!) && /vol-00002/.test(key))!]);
     expect((await prepare('incr')).plan.typeReason).toMatch(/-full-\S+ is damaged: .*vol-00002\.tar\.zst is not in/);
     expect((await take('incr')).type).toBe('full');
+  }, 60_000);
+
+  test('WAL summaries that go between plan and dump: refused for good, so that the run takes a full and says why', async () => {
+    const prepared = await prepare('incr');
+    expect(prepared.plan).toMatchObject({ type: 'incr', typeReason: null });
+    const parent = await catalog.get('orders', prepared.plan.parent!);
+    await ask(server.url, 'INSERT INTO t SELECT g FROM generate_series(1, 2000) g');
+    await ask(server.url, 'CHECKPOINT');
+    const since = 'SELECT 1 FROM pg_available_wal_summaries() WHERE end_lsn > $1';
+    const summarized = async () => (await ask(server.url, since, [parent.start!.value])).length > 0;
+    await waitUntil('a summary of what the incremental is made of', summarized);
+    const summaries = path.join(server.dataDir, 'pg_wal', 'summaries');
+    for (const file of await fs.readdir(summaries)) await fs.rm(path.join(summaries, file));
+
+    const refused = await copy(prepared).catch((error: unknown) => error);
+    expect(refused).toMatchObject({
+      type: 'IncrementalRefused',
+      nonRetryable: true,
+      message: expect.stringMatching(/cannot continue the chain with \S+-incr-\S+: .*WAL summaries are required/),
+    });
+    await run(() => activities.sweepAttempts({ prepared, keepAttempt: null }));
+    const { backupId } = await take('full', { refused: (refused as Error).message });
+    expect(await catalog.get('orders', backupId)).toMatchObject({
+      type: 'full',
+      parent: null,
+      typeReason: expect.stringMatching(/^incremental asked, full taken: .* WAL summaries are required on timeline 1/),
+    });
+    // The next incremental builds on it.
+    expect((await prepare('incr')).plan).toMatchObject({ type: 'incr', parent: backupId });
   }, 60_000);
 });

@@ -51,7 +51,7 @@ const decided =
     await toTheEnd(env, workflowId);
   };
 
-/** Follows as the real archiver and watch do: until it is cancelled. */
+/** Follows as the real archiver and watch do (an upload waits so for its dump): until it is cancelled. */
 async function follow(): Promise<never> {
   const beat = setInterval(() => Context.current().heartbeat(), 300);
   try {
@@ -85,6 +85,14 @@ export function scenarios(): Scenario[] {
   stream.mode = 'stream';
   const broken = fakeBackupWorld();
   broken.before['verifyArtifacts'] = () => Promise.reject(failure('BackupCorrupt', 'bytes differ'));
+  const refused = fakeBackupWorld();
+  refused.before['dumpVolumes'] = () => {
+    const first = refused.calls.filter((call) => call === 'dumpVolumes').length === 1;
+    if (first) throw failure('IncrementalRefused', 'WAL summaries are gone');
+  };
+  refused.before['uploadVolumes'] = async () => {
+    if (!refused.calls.includes('sweepAttempts:null')) await follow();
+  };
   const archive = fakeBackupWorld();
   archive.before['archiveLog'] = follow;
   const watchCalls: string[] = [];
@@ -123,6 +131,13 @@ export function scenarios(): Scenario[] {
       input: backup,
       activities: broken.activities,
       drive: toFailure,
+    },
+    {
+      name: 'back-up-store-refused',
+      type: 'backUpStore',
+      input: { ...backup, type: 'incr' },
+      activities: refused.activities,
+      drive: toTheEnd,
     },
     {
       name: 'launch-backups',

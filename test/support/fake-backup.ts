@@ -6,6 +6,8 @@ import type { FakeActivities } from './workflow-environment';
 /** A pretended outside world for backups: it remembers what was asked of it, in order. */
 export interface FakeBackupWorld {
   readonly calls: string[];
+  /** The backups whose attempts were swept, in order. */
+  readonly swept: string[];
   readonly activities: FakeActivities;
   mode: 'spool' | 'stream';
   /** The host whose queue `prepareBackup` names. */
@@ -21,6 +23,7 @@ const at = '2026-01-01T00:00:00.000Z';
 export function fakeBackupWorld(): FakeBackupWorld {
   const world: FakeBackupWorld = {
     calls: [],
+    swept: [],
     activities: {},
     mode: 'spool',
     host: 'h1',
@@ -39,17 +42,17 @@ export function fakeBackupWorld(): FakeBackupWorld {
       activeSite: world.activeSite,
       epoch: world.epoch,
     }),
-    prepareBackup: async ({ store, type, site }) => {
+    prepareBackup: async ({ store, type, site, refused }) => {
       await note('prepareBackup', `${store}@${site}`);
       const backupId = `20260101T000000Z-${type}-00000001`;
       const prepared: PreparedBackup = {
         application: shop.name,
-        ref: { store, backupId, kind: 'full' },
+        ref: { store, backupId, kind: type },
         plan: {
           backupId,
           type,
-          typeReason: null,
-          parent: null,
+          typeReason: refused ? `incremental asked, full taken: ${refused}` : null,
+          parent: type === 'full' ? null : '20251231T000000Z-full-00000001',
           source: { site, member: 'db:5432' },
           estimatedBytes: null,
         },
@@ -76,7 +79,10 @@ export function fakeBackupWorld(): FakeBackupWorld {
       return { consistentAt: at, storedBytes: 1_000 };
     },
     removeSpool: () => note('removeSpool'),
-    sweepAttempts: ({ keepAttempt }) => note('sweepAttempts', String(keepAttempt)),
+    sweepAttempts: ({ prepared, keepAttempt }) => {
+      world.swept.push(prepared.ref.backupId);
+      return note('sweepAttempts', String(keepAttempt));
+    },
     notify: async ({ title }) => {
       await note('notify', title);
       return [];

@@ -3,7 +3,7 @@ import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { activityInfo, Context } from '@temporalio/activity';
 import { failure } from '../../core/errors';
 import { taskQueues, workflowIds } from '../../core/names';
-import type { BackUpStoreResult, LaunchBackupsResult } from '../../core/runs';
+import type { BackUpStoreResult, LaunchBackupsResult, RunStatus } from '../../core/runs';
 import { fakeBackupWorld, type FakeBackupWorld } from '../support/fake-backup';
 import { waitUntil } from '../support/servers';
 import { shop } from '../support/shop-application';
@@ -21,16 +21,28 @@ const host = (name: string) => taskQueues.host(shop.name, 'primary', name);
 async function backUp(
   world: FakeBackupWorld,
   queues: readonly string[] = [site, host('h1')],
-): Promise<BackUpStoreResult> {
+  type: 'full' | 'incr' = 'full',
+): Promise<BackUpStoreResult & { status: RunStatus }> {
   return withWorkers(env, world.activities, queues, async () => {
-    const args = [{ application: shop.name, store: 'orders', type: 'full', reason: 'test' }];
+    const args = [{ application: shop.name, store: 'orders', type, reason: 'test' }];
     const handle = await env.client.workflow.start('backUpStore', {
       taskQueue: taskQueues.workflows,
       workflowId: randomUUID(),
       args,
     });
-    return (await handle.result()) as BackUpStoreResult;
+    const result = (await handle.result()) as BackUpStoreResult;
+    return { ...result, status: await handle.query<RunStatus>('status') };
   });
+}
+
+/** An upload that waits for more volumes: cancellation reaches it with its beats. */
+async function untilCancelled(): Promise<never> {
+  const beat = setInterval(() => Context.current().heartbeat(), 500);
+  try {
+    return await Context.current().cancelled;
+  } finally {
+    clearInterval(beat);
+  }
 }
 
 test('a backup exists only after everything was dumped, uploaded, verified and covered by the log', async () => {
@@ -73,11 +85,9 @@ test('a dump that fails for good commits nothing, stops the upload and removes w
   const world = fakeBackupWorld();
   let uploadStopped = false;
   world.before['uploadVolumes'] = async () => {
-    const beat = setInterval(() => Context.current().heartbeat(), 500);
     try {
-      await Context.current().cancelled;
+      await untilCancelled();
     } finally {
-      clearInterval(beat);
       uploadStopped = true;
     }
   };
@@ -112,6 +122,61 @@ test('a host that takes no work is replaced: the sequence starts again on anothe
   expect(world.calls.filter((call) => call.startsWith('prepareBackup'))).toHaveLength(2);
   expect(world.calls).toContain('commitManifest');
 }, 150_000);
+
+describe('an incremental that the server refuses after it was planned', () => {
+  const why = 'db:5432 (site primary) cannot continue the chain: WAL summaries are required';
+  const refusing = (name: 'dumpVolumes' | 'streamVolumes') => {
+    const world = fakeBackupWorld();
+    world.mode = name === 'streamVolumes' ? 'stream' : 'spool';
+    world.before[name] = () => {
+      if (world.calls.filter((call) => call === name).length === 1) throw failure('IncrementalRefused', why);
+    };
+    return world;
+  };
+
+  test('becomes a full in the same run, which says why; what the incremental left is removed first', async () => {
+    const world = refusing('dumpVolumes');
+    let uploads = 0;
+    world.before['uploadVolumes'] = async () => {
+      uploads += 1;
+      // The first waits for volumes, as the real one does, until the dump's refusal stops it.
+      if (uploads === 1) await untilCancelled();
+    };
+    const { backupId, type, typeReason, status } = await backUp(world, undefined, 'incr');
+    expect({ backupId, type }).toEqual({ backupId: '20260101T000000Z-full-00000001', type: 'full' });
+    expect(typeReason).toBe(`incremental asked, full taken: ${why}`);
+    expect(world.calls.filter((call) => !/^(dump|upload)/.test(call))).toEqual([
+      'prepareBackup:orders@primary',
+      'sweepAttempts:null',
+      'removeSpool',
+      'prepareBackup:orders@primary',
+      'verifyArtifacts',
+      'waitForLog',
+      'commitManifest',
+      'sweepAttempts:1',
+      'removeSpool',
+    ]);
+    expect(status.messages).toEqual([`${why}: a full is taken instead`]);
+    expect(status.steps.find(({ id }) => id === 'prepare')?.note).toContain(why);
+    expect(status.steps.map(({ state }) => state)).toEqual(status.steps.map(() => 'done'));
+  });
+
+  test('and fails with the full, of which nothing stays', async () => {
+    const world = refusing('streamVolumes');
+    world.before['verifyArtifacts'] = () => Promise.reject(failure('BackupCorrupt', 'bytes differ'));
+    await expect(backUp(world, undefined, 'incr')).rejects.toMatchObject({
+      cause: { cause: { type: 'BackupCorrupt' } },
+    });
+    expect(world.calls.filter((call) => call === 'streamVolumes')).toHaveLength(2);
+    expect(world.swept).toEqual(['20260101T000000Z-incr-00000001', '20260101T000000Z-full-00000001']);
+  });
+
+  test('a full that is refused so is no full: the run fails instead of going round', async () => {
+    const world = refusing('streamVolumes');
+    await expect(backUp(world)).rejects.toMatchObject({ cause: { cause: { type: 'IncrementalRefused' } } });
+    expect(world.calls.filter((call) => call.startsWith('prepareBackup'))).toHaveLength(1);
+  });
+});
 
 test('stream mode is one step', async () => {
   const world = fakeBackupWorld();

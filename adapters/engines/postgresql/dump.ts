@@ -136,7 +136,7 @@ function warningsOf({ settings }: ServerFacts): string[] {
 }
 
 /** What a base backup says when the server itself gave it up, in words that tell what to do. */
-function explained(error: unknown, { backupId, source }: DumpPlan): unknown {
+function explained(error: unknown, { backupId, type, source }: DumpPlan): unknown {
   const text = error instanceof Error ? error.message : String(error);
   const where = `${source.member} (site ${source.site})`;
   if (/standby was promoted during online backup/.test(text)) {
@@ -151,14 +151,17 @@ function explained(error: unknown, { backupId, source }: DumpPlan): unknown {
       cause: error,
     });
   }
-  if (/WAL summar|manifest requires WAL|incremental backup/i.test(text)) {
-    return failure('BackupIncomplete', `${where} cannot continue the chain with ${backupId}: ${text}`, {
-      next: 'Start the backup again: where the chain cannot be continued a full is taken, and says why.',
+  if (type === 'incr' && CHAIN_ENDS.test(text)) {
+    return failure('IncrementalRefused', `${where} cannot continue the chain with ${backupId}: ${text}`, {
       cause: error,
     });
   }
   return error;
 }
+
+/** What the server says for good of a manifest it was handed (basebackup_incremental.c, basebackup.c, parse_manifest.c). */
+const CHAIN_ENDS =
+  /WAL summar|manifest requires|found in manifest|required WAL ranges|backup manifest|incremental backups/i;
 
 function detailOf(site: PostgresqlSite, facts: ServerFacts): BackupDetail {
   const kept = RECOVERY_SETTINGS.map((name) => [name, facts.settings[name] ?? '']);
