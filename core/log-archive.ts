@@ -49,8 +49,11 @@ export interface LogArchive {
   open(entry: LogEntry): Promise<Readable>;
   /** Removes slices after the segment that replaces them was read back and verified. */
   replace(slices: readonly LogEntry[], segment: LogEntry): Promise<void>;
-  /** Small files kept for ever beside the catalogue: `.history` files, descriptions of lineages. */
-  putHistory(name: string, bytes: Uint8Array): Promise<void>;
+  /**
+   * Small files kept for ever beside the catalogue: `.history` files, descriptions of lineages. `ifAbsent`: other bytes under
+   * a name that exists throw LockHeld.
+   */
+  putHistory(name: string, bytes: Uint8Array, options?: { readonly ifAbsent?: boolean }): Promise<void>;
   history(): Promise<ReadonlyMap<string, Buffer>>;
 }
 

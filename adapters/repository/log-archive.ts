@@ -119,8 +119,8 @@ export function createLogArchive(repository: Repository, store: string, naming: 
       for (const slice of gone) listing.removed(slice.lineage, `${slice.name}${SUFFIX}`);
     },
 
-    async putHistory(name, bytes) {
-      await repository.put(layout.history(store, name), bytes);
+    async putHistory(name, bytes, options) {
+      await repository.put(layout.history(store, name), bytes, options);
     },
 
     async history() {

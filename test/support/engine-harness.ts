@@ -173,7 +173,9 @@ export class MemoryLogArchive implements LogArchive {
     for (const slice of slices) this.stored.delete(slice.key);
   }
 
-  async putHistory(name: string, bytes: Uint8Array): Promise<void> {
+  async putHistory(name: string, bytes: Uint8Array, { ifAbsent = false } = {}): Promise<void> {
+    const before = this.histories.get(name);
+    if (ifAbsent && before && !before.equals(bytes)) throw failure('LockHeld', `${name} exists with other bytes`);
     this.histories.set(name, Buffer.from(bytes));
   }
 

@@ -1,4 +1,5 @@
 import { Client } from 'pg';
+import { parseLsn } from '../../adapters/engines/postgresql/lsn';
 import type { Manifest } from '../../core/catalog';
 import type { ArchiveOutcome, Engine } from '../../core/engine';
 import type { LogArchive } from '../../core/log-archive';
@@ -43,6 +44,17 @@ export class PostgresSource {
   async archive(runForMilliseconds: number, site = 'primary', log: LogArchive = this.log): Promise<ArchiveOutcome> {
     const request = { site, runForMilliseconds, sliceMilliseconds: 100 };
     return this.engine.log!.archive(request, log, () => undefined, testContext());
+  }
+
+  /** Short rounds until all that the server has written by now is archived: the last one's outcome. A gap ends them. */
+  async archiveAll(url: string, site = 'primary', log: LogArchive = this.log): Promise<ArchiveOutcome> {
+    const [at] = await ask(url, 'SELECT pg_current_wal_flush_lsn()::text AS lsn');
+    for (const deadline = Date.now() + 60_000; ;) {
+      const outcome = await this.archive(300, site, log);
+      if (outcome.needsBase !== null || parseLsn(outcome.durable.value) >= parseLsn(at!['lsn'] as string))
+        return outcome;
+      if (Date.now() > deadline) throw new Error(`${site} is archived only to ${outcome.durable.value}`);
+    }
   }
 }
 

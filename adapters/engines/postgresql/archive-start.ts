@@ -1,10 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CallContext } from '../../../core/call';
-import { failure, hasCode } from '../../../core/errors';
+import { failure } from '../../../core/errors';
 import type { LogArchive, LogEntry } from '../../../core/log-archive';
+import { type HistoryFile, readHistory } from './kept-history';
 import { floorToSegment, formatLsn, lineageOf, parseLsn, systemOf } from './lsn';
 import type { ReplicationConnection } from './replication-connection';
-import { historyKey, parseHistory, type TimelineSwitch } from './timeline-history';
+import { type Overlap, SPLIT_BRAIN_NEXT } from './same-history';
+import type { TimelineSwitch } from './timeline-history';
 
 /** A stretch of one timeline that is to be archived. */
 export interface Stretch {
@@ -24,6 +26,10 @@ export interface ArchiveStart {
   readonly systemId: string;
   /** Ancestors first, where something of them is still missing. */
   readonly stretches: readonly Stretch[];
+  /** What is archived before the first stretch, where it continues no slice that would tell: the server must have the same. */
+  readonly overlap: Overlap | null;
+  /** To be kept once the server was seen to have what is archived, and before anything of its timeline is. */
+  readonly histories: readonly HistoryFile[];
   readonly needsBase: string | null;
 }
 
@@ -40,7 +46,7 @@ export async function findStart(
   const [systemId, timelineText, flushed] = (await connection.query('IDENTIFY_SYSTEM'))[0] as [string, string, string];
   const timeline = Number(timelineText);
   const lineage = lineageOf(systemId, timeline);
-  const history = await keepHistory(connection, systemId, timeline, archive);
+  const { switches, missing: histories } = await readHistory(connection, systemId, timeline, archive);
   const entries = await archive.entries(lineage);
   if (entries.length > 0) {
     const stretch = resume(lineage, timeline, entries, segmentBytes);
@@ -50,22 +56,25 @@ export async function findStart(
         `${lineage} is archived up to ${formatLsn(stretch.durable)}, the server has only ${flushed}`,
         {
           data: 'The server lost WAL that it had sent, or is a copy of an earlier state under the same timeline.',
-          next: 'Find out which server is the right one; promote it (a new timeline) and take a new full backup.',
+          next: SPLIT_BRAIN_NEXT,
         },
       );
     }
-    return { systemId, stretches: [stretch], needsBase: null };
+    const overlap = stretch.slices.length > 0 ? null : overlapBefore(stretch.durable, entries);
+    return { systemId, stretches: [stretch], overlap, histories, needsBase: null };
   }
-  const behind = await behindAncestors(systemId, history, archive, segmentBytes);
+  const behind = await behindAncestors(systemId, switches, archive, segmentBytes);
   if (behind !== null) {
-    const from = floorToSegment((history.at(-1) as TimelineSwitch).switchLsn, segmentBytes);
-    const current = { lineage, timeline, from, durable: from, until: null, slices: [] };
-    return { systemId, stretches: [...behind, current], needsBase: null };
+    const from = floorToSegment((switches.at(-1) as TimelineSwitch).switchLsn, segmentBytes);
+    const stretches = [...behind.missing, untouched(lineage, timeline, from)];
+    return { systemId, stretches, overlap: behind.overlap, histories, needsBase: null };
   }
   const others = (await archive.lineages()).filter((each) => each !== lineage);
   return {
     systemId,
     stretches: [await begin(connection, slot, lineage, timeline, segmentBytes)],
+    overlap: null,
+    histories,
     needsBase:
       others.length === 0
         ? null
@@ -78,14 +87,15 @@ export async function findStart(
 /**
  * What is missing of the timelines that led to the server's: the rest of the newest one that is archived, and all of those
  * after it. A successor's first segment repeats its ancestor's bytes up to the switch, so that only earlier segments can
- * be missing. Null where nothing of any of them is archived.
+ * be missing. Where no slice is continued, the ancestor's last piece before the switch is the overlap. Null where nothing of
+ * any of them is archived.
  */
 async function behindAncestors(
   systemId: string,
   history: readonly TimelineSwitch[],
   archive: LogArchive,
   segmentBytes: bigint,
-): Promise<Stretch[] | null> {
+): Promise<{ missing: Stretch[]; overlap: Overlap | null } | null> {
   const missing: Stretch[] = [];
   for (let index = history.length - 1; index >= 0; index -= 1) {
     const { timeline, switchLsn } = history[index] as TimelineSwitch;
@@ -95,11 +105,12 @@ async function behindAncestors(
     const begun = history[index - 1];
     const from = begun ? floorToSegment(begun.switchLsn, segmentBytes) : end;
     const rest =
-      before.length > 0
-        ? resume(lineage, timeline, before, segmentBytes)
-        : { lineage, timeline, from, durable: from, until: null, slices: [] };
-    if (rest.durable < end) missing.unshift({ ...rest, until: switchLsn });
-    if (before.length > 0) return missing;
+      before.length > 0 ? resume(lineage, timeline, before, segmentBytes) : untouched(lineage, timeline, from);
+    const isMissing = rest.durable < end;
+    if (isMissing) missing.unshift({ ...rest, until: switchLsn });
+    if (before.length === 0) continue;
+    const last = rest.durable < switchLsn ? rest.durable : switchLsn;
+    return { missing, overlap: isMissing && rest.slices.length > 0 ? null : overlapBefore(last, before) };
   }
   return null;
 }
@@ -114,7 +125,10 @@ export async function begin(
 ): Promise<Stretch> {
   const [, restartLsn] = (await connection.query(`READ_REPLICATION_SLOT ${slot}`))[0] as [string, string | null];
   if (!restartLsn) throw failure('TargetUnreachable', `the replication slot ${slot} reserves no WAL`);
-  const from = floorToSegment(parseLsn(restartLsn), segmentBytes);
+  return untouched(lineage, timeline, floorToSegment(parseLsn(restartLsn), segmentBytes));
+}
+
+function untouched(lineage: string, timeline: number, from: bigint): Stretch {
   return { lineage, timeline, from, durable: from, until: null, slices: [] };
 }
 
@@ -124,6 +138,14 @@ function resume(lineage: string, timeline: number, entries: readonly LogEntry[],
   const from = floorToSegment(durable, segmentBytes);
   const slices = entries.filter((entry) => entry.kind === 'slice' && parseLsn(entry.from.value) >= from);
   return { lineage, timeline, from, durable, until: null, slices };
+}
+
+/** The last piece that begins before a position. */
+function overlapBefore(position: bigint, entries: readonly LogEntry[]): Overlap | null {
+  const entry = entries.findLast((each) => parseLsn(each.from.value) < position);
+  if (!entry) return null;
+  const to = parseLsn(entry.to.value);
+  return { entry, until: to < position ? to : position };
 }
 
 /** Makes sure that the slot exists and reserves WAL. Repeatable. */
@@ -163,36 +185,4 @@ export async function dropSlot(connection: ReplicationConnection, slot: string, 
 
 export function isSlotBusy(error: unknown): boolean {
   return /replication slot .* is active for PID/.test(String(error));
-}
-
-/** The server has already removed what we asked for: a gap in our log. */
-export function isWalGone(error: unknown): boolean {
-  return (
-    hasCode(error, 'TargetUnreachable') &&
-    /has already been removed|can no longer access replication slot|can no longer get changes|invalidated/.test(
-      String(error),
-    )
-  );
-}
-
-/** History files are tiny and choose the segments at every later restore: all of them are kept for ever. */
-async function keepHistory(
-  connection: ReplicationConnection,
-  systemId: string,
-  timeline: number,
-  archive: LogArchive,
-): Promise<TimelineSwitch[]> {
-  if (timeline === 1) return [];
-  const [, content] = (await connection.query(`TIMELINE_HISTORY ${timeline}`))[0] as [string, string];
-  const known = await archive.history();
-  const switches = parseHistory(content);
-  if (!known.has(historyKey(systemId, timeline))) {
-    await archive.putHistory(historyKey(systemId, timeline), Buffer.from(content));
-  }
-  for (const each of switches) {
-    if (each.timeline === 1 || known.has(historyKey(systemId, each.timeline))) continue;
-    const [, older] = (await connection.query(`TIMELINE_HISTORY ${each.timeline}`))[0] as [string, string];
-    await archive.putHistory(historyKey(systemId, each.timeline), Buffer.from(older));
-  }
-  return switches;
 }

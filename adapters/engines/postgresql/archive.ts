@@ -3,20 +3,13 @@ import type { CallContext } from '../../../core/call';
 import type { ArchiveOutcome, ArchiveProgress, ArchiveRequest } from '../../../core/engine';
 import { failure } from '../../../core/errors';
 import type { LogArchive } from '../../../core/log-archive';
-import {
-  begin,
-  ensureSlot,
-  findStart,
-  isSlotBusy,
-  isWalGone,
-  renewSlot,
-  type ArchiveStart,
-  type Stretch,
-} from './archive-start';
+import { begin, ensureSlot, findStart, isSlotBusy, renewSlot, type ArchiveStart, type Stretch } from './archive-start';
 import { addressOf, withClient } from './connection';
 import { Heartbeat } from './heartbeat';
+import { keepHistory } from './kept-history';
 import { formatLsn, positionAt } from './lsn';
-import { ReplicationConnection } from './replication-connection';
+import { isWalGone, ReplicationConnection } from './replication-connection';
+import { requireSameHistory } from './same-history';
 import { readFacts } from './server-facts';
 import type { PostgresqlSite } from './settings';
 import { PieceWriter } from './piece-writer';
@@ -103,7 +96,9 @@ class ArchiveRun {
     const ancestors = start.stretches.slice(0, -1);
     const current = start.stretches.at(-1) as Stretch;
     let needsBase = start.needsBase;
+    if (start.overlap) await requireSameHistory(this.site, start.overlap, this.archive, this.ctx);
     for (const stretch of ancestors) needsBase ??= await this.ancestor(stretch);
+    await keepHistory(this.archive, start.histories);
     try {
       return await this.follow(first, current, needsBase);
     } catch (error) {

@@ -3,6 +3,7 @@ import { failure } from '../../../core/errors';
 import type { LogArchive, LogEntry } from '../../../core/log-archive';
 import type { Stretch } from './archive-start';
 import { parseLsn, pieceName, type PostgresqlPosition, positionAt } from './lsn';
+import { SPLIT_BRAIN_NEXT } from './same-history';
 import type { SegmentPart } from './wal-collector';
 
 /** Names and stores what was received of a stretch, and has each whole segment take the place of its slices. */
@@ -70,7 +71,7 @@ export class PieceWriter {
       `the server's WAL from ${last.from.value} to ${last.to.value} of ${this.stretch.lineage} is not what is archived there (split brain)`,
       {
         data: 'Two servers wrote different WAL under one timeline: what was archived first stays, the new WAL is not archived.',
-        next: 'Find the server that is right and stop the other one; promote it (a new timeline), then take a full backup of it.',
+        next: SPLIT_BRAIN_NEXT,
         context: { key: last.key },
       },
     );

@@ -1,5 +1,6 @@
 import { Client, type ClientConfig, Query, type QueryArrayResult } from 'pg';
 import type { CallContext } from '../../../core/call';
+import { hasCode } from '../../../core/errors';
 import { addressOf, clientConfig, destroySocket, endQuietly, translate } from './connection';
 import { messageSocket } from './message-socket';
 import type { PostgresqlSite } from './settings';
@@ -174,4 +175,14 @@ export class ReplicationConnection {
       throw translate(error, this.where);
     }
   }
+}
+
+/** The server has already removed what we asked for: a gap in our log. */
+export function isWalGone(error: unknown): boolean {
+  return (
+    hasCode(error, 'TargetUnreachable') &&
+    /has already been removed|can no longer access replication slot|can no longer get changes|invalidated/.test(
+      String(error),
+    )
+  );
 }
