@@ -5,7 +5,7 @@ import { isBackupId, layout } from '../../core/layout';
 import type { Repository, StoredObject } from '../../core/repository';
 import { decide, givenUp } from './decision';
 import { manifestSchema } from './manifest-schema';
-import { parseStored, toBytes, unreadable } from './stored-json';
+import { parseStored, sealed, toBytes, unreadable } from './stored-json';
 
 /** Manifests read at once by a listing that has none of them cached. */
 const PARALLEL_READS = 8;
@@ -95,7 +95,7 @@ export function createCatalog(repository: Repository): CatalogStore {
       if (attempt === null) throw givenUp(store, backupId);
       if (attempt !== checked.attempt) throw committedOtherwise(checked, `attempt ${attempt}`);
       try {
-        await repository.put(key, toBytes(checked), { ifAbsent: true });
+        await repository.put(key, sealed(checked), { ifAbsent: true });
         return checked;
       } catch (error) {
         if (!hasCode(error, 'LockHeld')) throw error;

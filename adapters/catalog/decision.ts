@@ -3,7 +3,7 @@ import { failure, hasCode } from '../../core/errors';
 import { layout } from '../../core/layout';
 import type { Repository } from '../../core/repository';
 import { decisionSchema } from './manifest-schema';
-import { parseStored, toBytes } from './stored-json';
+import { parseStored, sealed } from './stored-json';
 
 /**
  * `catalog/<store>/<backupId>/decision.json`: which attempt of a backup may be committed, settled once. A commit and a
@@ -32,7 +32,7 @@ export async function decide(
   { attempt, manifest }: Proposal,
 ): Promise<Decision> {
   const key = layout.decision(store, backupId);
-  const bytes = toBytes({ formatVersion: 1, store, backupId, attempt, manifest });
+  const bytes = sealed({ formatVersion: 1, store, backupId, attempt, manifest });
   try {
     await repository.put(key, bytes, { ifAbsent: true });
     return parseStored(repository, key, bytes, decisionSchema);

@@ -3,7 +3,7 @@ import { failure, hasCode } from '../../core/errors';
 import { layout } from '../../core/layout';
 import type { Repository } from '../../core/repository';
 import { epochSchema } from './manifest-schema';
-import { parseStored, toBytes, unreadable } from './stored-json';
+import { parseStored, sealed, toBytes, unreadable } from './stored-json';
 
 /** Epoch records in the repository of the DR side, which outlives Temporal and the primary site. */
 export function createEpochs(repository: Repository): EpochStore {
@@ -34,7 +34,7 @@ export function createEpochs(repository: Repository): EpochStore {
 
     async take(record) {
       const key = layout.epoch(record.epoch);
-      const bytes = toBytes(parseStored(repository, key, toBytes(record), epochSchema));
+      const bytes = sealed(parseStored(repository, key, toBytes(record), epochSchema));
       const newest = await current();
       // Our own earlier try, whose answer was lost, counts; where it names another time, the first one stays.
       if (newest?.epoch === record.epoch && isSameRun(newest, record)) return newest;

@@ -7,7 +7,7 @@ import type { Repository } from '../../core/repository';
 import type { AttemptRecord, AttemptRef, BackupRef, BackupTransfer } from '../../core/transfer';
 import { decide, requireOpen } from '../catalog/decision';
 import { attemptSchema } from '../catalog/manifest-schema';
-import { parseStored, toBytes } from '../catalog/stored-json';
+import { parseStored, sealed, toBytes } from '../catalog/stored-json';
 import { createVolumeSource, verifyStored } from './source';
 import type { Spool } from './spool';
 import { uploadSpool } from './spool-upload';
@@ -34,7 +34,14 @@ export function createTransfer(options: TransferOptions): BackupTransfer {
 
   async function keep(ref: BackupRef, stored: AttemptRecord): Promise<AttemptRecord> {
     const key = `${prefixOf({ ...ref, attempt: stored.attempt })}${RECORD}`;
-    await repository.put(key, toBytes(stored), { ifAbsent: true });
+    try {
+      await repository.put(key, sealed(stored), { ifAbsent: true });
+    } catch (error) {
+      // Stored by an earlier try, perhaps of a version of drctl that wrote the same record otherwise.
+      if (!hasCode(error, 'LockHeld')) throw error;
+      const there = parseStored(repository, key, await repository.read(key), attemptSchema);
+      if (!toBytes(there).equals(toBytes(attemptSchema.parse(stored)))) throw error;
+    }
     return stored;
   }
 

@@ -1,7 +1,9 @@
+import { execFileSync } from 'node:child_process';
 import * as fs from 'node:fs/promises';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { createCatalog } from '../../adapters/catalog/catalog';
+import { decide, decided } from '../../adapters/catalog/decision';
 import { createEpochs } from '../../adapters/catalog/epochs';
 import { createRepository } from '../../adapters/repository';
 import type { EpochRecord } from '../../core/epoch';
@@ -9,7 +11,9 @@ import { layout } from '../../core/layout';
 import type { Repository } from '../../core/repository';
 import { faultyRepository, networkError } from '../support/faulty-repository';
 import { manifestOf } from '../support/manifests';
-import { rounds } from '../support/random';
+import { rounds, seededRandom } from '../support/random';
+
+const random = seededRandom('catalog');
 
 const ids = ['20261120T020000Z-full-00000001', '20261120T060000Z-incr-00000002', '20261121T020000Z-full-00000003'];
 
@@ -110,29 +114,87 @@ describe('catalogue', () => {
     expect((await catalog.damaged('orders'))[0]!.problem).toContain(key);
   });
 
+  test('a manifest that was written before they had a digest is read as it is', async () => {
+    const key = layout.manifest('orders', ids[0]!);
+    await repository.put(key, Buffer.from(`${JSON.stringify(manifestOf(ids[0]!, []), null, 2)}\n`));
+    const catalog = createCatalog(repository);
+    expect(await catalog.get('orders', ids[0]!)).toEqual(manifestOf(ids[0]!, []));
+    expect(await catalog.commit(manifestOf(ids[0]!, []))).toEqual(manifestOf(ids[0]!, []));
+  });
+
   test('a repository that does not answer is no damage', async () => {
     await createCatalog(repository).commit(manifestOf(ids[0]!, []));
     const before = (operation: string, key: string) => {
       if (operation === 'read') throw networkError(key);
     };
     const catalog = createCatalog(faultyRepository(repository, { before }));
-    for (const listed of [catalog.list('orders'), catalog.damaged('orders')])
-      await expect(listed).rejects.toMatchObject({ type: 'RepositoryUnavailable' });
+    // One after the other: what fails while the other is awaited fails the test.
+    for (const listed of [catalog.list, catalog.damaged])
+      await expect(listed('orders')).rejects.toMatchObject({ type: 'RepositoryUnavailable' });
+  });
+});
+
+const record = (epoch: number, runId = 'run-1'): EpochRecord => ({
+  epoch,
+  activeSite: epoch % 2 ? 'dr' : 'primary',
+  previousSite: 'primary',
+  takenAt: '2026-11-22T13:05:03.000Z',
+  reason: 'the primary site is gone',
+  workflowId: 'role-change:shop',
+  runId,
+  approvedBy: 'dana',
+});
+
+describe('the documents that are trusted', () => {
+  const id = ids[0]!;
+
+  test.each([
+    [
+      'a manifest',
+      layout.manifest('orders', id),
+      () => createCatalog(repository).commit(manifestOf(id, [])),
+      (from: Repository) => createCatalog(from).get('orders', id),
+    ],
+    [
+      'the decision of a backup',
+      layout.decision('orders', id),
+      () => decide(repository, 'orders', id, { attempt: 1, manifest: manifestOf(id, []) }),
+      (from: Repository) => decided(from, 'orders', id),
+    ],
+    [
+      'an epoch',
+      layout.epoch(1),
+      () => createEpochs(repository).take(record(1)),
+      (from: Repository) => createEpochs(from).current(),
+    ],
+  ])('%s: any byte of it that changes is found, and it is named', async (_, key, write, read) => {
+    await write();
+    const bytes = await repository.read(key);
+    const damaged = Buffer.from(bytes);
+    const damaging: Repository = { ...repository, read: async () => damaged };
+    for (const at of bytes.keys()) {
+      bytes.copy(damaged);
+      damaged[at] = damaged[at]! ^ (1 << random.integer(8));
+      const error = await read(damaging).then(
+        (found) => ({ found }),
+        (thrown: Error & { type?: string }) => ({ type: thrown.type, isNamed: thrown.message.includes(key) }),
+      );
+      expect({ at, byte: damaged[at], ...error }).toEqual({
+        at,
+        byte: damaged[at],
+        type: 'BackupCorrupt',
+        isNamed: true,
+      });
+    }
+
+    // By hand, as docs/restore-by-hand.md has it.
+    const file = path.join(repository.location, key);
+    const [digest] = execFileSync('sh', ['-c', 'head -n -2 "$0" | sha256sum', file]).toString().split(' ');
+    expect(JSON.parse(bytes.toString())).toMatchObject({ sha256: digest });
   });
 });
 
 describe('epochs', () => {
-  const record = (epoch: number, runId = 'run-1'): EpochRecord => ({
-    epoch,
-    activeSite: epoch % 2 ? 'dr' : 'primary',
-    previousSite: 'primary',
-    takenAt: '2026-11-22T13:05:03.000Z',
-    reason: 'the primary site is gone',
-    workflowId: 'role-change:shop',
-    runId,
-    approvedBy: 'dana',
-  });
-
   test('there is none at first; then each follows the one before', async () => {
     const epochs = createEpochs(repository);
     expect(await epochs.current()).toBeNull();
