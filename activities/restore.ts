@@ -1,7 +1,8 @@
 import { taskQueues } from '../core/names';
 import type { Manifest } from '../core/catalog';
-import type { RestoreRequest, StoreCatalog } from '../core/engine';
+import type { RestoreRequest } from '../core/engine';
 import { failure } from '../core/errors';
+import { planAroundDamage } from '../core/plan-around-damage';
 import {
   type Fingerprint,
   type Leave,
@@ -22,10 +23,6 @@ export interface StoreRestore {
   readonly store: string;
   readonly plan: RestorePlan;
   readonly place: RestorePlace;
-}
-
-async function catalogOf(open: OpenApplication, store: string): Promise<StoreCatalog> {
-  return { backups: await open.catalog(store).list(store), log: open.logArchive(store) };
 }
 
 /** The manifests of the plan's chain, read again so that histories stay small. */
@@ -52,7 +49,8 @@ export function createRestoreActivities(deps: ActivityDeps) {
         const plans: RestorePlan[] = [];
         for (const store of input.stores) requireLeave(store, open.engine(store).restore.leaves, input.leave ?? 'open');
         for (const store of input.stores) {
-          plans.push(await open.engine(store).planRestore(input.target, await catalogOf(open, store), ctx));
+          const stored = { catalog: open.catalog(store), log: open.logArchive(store) };
+          plans.push(await planAroundDamage(open.engine(store), input.target, stored, ctx));
         }
         const checked = input.stores.filter((store) => (open.engine(store).checks?.names ?? []).length > 0);
         return { hostQueue: taskQueues.host(input.application, deps.site, deps.hostId), plans, checked };

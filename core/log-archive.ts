@@ -50,11 +50,12 @@ export interface LogArchive {
   /** Removes slices after the segment that replaces them was read back and verified. */
   replace(slices: readonly LogEntry[], segment: LogEntry): Promise<void>;
   /**
-   * Small files kept for ever beside the catalogue: `.history` files, descriptions of lineages. `ifAbsent`: other bytes under
-   * a name that exists throw LockHeld.
+   * Small files kept for ever beside the catalogue, each with its digest: `.history` files, descriptions of lineages.
+   * `ifAbsent`: other bytes under a name that exists throw LockHeld; damage of the same bytes is put right.
    */
   putHistory(name: string, bytes: Uint8Array, options?: { readonly ifAbsent?: boolean }): Promise<void>;
-  history(): Promise<ReadonlyMap<string, Buffer>>;
+  /** In the place of a damaged one stands the BackupCorrupt that names it, for whoever needs that one to throw. */
+  history(): Promise<ReadonlyMap<string, Buffer | Error>>;
 }
 
 /**

@@ -2,6 +2,7 @@ import { join, resolve } from 'node:path';
 import { formatBytes, formatDuration } from '../core/clock';
 import { failure } from '../core/errors';
 import { workflowIds } from '../core/names';
+import { planAroundDamage } from '../core/plan-around-damage';
 import { type Leave, type RecoveryTarget, requireLeave, type RestorePlan } from '../core/recovery';
 import { checkLine } from '../core/restore-checks';
 import { queries, type RestorePlaceInput, type RestoreStoresInput, type RestoreStoresResult } from '../core/runs';
@@ -83,9 +84,9 @@ export async function planRestore(
   const open = await session.open();
   for (const store of request.stores) requireLeave(store, open.engine(store).restore.leaves, request.leave);
   const plans = await Promise.all(
-    request.stores.map(async (store) => {
-      const catalog = { backups: await open.catalog(store).list(store), log: open.logArchive(store) };
-      return open.engine(store).planRestore(request.target, catalog, quietContext());
+    request.stores.map((store) => {
+      const stored = { catalog: open.catalog(store), log: open.logArchive(store) };
+      return planAroundDamage(open.engine(store), request.target, stored, quietContext());
     }),
   );
   const places = placesOf(session, request);

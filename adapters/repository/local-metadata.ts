@@ -2,6 +2,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import * as fs from 'node:fs/promises';
 import * as path from 'node:path';
+import { failure } from '../../core/errors';
 import type { ObjectHead } from '../../core/repository';
 import { absent } from '../filesystem/absent';
 import { makeDirectory } from '../filesystem/durable';
@@ -32,7 +33,7 @@ export class LocalMetadata {
     const file = this.#fileOf(key);
     const temporary = `${file}.${randomUUID()}`;
     await makeDirectory(path.dirname(file));
-    await fs.writeFile(temporary, JSON.stringify(sidecar), { flush: true, mode: 0o640 });
+    await fs.writeFile(temporary, written(sidecar), { flush: true, mode: 0o640 });
     await fs.rename(temporary, file);
     return describe(key, size, mtimeMs, sidecar);
   }
@@ -42,7 +43,7 @@ export class LocalMetadata {
     const stat = await fs.stat(file).catch(absent);
     if (!stat?.isFile()) return null;
     const text = await fs.readFile(this.#fileOf(key), 'utf8').catch(absent);
-    const sidecar = text === null ? null : (JSON.parse(text) as Sidecar);
+    const sidecar = text === null ? null : readSidecar(text, this.#fileOf(key), key);
     const untouched = sidecar?.sizeBytes === stat.size && sidecar.modifiedMs === stat.mtimeMs;
     // A copied repository has new times, and an altered object must not be reported with its old digest.
     const sha256 = untouched ? sidecar.sha256 : await digestOf(file);
@@ -57,6 +58,31 @@ export class LocalMetadata {
   #fileOf(key: string): string {
     return path.join(this.#root, '.metadata', `${key}.json`);
   }
+}
+
+/** One line of JSON, and one with its SHA-256: annotations such as the time that a WAL segment covers are trusted. */
+function written(sidecar: Sidecar): string {
+  const json = JSON.stringify(sidecar);
+  return `${json}\n${sha256Of(json)}\n`;
+}
+
+/** Throws BackupCorrupt. A file of one line was written before they had a digest. */
+function readSidecar(text: string, file: string, key: string): Sidecar {
+  const [json = '', digest] = text.split('\n');
+  try {
+    if (text === json || text === `${json}\n${sha256Of(json)}\n`) return JSON.parse(json) as Sidecar;
+  } catch {
+    // Said below, as of any other damage.
+  }
+  throw failure('BackupCorrupt', `${file} is not as it was written${digest ? ': its SHA-256 differs' : ''}`, {
+    data: `It holds annotations of ${key}; the object itself may be right.`,
+    next: 'Restore this file from a copy of the repository; without it the object is complete, but what it covers is not known.',
+    context: { key },
+  });
+}
+
+function sha256Of(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
 }
 
 function describe(

@@ -129,8 +129,8 @@ describe('catalogue', () => {
     };
     const catalog = createCatalog(faultyRepository(repository, { before }));
     // One after the other: what fails while the other is awaited fails the test.
-    for (const listed of [catalog.list, catalog.damaged])
-      await expect(listed('orders')).rejects.toMatchObject({ type: 'RepositoryUnavailable' });
+    for (const listed of [() => catalog.list('orders'), () => catalog.damaged('orders')])
+      await expect(listed()).rejects.toMatchObject({ type: 'RepositoryUnavailable' });
   });
 });
 

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import * as fs from 'node:fs/promises';
 import * as os from 'node:os';
 import * as path from 'node:path';
@@ -222,6 +223,24 @@ test.each(rounds(3))('round %i: damage anywhere in a piece is found and named', 
   expect(error?.message).toContain(entry!.key);
 });
 
+test('annotations of a local object of which any byte changed are found and named; older ones are read', async () => {
+  await archive.append({ ...piece(0, 5), coversUntil: '2026-11-22T13:05:03Z' });
+  const [entry] = await archive.entries(LINEAGE);
+  const file = path.join(repository.location, '.metadata', `${entry!.key}.json`);
+  const bytes = await fs.readFile(file);
+  for (const byte of bytes.keys()) {
+    const damage = Buffer.from(bytes);
+    damage[byte] = damage[byte]! ^ (1 << random.integer(8));
+    await fs.writeFile(file, damage);
+    await expect(open().resolve(entry!)).rejects.toMatchObject({
+      type: 'BackupCorrupt',
+      message: expect.stringContaining(file),
+    });
+  }
+  await fs.writeFile(file, bytes.toString().split('\n')[0]!);
+  expect(await open().resolve(entry!)).toMatchObject({ coversUntil: '2026-11-22T13:05:03Z' });
+});
+
 test('lineages and foreign objects are told apart; history is kept beside the catalogue', async () => {
   await archive.append(piece(0, 5));
   await archive.append({ ...piece(0, 5), lineage: '7301234567890/2' });
@@ -235,6 +254,39 @@ test('lineages and foreign objects are told apart; history is kept beside the ca
   expect([...(await open().history())].map(([name, bytes]) => [name, bytes.toString()])).toEqual([
     ['00000002.history', '1\t0/3000148'],
   ]);
+});
+
+test('a history file of which any byte changed is found and named; the others stay; one from before the digests is read', async () => {
+  const [name, other] = ['7-00000002.history', '7-00000003.history'];
+  for (const each of [name, other]) await archive.putHistory(each, Buffer.from('1\t0/3000148\tno recovery target\n'));
+  for (const changed of [name, `${name}.sha256`]) {
+    const key = `catalog/orders/history/${changed}`;
+    const bytes = await repository.read(key);
+    for (const byte of bytes.keys()) {
+      const damage = Buffer.from(bytes);
+      damage[byte] = damage[byte]! ^ (1 << random.integer(8));
+      await fs.writeFile(path.join(repository.location, key), damage);
+      const history = await open().history();
+      expect([...history.keys()].toSorted()).toEqual([name, other]);
+      expect(history.get(other)).toBeInstanceOf(Buffer);
+      expect(history.get(name)).toMatchObject({
+        type: 'BackupCorrupt',
+        message: expect.stringContaining(`catalog/orders/history/${name} `),
+      });
+    }
+    // Offered again, it is put right by the one of the two that is intact; another one is refused.
+    const again = (content: string) => open().putHistory(name, Buffer.from(content), { ifAbsent: true });
+    await expect(again('1\t0/3000149\tno recovery target\n')).rejects.toMatchObject({ type: 'LockHeld' });
+    await again('1\t0/3000148\tno recovery target\n');
+    expect((await repository.read(key)).equals(bytes)).toBe(true);
+    expect((await open().history()).get(name)).toBeInstanceOf(Buffer);
+  }
+  await repository.delete([`catalog/orders/history/${name}.sha256`]);
+  expect((await open().history()).get(name)).toEqual(Buffer.from('1\t0/3000148\tno recovery target\n'));
+
+  await archive.putHistory(name, Buffer.from('1\t0/3000148\tno recovery target\n'));
+  const folder = path.join(repository.location, 'catalog/orders/history');
+  expect(execFileSync('sha256sum', ['--check', `${name}.sha256`], { cwd: folder }).toString()).toBe(`${name}: OK\n`);
 });
 
 test.each([

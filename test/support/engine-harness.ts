@@ -179,7 +179,7 @@ export class MemoryLogArchive implements LogArchive {
     this.histories.set(name, Buffer.from(bytes));
   }
 
-  async history(): Promise<ReadonlyMap<string, Buffer>> {
+  async history(): Promise<ReadonlyMap<string, Buffer | Error>> {
     return this.histories;
   }
 

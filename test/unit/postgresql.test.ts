@@ -47,11 +47,28 @@ test("a WAL segment keeps the server's own name; others are left alone", () => {
 });
 
 test('history files give the ancestors of a timeline', () => {
-  const content = '1\t0/5000150\tno recovery target specified\n\n2\t0/7000000\tbefore 2026-01-01\n';
-  expect(parseHistory(content)).toEqual([
+  const content = '1\t0/5000150\tno recovery target specified\n\n# a note\n2\t0/7000000\tbefore 2026-01-01\n';
+  expect(parseHistory(content, 3, 'there')).toEqual([
     { timeline: 1, switchLsn: 0x5000150n },
     { timeline: 2, switchLsn: 0x7000000n },
   ]);
+});
+
+test.each([
+  ['a line without a position', '1\tno recovery target specified\n', 'line 1'],
+  ['a position that is none', '1\t0/5000150\tx\n2\t0:7000000\tx\n', 'line 2'],
+  ['a position that is too long', '1\t0/500015000\tx\n', 'line 1'],
+  ['a timeline that is no number', 'q\t0/5000150\tx\n', 'line 1'],
+  ['timelines out of order', '2\t0/5000150\tx\n1\t0/7000000\tx\n', 'line 2'],
+  ['the timeline itself', '3\t0/5000150\tx\n', 'line 1'],
+  ['nothing', '\n', 'names no timeline'],
+])('a history file with %s is refused and named', (_, content, why) => {
+  expect(() => parseHistory(content, 3, 'history file 7-00000003.history')).toThrow(
+    expect.objectContaining({
+      type: 'BackupCorrupt',
+      message: expect.stringMatching(new RegExp(`7-00000003.history: .*${why}`)),
+    }),
+  );
 });
 
 test('streamed WAL is put together over segment borders, and a hole in it is refused', () => {

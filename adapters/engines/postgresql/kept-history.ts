@@ -2,7 +2,7 @@ import { failure, hasCode } from '../../../core/errors';
 import type { LogArchive } from '../../../core/log-archive';
 import type { ReplicationConnection } from './replication-connection';
 import { SPLIT_BRAIN_NEXT } from './same-history';
-import { historyKey, parseHistory, type TimelineSwitch } from './timeline-history';
+import { historyKey, historyName, parseHistory, type TimelineSwitch } from './timeline-history';
 
 /** A history file under the name that the repository keeps it by. */
 export interface HistoryFile {
@@ -11,7 +11,8 @@ export interface HistoryFile {
 }
 
 /**
- * The switches that led to a server's timeline, and which of its history files are not archived. Throws LogGap (split brain)
+ * The switches that led to a server's timeline, and which of its history files are not archived, or damaged there: archiving
+ * does not wait for a person to mend them. Throws LogGap (split brain)
  * where its timelines are others than the archived ones of the same numbers.
  */
 export async function readHistory(
@@ -27,7 +28,7 @@ export async function readHistory(
     return { key: historyKey(systemId, which), content: Buffer.from(content) };
   };
   const own = await read(timeline);
-  const switches = parseHistory(own.content.toString());
+  const switches = parseHistory(own.content.toString(), timeline, `${historyName(timeline)} of the server`);
   const missing: HistoryFile[] = [];
   for (const [index, each] of switches.entries()) {
     if (each.timeline === 1) continue;
@@ -35,11 +36,13 @@ export async function readHistory(
     const before = archived.get(key);
     // A timeline's history begins with its ancestor's; a server need not have that one's file any more.
     if (!before) missing.push(await read(each.timeline));
-    else if (!sameSwitches(parseHistory(before.toString()), switches.slice(0, index))) throw splitBrain(key);
+    else if (before instanceof Error) missing.push(...(await read(each.timeline).then(only, none)));
+    else if (!sameSwitches(parseHistory(before.toString(), each.timeline, key), switches.slice(0, index)))
+      throw splitBrain(key);
   }
   const before = archived.get(own.key);
-  if (before && !before.equals(own.content)) throw splitBrain(own.key);
-  return { switches, missing: before ? missing : [...missing, own] };
+  if (before instanceof Buffer && !before.equals(own.content)) throw splitBrain(own.key);
+  return { switches, missing: before instanceof Buffer ? missing : [...missing, own] };
 }
 
 /** History files are tiny and choose the segments at every later restore: all are kept for ever, and none is replaced. */
@@ -50,6 +53,10 @@ export async function keepHistory(archive: LogArchive, files: readonly HistoryFi
     });
   }
 }
+
+const only = (file: HistoryFile) => [file];
+/** A damaged one that the server has not either stays as it is: the restore that needs it names it. */
+const none = () => [];
 
 function sameSwitches(a: readonly TimelineSwitch[], b: readonly TimelineSwitch[]): boolean {
   return (

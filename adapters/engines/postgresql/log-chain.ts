@@ -1,7 +1,7 @@
 import type { Manifest } from '../../../core/catalog';
 import type { LogArchive, LogEntry } from '../../../core/log-archive';
 import { floorToSegment, lineageOf, parseLsn, systemOf, timelineOf } from './lsn';
-import { historyKey, parseHistory } from './timeline-history';
+import { historyKey, intact, parseHistory } from './timeline-history';
 
 /** One timeline's part of the way from a backup to a target. `until` is where its successor branched off; null at the end. */
 export interface PathStep {
@@ -19,12 +19,12 @@ export interface LogChain {
 /** What is archived of a store, read once for a plan. */
 export class ArchivedLog {
   private readonly archive: LogArchive;
-  private readonly histories: ReadonlyMap<string, Buffer>;
+  private readonly histories: ReadonlyMap<string, Buffer | Error>;
   private readonly byLineage: ReadonlyMap<string, readonly LogEntry[]>;
 
   private constructor(
     archive: LogArchive,
-    histories: ReadonlyMap<string, Buffer>,
+    histories: ReadonlyMap<string, Buffer | Error>,
     byLineage: ReadonlyMap<string, readonly LogEntry[]>,
   ) {
     this.archive = archive;
@@ -42,12 +42,16 @@ export class ArchivedLog {
     return [...this.byLineage.keys()];
   }
 
-  /** The timelines that lead to `lineage`, oldest first, itself last. Null when its history file is missing. */
+  /**
+   * The timelines that lead to `lineage`, oldest first, itself last. Null when its history file is missing; throws
+   * BackupCorrupt that names a damaged one.
+   */
   path(lineage: string): PathStep[] | null {
     const [systemId, timeline] = [systemOf(lineage), timelineOf(lineage)];
-    const history = this.histories.get(historyKey(systemId, timeline));
+    const name = historyKey(systemId, timeline);
+    const history = intact(this.histories.get(name));
     if (timeline > 1 && !history) return null;
-    const ancestors = history ? parseHistory(history.toString('utf8')) : [];
+    const ancestors = history ? parseHistory(history.toString('utf8'), timeline, `history file ${name}`) : [];
     return [
       ...ancestors.map((each) => ({ timeline: each.timeline, until: each.switchLsn })),
       { timeline, until: null },

@@ -17,6 +17,7 @@ import { restored } from './restored-state';
 import { writeServerConfig } from './restore-config';
 import { type Marker, ownerOf, pathsOf, type PlacePaths, readMarker } from './restore-place';
 import { findTool } from './tools';
+import { intact } from './timeline-history';
 import { endFeed, type FetchSegment, WalFeed } from './wal-feed';
 import { fetchSegment, segmentsOf } from './wal-fetch';
 
@@ -104,7 +105,7 @@ async function feedOf(
   };
   const system = `${newest.identity}-`;
   const histories = [...(await log.history())].filter(([key]) => key.startsWith(system));
-  const byName = new Map(histories.map(([key, bytes]) => [key.slice(system.length), bytes]));
+  const byName = new Map(histories.map(([key, bytes]) => [key.slice(system.length), intact(bytes)]));
   const { segmentBytes } = newest.detail as BackupDetail;
   return new WalFeed(paths.wal, segmentBytes, { segments: await planned(), histories: byName }, fetch, ctx);
 }
