@@ -57,6 +57,18 @@ export const onHost = (hostQueue: string) =>
     retry: { ...patient, maximumAttempts: 5 },
   });
 
+/** Restores go on only where they began: a host that restarts is waited for, for longer than that takes. */
+export const restoringOn = (hostQueue: string) =>
+  summarised({
+    ...waiting,
+    taskQueue: hostQueue,
+    scheduleToStartTimeout: '15 minutes',
+    startToCloseTimeout: '24 hours',
+    heartbeatTimeout: HEARTBEAT,
+    // What is wrong with the place itself needs a person soon; see `persevering` for what passes.
+    retry: { ...patient, maximumAttempts: 5 },
+  });
+
 /** Uploads: an S3 that is away for hours must not cost a dump that is finished; each try goes on where the last one was. */
 export const uploadingFrom = (hostQueue: string) =>
   summarised({

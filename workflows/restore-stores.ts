@@ -4,7 +4,8 @@ import { commands, type RestoreStoresInput, type RestoreStoresResult } from '../
 import type { Leave, RestoredStore, RestorePlan } from '../core/recovery';
 import { checkLine, checksFailed } from '../core/restore-checks';
 import type { StoreRestore } from '../activities/restore';
-import { atSite, onHost } from './proxies';
+import { persevering } from './persevering';
+import { atSite, restoringOn } from './proxies';
 import { onCommand, planQuery, refuse } from './commands';
 import { StepTable } from './step-table';
 
@@ -101,17 +102,17 @@ export async function restoreStore(
 ): Promise<RestoreStoresResult['stores'][number]> {
   const { store, plan } = restore;
   const startedAt = Date.now();
-  const host = onHost(hostQueue);
+  const host = restoringOn(hostQueue);
   await steps.run(
     `rebuild:${store}`,
     `Fetch and rebuild ${store}`,
-    () => host.rebuildStore(restore),
+    () => persevering(steps, store, () => host.rebuildStore(restore)),
     () => plan.chain.join(' + '),
   );
   const replayed = await steps.run(
     `replay:${store}`,
     `Replay ${store} to the target`,
-    () => host.replayLog(restore),
+    () => persevering(steps, store, () => host.replayLog(restore)),
     (reached) =>
       plan.log
         ? `reached ${reached.reachedTime ?? reached.reachedPosition?.value ?? 'the target'}`
@@ -146,7 +147,7 @@ async function verify(
   hostQueue: string,
   checked: boolean,
 ): Promise<Pick<RestoreStoresResult['stores'][number], 'fingerprint' | 'checks'>> {
-  const host = onHost(hostQueue);
+  const host = restoringOn(hostQueue);
   return steps.run(
     `verify:${store}`,
     checked ? `Read all of ${store} once and run its checks` : `Read all of ${store} once`,
