@@ -1,9 +1,11 @@
 import * as fs from 'node:fs';
+import * as os from 'node:os';
 import * as path from 'node:path';
 import { Writable } from 'node:stream';
-import { parseLsn } from '../../adapters/engines/postgresql/lsn';
+import { floorToSegment, parseLsn } from '../../adapters/engines/postgresql/lsn';
 import type { Manifest } from '../../core/catalog';
 import { backupIdOf } from '../../core/layout';
+import { compareFingerprints } from '../../core/recovery';
 import type { VolumeSink } from '../../core/volumes';
 import { runToEnd } from '../../lab/servers/process';
 import { MemoryVolumes, testContext } from '../support/engine-harness';
@@ -18,6 +20,10 @@ const planOf = (source: PostgresSource, type: 'full' | 'incr', existing: readonl
   return source.engine.planDump({ backupId, type, site: 'primary', existing }, testContext());
 };
 
+const root = fs.mkdtempSync(path.join(os.tmpdir(), 'drctl-pg-source-'));
+fs.chmodSync(root, 0o755);
+afterAll(() => fs.rmSync(root, { recursive: true, force: true }));
+
 describe.each(postgresVersions)('PostgreSQL $version: backups from a standby', ({ version, programs }) => {
   let primary: Postgres;
   let standby: Postgres;
@@ -26,7 +32,8 @@ describe.each(postgresVersions)('PostgreSQL $version: backups from a standby', (
   beforeAll(async () => {
     primary = await startPostgres({ programs });
     standby = await startPostgresStandby(primary, {}, programs);
-    source = await PostgresSource.of({ primary, dr: standby }, { backupFrom: 'standby' });
+    const toolsDirectory = path.dirname(postgresTool('postgres', programs));
+    source = await PostgresSource.of({ primary, dr: standby }, { backupFrom: 'standby', toolsDirectory });
     await ask(primary.url, 'CREATE TABLE t AS SELECT g AS id, md5(g::text) AS body FROM generate_series(1, 20000) g');
     await source.archive(1_500);
   }, 90_000);
@@ -48,6 +55,25 @@ describe.each(postgresVersions)('PostgreSQL $version: backups from a standby', (
     await source.archive(2_000);
     const plan = await source.engine.planRestore(target, catalog, testContext());
     expect(plan.chain).toEqual([manifest.backupId]);
+  }, 60_000);
+
+  test('it is restored though it begins in the middle of a segment that is archived in slices', async () => {
+    await ask(primary.url, 'DELETE FROM t WHERE id % 7 = 0');
+    await ask(primary.url, "SELECT pg_create_restore_point('one in seven gone')");
+    await source.archiveAll(primary.url);
+    const expected = await source.engine.fingerprint({ site: 'primary' }, testContext());
+    const { backupId, start, detail, lineage } = source.backups.at(-1)!;
+    const at = parseLsn(start!.value);
+    const floor = floorToSegment(at, BigInt(Number(detail['segmentBytes'])));
+    const before = (await source.log.entries(lineage!)).filter(
+      ({ kind, from, to }) => kind === 'slice' && parseLsn(from.value) >= floor && parseLsn(to.value) <= at,
+    );
+    expect(before.length).toBeGreaterThan(0); // else the segment is whole, or begins with the backup
+    const directory = path.join(root, `${version}`);
+    const { request, restored } = await source.restore({ kind: 'name', name: 'one in seven gone' }, directory);
+    expect(request.plan.chain).toEqual([backupId]);
+    expect(compareFingerprints(expected, await source.engine.fingerprint(restored, testContext()))).toEqual([]);
+    await source.engine.restore.discard(request.place, testContext());
   }, 60_000);
 
   if (version >= 17) {

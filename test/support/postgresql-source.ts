@@ -3,8 +3,17 @@ import { parseLsn } from '../../adapters/engines/postgresql/lsn';
 import type { Manifest } from '../../core/catalog';
 import type { ArchiveOutcome, Engine } from '../../core/engine';
 import type { LogArchive } from '../../core/log-archive';
+import type { RecoveryTarget } from '../../core/recovery';
 import { Secret } from '../../core/secret';
-import { engineOf, MemoryLogArchive, type MemoryVolumes, takeBackup, testContext } from './engine-harness';
+import { isRoot } from '../../lab/servers/process';
+import {
+  combinedSource,
+  engineOf,
+  MemoryLogArchive,
+  type MemoryVolumes,
+  takeBackup,
+  testContext,
+} from './engine-harness';
 
 interface Server {
   readonly host: string;
@@ -39,6 +48,17 @@ export class PostgresSource {
     const taken = await takeBackup(this.engine, site, this.volumes, this.backups, { type });
     this.backups.push(taken.manifest);
     return taken.manifest;
+  }
+
+  /** Restores into a new `directory`, and answers with the server as it waits there. */
+  async restore(target: RecoveryTarget, directory: string) {
+    const catalog = { backups: this.backups, log: this.log };
+    const plan = await this.engine.planRestore(target, catalog, testContext());
+    const place = { directory, host: '127.22.0.4', port: 0, osUser: isRoot ? 'nobody' : null, overwrite: false };
+    const chain = plan.chain.map((id) => this.backups.find(({ backupId }) => backupId === id) as Manifest);
+    const request = { restoreId: 'a-copy', plan, chain, place };
+    await this.engine.restore.rebuild(request, combinedSource(this.volumes), this.log, testContext());
+    return { request, restored: await this.engine.restore.replay(request, this.log, testContext()) };
   }
 
   async archive(runForMilliseconds: number, site = 'primary', log: LogArchive = this.log): Promise<ArchiveOutcome> {

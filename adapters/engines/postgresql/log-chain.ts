@@ -68,12 +68,13 @@ export class ArchivedLog {
     if (!path || !step || (step.until !== null && stop > step.until)) return null;
     const segmentBytes = BigInt(Number(backup.detail['segmentBytes']));
     const entries: LogEntry[] = [];
-    let cursor = parseLsn(backup.start.value);
+    // From the segment's beginning, though replay begins at `start`: the server reads a segment's first page before any other.
+    let cursor = floorToSegment(parseLsn(backup.start.value), segmentBytes);
     for (const { timeline, until } of path.slice(first)) {
       // The successor's first segment repeats this timeline's bytes of it, and the server prefers that one.
       const end = until === null ? null : floorToSegment(until, segmentBytes);
       if (end !== null && cursor >= end) continue;
-      if (entries.length > 0) cursor = floorToSegment(cursor, segmentBytes);
+      cursor = floorToSegment(cursor, segmentBytes);
       for (const entry of this.byLineage.get(lineageOf(backup.identity, timeline)) ?? []) {
         const [from, to] = [parseLsn(entry.from.value), parseLsn(entry.to.value)];
         if (to <= cursor) continue;
