@@ -39,7 +39,7 @@ const dumpResult = z.strictObject({
   lineage: z.string().nullable(),
   serverVersion: z.string(),
   toolVersions: z.record(z.string(), z.string()),
-  source: z.strictObject({ site: z.string(), member: z.string() }),
+  source: z.strictObject({ site: z.string(), member: z.string(), follows: z.string().optional() }),
   warnings: z.array(z.string()),
   detail: jsonObject,
 });

@@ -14,10 +14,41 @@ import type { LogArchive } from '../../core/log-archive';
 import type { Repository } from '../../core/repository';
 import { damaged } from '../support/damage';
 import { ask, PostgresSource } from '../support/postgresql-source';
+import { startPostgresStandby } from '../support/postgresql-standby';
 import { seededRandom } from '../support/random';
 import { startPostgres, waitUntil } from '../support/servers';
 
 const random = seededRandom('backup-soundness');
+
+/** What a worker makes of a config: a local repository with its catalogue, spool and log, and the activities over them. */
+function productOf(source: PostgresSource, directory: string) {
+  const codec = { codec: 'zstd', level: 3 } as const;
+  const repository = createRepository(
+    'local',
+    { kind: 'local', directory: path.join(directory, 'repository'), prefix: 'x' },
+    'shop',
+  );
+  const spool = createSpool({
+    directory: path.join(directory, 'spool'),
+    application: 'shop',
+    codec,
+    reserveBytes: 0,
+  });
+  const catalog = createCatalog(repository);
+  const transfer = createTransfer({ repository, catalog, spool, codec, targetVolumeBytes: 2 ** 20 });
+  const log = createLogArchive(repository, 'orders', source.engine.log!.naming);
+  const open = {
+    application: { name: 'shop' },
+    engine: () => source.engine,
+    catalog: () => catalog,
+    transfer: () => transfer,
+    logArchive: () => log,
+  };
+  const deps = { site: 'primary', hostId: 'h1', open: () => open } as unknown as ActivityDeps;
+  return { repository, catalog, log, activities: createBackupActivities(deps) };
+}
+
+const run = <T>(work: () => Promise<T>) => new MockActivityEnvironment().run<[], T, () => Promise<T>>(work);
 
 /** The backup's activities over a real PostgreSQL and a local repository. */
 describe('a backup of which nothing could be restored is not made, and not built upon', () => {
@@ -34,36 +65,13 @@ describe('a backup of which nothing could be restored is not made, and not built
     source = await PostgresSource.of({ primary: server });
     await ask(server.url, 'CREATE TABLE t AS SELECT g AS id FROM generate_series(1, 2000) g');
     directory = await fs.mkdtemp(path.join(os.tmpdir(), 'drctl-sound-'));
-    const codec = { codec: 'zstd', level: 3 } as const;
-    repository = createRepository(
-      'local',
-      { kind: 'local', directory: path.join(directory, 'repository'), prefix: 'x' },
-      'shop',
-    );
-    const spool = createSpool({
-      directory: path.join(directory, 'spool'),
-      application: 'shop',
-      codec,
-      reserveBytes: 0,
-    });
-    catalog = createCatalog(repository);
-    const transfer = createTransfer({ repository, catalog, spool, codec, targetVolumeBytes: 2 ** 20 });
-    log = createLogArchive(repository, 'orders', source.engine.log!.naming);
-    const open = {
-      application: { name: 'shop' },
-      engine: () => source.engine,
-      catalog: () => catalog,
-      transfer: () => transfer,
-      logArchive: () => log,
-    };
-    activities = createBackupActivities({ site: 'primary', hostId: 'h1', open: () => open } as unknown as ActivityDeps);
+    ({ repository, catalog, log, activities } = productOf(source, directory));
   }, 60_000);
   afterAll(async () => {
     await server?.stop();
     await fs.rm(directory, { recursive: true, force: true });
   });
 
-  const run = <T>(work: () => Promise<T>) => new MockActivityEnvironment().run<[], T, () => Promise<T>>(work);
   const prepare = (type: BackupType, refused: { refused?: string } = {}) =>
     run(() => activities.prepareBackup({ application: 'shop', store: 'orders', type, site: 'primary', ...refused }));
   const copy = (prepared: PreparedBackup) => run(() => activities.streamVolumes({ prepared, sequence: 0 }));
@@ -143,4 +151,57 @@ describe('a backup of which nothing could be restored is not made, and not built
     // The next incremental builds on it.
     expect((await prepare('incr')).plan).toMatchObject({ type: 'incr', parent: backupId });
   }, 60_000);
+});
+
+describe('a backup that is read at a standby', () => {
+  let primary: Awaited<ReturnType<typeof startPostgres>>;
+  let standby: typeof primary;
+  let source: PostgresSource;
+  let directory: string;
+
+  beforeAll(async () => {
+    primary = await startPostgres();
+    standby = await startPostgresStandby(primary);
+    source = await PostgresSource.of({ primary, dr: standby }, { backupFrom: 'standby' });
+    await ask(primary.url, 'CREATE TABLE t AS SELECT g AS id FROM generate_series(1, 2000) g');
+    directory = await fs.mkdtemp(path.join(os.tmpdir(), 'drctl-sound-'));
+    await source.archive(500, 'primary', productOf(source, directory).log);
+  }, 60_000);
+  afterAll(async () => {
+    await standby?.stop();
+    await primary?.stop();
+    await fs.rm(directory, { recursive: true, force: true });
+  });
+
+  test.each([
+    ['full', 'stream'],
+    ['incr', 'spool'],
+  ] as const)(
+    '%s, %s: it is committed, and its manifest says which server it came from',
+    async (type, mode) => {
+      const { repository, log, activities } = productOf(source, directory);
+      const prepared = await run(() =>
+        activities.prepareBackup({ application: 'shop', store: 'orders', type, site: 'primary' }),
+      );
+      const copied =
+        mode === 'stream'
+          ? run(() => activities.streamVolumes({ prepared, sequence: 0 }))
+          : Promise.all([
+              run(() => activities.uploadVolumes({ prepared })),
+              run(() => activities.dumpVolumes({ prepared, sequence: 0 })),
+            ]).then(([uploaded]) => uploaded);
+      const { attempt } = await copied;
+      await run(() => activities.verifyArtifacts({ prepared, attempt }));
+      await source.archive(1_500, 'primary', log);
+      await run(() => activities.waitForLog({ prepared, attempt }));
+      await run(() => activities.commitManifest({ prepared, attempt }));
+      const { backupId } = prepared.plan;
+      expect(await createCatalog(repository).get('orders', backupId)).toMatchObject({
+        type,
+        typeReason: null,
+        source: { site: 'dr', member: `${standby.host}:${standby.port}`, follows: 'primary' },
+      });
+    },
+    60_000,
+  );
 });
