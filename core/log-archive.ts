@@ -33,6 +33,12 @@ export interface LogPiece {
   readonly content: Uint8Array;
 }
 
+/** A segment, and the slices that lie within it. */
+export interface ReplacedSlices {
+  readonly segment: LogEntry;
+  readonly slices: readonly LogEntry[];
+}
+
 /**
  * The log's side of the repository for one store. Content is compressed and digested behind it.
  * A name never gets other bytes: the same bytes again are fine, other bytes throw LogGap ("split brain").
@@ -47,6 +53,11 @@ export interface LogArchive {
   resolve(entry: LogEntry): Promise<LogEntry>;
   /** Plain content, digest verified (BackupCorrupt names the key). */
   open(entry: LogEntry): Promise<Readable>;
+  /**
+   * Slices of a lineage that are still stored though a segment holds what they hold: a process died before it had removed
+   * them, or they came late from one believed dead. `entries` hides them, so that nobody else ever finds them.
+   */
+  replaced(lineage: string): Promise<ReplacedSlices[]>;
   /** Removes slices after the segment that replaces them was read back and verified. */
   replace(slices: readonly LogEntry[], segment: LogEntry): Promise<void>;
   /**

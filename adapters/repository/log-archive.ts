@@ -7,7 +7,7 @@ import type { ObjectHead, Repository } from '../../core/repository';
 import { decompressFrames, ZstdFormatError } from '../volumes/zstd-frame-reader';
 import { zstdFrame } from '../volumes/zstd-frames';
 import { LogListing } from './log-listing';
-import { hideReplaced } from './log-order';
+import { arrange, type ArrangedLog } from './log-order';
 
 /** Slices are small and many: a higher level would cost the archiver's CPU for little. */
 const ZSTD_LEVEL = 3;
@@ -35,10 +35,10 @@ export function createLogArchive(repository: Repository, store: string, naming: 
     return read && { key: keyOf(lineage, name), lineage, name, sizeBytes, ...read };
   }
 
-  async function entries(lineage: string): Promise<LogEntry[]> {
+  async function arranged(lineage: string): Promise<ArrangedLog> {
     const files = await listing.files(lineage);
     const all = [...files].flatMap(([name, sizeBytes]) => entryAt(lineage, name, sizeBytes) ?? []);
-    return hideReplaced(all, naming);
+    return arrange(all, naming);
   }
 
   async function plain(entry: Pick<LogEntry, 'key'>, head: ObjectHead | null): Promise<Buffer> {
@@ -93,7 +93,13 @@ export function createLogArchive(repository: Repository, store: string, naming: 
   }
 
   return {
-    entries,
+    async entries(lineage) {
+      return (await arranged(lineage)).visible;
+    },
+
+    async replaced(lineage) {
+      return (await arranged(lineage)).replaced;
+    },
 
     async append(piece: LogPiece): Promise<LogEntry> {
       const { lineage, name, kind, from, to, coversUntil, content } = piece;

@@ -1,22 +1,33 @@
-import type { LogEntry, LogNaming } from '../../core/log-archive';
+import type { LogEntry, LogNaming, ReplacedSlices } from '../../core/log-archive';
 
-/**
- * Entries in log order, without the slices that lie inside a segment (a replaced slice that is not removed yet, or that
- * came late from an archiver believed dead). Of slices that begin at one position (an archiver that began anew there wrote
- * more than the one before it) the longest is last: the log goes on at its end.
- */
-export function hideReplaced(entries: readonly LogEntry[], { compare }: Pick<LogNaming, 'compare'>): LogEntry[] {
+/** The entries of a lineage by whether a reader needs them. */
+export interface ArrangedLog {
+  /**
+   * In log order, without the slices that lie inside a segment (a replaced slice that is not removed yet, or that came late
+   * from an archiver believed dead). Of slices that begin at one position (an archiver that began anew there wrote more than
+   * the one before it) the longest is last: the log goes on at its end.
+   */
+  readonly visible: LogEntry[];
+  /** The slices that are left out, by the segment that holds what they hold. */
+  readonly replaced: ReplacedSlices[];
+}
+
+export function arrange(entries: readonly LogEntry[], { compare }: Pick<LogNaming, 'compare'>): ArrangedLog {
   const ends = (a: LogEntry, b: LogEntry) => (a.kind === 'segment' ? compare(b.to, a.to) : compare(a.to, b.to));
   const sorted = entries.toSorted((a, b) => compare(a.from, b.from) || kindOrder(a, b) || ends(a, b));
   const visible: LogEntry[] = [];
-  let segmentsEnd: LogEntry['to'] | null = null;
+  const replaced = new Map<LogEntry, LogEntry[]>();
+  let segment: LogEntry | null = null;
   for (const entry of sorted) {
-    const isHidden = segmentsEnd !== null && compare(entry.to, segmentsEnd) <= 0;
-    if (entry.kind === 'slice' && isHidden) continue;
+    const isCovered: boolean = segment !== null && compare(entry.to, segment.to) <= 0;
+    if (entry.kind === 'slice' && segment !== null && isCovered) {
+      replaced.set(segment, [...(replaced.get(segment) ?? []), entry]);
+      continue;
+    }
     visible.push(entry);
-    if (entry.kind === 'segment' && !isHidden) segmentsEnd = entry.to;
+    if (entry.kind === 'segment' && !isCovered) segment = entry;
   }
-  return visible;
+  return { visible, replaced: [...replaced].map(([by, slices]) => ({ segment: by, slices })) };
 }
 
 /** A segment before the slices that start with it. */

@@ -133,7 +133,47 @@ test('a segment hides the slices that it replaces, before and after they are rem
   // One that comes late from an archiver believed dead.
   await open().append(piece(5, 9));
   expect(await names()).toEqual(['0-20.segment', '20-30']);
+  const [left] = await open().replaced(LINEAGE);
+  expect([left!.segment.name, left!.slices.map(({ name }) => name)]).toEqual(['0-20.segment', ['5-9']]);
 });
+
+test.each([
+  ['before its slices are removed', 0],
+  ['while they are removed', 2],
+  ['after that', 3],
+])('a process that dies %s: the next one finds what is left, and nothing else', async (_, removed) => {
+  for (let from = 0; from < 20; from += 5) await archive.append(piece(from, from + 5));
+  const died = new Error('the process died');
+  const dying: Repository = {
+    ...repository,
+    async delete(keys) {
+      await repository.delete(keys.slice(0, removed));
+      throw died;
+    },
+  };
+  const itsLast = createLogArchive(dying, 'orders', naming);
+  const slices = (await itsLast.entries(LINEAGE)).slice(0, 3);
+  const segment = await itsLast.append(piece(0, 15, 'segment'));
+  await expect(itsLast.replace(slices, segment)).rejects.toBe(died);
+  expect(await stored()).toHaveLength(1 + 4 - removed);
+
+  const next = open();
+  const found = await next.replaced(LINEAGE);
+  expect(found.flatMap((each) => each.slices.map(({ name }) => name))).toEqual(
+    slices.slice(removed).map(({ name }) => name),
+  );
+  for (const each of found) await next.replace(each.slices, each.segment);
+  for (const each of [next, open()]) expect(await each.replaced(LINEAGE)).toEqual([]);
+  expect(await stored()).toEqual(['0-15.segment.zst', '15-20.zst']);
+});
+
+/** What lies in the lineage's folder, whoever knows of it. */
+async function stored(): Promise<string[]> {
+  const prefix = `data/log/orders/${LINEAGE}/`;
+  const found: string[] = [];
+  for await (const { key } of repository.list(prefix)) found.push(key.slice(prefix.length));
+  return found.toSorted();
+}
 
 test('of a long log only the end is listed again: what others add and replace there shows, further back later', async () => {
   const name = (from: number) => `${String(from).padStart(6, '0')}-${String(from + 1).padStart(6, '0')}`;

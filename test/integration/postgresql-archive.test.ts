@@ -4,10 +4,12 @@ import * as path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { buffer } from 'node:stream/consumers';
 import { Client } from 'pg';
-import { parseLsn, segmentName, segmentStart, timelineOf } from '../../adapters/engines/postgresql/lsn';
+import { parseLsn, positionAt, segmentName, segmentStart, timelineOf } from '../../adapters/engines/postgresql/lsn';
+import { createRepository } from '../../adapters/repository';
 import { createLogArchive } from '../../adapters/repository/log-archive';
 import { compareFingerprints } from '../../core/recovery';
 import type { LogArchive, LogEntry } from '../../core/log-archive';
+import type { Repository } from '../../core/repository';
 import { isRoot, serverFile, serverFolder } from '../../lab/servers/process';
 import { combinedSource, testContext } from '../support/engine-harness';
 import { ask, PostgresSource } from '../support/postgresql-source';
@@ -84,6 +86,16 @@ async function compareWithServer(log: LogArchive, lineage: string, dataDir: stri
     compared += stored.length;
   }
   return compared;
+}
+
+/** What an archiver leaves that dies between a whole segment and the removal of its slices. */
+async function sliceOfASegment(log: LogArchive, ofLineage: RegExp): Promise<LogEntry> {
+  const lineage = (await log.lineages()).find((each) => ofLineage.test(each))!;
+  const segment = (await log.entries(lineage)).find(({ kind }) => kind === 'segment')!;
+  const content = (await buffer(await log.open(segment))).subarray(0, 65_536);
+  const to = positionAt(lineage, parseLsn(segment.from.value) + 65_536n);
+  const name = `${segment.name}.00000000-00010000`;
+  return log.append({ lineage, name, kind: 'slice', from: segment.from, to, coversUntil: null, content });
 }
 
 describe.each(postgresVersions)('PostgreSQL $version', ({ programs }) => {
@@ -233,10 +245,12 @@ describe.each(postgresVersions)('PostgreSQL $version', ({ programs }) => {
     await source.archiveAll(second.url, 'second');
     await caughtUp(third, second);
     await second.server.kill('SIGKILL');
+    const replaced = await sliceOfASegment(source.log, /\/2$/);
 
     await ask(third.url, 'SELECT pg_promote(true, 30)');
     await ask(third.url, 'INSERT INTO t VALUES (5)');
     const expected = await source.engine.fingerprint({ site: 'third' }, testContext());
+    expect(await source.log.replaced(replaced.lineage)).toHaveLength(1);
     for (const [each, name] of [
       [source, 'followed'],
       [away, 'away'],
@@ -266,6 +280,8 @@ describe.each(postgresVersions)('PostgreSQL $version', ({ programs }) => {
       expect(compareFingerprints(expected, await source.engine.fingerprint(restored, testContext()))).toEqual([]);
       await source.engine.restore.discard(place, testContext());
     }
+    // Also of a timeline that has ended: nobody would come back for it.
+    expect(await source.log.replaced(replaced.lineage)).toEqual([]);
     // A chain does not go on over a promotion: the full says why.
     const request = { backupId: '20260101T000000Z-incr-00000001', type: 'incr', site: 'third' } as const;
     const plan = await source.engine.planDump({ ...request, existing: source.backups }, testContext());
@@ -276,6 +292,62 @@ describe.each(postgresVersions)('PostgreSQL $version', ({ programs }) => {
     await Promise.all([third.stop(), second.stop(), first.stop()]);
   }, 240_000);
 });
+
+test('slices of a segment that was completed by an archiver that died then: the next one removes them, not before it has read the segment', async () => {
+  const server = await startPostgres({ settings: { wal_keep_size: '512MB' } });
+  const source = await PostgresSource.of({ primary: server });
+  const directory = path.join(root, 'died');
+  const repository = createRepository('local', { kind: 'local', directory, prefix: '' }, 'shop');
+  const archiveOf = (over: Repository) => createLogArchive(over, 'orders', source.engine.log!.naming);
+  const archive = (over: Repository = repository, milliseconds = 400) =>
+    source.archive(milliseconds, 'primary', archiveOf(over));
+  const dyingAfter = (share: number): Repository => ({
+    ...repository,
+    async delete(keys) {
+      await repository.delete(keys.slice(0, Math.floor(keys.length * share)));
+      throw new Error('the process died');
+    },
+  });
+  /** Of the slices stored those whose segment is stored too: by the names alone. */
+  const leftovers = async () => {
+    const names: string[] = [];
+    for await (const { key } of repository.list('data/log/orders/')) names.push(path.basename(key, '.zst'));
+    return names.filter((name) => name.includes('.') && names.includes(name.split('.')[0]!));
+  };
+  const completeASegment = async (over: Repository) => {
+    for (let slice = 0; slice < 2; slice += 1) {
+      await ask(server.url, 'CREATE TABLE IF NOT EXISTS t (id int); INSERT INTO t SELECT generate_series(1, 100)');
+      await archive();
+    }
+    await ask(server.url, 'INSERT INTO t VALUES (0); SELECT pg_switch_wal()');
+    await expect(archive(over, 20_000)).rejects.toThrow('the process died');
+  };
+  await completeASegment(dyingAfter(0.5));
+  expect(await leftovers()).not.toEqual([]);
+  await archive();
+  expect(await leftovers()).toEqual([]);
+
+  await completeASegment(dyingAfter(0));
+  await archive();
+  expect(await leftovers()).toEqual([]);
+
+  await ask(server.url, 'INSERT INTO t VALUES (0)');
+  await archive();
+  const [lineage] = await archiveOf(repository).lineages();
+  const { key } = (await archiveOf(repository).entries(lineage!)).find(({ kind }) => kind === 'segment')!;
+  await sliceOfASegment(archiveOf(repository), /./);
+  const kept = await leftovers();
+  expect(kept).toHaveLength(1);
+  const [bytes, { metadata }] = [await repository.read(key), (await repository.head(key))!];
+  await repository.put(key, bytes.subarray(0, -1), { metadata });
+  expect((await archive()).needsBase).toBeNull(); // what is written now is archived all the same
+  expect(await leftovers()).toEqual(kept);
+  await repository.put(key, bytes, { metadata });
+  await archive();
+  expect(await leftovers()).toEqual([]);
+  expect(await compareWithServer(archiveOf(repository), lineage!, server.dataDir)).toBeGreaterThan(2 * 2 ** 24);
+  await server.stop();
+}, 90_000);
 
 test(`PostgreSQL and S3 killed at random moments leave no gap and no wrong byte (seed ${seed})`, async () => {
   const s3 = await startTestS3();

@@ -2,12 +2,13 @@ import { createHash, randomBytes } from 'node:crypto';
 import { Readable, Writable } from 'node:stream';
 import { manifestSchema } from '../../adapters/catalog/manifest-schema';
 import { engineEntries, type EngineEntry, type EngineKind } from '../../adapters/engines/registry';
+import { arrange } from '../../adapters/repository/log-order';
 import type { CallContext, Progress } from '../../core/call';
 import type { Artifact, DumpResult, EarlyFile, Manifest } from '../../core/catalog';
 import type { DumpPlan, Engine } from '../../core/engine';
 import { failure } from '../../core/errors';
 import { backupIdOf } from '../../core/layout';
-import type { LogArchive, LogEntry, LogNaming, LogPiece } from '../../core/log-archive';
+import type { LogArchive, LogEntry, LogNaming, LogPiece, ReplacedSlices } from '../../core/log-archive';
 import type { VolumeSink, VolumeSource } from '../../core/volumes';
 
 /** A call that nobody cancels and nobody listens to; `reports` collects what was said. */
@@ -167,6 +168,11 @@ export class MemoryLogArchive implements LogArchive {
     const found = this.stored.get(entry.key);
     if (!found) throw failure('NotFound', `no log entry ${entry.key}`);
     return Readable.from([found.content], { objectMode: false });
+  }
+
+  async replaced(lineage: string): Promise<ReplacedSlices[]> {
+    const all = [...this.stored].filter(([, { piece }]) => piece.lineage === lineage).map(([key]) => this.entry(key));
+    return arrange(all, this.naming).replaced;
   }
 
   async replace(slices: readonly LogEntry[], segment: LogEntry): Promise<void> {

@@ -1,4 +1,4 @@
-import { hideReplaced } from '../../adapters/repository/log-order';
+import { arrange } from '../../adapters/repository/log-order';
 import type { LogEntry } from '../../core/log-archive';
 
 const at = (value: number) => ({ engine: 'redis', lineage: 'a', value: String(value) });
@@ -27,5 +27,20 @@ test.each<[string, LogEntry[], string[]]>([
     ['segment 1-10', 'segment 1-5'],
   ],
 ])('%s', (_, entries, expected) => {
-  expect(hideReplaced(entries, { compare }).map(({ name }) => name)).toEqual(expected);
+  const { visible, replaced } = arrange(entries, { compare });
+  expect(visible.map(({ name }) => name)).toEqual(expected);
+  const hidden = replaced.flatMap(({ slices }) => slices);
+  expect(new Set([...visible, ...hidden])).toEqual(new Set(entries)); // each is one or the other
+});
+
+test('each replaced slice is told with the segment that holds it', () => {
+  const entries = [
+    ...[entry('segment', 10, 20), entry('segment', 1, 10), entry('segment', 2, 9)],
+    ...[entry('slice', 1, 4), entry('slice', 4, 10), entry('slice', 12, 20), entry('slice', 19, 21)],
+  ];
+  const { replaced } = arrange(entries, { compare });
+  expect(replaced.map(({ segment, slices }) => [segment.name, slices.map(({ name }) => name)])).toEqual([
+    ['segment 1-10', ['slice 1-4', 'slice 4-10']],
+    ['segment 10-20', ['slice 12-20']],
+  ]);
 });

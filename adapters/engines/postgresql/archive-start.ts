@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CallContext } from '../../../core/call';
-import { failure } from '../../../core/errors';
+import { failure, hasCode } from '../../../core/errors';
 import type { LogArchive, LogEntry } from '../../../core/log-archive';
 import { type HistoryFile, readHistory } from './kept-history';
 import { floorToSegment, formatLsn, lineageOf, parseLsn, systemOf } from './lsn';
@@ -42,12 +42,13 @@ export async function findStart(
   slot: string,
   archive: LogArchive,
   segmentBytes: bigint,
+  ctx: CallContext,
 ): Promise<ArchiveStart> {
   const [systemId, timelineText, flushed] = (await connection.query('IDENTIFY_SYSTEM'))[0] as [string, string, string];
   const timeline = Number(timelineText);
   const lineage = lineageOf(systemId, timeline);
   const { switches, missing: histories } = await readHistory(connection, systemId, timeline, archive);
-  const entries = await archive.entries(lineage);
+  const entries = await sweptEntries(archive, lineage, ctx);
   if (entries.length > 0) {
     const stretch = resume(lineage, timeline, entries, segmentBytes);
     if (parseLsn(flushed) < stretch.durable) {
@@ -63,7 +64,7 @@ export async function findStart(
     const overlap = stretch.slices.length > 0 ? null : overlapBefore(stretch.durable, entries);
     return { systemId, stretches: [stretch], overlap, histories, needsBase: null };
   }
-  const behind = await behindAncestors(systemId, switches, archive, segmentBytes);
+  const behind = await behindAncestors(systemId, switches, archive, segmentBytes, ctx);
   if (behind !== null) {
     const from = floorToSegment((switches.at(-1) as TimelineSwitch).switchLsn, segmentBytes);
     const stretches = [...behind.missing, untouched(lineage, timeline, from)];
@@ -95,12 +96,13 @@ async function behindAncestors(
   history: readonly TimelineSwitch[],
   archive: LogArchive,
   segmentBytes: bigint,
+  ctx: CallContext,
 ): Promise<{ missing: Stretch[]; overlap: Overlap | null } | null> {
   const missing: Stretch[] = [];
   for (let index = history.length - 1; index >= 0; index -= 1) {
     const { timeline, switchLsn } = history[index] as TimelineSwitch;
     const lineage = lineageOf(systemId, timeline);
-    const before = await archive.entries(lineage);
+    const before = await sweptEntries(archive, lineage, ctx);
     const end = floorToSegment(switchLsn, segmentBytes);
     const begun = history[index - 1];
     const from = begun ? floorToSegment(begun.switchLsn, segmentBytes) : end;
@@ -113,6 +115,24 @@ async function behindAncestors(
     return { missing, overlap: isMissing && rest.slices.length > 0 ? null : overlapBefore(last, before) };
   }
   return null;
+}
+
+/**
+ * What is archived of a lineage. An archiver that died between a whole segment and the removal of its slices left slices
+ * that no later one continues: they are removed here, once their segment was read back. Where it cannot be, they are what
+ * is left of that WAL: they stay, and the archive goes on, because what the server writes now must not wait for a repair.
+ */
+async function sweptEntries(archive: LogArchive, lineage: string, ctx: CallContext): Promise<LogEntry[]> {
+  for (const { segment, slices } of await archive.replaced(lineage)) {
+    try {
+      await archive.replace(slices, segment);
+      ctx.log.info({ segment: segment.key, slices: slices.length }, 'removed slices that a segment had replaced');
+    } catch (error) {
+      if (!hasCode(error, 'BackupCorrupt')) throw error;
+      ctx.log.error({ segment: segment.key, cause: String(error) }, 'a segment is damaged: its slices are kept');
+    }
+  }
+  return archive.entries(lineage);
 }
 
 /** Where a slot's WAL begins: for a first start, and after a gap. */

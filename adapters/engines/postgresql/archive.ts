@@ -53,7 +53,7 @@ export async function archiveWal(
   const connection = await ReplicationConnection.open(site, ctx);
   try {
     await ensureSlot(connection, slot);
-    const start = await findStart(connection, slot, archive, facts.segmentBytes);
+    const start = await findStart(connection, slot, archive, facts.segmentBytes, ctx);
     const run = new ArchiveRun(site, slot, request, archive, onDurable, ctx, facts.segmentBytes);
     return await run.all(connection, start);
   } finally {
