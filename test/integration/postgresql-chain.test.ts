@@ -144,6 +144,49 @@ async function restoredContent(engine: Engine, request: RestoreRequest, log: Mem
   return withRestored(pathsOf(restored.directory), marker, contentOf);
 }
 
+/** What pg_combinebackup refuses as well, by the name of the backup that is wrong and before anything is written. */
+async function refusesOtherChains(
+  engine: Engine,
+  request: RestoreRequest,
+  volumes: ReadonlyMap<string, MemoryVolumes>,
+  log: MemoryLogArchive,
+): Promise<void> {
+  const [full, first, second, third] = request.chain as [Manifest, Manifest, Manifest, Manifest];
+  const later = { ...first.start!, value: first.start!.value.replace(/.$/, (digit) => (digit === '8' ? '0' : '8')) };
+  const others: [string, readonly Manifest[], Manifest, RegExp][] = [
+    [
+      'a member left out',
+      [full, { ...second, parent: full.backupId }],
+      second,
+      /backup_label says that it was made from/,
+    ],
+    ['members in another order', [full, second, first], second, /builds on .*, and what lies before it is/],
+    ['the full one left out', [first, second], first, /which the chain lacks/],
+    ['of another cluster', [full, { ...first, identity: '7' }], first, /is of the cluster \d+, our manifest of 7/],
+    ['that began elsewhere', [full, { ...first, start: later }, second], first, /needs WAL of .*, our manifest says/],
+    [
+      'on another timeline',
+      [{ ...full, lineage: `${full.identity}/2` }],
+      full,
+      /on timeline 1, our manifest says .* 2/,
+    ],
+    ["another one's server manifest", [full, { ...first, backupId: third.backupId }], third, /needs WAL of/],
+  ];
+  for (const [what, chain, named, why] of others) {
+    const rebuild = engine.restore.rebuild({ ...request, chain }, combinedSource(volumes), log, testContext());
+    const error = await rebuild.then(
+      () => null,
+      (thrown: Error & { type?: string }) => thrown,
+    );
+    expect({ what, type: error?.type, message: error?.message }).toEqual({
+      what,
+      type: 'BackupCorrupt',
+      message: expect.stringMatching(new RegExp(`^${named.backupId} .*${why.source}`)),
+    });
+    expect(fs.existsSync(request.place.directory)).toBe(false);
+  }
+}
+
 test(`a chain with a tablespace becomes what pg_combinebackup makes of it, byte by byte (seed ${random.seed})`, async () => {
   const { server, client, engine, log } = await cluster();
   const { volumes, chain, content } = await chainOf(engine, client, log, 3);
@@ -151,6 +194,7 @@ test(`a chain with a tablespace becomes what pg_combinebackup makes of it, byte 
   const plan = await engine.planRestore(target, { backups: chain, log }, testContext());
   expect(plan.chain).toHaveLength(4);
   const request = { restoreId: 'chain', plan, chain, place: placeAt('chain') };
+  await refusesOtherChains(engine, request, volumes, log);
   await engine.restore.rebuild(request, combinedSource(volumes), log, testContext());
 
   const byHand = path.join(root, 'by-hand');

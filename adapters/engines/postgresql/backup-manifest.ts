@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { failure } from '../../../core/errors';
+import { parseLsn } from './lsn';
 import { type ChecksumAlgorithm, isChecksumAlgorithm } from './member-checksum';
 
 export interface ManifestFile {
@@ -17,13 +18,37 @@ interface RawFile {
   readonly Checksum?: string;
 }
 
+export interface WalRange {
+  readonly timeline: number;
+  readonly start: bigint;
+  readonly end: bigint;
+}
+
+export interface BackupManifest {
+  readonly files: ReadonlyMap<string, ManifestFile>;
+  /** Of the cluster; null before PostgreSQL 17, whose manifests do not say it. */
+  readonly systemId: string | null;
+  /** The WAL that makes the backup consistent. */
+  readonly walRanges: readonly WalRange[];
+}
+
+interface RawWalRange {
+  readonly Timeline: number;
+  readonly 'Start-LSN': string;
+  readonly 'End-LSN': string;
+}
+
+/** As text: JavaScript's numbers are too short for it. It stands in the second line. */
+const SYSTEM_ID = /^"System-Identifier": (\d+),$/m;
+const HEAD_BYTES = 256;
+
 /**
  * Reads PostgreSQL's backup_manifest (documentation, "Backup Manifest Format") and verifies its own checksum. Throws
  * BackupCorrupt.
  */
-export function readBackupManifest(bytes: Buffer, where: string): Map<string, ManifestFile> {
+export function readBackupManifest(bytes: Buffer, where: string): BackupManifest {
   const corrupt = (why: string, cause?: unknown) => failure('BackupCorrupt', `${where}: ${why}`, { cause });
-  let content: { Files?: RawFile[]; 'Manifest-Checksum'?: string };
+  let content: { Files?: RawFile[]; 'WAL-Ranges'?: RawWalRange[]; 'Manifest-Checksum'?: string };
   try {
     content = JSON.parse(bytes.toString('utf8')) as typeof content;
   } catch (error) {
@@ -41,5 +66,11 @@ export function readBackupManifest(bytes: Buffer, where: string): Map<string, Ma
     if (algorithm !== 'NONE' && !file.Checksum) throw corrupt(`${name} has no checksum`);
     files.set(name, { sizeBytes: file.Size, algorithm, checksum: file.Checksum ?? '' });
   }
-  return files;
+  const walRanges = (content['WAL-Ranges'] ?? []).map((range) => ({
+    timeline: range.Timeline,
+    start: parseLsn(range['Start-LSN']),
+    end: parseLsn(range['End-LSN']),
+  }));
+  const systemId = SYSTEM_ID.exec(bytes.toString('latin1', 0, HEAD_BYTES))?.[1] ?? null;
+  return { files, systemId, walRanges };
 }

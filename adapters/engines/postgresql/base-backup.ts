@@ -83,7 +83,7 @@ export async function baseBackup(
     await cutter.finish();
     const manifest = receiver.manifest();
     const where = `the base backup of ${site.host}:${site.port}`;
-    check.compare(readBackupManifest(manifest, where), where);
+    check.compare(readBackupManifest(manifest, where).files, where);
     await sink.early('backup_manifest', manifest);
     return {
       startLsn: parseLsn(startLsn),

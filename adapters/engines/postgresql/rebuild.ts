@@ -10,8 +10,9 @@ import { failure } from '../../../core/errors';
 import { absent } from '../../filesystem/absent';
 import { type Account, freePort } from '../restore-host';
 import { advance, newTry, requireTakeable, writeMarker } from '../restore-marker';
-import { type ManifestFile, readBackupManifest } from './backup-manifest';
+import type { ManifestFile } from './backup-manifest';
 import { filesOfChain, type MemberFile } from './chain-files';
+import { readChain } from './chain-members';
 import { isStoppedDataDirectory, moveDown, systemIdentifierOf } from './data-directory';
 import type { BackupDetail } from './dump';
 import { keepRightFiles } from './kept-files';
@@ -51,6 +52,7 @@ export async function rebuild(
   const owner = await ownerOf(place);
   // Before anything is fetched: a worker without the programs should say so now and not after an hour.
   await findTool('postgres', detail.majorVersion, toolsDirectory);
+  const members = await readChain(chain, source, ctx);
   if (before) await serverOf(paths).stop();
   await fs.mkdir(path.dirname(paths.root), { recursive: true }); // of ours, but the server's user has to pass through
   await makeDirectory(paths.root, owner);
@@ -78,7 +80,7 @@ export async function rebuild(
   };
   if (keeps) await takeParts(paths, target);
   await clearRestore(paths.root, { keepMarker: true, keep: [target.data, target.tablespaces] });
-  await unpackChain(chain, source, target, keeps, ctx);
+  await unpackChain(chain, members, source, target, keeps, ctx);
   await adopt(paths, target);
   await syncTree(paths.root, ctx);
   await advance(paths.root, marker); // the place is still this try's
@@ -136,15 +138,12 @@ async function takeParts(paths: PlacePaths, target: UnpackTarget): Promise<void>
  */
 async function unpackChain(
   chain: readonly Manifest[],
+  manifests: readonly Files[],
   source: VolumeSource,
   target: UnpackTarget,
   keeps: boolean,
   ctx: CallContext,
 ): Promise<void> {
-  const early = await Promise.all(chain.map(({ backupId }) => source.early(backupId, 'backup_manifest')));
-  const manifests = early.map((bytes, index) =>
-    readBackupManifest(bytes, `backup_manifest of ${(chain[index] as Manifest).backupId}`),
-  );
   const wanted = filesOfChain(manifests, (chain.at(-1) as Manifest).backupId);
   if (keeps) await keep(chain, manifests.at(-1) as Files, wanted.at(-1) as Map<string, MemberFile>, target, ctx);
   // In order: blocks are written over what the backup before them gave.
