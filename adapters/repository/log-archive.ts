@@ -20,6 +20,9 @@ const CONTENT_BYTES = 'content-bytes';
 /** Beside each history file, as `sha256sum` writes it: a person checks it with `sha256sum --check`. */
 const HISTORY_DIGEST = '.sha256';
 
+/** PostgreSQL's largest segment (initdb --wal-segsize). No piece of a log holds more. */
+const LARGEST_PIECE_BYTES = 2 ** 30;
+
 /** What a person's `zstd -d` takes away again. */
 const SUFFIX = '.zst';
 
@@ -50,8 +53,9 @@ export function createLogArchive(repository: Repository, store: string, naming: 
     if (!head) throw corrupt('it is not there any more');
     const stored = await repository.read(entry.key);
     const chunks: Buffer[] = [];
+    const contentBytes = Math.min(Number(head.metadata[CONTENT_BYTES]) || LARGEST_PIECE_BYTES, LARGEST_PIECE_BYTES);
     try {
-      for await (const chunk of decompressFrames(Readable.from([stored]))) chunks.push(chunk);
+      for await (const chunk of decompressFrames(Readable.from([stored]), contentBytes)) chunks.push(chunk);
     } catch (error) {
       if (error instanceof ZstdFormatError) throw corrupt(error.message, error);
       throw error;

@@ -5,7 +5,7 @@ import { FRAME_BYTES } from './zstd-frames';
 
 const decompress = promisify(zstdDecompress);
 
-/** No frame of ours is near this, stored or plain; larger ones would break the bound on memory. */
+/** No frame of a volume is near this, stored or plain; larger ones would break the bound on memory. */
 const MAX_FRAME_BYTES = 32 * 2 ** 20;
 const PARALLEL_FRAMES = 3;
 /** Enough for a frame of ours that shrank to half. */
@@ -24,11 +24,18 @@ export class ZstdFormatError extends Error {}
  *
  * Node's own `createZstdDecompress` ends silently after the first frame (24.21), so frames are told apart here by walking
  * the block headers (RFC 8878 §3.1.1).
+ *
+ * `contentBytes`: what a frame may hold at most, for content that is one frame of a known size, such as a WAL segment.
  */
-export async function* decompressFrames(stored: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void> {
+export async function* decompressFrames(
+  stored: AsyncIterable<Buffer>,
+  contentBytes = MAX_FRAME_BYTES,
+): AsyncGenerator<Buffer, void> {
+  // What does not compress is stored with 3 bytes more for every block of 128 KiB.
+  const maxFrameBytes = Math.max(MAX_FRAME_BYTES, contentBytes + Math.ceil(contentBytes / 4096) + 1024);
   const inFlight: Promise<Buffer>[] = [];
-  for await (const frame of splitFrames(stored)) {
-    inFlight.push(inOneGo(frame));
+  for await (const frame of splitFrames(stored, [], maxFrameBytes)) {
+    inFlight.push(inOneGo(frame, maxFrameBytes));
     if (inFlight.length >= PARALLEL_FRAMES) yield await inFlight.shift()!;
   }
   while (inFlight.length > 0) yield await inFlight.shift()!;
@@ -71,9 +78,9 @@ export async function* lendFrames(stored: AsyncIterable<Buffer>): AsyncGenerator
   }
 }
 
-function inOneGo(frame: Buffer): Promise<Buffer> {
-  const chunkSize = Math.min(Math.max((contentSize(frame) ?? UNKNOWN_CONTENT_BYTES) + 1, 64), MAX_FRAME_BYTES);
-  const content = decompress(frame, { maxOutputLength: MAX_FRAME_BYTES, chunkSize }).catch((error: Error) => {
+function inOneGo(frame: Buffer, maxFrameBytes = MAX_FRAME_BYTES): Promise<Buffer> {
+  const chunkSize = Math.min(Math.max((contentSize(frame) ?? UNKNOWN_CONTENT_BYTES) + 1, 64), maxFrameBytes);
+  const content = decompress(frame, { maxOutputLength: maxFrameBytes, chunkSize }).catch((error: Error) => {
     throw new ZstdFormatError(`zstd: ${error.message}`);
   });
   // It may fail while an earlier frame is awaited; its own await reports it.
@@ -91,7 +98,11 @@ async function inLane(lane: ZstdUnpackLane, frame: Buffer, sizeBytes: number): P
 }
 
 /** Whole frames, skippable ones left out. Buffers are taken from `free`, where the reader puts those it is done with. */
-export async function* splitFrames(stored: AsyncIterable<Buffer>, free: Buffer[] = []): AsyncGenerator<Buffer, void> {
+export async function* splitFrames(
+  stored: AsyncIterable<Buffer>,
+  free: Buffer[] = [],
+  maxFrameBytes = MAX_FRAME_BYTES,
+): AsyncGenerator<Buffer, void> {
   let buffer: Buffer = free.pop() ?? Buffer.allocUnsafeSlow(INITIAL_BUFFER_BYTES);
   let filled = 0;
   let needed = 4;
@@ -101,7 +112,7 @@ export async function* splitFrames(stored: AsyncIterable<Buffer>, free: Buffer[]
     while (filled >= needed) {
       const end = frameEnd(buffer.subarray(0, filled));
       if (!end.complete) {
-        if (end.needed > MAX_FRAME_BYTES) throw new ZstdFormatError(`a frame is larger than ${MAX_FRAME_BYTES} bytes`);
+        if (end.needed > maxFrameBytes) throw new ZstdFormatError(`a frame is larger than ${maxFrameBytes} bytes`);
         needed = end.needed;
         break;
       }

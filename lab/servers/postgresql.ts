@@ -29,11 +29,13 @@ export async function initPostgres({
   dataDir,
   password,
   programs,
+  segmentMebibytes = 16,
 }: {
   dataDir: string;
   password: string;
   /** The folder of another PostgreSQL's programs. */
   programs?: string;
+  segmentMebibytes?: number;
 }): Promise<void> {
   if (fs.existsSync(path.join(dataDir, 'PG_VERSION'))) return;
   const parent = path.dirname(dataDir);
@@ -60,6 +62,7 @@ export async function initPostgres({
       '--locale',
       'C.UTF-8',
       '--no-instructions',
+      `--wal-segsize=${segmentMebibytes}`,
     ];
     await runToEnd({ argv: [...argv, ...how], cwd: parent, unprivileged: true });
   } finally {

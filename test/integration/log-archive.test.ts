@@ -12,10 +12,12 @@ import type { PositionCodec } from '../../core/positions';
 import type { Repository } from '../../core/repository';
 import { collect, shopRows } from '../support/content';
 import { damaged } from '../support/damage';
-import { rounds, seededRandom } from '../support/random';
+import { rounds, seededBytes, seededRandom } from '../support/random';
 
 const random = seededRandom('log-archive');
 const LINEAGE = '7301234567890/1';
+/** PostgreSQL's segments have up to 1 GiB. */
+const LARGE_BYTES = 33 * 2 ** 20;
 const at = (value: number) => ({ engine: 'test', lineage: LINEAGE, value: String(value) });
 
 /** `<from>-<to>` for slices, the same with `.segment` for segments. */
@@ -217,6 +219,31 @@ test('of a long log only the end is listed again: what others add and replace th
     now.mockRestore();
   }
 });
+
+test.each([
+  ['that does not compress', () => seededBytes()(LARGE_BYTES)],
+  ['of zeros', () => Buffer.alloc(LARGE_BYTES)],
+])(
+  'a segment larger than any other frame, %s, is read back and takes the place of its slices',
+  async (_, contentOf) => {
+    await archive.append(piece(0, 5));
+    const [slice] = await archive.entries(LINEAGE);
+    const content = contentOf();
+    const segment = await archive.append({ ...piece(0, 5, 'segment'), content });
+    await archive.replace([slice!], segment);
+    expect(await names()).toEqual(['0-5.segment']);
+    expect((await collect(await open().open(segment))).equals(content)).toBe(true);
+    // As a process leaves it that dies between an object and its annotations.
+    const stored = await repository.read(segment.key);
+    await repository.put(segment.key, stored, { metadata: {} });
+    expect((await collect(await open().open(segment))).equals(content)).toBe(true);
+    await repository.put(segment.key, stored.subarray(0, -1), { metadata: {} });
+    await expect(open().open(segment)).rejects.toMatchObject({
+      type: 'BackupCorrupt',
+      message: expect.stringContaining(segment.key),
+    });
+  },
+);
 
 test('slices stay when their segment cannot be read back', async () => {
   await archive.append(piece(0, 5));

@@ -51,14 +51,14 @@ export class PostgresSource {
   }
 
   /** Restores into a new `directory`, and answers with the server as it waits there. */
-  async restore(target: RecoveryTarget, directory: string) {
-    const catalog = { backups: this.backups, log: this.log };
+  async restore(target: RecoveryTarget, directory: string, log: LogArchive = this.log) {
+    const catalog = { backups: this.backups, log };
     const plan = await this.engine.planRestore(target, catalog, testContext());
     const place = { directory, host: '127.22.0.4', port: 0, osUser: isRoot ? 'nobody' : null, overwrite: false };
     const chain = plan.chain.map((id) => this.backups.find(({ backupId }) => backupId === id) as Manifest);
     const request = { restoreId: 'a-copy', plan, chain, place };
-    await this.engine.restore.rebuild(request, combinedSource(this.volumes), this.log, testContext());
-    return { request, restored: await this.engine.restore.replay(request, this.log, testContext()) };
+    await this.engine.restore.rebuild(request, combinedSource(this.volumes), log, testContext());
+    return { request, restored: await this.engine.restore.replay(request, log, testContext()) };
   }
 
   async archive(runForMilliseconds: number, site = 'primary', log: LogArchive = this.log): Promise<ArchiveOutcome> {

@@ -72,6 +72,7 @@ export async function startPostgres(
     password?: string;
     settings?: Readonly<Record<string, string>>;
     programs?: string | undefined;
+    segmentMebibytes?: number;
   } = {},
 ): Promise<TestServer & { user: string; password: string; url: string }> {
   const password = options.password ?? randomPassword();
@@ -80,7 +81,13 @@ export async function startPostgres(
     wellKnownPort: 5432,
     async command(at) {
       const other = options.programs === undefined ? {} : { programs: options.programs };
-      await initPostgres({ dataDir: at.dataDir, password, ...other });
+      const { segmentMebibytes } = options;
+      await initPostgres({
+        dataDir: at.dataDir,
+        password,
+        ...other,
+        ...(segmentMebibytes ? { segmentMebibytes } : {}),
+      });
       return postgresCommand({ ...at, settings: options.settings, ...other });
     },
     ready: postgresReady,

@@ -31,6 +31,7 @@ export async function writeServerConfig(
   config: RestoredServerConfig,
   owner: Account,
 ): Promise<void> {
+  const segmentMebibytes = config.detail.segmentBytes / 2 ** 20;
   const needed = { ...config.detail.recoverySettings, ...config.raised };
   const lines: [string, string][] = [
     ['listen_addresses', config.host],
@@ -41,6 +42,8 @@ export async function writeServerConfig(
     ['archive_mode', 'off'],
     ['hot_standby', 'on'],
     ['max_wal_size', '4GB'],
+    // The server's own default, and what it asks for at least (xlog.c: two segments).
+    ['min_wal_size', `${Math.max(80, 2 * segmentMebibytes)}MB`],
     ['recovery_init_sync_method', 'syncfs'],
     // A sign of life in the log for whoever waits for the replay.
     ['log_startup_progress_interval', '5s'],
