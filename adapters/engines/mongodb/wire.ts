@@ -40,6 +40,8 @@ export class WireConnection {
   }
 
   static async open(address: { host: string; port: number }, signal: AbortSignal): Promise<WireConnection> {
+    // Given a signal that is aborted already, `once` throws without listening, and the socket's error would end the process.
+    signal.throwIfAborted();
     const socket = connect({ ...address, signal } as never);
     await once(socket, 'connect', { signal });
     return new WireConnection(socket);
