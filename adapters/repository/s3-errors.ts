@@ -97,6 +97,11 @@ export function codeOf(error: unknown): string {
   return error instanceof Error ? error.name : '';
 }
 
+/** Another conditional write of the same key was going on; neither may have been done. */
+export function isConflict(error: unknown): boolean {
+  return codeOf(error) === 'ConditionalRequestConflict' || statusOf(error) === 409;
+}
+
 export function statusOf(error: unknown): number | undefined {
   return error instanceof S3ServiceException ? error.$metadata.httpStatusCode : undefined;
 }

@@ -8,7 +8,7 @@ import {
   UploadPartCommand,
 } from '@aws-sdk/client-s3';
 import type { PartBuffers } from './part-buffers';
-import { codeOf, statusOf } from './s3-errors';
+import { codeOf, isConflict, statusOf } from './s3-errors';
 import type { Slots } from './slots';
 
 export interface UploadedPart {
@@ -107,7 +107,10 @@ export class MultipartUpload {
     this.#inFlight.add(sending);
   }
 
-  /** Waits for the parts in flight, then makes the object of them. Where there is one already: 412, and the parts go. */
+  /**
+   * Waits for the parts in flight, then makes the object of them. Where there is one already (412), or is being made (409),
+   * the parts go: after a conflict S3 wants a new upload.
+   */
   async complete(): Promise<{ etag: string }> {
     await this.settled();
     if (this.#error !== null) throw this.#error;
@@ -126,7 +129,7 @@ export class MultipartUpload {
     };
     const completed = client.send(new CompleteMultipartUploadCommand(request), { abortSignal: signal });
     const { ETag } = await completed.catch(async (error: unknown) => {
-      if (statusOf(error) === 412) await this.abort();
+      if (statusOf(error) === 412 || isConflict(error)) await this.abort();
       throw error;
     });
     return { etag: ETag! };

@@ -7,7 +7,7 @@ import type { ObjectHead, PutOptions } from '../../core/repository';
 import { checkKey } from './keys';
 import { readBody } from './s3-body';
 import type { S3Bucket } from './s3-bucket';
-import { codeOf, statusOf } from './s3-errors';
+import { codeOf, isConflict, statusOf } from './s3-errors';
 import type { ObjectAttributes } from './s3-multipart';
 
 /**
@@ -83,6 +83,26 @@ export function createS3Objects({ client, bucket, place, fullKey, mapped }: S3Bu
     });
   }
 
+  /**
+   * A conditional write that met another one at the same moment (409) is begun again from its first byte: a put is sent
+   * again, a multipart upload is initiated anew (CompleteMultipartUpload, If-None-Match). `create` must be able to.
+   */
+  async function unlessConflict<T>(key: string, create: () => Promise<T>): Promise<T> {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await create();
+      } catch (error) {
+        if (!isConflict(error)) throw error;
+        if (tries >= CONFLICT_TRIES) {
+          throw failure('LockHeld', `${key} in ${place.location}: another writer stores it at the same moment`, {
+            cause: error,
+          });
+        }
+        await delay(50 * tries + Math.random() * 100);
+      }
+    }
+  }
+
   /** Stores a new artifact; the object that is there already counts as stored when its bytes are the same. */
   async function created(key: string, content: StoredContent, create: () => Promise<{ readonly etag: string }>) {
     try {
@@ -140,19 +160,10 @@ export function createS3Objects({ client, bucket, place, fullKey, mapped }: S3Bu
 
   /** One of several writers gets the key; another with the same bytes finds its work done. */
   async function putIfAbsent(key: string, body: Uint8Array, options: PutOptions): Promise<ObjectHead> {
-    for (let tries = 1; ; tries += 1) {
+    for (;;) {
       try {
-        return await putOnce(key, body, options);
+        return await unlessConflict(key, () => putOnce(key, body, options));
       } catch (error) {
-        if (codeOf(error) === 'ConditionalRequestConflict' || statusOf(error) === 409) {
-          if (tries < CONFLICT_TRIES) {
-            await delay(50 * tries + Math.random() * 100);
-            continue;
-          }
-          throw failure('LockHeld', `${key} in ${place.location}: another writer stores it at the same moment`, {
-            cause: error,
-          });
-        }
         if (statusOf(error) !== 412) throw error;
       }
       const [existing, found] = [await unlessMissing(read(key)), await head(key)];
@@ -174,6 +185,7 @@ export function createS3Objects({ client, bucket, place, fullKey, mapped }: S3Bu
     read,
     putOnce,
     putIfAbsent,
+    unlessConflict,
     created,
     sameContent,
     described,

@@ -8,7 +8,7 @@ import type { ObjectHead, Repository, UnfinishedUpload, UploadOptions } from '..
 import { checkKey } from './keys';
 import { readBody } from './s3-body';
 import { openBucket, type S3Options } from './s3-bucket';
-import { s3Failure } from './s3-errors';
+import { isConflict, s3Failure } from './s3-errors';
 import { createS3Listing } from './s3-listing';
 import type { MultipartTarget } from './s3-multipart';
 import { createS3Objects, type StoredContent } from './s3-objects';
@@ -56,14 +56,14 @@ export function createS3Repository({ name, settings, prefix }: S3Options): Repos
         const bytes = await fs.readFile(file);
         checkFile(file, bytes, sha256);
         const giveBack = await slots.take();
-        const put = () => objects.putOnce(key, bytes, artifact, ctx.signal).finally(giveBack);
-        return objects.described(artifact, key, await objects.created(key, content, put));
+        const put = () => objects.unlessConflict(key, () => objects.putOnce(key, bytes, artifact, ctx.signal));
+        return objects.described(artifact, key, await objects.created(key, content, put).finally(giveBack));
       }
       const target = multipartTarget(key, ctx.signal);
-      const unfinished = await unfinishedUploadOf(key);
       const ofFile = (composite: string) => objects.digestAttributes(artifact, sha256, composite);
-      const upload = { target, attributes: ofFile, key, file, sizeBytes, sha256, pieces, unfinished };
-      const stored = await objects.created(key, content, () => uploadFileInParts(upload, ctx));
+      const upload = { target, attributes: ofFile, key, file, sizeBytes, sha256, pieces };
+      const send = async () => uploadFileInParts({ ...upload, unfinished: await unfinishedUploadOf(key) }, ctx);
+      const stored = await objects.created(key, content, () => objects.unlessConflict(key, send));
       return objects.described(artifact, key, stored);
     });
   }
@@ -98,7 +98,13 @@ export function createS3Repository({ name, settings, prefix }: S3Options): Repos
         const whole = file.whole();
         if (sent === null) return uploadFile(key, file.paths.at(-1)!, { ...options, sha256: whole.sha256 }, ctx);
         const content = { ...whole, composite: sent.composite };
-        return objects.described(artifact, key, await objects.created(key, content, sent.complete));
+        try {
+          return objects.described(artifact, key, await objects.created(key, content, sent.complete));
+        } catch (error) {
+          if (!isConflict(error)) throw error;
+          // The file is complete by now: it is sent again as such.
+          return uploadFile(key, file.paths.at(-1)!, { ...options, sha256: whole.sha256 }, ctx);
+        }
       });
     },
 

@@ -34,6 +34,8 @@ interface Proxy {
   readonly requests: string[];
   /** Decides before a request goes on whether the line is cut instead. */
   cut: (request: string) => boolean;
+  /** Decides before a request goes on whether it is answered as one that met another conditional write. */
+  conflict: (request: string) => boolean;
   /** Leaves out of every answer what the server says of checksums, as servers do that do not keep them. */
   hideChecksums: boolean;
   close(): Promise<void>;
@@ -50,6 +52,13 @@ async function startProxy(): Promise<Proxy> {
       return;
     }
     requests.push(line);
+    if (proxy.conflict(line)) {
+      incoming.resume().on('end', () => {
+        outgoing.writeHead(409, { 'content-type': 'application/xml' });
+        outgoing.end('<Error><Code>ConditionalRequestConflict</Code><Message>another write</Message></Error>');
+      });
+      return;
+    }
     const { hostname: host, port } = target;
     const forward = http.request({
       host,
@@ -78,6 +87,7 @@ async function startProxy(): Promise<Proxy> {
     endpoint: `http://127.25.0.1:${port}`,
     requests,
     cut: () => false,
+    conflict: () => false,
     hideChecksums: false,
     close,
   };
@@ -124,6 +134,39 @@ test.each(cuts)(
       await through().uploadFile('data/full/orders/vol', file, { sha256 }, testContext());
       // The one listing that proves the repository usable, and the look at the object.
       expect(proxy.requests.map((request) => request.split(' ')[0])).toEqual(['GET', 'HEAD']);
+    } finally {
+      await proxy.close();
+    }
+  },
+);
+
+test.each([1_000_000, 20_000_000])(
+  'an upload of %i bytes that met another one at the same moment (409) is begun anew, as S3 wants it; for ever: LockHeld',
+  async (size) => {
+    const proxy = await startProxy();
+    try {
+      const content = shopRows(size);
+      const sha256 = createHash('sha256').update(content).digest('hex');
+      const file = path.join(directory, `conflict-${size}`);
+      await fs.writeFile(file, content);
+      const settings = s3.settings(`conflict-${size}`, { endpoint: proxy.endpoint });
+      const repository = createRepository('cloud', settings, 'shop');
+      const isWrite = (request: string) => /^(PUT|POST) \S*\/(\w+)(\?x-id=PutObject|\?uploadId=\S+)$/.test(request);
+      let conflicts = 0;
+      proxy.conflict = (request) => isWrite(request) && ++conflicts <= 2;
+      await repository.uploadFile('again', file, { sha256 }, testContext());
+      expect(conflicts).toBe(3);
+      expect((await repository.read('again')).equals(content)).toBe(true);
+      const begun = proxy.requests.filter((request) => request.includes('?uploads'));
+      expect(begun).toHaveLength(size > 8 * 2 ** 20 ? 3 : 0);
+
+      proxy.conflict = isWrite;
+      await expect(repository.uploadFile('never', file, { sha256 }, testContext())).rejects.toMatchObject({
+        type: 'LockHeld',
+        message: expect.stringContaining('at the same moment'),
+      });
+      expect(await repository.head('never')).toBeNull();
+      for await (const { key } of repository.unfinishedUploads('')) throw new Error(`${key} is unfinished`);
     } finally {
       await proxy.close();
     }
