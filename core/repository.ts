@@ -14,6 +14,8 @@ export interface ObjectHead extends StoredObject {
   readonly metadata: Readonly<Record<string, string>>;
   /** SHA-256 of the stored bytes in hex where the repository itself confirmed or recorded it, else null. */
   readonly sha256: string | null;
+  /** What it was when it was stored, where the repository noted that and finds other bytes now. */
+  readonly storedSha256?: string;
   /** What a repository that was sent an object in pieces says of its bytes; see `compositeOf`. Null where it says nothing. */
   readonly composite: string | null;
   /** `STANDARD`, `STANDARD_IA`, `GLACIER`, …; local repositories say `LOCAL`. */

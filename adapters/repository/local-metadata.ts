@@ -47,8 +47,9 @@ export class LocalMetadata {
     const untouched = sidecar?.sizeBytes === stat.size && sidecar.modifiedMs === stat.mtimeMs;
     // A copied repository has new times, and an altered object must not be reported with its old digest.
     const sha256 = untouched ? sidecar.sha256 : await digestOf(file);
-    const metadata = sidecar?.sha256 === sha256 ? sidecar.metadata : {};
-    return describe(key, stat.size, stat.mtimeMs, { sha256, metadata });
+    if (sidecar === null || sidecar.sha256 === sha256)
+      return describe(key, stat.size, stat.mtimeMs, { sha256, metadata: sidecar?.metadata ?? {} });
+    return { ...describe(key, stat.size, stat.mtimeMs, { sha256, metadata: {} }), storedSha256: sidecar.sha256 };
   }
 
   async remove(key: string): Promise<void> {

@@ -51,7 +51,12 @@ export function createLogArchive(repository: Repository, store: string, naming: 
         cause,
       });
     if (!head) throw corrupt('it is not there any more');
+    // Also where zstd would not mind: some bits of its headers change nothing.
+    if (head.storedSha256) throw corrupt(`its SHA-256 is ${head.sha256}, ${head.storedSha256} was stored`);
     const stored = await repository.read(entry.key);
+    if (head.sha256 !== null && sha256Of(stored) !== head.sha256) {
+      throw corrupt(`its SHA-256 is ${sha256Of(stored)}, ${head.sha256} was stored`);
+    }
     const chunks: Buffer[] = [];
     const contentBytes = Math.min(Number(head.metadata[CONTENT_BYTES]) || LARGEST_PIECE_BYTES, LARGEST_PIECE_BYTES);
     try {
