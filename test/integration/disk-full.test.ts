@@ -6,10 +6,13 @@ import * as path from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createCatalog } from '../../adapters/catalog/catalog';
+import { pieceName, positionAt, walNaming } from '../../adapters/engines/postgresql/lsn';
+import { fetchSegment, segmentsOf } from '../../adapters/engines/postgresql/wal-fetch';
 import { createLocalRepository } from '../../adapters/repository/local';
 import { createSpool } from '../../adapters/volumes/spool';
 import { sha256 } from '../support/content';
 import { testContext } from '../support/call-context';
+import { MemoryLogArchive } from '../support/engine-harness';
 
 /**
  * A disk that is really full in the middle of a write: a small file system of its own. Mounting one needs root; CI is, and
@@ -18,6 +21,9 @@ import { testContext } from '../support/call-context';
 const DISK_BYTES = 16 * 2 ** 20;
 const BACKUP = '20261122T130503Z-full-0123abcd';
 const store = 'orders';
+const LINEAGE = '7301234567890123456/1';
+const SEGMENT_BYTES = 8 * 2 ** 20;
+const SEGMENT_START = 3n * BigInt(SEGMENT_BYTES);
 const onSmallDisk = process.getuid?.() === 0 || process.env['CI'] ? describe : describe.skip;
 
 onSmallDisk('a full disk', () => {
@@ -91,5 +97,37 @@ onSmallDisk('a full disk', () => {
     } finally {
       await fs.rm(file);
     }
+  });
+
+  test.each([
+    ['whole segment', [SEGMENT_BYTES]],
+    ['segment in slices', [2 ** 20, 5 * 2 ** 20]],
+  ])('in the middle of log for a restore, a %s: said, and never read as the end of the log', async (_, ends) => {
+    const log = new MemoryLogArchive(walNaming);
+    const bytes = randomBytes(ends.at(-1)!);
+    for (const [index, end] of ends.entries()) {
+      const from = ends[index - 1] ?? 0;
+      await log.append({
+        lineage: LINEAGE,
+        name: pieceName(1, SEGMENT_START + BigInt(from), SEGMENT_START + BigInt(end), BigInt(SEGMENT_BYTES)),
+        kind: end - from === SEGMENT_BYTES ? 'segment' : 'slice',
+        from: positionAt(LINEAGE, SEGMENT_START + BigInt(from)),
+        to: positionAt(LINEAGE, SEGMENT_START + BigInt(end)),
+        coversUntil: null,
+        content: bytes.subarray(from, end),
+      });
+    }
+    const [segment] = segmentsOf(await log.entries(LINEAGE));
+    const file = path.join(disk, segment!.name);
+    const owner = { uid: process.getuid!(), gid: process.getgid!() };
+    const fetch = () => fetchSegment(segment!, file, log, owner, testContext());
+    await fill(3 * 2 ** 20);
+    await expect(fetch()).rejects.toMatchObject({ type: 'DiskFull', message: expect.stringContaining(file) });
+    expect(await fs.readdir(disk)).toEqual(['others']);
+    await fs.rm(path.join(disk, 'others'));
+    await fetch();
+    expect((await fs.readFile(file)).equals(Buffer.concat([bytes, Buffer.alloc(SEGMENT_BYTES - bytes.length)]))).toBe(
+      true,
+    );
   });
 });

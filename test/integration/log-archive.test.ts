@@ -234,10 +234,10 @@ test.each([
     expect(await names()).toEqual(['0-5.segment']);
     expect((await collect(await open().open(segment))).equals(content)).toBe(true);
     // As a process leaves it that dies between an object and its annotations.
-    const stored = await repository.read(segment.key);
-    await repository.put(segment.key, stored, { metadata: {} });
+    const frame = await repository.read(segment.key);
+    await repository.put(segment.key, frame, { metadata: {} });
     expect((await collect(await open().open(segment))).equals(content)).toBe(true);
-    await repository.put(segment.key, stored.subarray(0, -1), { metadata: {} });
+    await repository.put(segment.key, frame.subarray(0, -1), { metadata: {} });
     await expect(open().open(segment)).rejects.toMatchObject({
       type: 'BackupCorrupt',
       message: expect.stringContaining(segment.key),

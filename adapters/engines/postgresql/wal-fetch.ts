@@ -3,7 +3,9 @@ import { buffer } from 'node:stream/consumers';
 import type { CallContext } from '../../../core/call';
 import { failure } from '../../../core/errors';
 import type { LogArchive, LogEntry } from '../../../core/log-archive';
+import { diskFailure } from '../../filesystem/durable';
 import { newTry } from '../restore-marker';
+import { writeAll } from './changed-blocks';
 import { formatLsn, readPieceName, segmentName, timelineOf } from './lsn';
 import type { Account } from '../restore-host';
 
@@ -32,7 +34,8 @@ export function segmentsOf(entries: readonly LogEntry[]): WalSegment[] {
 
 /**
  * Puts a segment where the server takes it from: a whole one as it is, slices put together and padded with zeros. It appears
- * complete or not at all, and is on the disk then: the server syncs what it takes, and waits for that. Repeatable.
+ * complete or not at all, and is on the disk then: the server syncs what it takes, and waits for that. Repeatable. Throws
+ * DiskFull: what a full disk cut off would be read as the end of the log.
  */
 export async function fetchSegment(
   { pieces }: WalSegment,
@@ -46,6 +49,8 @@ export async function fetchSegment(
     await assemble(partial, pieces, archive, ctx);
     if (process.getuid?.() === 0) await fs.chown(partial, owner.uid, owner.gid);
     await fs.rename(partial, file);
+  } catch (error) {
+    throw diskFailure(error, file, 'storing log for the restored server');
   } finally {
     await fs.rm(partial, { force: true });
   }
@@ -81,7 +86,7 @@ async function writeWhole(
   let sizeBytes = 0;
   for await (const chunk of (await archive.open(entry)) as AsyncIterable<Buffer>) {
     ctx.signal.throwIfAborted();
-    await handle.write(chunk, 0, chunk.length, sizeBytes);
+    await writeAll(handle, chunk, sizeBytes);
     sizeBytes += chunk.length;
   }
   if (BigInt(sizeBytes) === piece.segmentBytes) return;
@@ -120,5 +125,5 @@ async function writeSlice(handle: fs.FileHandle, piece: LogEntry, start: bigint,
   if (BigInt(bytes.length) !== range.to - range.from) {
     throw failure('BackupCorrupt', `${piece.key} holds ${bytes.length} bytes instead of ${range.to - range.from}`);
   }
-  await handle.write(bytes, 0, bytes.length, Number(range.from - start));
+  await writeAll(handle, bytes, Number(range.from - start));
 }
