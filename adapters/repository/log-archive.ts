@@ -4,6 +4,7 @@ import { failure, hasCode } from '../../core/errors';
 import { layout } from '../../core/layout';
 import type { LogArchive, LogEntry, LogNaming, LogPiece } from '../../core/log-archive';
 import type { ObjectHead, Repository } from '../../core/repository';
+import { provenDigest } from '../volumes/frame-proof';
 import { decompressFrames, ZstdFormatError } from '../volumes/zstd-frame-reader';
 import { zstdFrame } from '../volumes/zstd-frames';
 import { LogListing } from './log-listing';
@@ -44,36 +45,57 @@ export function createLogArchive(repository: Repository, store: string, naming: 
     return arrange(all, naming);
   }
 
-  async function plain(entry: Pick<LogEntry, 'key'>, head: ObjectHead | null): Promise<Buffer> {
-    const corrupt = (why: string, cause?: unknown) =>
-      failure('BackupCorrupt', `${entry.key} in ${repository.location} cannot be used: ${why}`, {
-        context: { key: entry.key, repository: repository.name },
-        cause,
-      });
-    if (!head) throw corrupt('it is not there any more');
-    // Also where zstd would not mind: some bits of its headers change nothing.
-    if (head.storedSha256) throw corrupt(`its SHA-256 is ${head.sha256}, ${head.storedSha256} was stored`);
-    const stored = await repository.read(entry.key);
+  function corrupt(key: string, why: string, cause?: unknown): Error {
+    return failure('BackupCorrupt', `${key} in ${repository.location} cannot be used: ${why}`, {
+      context: { key, repository: repository.name },
+      cause,
+    });
+  }
+
+  /** The stored bytes, which are what was stored: also where zstd would not mind, as some bits of its headers change nothing. */
+  async function readIntact(key: string, head: ObjectHead | null): Promise<{ stored: Buffer; head: ObjectHead }> {
+    if (!head) throw corrupt(key, 'it is not there any more');
+    if (head.storedSha256) throw corrupt(key, `its SHA-256 is ${head.sha256}, ${head.storedSha256} was stored`);
+    const stored = await repository.read(key);
     if (head.sha256 !== null && sha256Of(stored) !== head.sha256) {
-      throw corrupt(`its SHA-256 is ${sha256Of(stored)}, ${head.sha256} was stored`);
+      throw corrupt(key, `its SHA-256 is ${sha256Of(stored)}, ${head.sha256} was stored`);
     }
+    return { stored, head };
+  }
+
+  /** The annotation is absent only where the process died between an object and it; zstd's own checksum was right then. */
+  function compareContent(key: string, { metadata }: ObjectHead, found: string): void {
+    const expected = metadata[CONTENT_SHA256];
+    if (expected !== undefined && found !== expected)
+      throw corrupt(key, `its content has SHA-256 ${found}, not ${expected}`);
+  }
+
+  async function plain({ key }: Pick<LogEntry, 'key'>, found: ObjectHead | null): Promise<Buffer> {
+    const { stored, head } = await readIntact(key, found);
     const chunks: Buffer[] = [];
-    const contentBytes = Math.min(Number(head.metadata[CONTENT_BYTES]) || LARGEST_PIECE_BYTES, LARGEST_PIECE_BYTES);
     try {
-      for await (const chunk of decompressFrames(Readable.from([stored]), contentBytes)) chunks.push(chunk);
+      for await (const chunk of decompressFrames(Readable.from([stored]), contentBytesOf(head))) chunks.push(chunk);
     } catch (error) {
-      if (error instanceof ZstdFormatError) throw corrupt(error.message, error);
-      throw error;
+      throw error instanceof ZstdFormatError ? corrupt(key, error.message, error) : error;
     }
     // One frame, so one chunk: to join it would hold a segment of 16 MB twice.
     const [only] = chunks;
     const content = only && chunks.length === 1 ? only : Buffer.concat(chunks);
-    // Absent only where the process died between an object and its annotations; zstd's own checksum was right then.
-    const expected = head.metadata[CONTENT_SHA256];
-    if (expected !== undefined && sha256Of(content) !== expected) {
-      throw corrupt(`its content has SHA-256 ${sha256Of(content)}, not ${expected}`);
-    }
+    compareContent(key, head, sha256Of(content));
     return content;
+  }
+
+  /** That an entry can be read back, without keeping what it holds. */
+  async function prove({ key }: Pick<LogEntry, 'key'>): Promise<void> {
+    const found = await repository.head(key);
+    // Without the annotation nobody knows how much memory it takes.
+    if (!found?.metadata[CONTENT_BYTES]) return void (await plain({ key }, found));
+    const { stored, head } = await readIntact(key, found);
+    try {
+      compareContent(key, head, await provenDigest(stored, contentBytesOf(head)));
+    } catch (error) {
+      throw error instanceof ZstdFormatError ? corrupt(key, error.message, error) : error;
+    }
   }
 
   function damagedHistory(key: string): Error {
@@ -145,7 +167,7 @@ export function createLogArchive(repository: Repository, store: string, naming: 
 
     async replace(slices, segment) {
       if (segment.kind !== 'segment') throw failure('UsageInvalid', `${segment.key} is a slice: it replaces nothing`);
-      await plain(segment, await repository.head(segment.key));
+      await prove(segment);
       const gone = slices.filter((slice) => slice.kind === 'slice' && slice.lineage === segment.lineage);
       await repository.delete(gone.map((slice) => slice.key));
       for (const slice of gone) listing.removed(slice.lineage, `${slice.name}${SUFFIX}`);
@@ -188,6 +210,10 @@ export function createLogArchive(repository: Repository, store: string, naming: 
 
 function historyDigest(name: string, bytes: Uint8Array): Buffer {
   return Buffer.from(`${sha256Of(bytes)}  ${name}\n`);
+}
+
+function contentBytesOf({ metadata }: ObjectHead): number {
+  return Math.min(Number(metadata[CONTENT_BYTES]) || LARGEST_PIECE_BYTES, LARGEST_PIECE_BYTES);
 }
 
 function sha256Of(bytes: Uint8Array): string {
