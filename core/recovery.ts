@@ -58,6 +58,20 @@ export function requireLeave(store: string, possible: readonly Leave[], leave: L
   });
 }
 
+/** Throws RoleMismatch for a copy that is open although it was to be left stopped at its target. */
+export function requireStopped(store: string, wanted: Leave, restored: RestoredStore): RestoredStore {
+  if (wanted === 'open' || restored.state !== 'open') return restored;
+  const where = restored.address ? `${restored.address.host}:${restored.address.port}` : restored.directory;
+  throw failure(
+    'RoleMismatch',
+    `${store} cannot be left ${wanted}: the copy at ${where} opened by itself at its target`,
+    {
+      data: `The copy is at the target, open for writing on a lineage of its own, and was left so. ${restored.notes.join(' ')}`,
+      next: 'Use it as it is, or restore another backup or target; --leave open asks for no more than this.',
+    },
+  );
+}
+
 /** How a restore of one store will be done. Small: it is kept in the workflow's history and shown before anything starts. */
 export interface RestorePlan {
   readonly store: string;

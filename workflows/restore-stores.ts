@@ -1,7 +1,7 @@
 import { allHandlersFinished, condition, setHandler } from '@temporalio/workflow';
 import { failure } from '../core/errors';
 import { commands, type RestoreStoresInput, type RestoreStoresResult } from '../core/runs';
-import type { Leave, RestoredStore, RestorePlan } from '../core/recovery';
+import { type Leave, requireStopped, type RestoredStore, type RestorePlan } from '../core/recovery';
 import { checkLine, checksFailed } from '../core/restore-checks';
 import type { StoreRestore } from '../activities/restore';
 import { persevering } from './persevering';
@@ -112,7 +112,7 @@ export async function restoreStore(
   const replayed = await steps.run(
     `replay:${store}`,
     `Replay ${store} to the target`,
-    () => persevering(steps, store, () => host.replayLog(restore)),
+    async () => requireStopped(store, leave, await persevering(steps, store, () => host.replayLog(restore))),
     (reached) =>
       plan.log
         ? `reached ${reached.reachedTime ?? reached.reachedPosition?.value ?? 'the target'}`

@@ -4,8 +4,10 @@ import * as os from 'node:os';
 import * as path from 'node:path';
 import { pathsOf, readMarker } from '../../adapters/engines/postgresql/restore-place';
 import { serverOf, withRestored } from '../../adapters/engines/postgresql/restored-server';
+import { Client } from 'pg';
+import type { Manifest } from '../../core/catalog';
 import type { RestoreRequest } from '../../core/engine';
-import { compareFingerprints } from '../../core/recovery';
+import { compareFingerprints, type RecoveryTarget, requireStopped } from '../../core/recovery';
 import { checkLine, checksFailed } from '../../core/restore-checks';
 import { isRoot } from '../../lab/servers/process';
 import { combinedSource, testContext } from '../support/engine-harness';
@@ -34,6 +36,14 @@ const HOLD = [
   'the last one runs, too',
 ];
 
+const SOURCE_ONLY = {
+  archive_mode: 'always',
+  archive_command: '/bin/false',
+  primary_conninfo: 'host=127.22.0.9',
+  primary_slot_name: 'somewhere',
+  synchronous_standby_names: 'somebody',
+};
+
 const root = fs.mkdtempSync(path.join(os.tmpdir(), 'drctl-pg-left-'));
 fs.chmodSync(root, 0o755);
 afterAll(() => fs.rmSync(root, { recursive: true, force: true }));
@@ -42,36 +52,60 @@ describe.each(postgresVersions)('a copy that is left by PostgreSQL $version', ({
   let source: PostgresSource;
   let stop: () => Promise<void>;
   let expected: Awaited<ReturnType<PostgresSource['engine']['fingerprint']>>;
+  let underWay: Manifest;
   const requests: RestoreRequest[] = [];
 
   beforeAll(async () => {
     const server = await startPostgres({ programs });
+    stop = server.stop;
     const toolsDirectory = path.dirname(postgresTool('postgres', programs));
     source = await PostgresSource.of({ primary: server }, { toolsDirectory, checks: CHECKS });
     await ask(
       server.url,
       `CREATE TABLE t AS SELECT g AS id, CASE g WHEN 7 THEN 'seven' END AS body FROM generate_series(1, 90) g`,
     );
-    await source.archive(1_500);
+    await source.archiveAll(server.url);
+    // In the files of the backup, and not in force: no copy may archive, follow or wait for anybody.
+    for (const [name, value] of Object.entries(SOURCE_ONLY)) {
+      await ask(server.url, `ALTER SYSTEM SET ${name} = '${value}'`);
+    }
     await source.back();
+    await ask(server.url, 'ALTER SYSTEM RESET ALL');
+    await server.server.stop();
+    const { host, port, dataDir, password } = server;
+    const settings = { max_connections: '150' }; // raised after the backup: a copy has to find out
+    const again = await startPostgres({ host, port, dataDir, password, programs, settings });
+    stop = async () => {
+      await again.stop();
+      await server.stop();
+    };
     await ask(server.url, 'INSERT INTO t SELECT g FROM generate_series(91, 100) g');
     expected = await source.engine.fingerprint({ site: 'primary' }, testContext());
     await ask(server.url, "SELECT pg_create_restore_point('a hundred')");
     await ask(server.url, 'DELETE FROM t');
-    await source.archive(1_500);
-    stop = server.stop;
+    // A transaction with more subtransactions than a server lists (64) is under way when this backup begins and ends.
+    const open = new Client(server.url);
+    await open.connect();
+    await open.query('CREATE TABLE s (id int)');
+    await open.query('BEGIN');
+    await open.query(Array.from({ length: 100 }, (_, i) => `SAVEPOINT s${i}; INSERT INTO s VALUES (${i});`).join(' '));
+    underWay = await source.back();
+    await open.query('COMMIT');
+    await open.end();
+    await source.archiveAll(server.url);
   }, 120_000);
   afterAll(async () => {
     for (const { place } of requests) await source.engine.restore.discard(place, testContext());
     await stop?.();
   });
 
-  async function replayed(name: string) {
+  async function replayed(name: string, target: RecoveryTarget = { kind: 'name', name: 'a hundred' }) {
     const catalog = { backups: source.backups, log: source.log };
-    const plan = await source.engine.planRestore({ kind: 'name', name: 'a hundred' }, catalog, testContext());
+    const plan = await source.engine.planRestore(target, catalog, testContext());
     const directory = path.join(root, `${name}-${version}`);
     const place = { directory, host: '127.22.0.4', port: 0, osUser: isRoot ? 'nobody' : null, overwrite: false };
-    const request = { restoreId: name, plan, chain: source.backups, place };
+    const chain = source.backups.filter(({ backupId }) => plan.chain.includes(backupId));
+    const request = { restoreId: name, plan, chain, place };
     requests.push(request);
     await source.engine.restore.rebuild(request, combinedSource(source.volumes), source.log, testContext());
     return { request, restored: await source.engine.restore.replay(request, source.log, testContext()) };
@@ -87,6 +121,16 @@ describe.each(postgresVersions)('a copy that is left by PostgreSQL $version', ({
     expect(restored).toMatchObject({ state: 'paused', address: { host: '127.22.0.4' } });
     expect(restored.notes.join()).toContain('SELECT pg_promote()');
     expect(compareFingerprints(expected, await source.engine.fingerprint(restored, testContext()))).toEqual([]);
+    const names = [...Object.keys(SOURCE_ONLY), 'max_connections'].map((name) => `'${name}'`).join();
+    const settings = await inPlace(directory, `SELECT name, setting FROM pg_settings WHERE name IN (${names})`);
+    expect(Object.fromEntries(settings.map((each) => Object.values(each)))).toEqual({
+      archive_mode: 'off',
+      archive_command: expect.stringMatching(/^(|\(disabled\))$/),
+      primary_conninfo: '',
+      primary_slot_name: '',
+      synchronous_standby_names: '',
+      max_connections: '150',
+    });
     const checks = source.engine.checks!;
     expect(checks.names).toEqual(CHECKS.map(({ name }) => name));
     const results = await checks.run(restored, testContext());
@@ -146,5 +190,19 @@ describe.each(postgresVersions)('a copy that is left by PostgreSQL $version', ({
       child.kill('SIGINT');
       await new Promise((resolve) => child.once('exit', resolve));
     }
+  }, 120_000);
+
+  test('a target at which PostgreSQL cannot pause: it opened by itself, and is not called paused', async () => {
+    const { request, restored } = await replayed('overflowed', { kind: 'backup', backupId: underWay.backupId });
+    expect(restored).toMatchObject({ state: 'open', notes: [expect.stringContaining('more than 64 subtransactions')] });
+    const look =
+      'SELECT pg_is_in_recovery() AS waits, (SELECT count(*)::int FROM t) AS t, (SELECT count(*)::int FROM s) AS s';
+    expect(await inPlace(request.place.directory, look)).toEqual([{ waits: false, t: 0, s: 0 }]);
+    for (const leave of ['paused', 'shutdown'] as const)
+      expect(() => requireStopped('orders', leave, restored)).toThrow(/opened by itself at its target/);
+    await expect(source.engine.restore.shutDown!(request, testContext())).rejects.toMatchObject({
+      type: 'RoleMismatch',
+    });
+    expect(await source.engine.restore.open(request, testContext())).toMatchObject({ state: 'open' });
   }, 120_000);
 });

@@ -27,6 +27,7 @@ function world(calls: string[], checks: Readonly<Record<string, readonly CheckRe
       calls.push(`leave:${input.leave}`);
       return { ...(await fakes.planRestores!(input)), checked: Object.keys(checks) };
     },
+    replayLog: async (input) => ({ ...(await fakeReplay(calls)(input)), state: 'paused' }),
     shutDownStore: async (input) => {
       calls.push(`shutdown:${input.store}`);
       return { ...(await fakeReplay([])(input)), state: 'shutdown' };
@@ -92,12 +93,7 @@ test('opened unless it is to be left at its target; the report says which', asyn
 
 test('paused: it is read and checked where the replay ended, and never opened', async () => {
   const calls: string[] = [];
-  const paused = world(calls, { orders: [held] });
-  const replayLog: FakeActivities['replayLog'] = async (input) => ({
-    ...(await fakeReplay(calls)(input)),
-    state: 'paused',
-  });
-  const { result, status } = await restore({ ...paused, replayLog }, { leave: 'paused' });
+  const { result, status } = await restore(world(calls, { orders: [held] }), { leave: 'paused' });
   expect(calls).toEqual([
     'leave:paused',
     'plan:orders',
@@ -117,6 +113,29 @@ test('shut down: only after everything was read', async () => {
   expect(calls.slice(-2)).toEqual(['fingerprint:orders', 'shutdown:orders']);
   expect(result?.stores[0]).toMatchObject({ restored: { state: 'shutdown' } });
 }, 60_000);
+
+test.each(['paused', 'shutdown'] as const)(
+  'a server that opened by itself is not called %s',
+  async (leave) => {
+    const calls: string[] = [];
+    const replayLog: FakeActivities['replayLog'] = async (input) => ({
+      ...(await fakeReplay(calls)(input)),
+      state: 'open',
+      notes: ['It could not wait.'],
+    });
+    const { error, status } = await restore({ ...world([]), replayLog }, { leave });
+    expect(findFailure(error)).toMatchObject({
+      code: 'RoleMismatch',
+      message: expect.stringMatching(new RegExp(`orders cannot be left ${leave}: the copy at .* opened by itself`)),
+      details: { data: expect.stringContaining('It could not wait.') },
+    });
+    expect(status.steps.at(-1)).toMatchObject({ id: 'replay:orders', state: 'failed' });
+    expect((await restore({ ...world([]), replayLog }, {})).result?.stores[0]).toMatchObject({
+      restored: { state: 'open' },
+    });
+  },
+  60_000,
+);
 
 test('a check that does not hold fails the verify step, names it, and leaves copy and other stores as they are', async () => {
   const calls: string[] = [];

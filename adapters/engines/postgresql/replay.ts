@@ -23,10 +23,17 @@ import { fetchSegment, segmentsOf } from './wal-fetch';
 
 /** The server reports every 5 s while it replays; this long without a word or a step it hangs. */
 const STALL_MILLISECONDS = 180_000;
+/**
+ * xlogrecovery.c recoveryPausesHere: without hot standby there is no pause, and hot standby waits for the end of a transaction
+ * whose subtransactions were too many to be listed when the backup began.
+ */
+const OPENED_BY_ITSELF =
+  'PostgreSQL opened it by itself at the target, on a timeline of its own: a transaction with more than 64 subtransactions ' +
+  '(savepoints) was under way there, and before its end a server cannot be read while it waits.';
 /** Not ready yet, or ending while it is asked: that its process is gone is seen by the next look. */
 const CONNECT_CODES = new Set(['57P01', '57P02', '57P03', 'ENOENT', 'ECONNREFUSED', 'ECONNRESET', 'EPIPE']);
 
-/** Replays to the target and leaves the server paused there, readable; see core/engine.ts `Restore.replay`. */
+/** Replays to the target and leaves the server paused there, readable (open, where PostgreSQL cannot pause); see core/engine.ts `Restore.replay`. */
 export async function replay(
   request: RestoreRequest,
   log: LogArchive | null,
@@ -58,7 +65,8 @@ export async function replay(
     await feed?.stop();
   }
   if (feed) await endFeed(paths.wal, owner);
-  return restored(paths, await advance(paths.root, current));
+  const done = restored(paths, await advance(paths.root, current));
+  return recovery && done.state === 'open' ? { ...done, notes: [...done.notes, OPENED_BY_ITSELF] } : done;
 }
 
 /** Brings the part of the archived log that the plan names. Throws LogGap unless all of it is archived. */
@@ -173,7 +181,8 @@ class Replay {
           const { feed } = this.config;
           feed?.check();
           const state = await this.state(marker);
-          if (state && !state.inRecovery) return there(marker.phase === 'open' ? 'open' : 'replayed', state);
+          // Also where it was to pause: recovery ends by itself at a target before which nobody could read.
+          if (state && !state.inRecovery) return there('open', state);
           if (state?.paused) {
             const words = await this.server.logTail(from);
             return /insufficient parameter settings/.test(words) ? { ready: words } : there('replayed', state);

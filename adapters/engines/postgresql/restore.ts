@@ -92,6 +92,16 @@ async function shutDown(
   const before = await ownMarker(paths, request);
   const owner = await ownerOf(request.place);
   const { majorVersion } = before;
+  if (before.phase === 'open') {
+    throw failure(
+      'RoleMismatch',
+      `the restored server in ${paths.root} is open: it is not stopped at its target any more`,
+      {
+        data: 'The copy is as it was, open for writing.',
+        next: 'Stop it with pg_ctl where it is not wanted, or restore again into the same directory with --overwrite.',
+      },
+    );
+  }
   if (before.phase !== 'replayed' && before.phase !== 'shutdown') {
     throw failure('TargetNotEmpty', `the restore in ${paths.root} is not stopped at its target`, {
       next: 'Run the replay step first.',
