@@ -183,10 +183,11 @@ class ArchiveRun {
       // The rest of an ended timeline is stored whole: nobody would come back for it once its successor has pieces.
       until === 'its end' ||
       (Date.now() < this.deadline && !(until === 'its first piece' && this.entriesStored > storedBefore));
-    while (!state.over && !this.ctx.signal.aborted && goesOn()) {
+    // At least once: a short round after a long start would never come any further.
+    do {
       await stream.waitForSegment(this.request.sliceMilliseconds);
       await this.storeReceived(collector, writer, stream, heartbeat);
-    }
+    } while (!state.over && !this.ctx.signal.aborted && goesOn());
     this.ctx.signal.throwIfAborted();
     if (state.over) await ended;
     await this.storeReceived(collector, writer, stream, heartbeat);
