@@ -154,6 +154,30 @@ describe.each(postgresVersions)('PostgreSQL $version', ({ programs }) => {
     await server.stop();
   }, 90_000);
 
+  test('a server that takes any receiver for a synchronous standby: told of, with the statement that ends it', async () => {
+    const server = await startPostgres({ programs });
+    const source = await PostgresSource.of({ primary: server });
+    const say = async (value: string) => {
+      await ask(server.url, `ALTER SYSTEM SET synchronous_standby_names = '${value}'`);
+      await ask(server.url, 'SELECT pg_reload_conf()');
+    };
+    await say('*');
+    const reading = source.archive(3_000); // its own first commit does not wait for itself
+    const state = async () =>
+      (await ask(server.url, "SELECT sync_state FROM pg_stat_replication WHERE application_name = 'drctl'"))[0]?.[
+        'sync_state'
+      ];
+    await waitUntil('the archiver counting as synchronous', async () => (await state()) === 'sync');
+    expect(await problems(source)).toMatch(
+      /takes the archiver for a synchronous standby.*no standby.*: ALTER SYSTEM SET synchronous_standby_names = ''; SELECT/,
+    );
+    await say('');
+    await waitUntil('the archiver asynchronous', async () => (await state()) === 'async');
+    expect(await problems(source)).not.toMatch(/synchronous/);
+    await reading;
+    await server.stop();
+  }, 60_000);
+
   test('two servers under one timeline: the second is refused at any position, and so is its promotion', async () => {
     const keep = { wal_keep_size: '256MB' };
     const server = await startPostgres({ programs, settings: keep });

@@ -4,6 +4,8 @@ import { Client, type ClientConfig } from 'pg';
 import { failure } from '../../../core/errors';
 import type { PostgresqlSite } from './settings';
 
+/** What servers show us as. */
+export const APPLICATION_NAME = 'drctl';
 /** A server that is up answers within this; a dead host must not hold a failover's probe for longer. */
 const CONNECT_MILLISECONDS = 5_000;
 /** Our own statements are small; fingerprints and promotions raise it for themselves. */
@@ -29,7 +31,7 @@ export function clientConfig(site: PostgresqlSite, options: ConnectOptions = {})
     // pg would fall back to PGPASSWORD and ~/.pgpass of whoever runs the worker: an empty one says what the config says.
     password: () => site.password?.reveal() ?? '',
     database: options.database ?? site.database,
-    application_name: 'drctl',
+    application_name: APPLICATION_NAME,
     connectionTimeoutMillis: CONNECT_MILLISECONDS,
     keepAlive: true,
     statement_timeout: statementMilliseconds,

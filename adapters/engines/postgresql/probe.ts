@@ -7,6 +7,7 @@ import { lookAtSlot } from './log-slot';
 import { lineageOf, positionAt } from './lsn';
 import { readFacts, type ServerFacts } from './server-facts';
 import type { PostgresqlSite } from './settings';
+import { synchronousProblems } from './synchronous-names';
 
 /** See core/engine.ts `Engine.probe`. */
 export async function probe(name: string, site: PostgresqlSite, slot: string, ctx: CallContext): Promise<StoreProbe> {
@@ -21,6 +22,8 @@ export async function probe(name: string, site: PostgresqlSite, slot: string, ct
             "SELECT current_setting('default_transaction_read_only') = 'off' AS writable",
           );
           const look = facts.inRecovery ? null : await lookAtSlot(client, slot, facts);
+          const synchronous = facts.settings['synchronous_standby_names'] ?? '';
+          const counted = facts.inRecovery ? [] : await synchronousProblems(client, synchronous);
           const keepSeconds = summariesKeptSeconds(facts);
           return {
             site: name,
@@ -31,7 +34,7 @@ export async function probe(name: string, site: PostgresqlSite, slot: string, ct
             identity: facts.systemId,
             serverVersion: facts.version,
             position: positionAt(lineageOf(facts.systemId, facts.timeline), facts.lsn),
-            problems: [...problemsOf(facts), ...(look?.problems ?? [])],
+            problems: [...problemsOf(facts), ...(look?.problems ?? []), ...counted],
             ...(look ? { keptLog: look.keptLog } : {}),
             ...(keepSeconds === null ? {} : { incrementalWithinSeconds: keepSeconds }),
           };

@@ -15,6 +15,8 @@ export async function ensureSchema(client: Client): Promise<void> {
   if ((there.rows[0] as { there: boolean }).there) return;
   await client.query('BEGIN');
   try {
+    // The archiver starts with this: where it is taken for the only synchronous standby, the commit would wait for itself.
+    await client.query('SET LOCAL synchronous_commit = local');
     await client.query(`SELECT pg_advisory_xact_lock(${CREATION_LOCK})`);
     await client.query(`
       CREATE SCHEMA IF NOT EXISTS ${SCHEMA};

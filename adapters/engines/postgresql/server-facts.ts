@@ -54,6 +54,7 @@ const WATCHED = [
   'max_slot_wal_keep_size',
   'idle_replication_slot_timeout',
   'data_checksums',
+  'synchronous_standby_names',
 ];
 
 /** Everything that a decision needs, in one round trip. Throws ConfigInvalid for versions that are too old. */
