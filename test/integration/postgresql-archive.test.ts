@@ -107,7 +107,14 @@ describe.each(postgresVersions)('PostgreSQL $version', ({ programs }) => {
     expect(await problems(source)).not.toMatch(/slot/);
     await source.archiveAll(server.url);
     await source.back();
-    await source.archiveAll(server.url);
+    const windowsNow = () => source.engine.windows({ backups: source.backups, log: source.log });
+    // A window begins with the first sign of life that is archived behind its backup.
+    const windowsUntil = (count: number) =>
+      waitUntil(`window ${count}`, async () => {
+        await source.archive(500);
+        return (await windowsNow()).length >= count;
+      });
+    await windowsUntil(1);
     expect(await keptLog(source)).toMatchObject({ state: 'waiting', headroomBytes: expect.any(Number) });
     expect((await keptLog(source))!.keptBytes).toBeLessThan(16 * 1024 * 1024);
     await writeWal(server.url, 160);
@@ -123,12 +130,7 @@ describe.each(postgresVersions)('PostgreSQL $version', ({ programs }) => {
     await source.back();
     expect((await reading).needsBase).toBeNull();
     expect(await problems(source)).not.toMatch(/slot/);
-    const windowsNow = () => source.engine.windows({ backups: source.backups, log: source.log });
-    // The new window begins with the first sign of life that is archived behind the backup.
-    await waitUntil('the window of the new base', async () => {
-      await source.archive(1_000);
-      return (await windowsNow()).length > 1;
-    });
+    await windowsUntil(2);
     const windows = await windowsNow();
     expect(windows).toHaveLength(2);
     expect(Date.parse(windows[1]!.from)).toBeGreaterThan(Date.parse(windows[0]!.to));
