@@ -454,6 +454,26 @@ test('a primary is killed, its standby promoted, and the log goes on into the ne
     type: 'NotFound',
     message: expect.stringMatching(/no timeline 3.*\(timeline 1\).*\(timeline 2\)/),
   });
+
+  // The promotion is given up and the old primary goes on: nobody but a person knows which end is the latest.
+  await primary.server.start();
+  const on = new Client(primary.url);
+  await on.connect();
+  await on.query("INSERT INTO entries VALUES (4001, 'the old primary goes on')");
+  await run('primary', 1_500);
+  await expect(engine.planRestore({ kind: 'latest' }, catalog, testContext())).rejects.toMatchObject({
+    type: 'PitrTargetUnreachable',
+    message: expect.stringMatching(/two latest states: timeline 2 ends at .*, timeline 1 was written to after that/),
+    details: [expect.objectContaining({ next: expect.stringContaining('--timeline 2 or --timeline 1') })],
+  });
+  for (const timeline of [1, 2]) {
+    const said = await engine.planRestore({ kind: 'latest', timeline }, catalog, testContext());
+    expect(said.lineage).toMatch(new RegExp(`/${timeline}$`));
+  }
+  await there.query("INSERT INTO entries VALUES (5001, 'the promoted one after all')");
+  await run('dr', 1_500);
+  expect((await engine.planRestore({ kind: 'latest' }, catalog, testContext())).lineage).toMatch(/\/2$/);
+  await on.end();
   await Promise.all([there.end(), late.end().catch(() => undefined), client.end().catch(() => undefined)]);
   await Promise.all([primary.stop(), standby.stop()]);
 }, 120_000);

@@ -8,6 +8,7 @@ import type { RecoveryTarget, RestorePlan } from '../../../core/recovery';
 import { ArchivedLog } from './log-chain';
 import { timelineOf } from './lsn';
 import { type Archived, type Candidate, candidates, type Choice, rangesOf } from './recovery-candidates';
+import { requireLatestOf } from './recovery-branches';
 import { chooseMark } from './recovery-marks';
 import { requireSense, targetText } from './recovery-target';
 import { chooseBackup, chooseLatest, choosePosition, chooseTime } from './recovery-instants';
@@ -88,6 +89,7 @@ async function choose(store: string, target: RecoveryTarget, archived: Archived)
   if (target.kind === 'transaction' || target.kind === 'name') return chooseMark(store, target, archived);
   for (const candidate of archived.all) {
     const choice = await fits(target, candidate, archived);
+    if (choice && target.kind === 'latest') await requireLatestOf(store, choice, archived);
     if (choice) return choice;
   }
   return null;
