@@ -8,6 +8,7 @@ import { pathsOf, readMarker } from '../../adapters/engines/postgresql/restore-p
 import { withRestored } from '../../adapters/engines/postgresql/restored-server';
 import type { Manifest } from '../../core/catalog';
 import type { Engine, RestoreRequest } from '../../core/engine';
+import type { RestorePlan } from '../../core/recovery';
 import type { VolumeSource } from '../../core/volumes';
 import { Secret } from '../../core/secret';
 import { isRoot, serverFolder } from '../../lab/servers/process';
@@ -187,33 +188,6 @@ async function refusesOtherChains(
   }
 }
 
-test(`a chain with a tablespace becomes what pg_combinebackup makes of it, byte by byte (seed ${random.seed})`, async () => {
-  const { server, client, engine, log } = await cluster();
-  const { volumes, chain, content } = await chainOf(engine, client, log, 3);
-  const target = { kind: 'backup', backupId: chain.at(-1)!.backupId } as const;
-  const plan = await engine.planRestore(target, { backups: chain, log }, testContext());
-  expect(plan.chain).toHaveLength(4);
-  const request = { restoreId: 'chain', plan, chain, place: placeAt('chain') };
-  await refusesOtherChains(engine, request, volumes, log);
-  await engine.restore.rebuild(request, combinedSource(volumes), log, testContext());
-
-  const byHand = path.join(root, 'by-hand');
-  combinedByHand(chain, volumes, byHand);
-  // What every restored place has of its own.
-  const own = ['tablespace_map', 'recovery.signal', 'postgresql.auto.conf', 'postgresql.auto.conf.source'];
-  const without = (tree: Record<string, string>) =>
-    Object.fromEntries(Object.entries(tree).filter(([name]) => !own.includes(name) && !name.startsWith('pg_tblspc/')));
-  const paths = pathsOf(request.place.directory);
-  expect(without(treeOf(paths.data))).toEqual(without(treeOf(path.join(byHand, 'data'))));
-  expect(treeOf(paths.tablespaces)).toEqual(treeOf(path.join(byHand, 'tablespaces')));
-  expect(Object.keys(treeOf(paths.tablespaces)).length).toBeGreaterThan(2);
-
-  expect(await restoredContent(engine, request, log)).toEqual(content);
-  await engine.restore.discard(request.place, testContext());
-  await client.end();
-  await server.stop();
-}, 120_000);
-
 /** The same source, counting what is read. */
 function counting(volumes: ReadonlyMap<string, MemoryVolumes>): VolumeSource & { readonly read: string[] } {
   const whole = combinedSource(volumes);
@@ -227,6 +201,98 @@ function counting(volumes: ReadonlyMap<string, MemoryVolumes>): VolumeSource & {
     },
   };
 }
+
+describe(`a full and three incrementals with a tablespace (seed ${random.seed})`, () => {
+  let world: Awaited<ReturnType<typeof cluster>> & Awaited<ReturnType<typeof chainOf>>;
+  let plan: RestorePlan;
+  /** The place of the first test, as the restore left it: the second one finds it used. */
+  let wanted: Record<string, string>;
+  const place = placeAt('chain');
+
+  beforeAll(async () => {
+    const source = await cluster();
+    world = { ...source, ...(await chainOf(source.engine, source.client, source.log, 3)) };
+    const target = { kind: 'backup', backupId: world.chain.at(-1)!.backupId } as const;
+    plan = await world.engine.planRestore(target, { backups: world.chain, log: world.log }, testContext());
+  }, 120_000);
+  afterAll(async () => {
+    await world?.client.end();
+    await world?.server.stop();
+  });
+
+  const requestOf = (restoreId: string, over: Partial<RestoreRequest['place']> = {}): RestoreRequest => ({
+    restoreId,
+    plan,
+    chain: world.chain,
+    place: { ...place, ...over },
+  });
+  const rebuild = async (request: RestoreRequest) => {
+    const source = counting(world.volumes);
+    await world.engine.restore.rebuild(request, source, world.log, testContext());
+    const { data, tablespaces } = pathsOf(request.place.directory);
+    // Where the tablespaces lie is each place's own.
+    const { tablespace_map: map, ...tree } = { ...treeOf(data), ...treeOf(tablespaces) };
+    expect(map).toBeDefined();
+    return { tree, read: source.read };
+  };
+
+  test('becomes what pg_combinebackup makes of it, byte by byte', async () => {
+    const { engine, chain, volumes, log, content } = world;
+    expect(plan.chain).toHaveLength(4);
+    await refusesOtherChains(engine, requestOf('chain'), volumes, log);
+    ({ tree: wanted } = await rebuild(requestOf('chain')));
+
+    const byHand = path.join(root, 'by-hand');
+    combinedByHand(chain, volumes, byHand);
+    // What every restored place has of its own.
+    const own = ['tablespace_map', 'recovery.signal', 'postgresql.auto.conf', 'postgresql.auto.conf.source'];
+    const without = (tree: Record<string, string>) =>
+      Object.fromEntries(
+        Object.entries(tree).filter(([name]) => !own.includes(name) && !name.startsWith('pg_tblspc/')),
+      );
+    const paths = pathsOf(place.directory);
+    expect(without(treeOf(paths.data))).toEqual(without(treeOf(path.join(byHand, 'data'))));
+    expect(treeOf(paths.tablespaces)).toEqual(treeOf(path.join(byHand, 'tablespaces')));
+    expect(Object.keys(treeOf(paths.tablespaces)).length).toBeGreaterThan(2);
+
+    expect(await restoredContent(engine, requestOf('chain'), log)).toEqual(content);
+  }, 120_000);
+
+  test('a delta restore over it leaves what a fresh one leaves, byte by byte', async () => {
+    const { engine, chain, log, content } = world;
+    const marker = (await readMarker(place.directory))!;
+    await withRestored(pathsOf(place.directory), marker, async (db) => {
+      await db.query('DELETE FROM there WHERE id % 3 = 0');
+      await db.query('CREATE TABLE new_since AS SELECT g FROM generate_series(1, 50000) g');
+      await db.query('CHECKPOINT');
+    });
+    const { data, tablespaces } = pathsOf(place.directory);
+    const relations = Object.keys(treeOf(tablespaces)).filter((name) => /\/\d+$/.test(name));
+    const [flipped, longer] = random.shuffled(relations) as [string, string];
+    flip(path.join(tablespaces, flipped), random.integer(8_192));
+    fs.appendFileSync(path.join(tablespaces, longer), Buffer.alloc(8_192));
+    fs.writeFileSync(path.join(data, 'base', 'stray'), 'of nobody');
+
+    const ofTheFull = (keys: readonly string[]) => keys.filter((key) => key.startsWith(`${chain[0]!.backupId}/`));
+    // What did not change since the full is not read of it again, though the newest backup only says that it did not.
+    const leavesTheSame = async (request: RestoreRequest) => {
+      const { tree, read } = await rebuild(request);
+      expect(tree).toEqual(wanted);
+      const full = ofTheFull(read);
+      expect(new Set(full).size).toBe(full.length);
+      expect(full.length).toBeLessThan(chain[0]!.artifacts.length);
+      return full.length;
+    };
+    await leavesTheSame(requestOf('over-the-end', { delta: true }));
+    expect(await restoredContent(engine, requestOf('over-the-end', { delta: true }), log)).toEqual(content);
+    await engine.restore.discard(place, testContext());
+
+    // Over the full alone, as it was: all its relations stay, and what changed since is written into them.
+    await rebuild({ ...requestOf('full'), chain: chain.slice(0, 1) });
+    expect(await leavesTheSame(requestOf('over-the-full', { delta: true }))).toBeLessThan(3);
+    await engine.restore.discard(place, testContext());
+  }, 120_000);
+});
 
 describe.each(postgresVersions)('delta restore on PostgreSQL $version', ({ programs }) => {
   test(`only what differs is read and written (seed ${random.seed})`, async () => {

@@ -26,11 +26,9 @@ export interface KeptFiles {
   readonly removedFiles: number;
 }
 
-export interface Comparison {
-  readonly files: ReadonlyMap<string, ManifestFile>;
-  /** Which of them are complete in the backup. */
-  readonly isWhole: (name: string) => boolean;
-  /** Where the backup ended: a page of a later position was written since, whatever the 32 bits of a CRC-32C say. */
+/** A file as a backup holds all of it. */
+export interface WholeFile extends ManifestFile {
+  /** Where that backup ended: a page of a later position was written since, whatever the 32 bits of a CRC-32C say. */
   readonly stop: bigint;
 }
 
@@ -40,7 +38,7 @@ export interface Comparison {
  */
 export async function keepRightFiles(
   target: UnpackTarget,
-  { files, isWhole, stop }: Comparison,
+  files: ReadonlyMap<string, WholeFile>,
   ctx: CallContext,
 ): Promise<KeptFiles> {
   const names = new Set<string>();
@@ -61,8 +59,8 @@ export async function keepRightFiles(
     const buffer = Buffer.allocUnsafeSlow(READ_BYTES);
     for (let next = found.pop(); next; next = found.pop()) {
       ctx.signal.throwIfAborted();
-      const expected = RELATION.test(next.name) && isWhole(next.name) ? files.get(next.name) : undefined;
-      if (expected && (await isRight(next.file, { expected, stop, buffer, owner: target.owner }, ctx))) {
+      const expected = RELATION.test(next.name) ? files.get(next.name) : undefined;
+      if (expected && (await isRight(next.file, { expected, buffer, owner: target.owner }, ctx))) {
         names.add(next.name);
         keptBytes += expected.sizeBytes;
       } else {
@@ -91,7 +89,7 @@ async function* entriesBelow(folder: string): AsyncGenerator<Dirent> {
 /** The same file also gets the owner and mode that a restored one has. */
 async function isRight(
   file: string,
-  { expected, stop, buffer, owner }: { expected: ManifestFile; stop: bigint; buffer: Buffer; owner: Account },
+  { expected, buffer, owner }: { expected: WholeFile; buffer: Buffer; owner: Account },
   ctx: CallContext,
 ): Promise<boolean> {
   if (expected.algorithm === 'NONE') return false;
@@ -104,7 +102,7 @@ async function isRight(
     for (let at = 0; at < size;) {
       ctx.signal.throwIfAborted();
       const { bytesRead } = await handle.read(buffer, 0, buffer.length, at);
-      if (bytesRead === 0 || writtenAfter(stop, buffer.subarray(0, bytesRead))) return false;
+      if (bytesRead === 0 || writtenAfter(expected.stop, buffer.subarray(0, bytesRead))) return false;
       checksum.update(buffer.subarray(0, bytesRead));
       at += bytesRead;
     }

@@ -15,7 +15,7 @@ import { filesOfChain, type MemberFile } from './chain-files';
 import { readChain } from './chain-members';
 import { isStoppedDataDirectory, moveDown, systemIdentifierOf } from './data-directory';
 import type { BackupDetail } from './dump';
-import { keepRightFiles } from './kept-files';
+import { keepRightFiles, type WholeFile } from './kept-files';
 import { parseLsn } from './lsn';
 import { serverOf } from './restored-server';
 import { clearRestore, type Marker, ownerOf, pathsOf, type PlacePaths, readMarker } from './restore-place';
@@ -145,7 +145,7 @@ async function unpackChain(
   ctx: CallContext,
 ): Promise<void> {
   const wanted = filesOfChain(manifests, (chain.at(-1) as Manifest).backupId);
-  if (keeps) await keep(chain, manifests.at(-1) as Files, wanted.at(-1) as Map<string, MemberFile>, target, ctx);
+  if (keeps) await keep(chain, manifests, wanted, target, ctx);
   // In order: blocks are written over what the backup before them gave.
   for (const [index, { artifacts }] of chain.entries()) {
     const [files, ofMember] = [manifests[index] as Files, wanted[index] as Map<string, MemberFile>];
@@ -160,18 +160,26 @@ async function unpackChain(
 
 type Files = ReadonlyMap<string, ManifestFile>;
 
-/** Takes out of `wanted` what is there and right. Only files that the newest backup holds whole can be told. */
+/**
+ * Takes out of `wanted` what is there and right: as the last backup that holds all of a file has it, the only checksum of
+ * it that there is. Blocks that changed since then are written over it as over one that was unpacked.
+ */
 async function keep(
   chain: readonly Manifest[],
-  files: Files,
-  wanted: Map<string, MemberFile>,
+  manifests: readonly Files[],
+  wanted: readonly Map<string, MemberFile>[],
   target: UnpackTarget,
   ctx: CallContext,
 ): Promise<void> {
-  const stop = parseLsn(((chain.at(-1) as Manifest).stop as NonNullable<Manifest['stop']>).value);
-  const isWhole = (name: string) => wanted.get(name)?.kind === 'whole';
-  const kept = await keepRightFiles(target, { files, isWhole, stop }, ctx);
-  for (const name of kept.names) wanted.delete(name);
+  const whole = new Map<string, WholeFile>();
+  for (const [index, ofMember] of wanted.entries()) {
+    const stop = parseLsn(((chain[index] as Manifest).stop as NonNullable<Manifest['stop']>).value);
+    for (const [name, { kind }] of ofMember) {
+      if (kind === 'whole') whole.set(name, { ...(manifests[index]?.get(name) as ManifestFile), stop });
+    }
+  }
+  const kept = await keepRightFiles(target, whole, ctx);
+  for (const name of kept.names) for (const ofMember of wanted) ofMember.delete(name);
   const { keptBytes, removedFiles } = kept;
   ctx.log.info({ keptFiles: kept.names.size, keptBytes, removedFiles }, 'files that are right already were kept');
 }
