@@ -13,6 +13,8 @@ export interface ArchiveLogActivityInput {
   readonly epoch: number;
   readonly runForMilliseconds: number;
   readonly sliceMilliseconds: number;
+  /** Gaps that a new base was started for: the log goes on behind them. */
+  readonly answeredGaps?: readonly string[];
 }
 
 export function createArchiveActivities(deps: ActivityDeps) {
@@ -38,10 +40,11 @@ export function createArchiveActivities(deps: ActivityDeps) {
             note: `durable to ${engine.positions.format(progress.durable)}, ${progress.coversUntil ?? 'time unknown'}`,
           });
         };
-        const { site, runForMilliseconds, sliceMilliseconds } = input;
+        const { site, runForMilliseconds, sliceMilliseconds, answeredGaps = [] } = input;
+        const request = { site, runForMilliseconds, sliceMilliseconds, answeredGaps };
         const released = releaseFollowers(open, engine, site, ctx);
         try {
-          return await engine.log.archive({ site, runForMilliseconds, sliceMilliseconds }, archive, report, ctx);
+          return await engine.log.archive(request, archive, report, ctx);
         } finally {
           await released;
         }

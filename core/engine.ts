@@ -165,9 +165,15 @@ export interface ArchiveRequest {
   /** Return after about this long, so that the workflow can continue as new; sooner only for a reason. */
   readonly runForMilliseconds: number;
   readonly sliceMilliseconds: number;
+  /** What earlier calls said with `needsBase` and the caller has taken up: the log goes on behind these gaps. */
+  readonly answeredGaps?: readonly string[];
 }
 
-/** How an archive activity ended. `needsBase`: the log has a gap or a new lineage, so that a new full is needed now. */
+/**
+ * How an archive activity ended. `needsBase`: the log has a gap or begins anew, so that a new full is needed now. Nothing
+ * behind the gap is stored before the caller comes back with the same words among `answeredGaps`: what is stored there would
+ * hide the gap from a next try, should this one die before it has told.
+ */
 export interface ArchiveOutcome {
   readonly lineage: string;
   readonly durable: Position;
@@ -186,7 +192,8 @@ export interface LogShipping {
   readonly naming: LogNaming;
   /**
    * Follows the store's log and stores it, resuming at what is durable. Only one archiver of a store runs at a time (the
-   * workflow's id sees to it); a second one harms nothing. Throws LogGap when what is missing cannot be had any more.
+   * workflow's id sees to it); a second one harms nothing. Throws LogGap where the server's log is not the continuation of
+   * what is archived (another history, or an earlier state): no new base would mend that, a person has to look.
    */
   archive(
     request: ArchiveRequest,

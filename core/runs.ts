@@ -137,6 +137,8 @@ export interface LaunchBackupsResult {
 export interface ArchiveLogInput {
   readonly application: string;
   readonly store: string;
+  /** Gaps that a new base was started for, handed on by a run that continues as new. */
+  readonly answeredGaps?: readonly string[];
 }
 
 export interface WatchReplicationInput {

@@ -11,18 +11,22 @@ import { StepTable } from './step-table';
 const ROUND_MILLISECONDS = 600_000;
 /** Seconds of data at risk: a slice is stored this often when there is something new. */
 const SLICE_MILLISECONDS = 1_000;
+/** Gaps of long ago are not met again: their log goes on behind them. */
+const GAPS_KEPT = 20;
 
 /**
  * Follows one store's log for as long as the application lives: at the active site, moved by a role change, continued as
- * new before its history grows. A gap or a new lineage is answered by a new full backup at once (rule 4).
+ * new before its history grows. A gap or a new lineage is answered by a new full backup at once (rule 4), and the log goes
+ * on behind it. A server whose log is not the continuation of what is archived is for people to look at.
  */
 export async function archiveLog(input: ArchiveLogInput): Promise<void> {
   const { application, store } = input;
   const steps = new StepTable('archive', application);
   const place = new Following();
 
-  const gaps = new Map<string, number>();
+  const answeredGaps = [...(input.answeredGaps ?? [])];
   const raised = { count: 0 };
+  let contradicted = 0;
   while (!workflowInfo().continueAsNewSuggested) {
     try {
       const { activeSite, epoch } = await anywhere(application).describeApplication({ application });
@@ -35,51 +39,53 @@ export async function archiveLog(input: ArchiveLogInput): Promise<void> {
           epoch,
           runForMilliseconds: ROUND_MILLISECONDS,
           sliceMilliseconds: SLICE_MILLISECONDS,
+          answeredGaps,
         }),
       );
       if (outcome?.needsBase) {
         await takeNewBase(input, outcome.needsBase, raised, steps);
         // Not waited for: archiving goes on while people are told.
         void tell(input, raised, `${store}: the log has a gap`, [outcome.needsBase, BASE_STARTED], steps);
+        answeredGaps.push(outcome.needsBase);
+        if (answeredGaps.length > GAPS_KEPT) answeredGaps.shift();
       }
-      if (outcome) gaps.clear();
+      if (outcome) contradicted = 0;
     } catch (error) {
       if (isCancellation(error)) throw error;
       // Not worth ending an archiver for: whatever it was, the next round reads epoch and archive afresh.
-      if (hasCode(error, 'LogGap')) await answerGap(input, reasonOf(error), gaps, raised, steps);
-      else if (!hasCode(error, 'StaleEpoch')) {
+      if (hasCode(error, 'LogGap')) {
+        contradicted += 1;
+        await standStill(input, reasonOf(error), contradicted, raised, steps);
+      } else if (!hasCode(error, 'StaleEpoch')) {
         steps.enter('waiting after a failure');
         steps.say(reasonOf(error));
       }
-      await place.pause([...gaps.values()].some((seen) => seen > 1) ? '5 minutes' : '10 seconds');
+      await place.pause(contradicted > 1 ? '5 minutes' : '10 seconds');
     }
     if (steps.messages.length > 20) steps.messages.splice(0, steps.messages.length - 20);
   }
-  await continueAsNew<typeof archiveLog>(input);
+  await continueAsNew<typeof archiveLog>({ ...input, answeredGaps });
 }
 
 /**
- * A gap is loud (rule 4) and is answered by one new base. One that is there again afterwards is of another kind (two
- * histories under one name): more backups would not mend it, people must.
+ * The server has other log than what is archived of it, or less: one that was put back to an earlier state, or a second
+ * one. A base taken of it would lie in a history that the archive does not have, so none is started; people are told once.
  */
-async function answerGap(
+async function standStill(
   input: ArchiveLogInput,
   reason: string,
-  gaps: Map<string, number>,
+  times: number,
   raised: Raised,
   steps: StepTable,
 ): Promise<void> {
-  const seen = (gaps.get(reason) ?? 0) + 1;
-  gaps.set(reason, seen);
-  if (seen === 1) await takeNewBase(input, reason, raised, steps);
-  else steps.enter('standing still: the log has a gap that a new backup did not mend');
-  if (seen > 2) return;
-  const first = seen === 1;
+  steps.enter('standing still: the log of the server is not the one that is archived');
+  if (times > 1) return;
+  steps.say(reason);
   await tell(
     input,
     raised,
-    first ? `${input.store}: the log has a gap` : `${input.store}: the log cannot be archived`,
-    [reason, first ? BASE_STARTED : 'A new full backup did not mend it: look at the server and at the archive.'],
+    `${input.store}: the log cannot be archived`,
+    [reason, 'No backup would mend it: look at the server and at the archive.'],
     steps,
   );
 }

@@ -178,18 +178,29 @@ describe('what an oplog can hold', () => {
       content: old,
     });
     const run = { site: 'primary', runForMilliseconds: 20_000, sliceMilliseconds: 100 };
-    const outcome = await harness.engine.log!.archive(run, lost, () => undefined, testContext());
+    const round = (answeredGaps: string[]) =>
+      harness.engine.log!.archive({ ...run, answeredGaps }, lost, () => undefined, testContext());
+    const outcome = await round([]);
     expect(outcome.needsBase).toMatch(/1000:2/);
     expect(outcome.lineage).toBe(`${setId}/5`);
+    // Nothing of it is stored before it was taken up: one that died there would have hidden it from the next.
+    expect(await lost.lineages()).toEqual([`${setId}/4`]);
+    const taken = await takeBackup(harness.engine, 'primary', new Map(), []);
+    expect(taken.manifest.lineage).toBe(`${setId}/5`);
+    expect((await round(['another one'])).needsBase).toBe(outcome.needsBase);
     const next = await harness.engine.log!.archive(
-      { ...run, runForMilliseconds: 1_500 },
+      { ...run, runForMilliseconds: 1_500, answeredGaps: [outcome.needsBase!] },
       lost,
       () => undefined,
       testContext(),
     );
     expect(next).toMatchObject({ needsBase: null, lineage: `${setId}/5` });
     expect(next.entriesStored).toBeGreaterThan(0);
-    const taken = await takeBackup(harness.engine, 'primary', new Map(), []);
-    expect(taken.manifest.lineage).toBe(`${setId}/5`);
+    // It begins where it was said to begin: the backup that was taken meanwhile lies within it.
+    const [first] = await lost.entries(`${setId}/5`);
+    expect(first!.from.value).toBe(outcome.durable.value);
+    const catalog = { backups: [taken.manifest], log: lost };
+    const target = { kind: 'backup', backupId: taken.manifest.backupId } as const;
+    expect((await harness.engine.planRestore(target, catalog, testContext())).lineage).toBe(`${setId}/5`);
   }, 60_000);
 });

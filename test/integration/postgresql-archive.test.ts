@@ -122,9 +122,20 @@ describe.each(postgresVersions)('PostgreSQL $version', ({ programs }) => {
     expect(await problems(source)).toMatch(/the replication slot drctl_orders is lost/);
 
     const began = Date.now();
+    const stored = async () =>
+      (await Promise.all((await source.log.lineages()).map((each) => source.log.entries(each)))).flat();
+    const before = await stored();
     const gap = await source.archive(60_000);
     expect(gap.needsBase).toMatch(/^WAL from \S+ to \S+ of \d+\/1 is gone from the server/);
     expect(Date.now() - began).toBeLessThan(20_000); // the round is a minute long: a gap does not wait for its end
+    // Nothing behind it is stored before it was taken up: an archiver that died there would have hidden it from the next.
+    expect(await stored()).toEqual(before);
+    source.answeredGaps.length = 0;
+    await ask(server.url, 'CHECKPOINT');
+    expect((await source.archive(60_000)).needsBase).toBe(gap.needsBase);
+    await source.archive(1_000);
+    expect((await stored()).length).toBeGreaterThan(before.length);
+    source.answeredGaps.length = 0; // behind its first piece it is no gap any more
     const reading = source.archive(3_000);
     await waitUntil('the archiver reading the new slot', async () => (await keptLog(source))?.state === 'reading');
     await source.back();
@@ -374,6 +385,25 @@ test('slices of a segment that was completed by an archiver that died then: the 
   expect(await compareWithServer(archiveOf(repository), lineage!, server.dataDir)).toBeGreaterThan(2 * 2 ** 24);
   await server.stop();
 }, 90_000);
+
+// Only 18 invalidates slots for another reason than their WAL.
+test('a slot that was invalidated because nobody read it for long: no gap while its WAL is there', async () => {
+  const server = await startPostgres({
+    settings: { idle_replication_slot_timeout: '1s', wal_keep_size: '512MB' },
+  });
+  const source = await PostgresSource.of({ primary: server });
+  await source.archiveAll(server.url);
+  await writeWal(server.url, 32);
+  await waitUntil('the slot to be invalidated', async () => {
+    await ask(server.url, 'CHECKPOINT');
+    return (await keptLog(source))?.state === 'lost';
+  });
+  expect(await problems(source)).toMatch(/the replication slot drctl_orders is lost \(idle_timeout\)/);
+  expect((await source.archiveAll(server.url)).needsBase).toBeNull();
+  const [lineage] = await source.log.lineages();
+  expect(await compareWithServer(source.log, lineage!, server.dataDir)).toBeGreaterThan(16 * 1024 * 1024);
+  await server.stop();
+}, 60_000);
 
 test(`PostgreSQL and S3 killed at random moments leave no gap and no wrong byte (seed ${seed})`, async () => {
   const s3 = await startTestS3();

@@ -45,9 +45,13 @@ class World {
     this.log = new MemoryLogArchive(this.engine.log!.naming);
   }
 
+  private readonly answeredGaps: string[] = [];
+
   async archive(runForMilliseconds = 2_500) {
-    const request = { site: 'here', runForMilliseconds, sliceMilliseconds: 100 };
-    return this.engine.log!.archive(request, this.log, () => undefined, testContext());
+    const request = { site: 'here', runForMilliseconds, sliceMilliseconds: 100, answeredGaps: this.answeredGaps };
+    const outcome = await this.engine.log!.archive(request, this.log, () => undefined, testContext());
+    if (outcome.needsBase !== null) this.answeredGaps.push(outcome.needsBase);
+    return outcome;
   }
 
   async back(type: 'full' | 'incr' = 'full') {

@@ -22,9 +22,10 @@ async function main(): Promise<void> {
   const repository = createLocalRepository({ name: 'local', directory: input.repository, prefix: 'test' });
   const archive = createLogArchive(repository, input.store, engine.log!.naming);
   const say = (fields: object, message: string) => void process.stderr.write(`${message} ${JSON.stringify(fields)}\n`);
+  const answeredGaps: string[] = [];
   for (;;) {
     const outcome = await engine.log!.archive(
-      { site: 'here', runForMilliseconds: 3_000, sliceMilliseconds: 100 },
+      { site: 'here', runForMilliseconds: 3_000, sliceMilliseconds: 100, answeredGaps },
       archive,
       () => undefined,
       {
@@ -33,7 +34,9 @@ async function main(): Promise<void> {
         progress: () => undefined,
       },
     );
-    if (outcome.needsBase) process.stderr.write(`needsBase: ${outcome.needsBase}\n`);
+    if (outcome.needsBase === null) continue;
+    process.stderr.write(`needsBase: ${outcome.needsBase}\n`);
+    answeredGaps.push(outcome.needsBase);
   }
 }
 

@@ -1,8 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { MongoClient } from 'mongodb';
+import * as z from 'zod';
 import type { CallContext } from '../../../core/call';
 import type { ArchiveOutcome, ArchiveProgress, ArchiveRequest } from '../../../core/engine';
-import { failure, hasCode } from '../../../core/errors';
+import { failure, hasCode, reasonOf } from '../../../core/errors';
 import type { LogArchive, LogEntry } from '../../../core/log-archive';
 import { documentsIn } from './bson-bytes';
 import { ByteReader, chunksOf } from './document-stream';
@@ -22,7 +23,8 @@ interface Tail {
 /**
  * Follows the majority-committed oplog and stores it in slices. Each slice begins with the last entry of its predecessor,
  * byte for byte: when the oplog does not have that entry any more, something is missing between (the oplog wrapped around)
- * or was taken back (a rollback after a forced reconfiguration), and a new lineage begins.
+ * or was taken back (a rollback after a forced reconfiguration), and a new lineage begins. It is told of before anything of it
+ * is stored, and goes on from where it began once the caller has taken that up.
  */
 export async function archiveLog(
   client: MongoClient,
@@ -36,16 +38,14 @@ export async function archiveLog(
   const endAt = Date.now() + request.runForMilliseconds;
   let entriesStored = 0;
   try {
-    const archived = await readTail(archive, setId);
-    const noted = await currentGeneration(client, setId);
-    // Noted, but nothing of it stored: a run that began a lineage died before its first slice.
-    const isBegun = archived !== null && noted > (generationOf(archived.lineage, setId) ?? 0);
-    let needsBase: string | null = isBegun
-      ? `lineage ${lineageOf(setId, noted)} was begun after an interruption`
-      : null;
-    let tail = archived && !isBegun ? archived : await beginLineage(client, archive, setId, noted);
-    // A new lineage is told as soon as its first slice is durable, so that the next run finds it.
-    while (Date.now() < endAt && !ctx.signal.aborted && !(needsBase !== null && tail.entry)) {
+    const outcome = (tail: Tail, needsBase: string | null): ArchiveOutcome => {
+      const durable = positionOf(tail.optime, tail.lineage);
+      return { lineage: tail.lineage, durable, coversUntil: tail.coversUntil, entriesStored, needsBase };
+    };
+    const start = await findStart(client, archive, setId);
+    if (start.gap !== null && !request.answeredGaps?.includes(start.gap)) return outcome(start.tail, start.gap);
+    let { tail } = start;
+    while (Date.now() < endAt && !ctx.signal.aborted) {
       const startedAt = Date.now();
       try {
         let overlaps = true;
@@ -60,8 +60,9 @@ export async function archiveLog(
         }
       } catch (error) {
         if (!hasCode(error, 'LogGap')) throw error;
-        needsBase = error instanceof Error ? error.message : String(error);
-        tail = await beginLineage(client, archive, setId, await nextGeneration(archive, setId));
+        const next = (generationOf(tail.lineage, setId) ?? 0) + 1;
+        const begun = await beginLineage(client, archive, setId, next, reasonOf(error));
+        return outcome(begun.tail, begun.gap);
       }
       ctx.progress({
         phase: 'archiving the oplog',
@@ -71,8 +72,7 @@ export async function archiveLog(
       await pause(Math.max(0, request.sliceMilliseconds - (Date.now() - startedAt)), ctx.signal);
     }
     ctx.signal.throwIfAborted();
-    const durable = positionOf(tail.optime, tail.lineage);
-    return { lineage: tail.lineage, durable, coversUntil: tail.coversUntil, entriesStored, needsBase };
+    return outcome(tail, null);
   } finally {
     await heartbeat.stop();
   }
@@ -125,6 +125,20 @@ function gap(tail: Tail, found: Optime) {
   );
 }
 
+/** Where archiving goes on; with a gap where that is a lineage of which nothing is stored yet. */
+async function findStart(client: MongoClient, archive: LogArchive, setId: string): Promise<Start> {
+  const archived = await readTail(archive, setId);
+  const noted = await currentGeneration(client, setId);
+  if (archived === null) {
+    const first = await beginLineage(client, archive, setId, noted, 'the first one that is archived');
+    return { ...first, gap: null };
+  }
+  if (noted <= (generationOf(archived.lineage, setId) ?? 0)) return { tail: archived, gap: null };
+  // Begun by a run that told of it, or that died before it could.
+  const begun = await readBegun(archive, setId, noted);
+  return begun ?? (await beginLineage(client, archive, setId, noted, 'the one before was interrupted'));
+}
+
 /** The newest lineage of this set and its last entry, read back from the archive; null when nothing was archived yet. */
 async function readTail(archive: LogArchive, setId: string): Promise<Tail | null> {
   const generations = await generationsIn(archive, setId);
@@ -148,21 +162,51 @@ async function generationsIn(archive: LogArchive, setId: string): Promise<number
   return (await archive.lineages()).map((each) => generationOf(each, setId)).filter((each) => each !== null);
 }
 
+/** What is kept of a lineage for ever, beside the catalogue. */
+const description = z.object({ lineage: z.string(), beganAt: z.string(), from: z.string(), why: z.string() });
+type Description = z.infer<typeof description>;
+
+interface Start {
+  readonly tail: Tail;
+  readonly gap: string | null;
+}
+
 /** Begins at the newest committed entry: what came before it belongs to no lineage. */
-async function beginLineage(client: MongoClient, archive: LogArchive, setId: string, atLeast: number): Promise<Tail> {
+async function beginLineage(
+  client: MongoClient,
+  archive: LogArchive,
+  setId: string,
+  atLeast: number,
+  why: string,
+): Promise<Start> {
   const generation = Math.max(atLeast, await currentGeneration(client, setId));
   // Noted first: a dump that reads the new number finds its positions in the new lineage.
   await noteGeneration(client, setId, generation);
   const { optime } = await newestCommitted(client);
   const lineage = lineageOf(setId, generation);
-  const description = { lineage, beganAt: new Date().toISOString(), from: positionOf(optime, lineage).value };
-  await archive.putHistory(`${setId}-${generation}.json`, Buffer.from(JSON.stringify(description)));
-  return { lineage, optime, entry: null, coversUntil: null };
+  const from = positionOf(optime, lineage).value;
+  const about: Description = { lineage, beganAt: new Date().toISOString(), from, why };
+  await archive.putHistory(descriptionKey(setId, generation), Buffer.from(JSON.stringify(about)));
+  return begunAt(about);
 }
 
-async function nextGeneration(archive: LogArchive, setId: string): Promise<number> {
-  return Math.max(0, ...(await generationsIn(archive, setId))) + 1;
+/** A lineage that was begun, to go on from the same entry; null where nothing says where that was. */
+async function readBegun(archive: LogArchive, setId: string, generation: number): Promise<Start | null> {
+  const bytes = (await archive.history()).get(descriptionKey(setId, generation));
+  if (!bytes) return null;
+  const read = description.safeParse(JSON.parse(bytes.toString()));
+  return read.success ? begunAt(read.data) : null;
 }
+
+function begunAt({ lineage, from, why }: Description): Start {
+  const optime = optimeOf({ engine: 'mongodb', lineage, value: from });
+  return {
+    tail: { lineage, optime, entry: null, coversUntil: null },
+    gap: `lineage ${lineage} begins at ${from}: ${why}`,
+  };
+}
+
+const descriptionKey = (setId: string, generation: number) => `${setId}-${generation}.json`;
 
 async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
   // An abort ends the loop; the caller throws it.

@@ -71,17 +71,20 @@ export async function findStart(
     return { systemId, stretches, overlap: behind.overlap, histories, needsBase: null };
   }
   const others = (await archive.lineages()).filter((each) => each !== lineage);
+  const first = await begin(connection, slot, lineage, timeline, segmentBytes);
+  // Said with the place: a slot that is lost meanwhile begins at another one, which another base has to come after.
+  const anew = `its log begins anew at ${formatLsn(first.from)}`;
   return {
     systemId,
-    stretches: [await begin(connection, slot, lineage, timeline, segmentBytes)],
+    stretches: [first],
     overlap: null,
     histories,
     needsBase:
       others.length === 0
         ? null
         : others.some((each) => systemOf(each) === systemId)
-          ? `timeline ${timeline} does not continue anything that is archived`
-          : `the server is another cluster (${systemId}) than the one archived before`,
+          ? `timeline ${timeline} does not continue anything that is archived: ${anew}`
+          : `the server is another cluster (${systemId}) than the one archived before: ${anew}`,
   };
 }
 

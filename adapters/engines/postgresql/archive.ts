@@ -8,7 +8,7 @@ import { addressOf, withClient } from './connection';
 import { Heartbeat } from './heartbeat';
 import { keepHistory } from './kept-history';
 import { formatLsn, positionAt } from './lsn';
-import { isWalGone, ReplicationConnection } from './replication-connection';
+import { isSlotLost, isWalGone, ReplicationConnection } from './replication-connection';
 import { requireSameHistory } from './same-history';
 import { readFacts } from './server-facts';
 import type { PostgresqlSite } from './settings';
@@ -20,7 +20,7 @@ interface StreamOptions {
   /** None for a timeline that has ended. */
   readonly slot: string | null;
   readonly heartbeat: Heartbeat | null;
-  readonly until: 'its end' | 'the deadline' | 'its first piece';
+  readonly until: 'its end' | 'the deadline';
 }
 
 /** How long a slot held by a dying predecessor is waited for before the attempt ends. */
@@ -95,16 +95,34 @@ class ArchiveRun {
   async all(first: ReplicationConnection, start: ArchiveStart): Promise<ArchiveOutcome> {
     const ancestors = start.stretches.slice(0, -1);
     const current = start.stretches.at(-1) as Stretch;
-    let needsBase = start.needsBase;
     if (start.overlap) await requireSameHistory(this.site, start.overlap, this.archive, this.ctx);
-    for (const stretch of ancestors) needsBase ??= await this.ancestor(stretch);
+    if (this.isNews(start.needsBase)) return this.told(current, start.needsBase);
+    for (const stretch of ancestors) {
+      const gap = await this.ancestor(stretch);
+      if (this.isNews(gap)) return this.told(stretch, gap);
+    }
     await keepHistory(this.archive, start.histories);
     try {
-      return await this.follow(first, current, needsBase);
+      return await this.followCurrent(first, current);
     } catch (error) {
       if (!isWalGone(error)) throw error;
-      return this.afterGap(current, error);
+      return await this.afterGap(current);
     }
+  }
+
+  private isNews(gap: string | null): gap is string {
+    return gap !== null && !this.request.answeredGaps?.includes(gap);
+  }
+
+  /** The end of a round that has found a gap: `before` is the stretch that ends there. */
+  private told(before: Stretch, gap: string): ArchiveOutcome {
+    this.ctx.log.error({ lineage: before.lineage }, gap);
+    return this.outcome(before.lineage, before.durable, gap);
+  }
+
+  private outcome(lineage: string, durable: bigint, needsBase: string | null): ArchiveOutcome {
+    const { coversUntil, entriesStored } = this;
+    return { lineage, durable: positionAt(lineage, durable), coversUntil, entriesStored, needsBase };
   }
 
   /** The rest of a timeline that ended, from a server that still has it. Without it there is a gap, not an error. */
@@ -121,39 +139,48 @@ class ArchiveRun {
     }
   }
 
-  private async follow(
-    connection: ReplicationConnection,
-    stretch: Stretch,
-    needsBase: string | null,
-  ): Promise<ArchiveOutcome> {
+  /** A slot that the server has invalidated says nothing of its WAL (PostgreSQL 18: `idle_replication_slot_timeout`). */
+  private async followCurrent(first: ReplicationConnection, stretch: Stretch): Promise<ArchiveOutcome> {
+    try {
+      return await this.follow(first, stretch);
+    } catch (error) {
+      if (!isSlotLost(error)) throw error;
+      this.ctx.log.warn({ slot: this.slot, cause: String(error) }, 'the slot was invalidated: a new one is made');
+    }
+    const connection = await ReplicationConnection.open(this.site, this.ctx);
+    try {
+      await renewSlot(connection, this.slot, this.ctx);
+      return await this.follow(connection, stretch);
+    } finally {
+      await connection.close();
+    }
+  }
+
+  private async follow(connection: ReplicationConnection, stretch: Stretch): Promise<ArchiveOutcome> {
     const last = (await this.archive.entries(stretch.lineage)).at(-1);
     this.coversUntil = last ? (await this.archive.resolve(last)).coversUntil : null;
     const heartbeat = await Heartbeat.start(this.site, this.coversUntil, this.ctx);
     try {
-      // A gap is told of at once: the caller takes a new base and comes back, and the next start is behind the first piece.
-      const until = needsBase === null ? 'the deadline' : 'its first piece';
-      const durable = await this.stream(connection, stretch, { slot: this.slot, heartbeat, until });
-      return {
-        lineage: stretch.lineage,
-        durable: positionAt(stretch.lineage, durable),
-        coversUntil: this.coversUntil,
-        entriesStored: this.entriesStored,
-        needsBase,
-      };
+      const durable = await this.stream(connection, stretch, { slot: this.slot, heartbeat, until: 'the deadline' });
+      return this.outcome(stretch.lineage, durable, null);
     } finally {
       await heartbeat.stop();
     }
   }
 
-  /** Goes on with what the server still has, and says that only a new full backup can be restored to later instants. */
-  private async afterGap(lost: Stretch, cause: unknown): Promise<ArchiveOutcome> {
+  /**
+   * Only a new full backup can be restored to instants behind the gap: it is told of first. Once that backup is on its way
+   * the log goes on with what the server still has, at the same place: the slot keeps it.
+   */
+  private async afterGap(lost: Stretch): Promise<ArchiveOutcome> {
     const connection = await ReplicationConnection.open(this.site, this.ctx);
     try {
-      await renewSlot(connection, this.slot, this.ctx);
-      const stretch = await begin(connection, this.slot, lost.lineage, lost.timeline, this.segmentBytes);
+      const kept = () => begin(connection, this.slot, lost.lineage, lost.timeline, this.segmentBytes);
+      // A position that was confirmed just before its WAL was removed has put the slot back there.
+      if ((await kept()).from <= lost.from) await renewSlot(connection, this.slot, this.ctx);
+      const stretch = await kept();
       const gap = `WAL from ${formatLsn(lost.durable)} to ${formatLsn(stretch.from)} of ${lost.lineage} is gone from the server`;
-      this.ctx.log.error({ cause: String(cause), lineage: lost.lineage }, gap);
-      return await this.follow(connection, stretch, gap);
+      return this.isNews(gap) ? this.told(lost, gap) : await this.follow(connection, stretch);
     } finally {
       await connection.close();
     }
@@ -178,27 +205,26 @@ class ArchiveRun {
       },
     );
     ended.catch(() => undefined); // awaited below, after what was received is stored
-    const storedBefore = this.entriesStored;
-    const goesOn = () =>
-      // The rest of an ended timeline is stored whole: nobody would come back for it once its successor has pieces.
-      until === 'its end' ||
-      (Date.now() < this.deadline && !(until === 'its first piece' && this.entriesStored > storedBefore));
+    // The rest of an ended timeline is stored whole: nobody would come back for it once its successor has pieces.
+    const goesOn = () => !this.ctx.signal.aborted && (until === 'its end' || Date.now() < this.deadline);
     // At least once: a short round after a long start would never come any further.
     do {
       await stream.waitForSegment(this.request.sliceMilliseconds);
-      await this.storeReceived(collector, writer, stream, heartbeat);
-    } while (!state.over && !this.ctx.signal.aborted && goesOn());
+      await this.storeReceived(collector, writer, stream, heartbeat, goesOn);
+    } while (!state.over && goesOn());
     this.ctx.signal.throwIfAborted();
     if (state.over) await ended;
-    await this.storeReceived(collector, writer, stream, heartbeat);
+    await this.storeReceived(collector, writer, stream, heartbeat, () => state.over);
     return writer.durable;
   }
 
+  /** Stores what is there, as long as the caller goes on: a server that writes faster than we store always has more. */
   private async storeReceived(
     collector: WalCollector,
     writer: PieceWriter,
     stream: WalStream,
     heartbeat: Heartbeat | null,
+    goesOn: () => boolean,
   ): Promise<void> {
     for (;;) {
       const part = collector.takeSegment() ?? collector.current();
@@ -211,7 +237,7 @@ class ArchiveRun {
       stream.confirm(writer.durable);
       this.onDurable({ durable: writer.position(), coversUntil, entriesStored: this.entriesStored });
       this.ctx.progress({ phase: 'archiving WAL', note: formatLsn(writer.durable), doneItems: this.entriesStored });
-      if (!part.whole || this.ctx.signal.aborted) break;
+      if (!part.whole || !goesOn()) break;
     }
   }
 

@@ -63,7 +63,7 @@ function problemsOf(
   if (state === 'lost') {
     const why = row.why === null ? '' : ` (${row.why})`;
     return [
-      `the replication slot ${slot} is lost${why}: WAL may be gone that was not archived; the archiver takes a new full backup by itself when it runs`,
+      `the replication slot ${slot} is lost${why}: WAL may be gone that was not archived; when it runs, the archiver makes a new slot, and takes a full backup by itself where WAL is gone`,
     ];
   }
   if (state === 'endangered') {

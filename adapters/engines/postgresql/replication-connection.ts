@@ -179,10 +179,13 @@ export class ReplicationConnection {
 
 /** The server has already removed what we asked for: a gap in our log. */
 export function isWalGone(error: unknown): boolean {
+  return hasCode(error, 'TargetUnreachable') && /has already been removed/.test(String(error));
+}
+
+/** The server has invalidated the slot: there is none to read by any more. Its WAL may be there all the same. */
+export function isSlotLost(error: unknown): boolean {
   return (
     hasCode(error, 'TargetUnreachable') &&
-    /has already been removed|can no longer access replication slot|can no longer get changes|invalidated/.test(
-      String(error),
-    )
+    /can no longer access replication slot|can no longer get changes|invalidated/.test(String(error))
   );
 }
