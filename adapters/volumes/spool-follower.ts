@@ -77,13 +77,28 @@ function eventOf(line: SpoolLine, directory: string): SpoolEvent {
     : { kind: 'early', early: { ...line.early, path: file } };
 }
 
-/** Whole lines behind `fromBytes`; one that is still being written is left for the next look. */
+/** Whole lines behind `fromBytes`, of which alone is read; one that is still being written is left for the next look. */
 async function readIndex(file: string, fromBytes: number): Promise<{ lines: SpoolLine[]; endBytes: number }> {
-  const bytes = await fs.readFile(file).catch(absent);
-  const end = bytes ? bytes.lastIndexOf('\n') + 1 : 0;
-  if (!bytes || end <= fromBytes) return { lines: [], endBytes: fromBytes };
-  const text = bytes.subarray(fromBytes, end).toString('utf8').trimEnd();
-  return { lines: text.split('\n').map((line) => JSON.parse(line) as SpoolLine), endBytes: end };
+  const bytes = await readBehind(file, fromBytes);
+  const length = bytes.lastIndexOf('\n') + 1;
+  if (length === 0) return { lines: [], endBytes: fromBytes };
+  const text = bytes.toString('utf8', 0, length).trimEnd();
+  return { lines: text.split('\n').map((line) => JSON.parse(line) as SpoolLine), endBytes: fromBytes + length };
+}
+
+/** Empty where there is no such file. */
+async function readBehind(file: string, fromBytes: number): Promise<Buffer> {
+  const handle = await fs.open(file, 'r').catch(absent);
+  if (!handle) return Buffer.alloc(0);
+  try {
+    const { size } = await handle.stat();
+    const bytes = Buffer.alloc(Math.max(0, size - fromBytes));
+    if (bytes.length === 0) return bytes;
+    const { bytesRead } = await handle.read(bytes, 0, bytes.length, fromBytes);
+    return bytes.subarray(0, bytesRead);
+  } finally {
+    await handle.close();
+  }
 }
 
 async function readJson<T>(file: string): Promise<T | null> {

@@ -5,7 +5,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Artifact, DumpResult } from '../../core/catalog';
 import { createSpool, type Spool } from '../../adapters/volumes/spool';
-import type { SpoolAttempt } from '../../adapters/volumes/spool-attempt';
+import { SPOOL_INDEX, type SpoolAttempt } from '../../adapters/volumes/spool-attempt';
 import type { SpoolEvent } from '../../adapters/volumes/spool-follower';
 import { sha256, shopRows } from '../support/content';
 import { dumpResult } from '../support/manifests';
@@ -137,4 +137,24 @@ test('the spool lists what it holds and removes it', async () => {
   await spool.remove('orders', BACKUP);
   await spool.remove('orders', BACKUP);
   expect(await spool.list()).toEqual([]);
+});
+
+test('a look at an index reads what is new in it, however long it is', async () => {
+  const attempt = await begin();
+  const index = path.join(attempt.directory, SPOOL_INDEX);
+  const early = { name: 'x'.repeat(1_000), sizeBytes: 1, sha256: '00' };
+  const line = `${JSON.stringify({ kind: 'early', early, file: 'x' })}\n`;
+  const lines = 5_000;
+  await fs.appendFile(index, line.repeat(lines));
+  const bytesRead = async () => Number(/rchar: (\d+)/.exec(await fs.readFile('/proc/self/io', 'utf8'))?.[1]);
+  const events = spool.follow('orders', BACKUP, AbortSignal.timeout(20_000))[Symbol.asyncIterator]();
+  for (let seen = 0; seen < 1 + lines; seen += 1) await events.next();
+  const before = await bytesRead();
+  for (let look = 0; look < 3; look += 1) {
+    const next = events.next();
+    await fs.appendFile(index, line);
+    expect((await next).value).toMatchObject({ kind: 'early' });
+  }
+  expect((await bytesRead()) - before).toBeLessThan(lines * line.length);
+  await events.return?.(undefined);
 });
