@@ -10,6 +10,11 @@ export const APPLICATION_NAME = 'drctl';
 const CONNECT_MILLISECONDS = 5_000;
 /** Our own statements are small; fingerprints and promotions raise it for themselves. */
 const STATEMENT_MILLISECONDS = 15_000;
+/**
+ * A host that lost its power says nothing any more, and who only receives would wait for the system's two hours. After this
+ * much silence it is asked every second, and given up after ten questions (Node's own numbers).
+ */
+const KEEP_ALIVE_MILLISECONDS = 10_000;
 
 export interface ConnectOptions {
   readonly database?: string;
@@ -34,6 +39,7 @@ export function clientConfig(site: PostgresqlSite, options: ConnectOptions = {})
     application_name: APPLICATION_NAME,
     connectionTimeoutMillis: CONNECT_MILLISECONDS,
     keepAlive: true,
+    keepAliveInitialDelayMillis: KEEP_ALIVE_MILLISECONDS,
     statement_timeout: statementMilliseconds,
     // The server enforces statement_timeout only while it lives; this ends the wait for one that does not answer any more.
     query_timeout: statementMilliseconds + 2_000,
