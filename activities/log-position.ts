@@ -7,13 +7,16 @@ import type { OpenApplication } from './deps';
 
 /** The archiver stores a slice every second or two: looking more often finds nothing new. */
 const POLL_MILLISECONDS = 500;
-/** Twice the archiver's longest silence (a restart of its worker, then a slice): past it the archiver is not running. */
-const LOG_DEADLINE_MILLISECONDS = 120_000;
+/**
+ * Without a step forwards for so long the archiver is not running, and nobody mends it before the next backup. However far
+ * it is behind, one that comes nearer is waited for: the dump is finished, and would only have to be made again.
+ */
+const STANDSTILL_MILLISECONDS = 30 * 60_000;
 
 /** The archiver may be putting a segment in the place of its slices just while they are listed. */
 const RESTORABLE_LOOKS = 4;
 
-/** Resolves when the archived log covers `result.stop`. Throws BackupIncomplete when the log does not get there. */
+/** Resolves when the archived log covers `result.stop`. Throws BackupIncomplete when it stands still before that. */
 export async function waitForLogTo(
   open: OpenApplication,
   store: string,
@@ -23,7 +26,7 @@ export async function waitForLogTo(
   const archive = open.logArchive(store);
   if (!archive || !result.stop || result.lineage === null) return;
   const { positions } = open.engine(store);
-  const deadline = Date.now() + LOG_DEADLINE_MILLISECONDS;
+  let [reached, since]: [LogEntry | null, number] = [null, Date.now()];
   for (;;) {
     ctx.signal.throwIfAborted();
     // After two archivers overlapped, the last entry is not always the one that reaches furthest.
@@ -32,15 +35,20 @@ export async function waitForLogTo(
       null,
     );
     if (newest && positions.compare(newest.to, result.stop) >= 0) return;
-    if (Date.now() > deadline) {
+    if (newest && (!reached || positions.compare(newest.to, reached.to) > 0)) {
+      reached = newest;
+      since = Date.now();
+    }
+    const ends = newest ? positions.format(newest.to) : 'nothing';
+    if (Date.now() - since > STANDSTILL_MILLISECONDS) {
       throw failure(
         'BackupIncomplete',
-        `the archived log of ${store} ends at ${newest ? positions.format(newest.to) : 'nothing'}, ` +
+        `the archived log of ${store} stands still at ${ends}, ` +
           `the backup needs it up to ${positions.format(result.stop)}`,
         { next: `Look at archive:${open.application.name}:${store} in the Web UI: is the archiver running?` },
       );
     }
-    ctx.progress({ phase: 'waiting for the log', note: `needs ${positions.format(result.stop)}` });
+    ctx.progress({ phase: 'waiting for the log', note: `is at ${ends}, needs ${positions.format(result.stop)}` });
     await sleep(POLL_MILLISECONDS, undefined, { signal: ctx.signal });
   }
 }

@@ -4,7 +4,7 @@ import { hasCode, reasonOf } from '../core/errors';
 import { formatBytes } from '../core/clock';
 import type { BackUpStoreInput, BackUpStoreResult } from '../core/runs';
 import type { PreparedBackup, UploadedBackup } from '../activities/backup';
-import { anywhere, atSite, onHost, uploadingFrom } from './proxies';
+import { anywhere, atSite, finishing, onHost, uploadingFrom } from './proxies';
 import { StepTable } from './step-table';
 
 /** A host that vanishes three times in a row is not bad luck. */
@@ -27,9 +27,13 @@ export async function backUpStore(input: BackUpStoreInput): Promise<BackUpStoreR
   const { application, store } = input;
   const steps = new StepTable('backup', application);
   const startedAt = Date.now();
-  const control = anywhere(application);
+  const finish = finishing(application);
 
-  const { application: described, activeSite: site, epoch } = await control.describeApplication({ application });
+  const {
+    application: described,
+    activeSite: site,
+    epoch,
+  } = await anywhere(application).describeApplication({ application });
   const { mode } = described.backup;
   const run: Run = { input, site, mode, steps, prepared: await plan(steps, site, input) };
 
@@ -42,13 +46,13 @@ export async function backUpStore(input: BackUpStoreInput): Promise<BackUpStoreR
     const { attempt } = uploaded;
 
     steps.enter('verifying');
-    await steps.run('verify', 'Verify every stored artifact', () => control.verifyArtifacts({ prepared, attempt }));
+    await steps.run('verify', 'Verify every stored artifact', () => finish.verifyArtifacts({ prepared, attempt }));
     await steps.run('log', 'Wait until the log reaches the end of the backup', () =>
-      control.waitForLog({ prepared, attempt }),
+      finish.waitForLog({ prepared, attempt }),
     );
 
     steps.enter('committing');
-    const commit = () => control.commitManifest({ prepared, attempt });
+    const commit = () => finish.commitManifest({ prepared, attempt });
     ({ consistentAt } = await steps.run('commit', 'Write the manifest', commit));
   } catch (error) {
     const ending = isCancellation(error) ? 'cancelled' : 'failed';

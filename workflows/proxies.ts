@@ -29,7 +29,7 @@ const urgent: ActivityOptions['retry'] = {
 };
 
 /**
- * Work on the repository and the config alone, at any site that lives: describing, verifying, committing, sweeping, judging.
+ * Work on the repository and the config alone, at any site that lives: describing, sweeping, judging.
  * Half an hour covers a repository that is away for a while; then the run fails and says so.
  */
 export const anywhere = (application: string) =>
@@ -40,6 +40,20 @@ export const anywhere = (application: string) =>
     scheduleToCloseTimeout: '30 minutes',
     heartbeatTimeout: HEARTBEAT,
     retry: patient,
+  });
+
+/**
+ * From the upload to the manifest: a dump that is finished and stored is not given up because the repository is away for
+ * hours, or the log is far behind. A log that stands still ends it (BackupIncomplete, see activities/log-position.ts).
+ */
+export const finishing = (application: string) =>
+  summarised({
+    ...waiting,
+    taskQueue: taskQueues.control(application),
+    startToCloseTimeout: '24 hours',
+    scheduleToCloseTimeout: '24 hours',
+    heartbeatTimeout: HEARTBEAT,
+    retry: { ...patient, nonRetryableErrorTypes: ['BackupIncomplete', 'LockHeld'] },
   });
 
 /**

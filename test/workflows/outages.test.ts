@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { type FailureCode, failure, findFailure } from '../../core/errors';
 import { taskQueues } from '../../core/names';
-import type { RestoreStoresInput, RestoreStoresResult, RunStatus } from '../../core/runs';
+import type { BackUpStoreResult, RestoreStoresInput, RestoreStoresResult, RunStatus } from '../../core/runs';
+import { fakeBackupWorld } from '../support/fake-backup';
 import { fakeRestoreActivities } from '../support/fake-restore';
 import { shop } from '../support/shop-application';
 import { timeSkippingEnvironment, withWorkers } from '../support/workflow-environment';
@@ -87,3 +88,26 @@ test('what is wrong with the place itself is told after five tries', async () =>
   expect(tries).toBe(5);
   expect(hours).toBeLessThan(0.1);
 }, 120_000);
+
+test.each(['verifyArtifacts', 'waitForLog', 'commitManifest'])(
+  'a finished dump outlives a repository that is away for hours before %s',
+  async (step) => {
+    const world = fakeBackupWorld();
+    let failures = 0;
+    world.before[step] = () => {
+      failures += 1;
+      if (failures <= 250) throw failure('RepositoryUnavailable', 'S3 is away');
+    };
+    const queues = [taskQueues.site(shop.name, 'primary'), taskQueues.host(shop.name, 'primary', 'h1')];
+    await withWorkers(env, world.activities, queues, async () => {
+      const handle = await env.client.workflow.start('backUpStore', {
+        taskQueue: taskQueues.workflows,
+        workflowId: randomUUID(),
+        args: [{ application: shop.name, store: 'orders', type: 'full', reason: 'test' }],
+      });
+      await expect(handle.result()).resolves.toMatchObject({ store: 'orders' } satisfies Partial<BackUpStoreResult>);
+    });
+    expect(world.calls.filter((call) => call === 'dumpVolumes')).toHaveLength(1);
+  },
+  120_000,
+);
