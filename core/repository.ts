@@ -135,6 +135,12 @@ export interface Repository {
    */
   list(prefix: string, options?: { readonly after?: string }): AsyncIterable<StoredObject>;
 
+  /**
+   * Names of the folders directly below `prefix` (empty or ending with `/`) that hold objects. Where objects lie in it directly,
+   * `hasObjects` is told and the names may be incomplete: a folder of a million objects costs one request.
+   */
+  folders(prefix: string): Promise<{ readonly names: readonly string[]; readonly hasObjects: boolean }>;
+
   /** Removes objects; those that are gone already are fine. */
   delete(keys: readonly string[]): Promise<void>;
 

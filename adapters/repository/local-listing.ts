@@ -29,3 +29,19 @@ async function* walkFolder(root: string, folder: string, prefix: string, after: 
     }
   }
 }
+
+/** See `Repository.folders`. */
+export async function foldersOf(root: string, prefix: string): Promise<{ names: string[]; hasObjects: boolean }> {
+  const names: string[] = [];
+  const directory = await fs.opendir(path.join(root, prefix)).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return null;
+    throw error;
+  });
+  // Ends, and closes the directory, with the first file.
+  for await (const entry of directory ?? []) {
+    if (entry.isFile()) return { names, hasObjects: true };
+    const isReserved = prefix === '' && (RESERVED_FOLDERS as readonly string[]).includes(entry.name);
+    if (entry.isDirectory() && !isReserved) names.push(entry.name);
+  }
+  return { names, hasObjects: false };
+}

@@ -9,7 +9,7 @@ import type { ObjectHead, PutOptions, Repository, UploadOptions } from '../../co
 import { absent } from '../filesystem/absent';
 import { diskFailure, makeDirectory, syncDirectory } from '../filesystem/durable';
 import { checkKey, checkPrefix } from './keys';
-import { walkKeys } from './local-listing';
+import { foldersOf, walkKeys } from './local-listing';
 import { LocalMetadata } from './local-metadata';
 
 export interface LocalSettings {
@@ -154,6 +154,11 @@ export function createLocalRepository({ name, directory, prefix }: LocalSettings
         const stat = await fs.stat(fileOf(key)).catch(absent);
         if (stat) yield { key, sizeBytes: stat.size, modifiedAt: stat.mtime.toISOString() };
       }
+    },
+
+    async folders(keyPrefix) {
+      checkPrefix(keyPrefix);
+      return foldersOf(root, keyPrefix);
     },
 
     async delete(keys) {

@@ -65,13 +65,13 @@ export class LogListing {
     return found;
   }
 
-  async folders(): Promise<string[]> {
-    const folders = new Set<string>();
-    for await (const { key } of this.#repository.list(this.#prefix)) {
-      const end = key.lastIndexOf('/');
-      if (end > this.#prefix.length) folders.add(key.slice(this.#prefix.length, end));
-    }
-    return [...folders];
+  /** The folders that hold objects, however deep; what lies in them is not listed. */
+  async folders(below = ''): Promise<string[]> {
+    const { names, hasObjects } = await this.#repository.folders(`${this.#prefix}${below}`);
+    if (hasObjects) return [below.slice(0, -1)].filter((lineage) => lineage !== '');
+    const found: string[] = [];
+    for (const name of names) found.push(...(await this.folders(`${below}${name}/`)));
+    return found;
   }
 
   added(lineage: string, name: string, sizeBytes: number): void {

@@ -16,7 +16,7 @@ const KEYS_PER_DELETE = 1_000;
 /** What lies in a bucket, and its removal. */
 export function createS3Listing(
   s3: S3Bucket,
-): Pick<Repository, 'list' | 'delete' | 'unfinishedUploads' | 'abortUpload'> {
+): Pick<Repository, 'list' | 'folders' | 'delete' | 'unfinishedUploads' | 'abortUpload'> {
   const { client, bucket, place } = s3;
   return {
     async *list(prefix, { after } = {}) {
@@ -34,6 +34,21 @@ export function createS3Listing(
       } catch (error) {
         throw s3Failure(error, `listing ${prefix}`, place);
       }
+    },
+
+    async folders(prefix) {
+      checkPrefix(prefix);
+      const names: string[] = [];
+      const request = { Bucket: bucket, Prefix: s3.fullKey(prefix), Delimiter: '/' };
+      try {
+        for await (const page of paginateListObjectsV2({ client }, request)) {
+          for (const each of page.CommonPrefixes ?? []) names.push(s3.ownKey(each.Prefix!).slice(prefix.length, -1));
+          if (page.Contents?.length) return { names, hasObjects: true };
+        }
+      } catch (error) {
+        throw s3Failure(error, `listing the folders of ${prefix}`, place);
+      }
+      return { names, hasObjects: false };
     },
 
     async delete(keys) {

@@ -155,6 +155,19 @@ export function describeRepository(kind: string, start: () => Promise<Repository
       expect(await keysOf('')).toEqual([]);
     });
 
+    test('folders are named without a listing of what is in them', async () => {
+      for (const name of ['x/1/o', 'x/2/o', 'x/2/p', 'y/1/o']) await repository.put(`deep/${name}`, Buffer.from('.'));
+      const below = async (prefix: string) => {
+        const { names, hasObjects } = await repository.folders(prefix);
+        return hasObjects ? 'objects' : names.toSorted();
+      };
+      expect(await below('deep/')).toEqual(['x', 'y']);
+      expect(await below('deep/x/')).toEqual(['1', '2']);
+      expect(await below('deep/x/2/')).toBe('objects');
+      expect(await below('nothing/')).toEqual([]);
+      expect(await below('')).toContain('deep');
+    });
+
     test('a listing shows size and time of what was just written', async () => {
       const before = Date.now() - 2_000;
       await repository.put('reports/x.json', Buffer.alloc(1_234));

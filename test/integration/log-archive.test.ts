@@ -245,6 +245,15 @@ test.each([
   },
 );
 
+test('lineages are found without a listing of what is in them', async () => {
+  await archive.append(piece(0, 5));
+  await archive.append({ ...piece(0, 5), lineage: 'other/2' });
+  const blind = { ...repository, list: () => Promise.reject(new Error('a listing')) } as unknown as Repository;
+  expect((await createLogArchive(blind, 'orders', naming).lineages()).toSorted()).toEqual(
+    [LINEAGE, 'other/2'].toSorted(),
+  );
+});
+
 test('slices stay when their segment cannot be read back', async () => {
   await archive.append(piece(0, 5));
   const slices = await archive.entries(LINEAGE);

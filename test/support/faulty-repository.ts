@@ -56,6 +56,10 @@ export function faultyRepository(inner: Repository, faults: Faults): Repository 
       await before('list', prefix);
       yield* inner.list(prefix, options);
     },
+    async folders(prefix) {
+      await before('list', prefix);
+      return inner.folders(prefix);
+    },
     async delete(keys) {
       await before('delete', keys[0] ?? '');
       await inner.delete(keys);

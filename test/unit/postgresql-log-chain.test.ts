@@ -54,7 +54,7 @@ test("a backup's log begins with the segment that the backup begins in, which th
 test('log that begins in the middle of that segment is of no use to it', async () => {
   await store(1, 4n, 0x200n, 0x900n);
   const found = await chainOf(backup(1, 4n * SEGMENT + 0x300n, 4n * SEGMENT + 0x800n));
-  expect(found).toMatchObject({ entries: [], reachesStop: false });
+  expect(found).toMatchObject({ names: [], reachesStop: false });
 });
 
 test("of a segment in which the timeline changed, the successor's is taken from its beginning", async () => {

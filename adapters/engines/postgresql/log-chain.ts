@@ -1,6 +1,7 @@
 import type { Manifest } from '../../../core/catalog';
 import type { LogArchive, LogEntry } from '../../../core/log-archive';
 import { floorToSegment, lineageOf, parseLsn, systemOf, timelineOf } from './lsn';
+import { LogChain, type LogStretch, TimelineLog } from './timeline-log';
 import { historyKey, intact, parseHistory } from './timeline-history';
 
 /** One timeline's part of the way from a backup to a target. `until` is where its successor branched off; null at the end. */
@@ -9,23 +10,19 @@ export interface PathStep {
   readonly until: bigint | null;
 }
 
-/** The unbroken log behind a backup, in replay order. */
-export interface LogChain {
-  readonly entries: readonly LogEntry[];
-  /** Whether it reaches the backup's stop position: without that the backup cannot be used. */
-  readonly reachesStop: boolean;
-}
-
 /** What is archived of a store, read once for a plan. */
 export class ArchivedLog {
   private readonly archive: LogArchive;
   private readonly histories: ReadonlyMap<string, Buffer | Error>;
-  private readonly byLineage: ReadonlyMap<string, readonly LogEntry[]>;
+  private readonly byLineage: ReadonlyMap<string, TimelineLog>;
+  private readonly paths = new Map<string, PathStep[] | null>();
+  /** What was looked up already: the chains of many backups end with the same entry. */
+  private readonly covered = new Map<string, Promise<string | null>>();
 
   private constructor(
     archive: LogArchive,
     histories: ReadonlyMap<string, Buffer | Error>,
-    byLineage: ReadonlyMap<string, readonly LogEntry[]>,
+    byLineage: ReadonlyMap<string, TimelineLog>,
   ) {
     this.archive = archive;
     this.histories = histories;
@@ -34,8 +31,10 @@ export class ArchivedLog {
 
   static async read(archive: LogArchive): Promise<ArchivedLog> {
     const lineages = await archive.lineages();
-    const entries = await Promise.all(lineages.map(async (each) => [each, await archive.entries(each)] as const));
-    return new ArchivedLog(archive, await archive.history(), new Map(entries));
+    const logs = await Promise.all(
+      lineages.map(async (each) => [each, new TimelineLog(each, await archive.entries(each))] as const),
+    );
+    return new ArchivedLog(archive, await archive.history(), new Map(logs));
   }
 
   get lineages(): string[] {
@@ -47,6 +46,14 @@ export class ArchivedLog {
    * BackupCorrupt that names a damaged one.
    */
   path(lineage: string): PathStep[] | null {
+    const known = this.paths.get(lineage);
+    if (known !== undefined) return known;
+    const found = this.readPath(lineage);
+    this.paths.set(lineage, found);
+    return found;
+  }
+
+  private readPath(lineage: string): PathStep[] | null {
     const [systemId, timeline] = [systemOf(lineage), timelineOf(lineage)];
     const name = historyKey(systemId, timeline);
     const history = intact(this.histories.get(name));
@@ -67,61 +74,63 @@ export class ArchivedLog {
     const stop = parseLsn(backup.stop.value);
     if (!path || !step || (step.until !== null && stop > step.until)) return null;
     const segmentBytes = BigInt(Number(backup.detail['segmentBytes']));
-    const entries: LogEntry[] = [];
+    const stretches: LogStretch[] = [];
     // From the segment's beginning, though replay begins at `start`: the server reads a segment's first page before any other.
     let cursor = floorToSegment(parseLsn(backup.start.value), segmentBytes);
     for (const { timeline, until } of path.slice(first)) {
       // The successor's first segment repeats this timeline's bytes of it, and the server prefers that one.
       const end = until === null ? null : floorToSegment(until, segmentBytes);
       if (end !== null && cursor >= end) continue;
-      cursor = floorToSegment(cursor, segmentBytes);
-      for (const entry of this.byLineage.get(lineageOf(backup.identity, timeline)) ?? []) {
-        const [from, to] = [parseLsn(entry.from.value), parseLsn(entry.to.value)];
-        if (to <= cursor) continue;
-        if (from > cursor || (end !== null && from >= end)) break;
-        entries.push(entry);
-        cursor = to;
-      }
+      const stretch = this.byLineage
+        .get(lineageOf(backup.identity, timeline))
+        ?.behind(floorToSegment(cursor, segmentBytes), end);
+      cursor = stretch?.reaches ?? floorToSegment(cursor, segmentBytes);
+      if (stretch && stretch.end > stretch.first) stretches.push(stretch);
       if (end !== null && cursor < end) break;
     }
-    return { entries, reachesStop: cursor >= stop };
+    return new LogChain(stretches, cursor >= stop);
   }
 
   /** The entry behind which every commit up to `time` lies, by its index; null when none is known to. */
   async indexCovering(chain: LogChain, time: string): Promise<number | null> {
     const wanted = Date.parse(time);
     // `coversUntil` only grows within a lineage: each lineage's stretch is searched by halves, a look-up a step.
-    for (let end = 0, start = 0; start < chain.entries.length; start = end) {
-      const { lineage } = chain.entries[start] as LogEntry;
-      end = chain.entries.findIndex((entry, index) => index >= start && entry.lineage !== lineage);
-      if (end === -1) end = chain.entries.length;
-      if (!(await this.covers(chain.entries[end - 1] as LogEntry, wanted))) continue;
-      let [low, high] = [start, end - 1];
-      while (low < high) {
-        const middle = (low + high) >> 1;
-        if (await this.covers(chain.entries[middle] as LogEntry, wanted)) high = middle;
-        else low = middle + 1;
+    let before = 0;
+    for (const { log, first, end } of chain.stretches) {
+      if (await this.covers(log.entries[end - 1] as LogEntry, wanted)) {
+        let [low, high] = [first, end - 1];
+        while (low < high) {
+          const middle = (low + high) >> 1;
+          if (await this.covers(log.entries[middle] as LogEntry, wanted)) high = middle;
+          else low = middle + 1;
+        }
+        return before + low - first;
       }
-      return low;
+      before += end - first;
     }
     return null;
   }
 
   /** The newest instant that the chain covers; null when no heartbeat was archived. */
   async coversUntil(chain: LogChain): Promise<string | null> {
-    for (let index = chain.entries.length - 1; index >= 0; index -= 1) {
-      const entry = chain.entries[index] as LogEntry;
-      const { coversUntil } = entry.coversUntil === null ? await this.archive.resolve(entry) : entry;
-      if (coversUntil !== null) return coversUntil;
-      // Before the first heartbeat of a lineage nothing is known: skip to the lineage before it.
-      const before = chain.entries.findLastIndex((each, at) => at < index && each.lineage !== entry.lineage);
-      index = before + 1;
+    // Before the first heartbeat of a lineage nothing is known: then the end of the lineage before it counts.
+    for (const { log, end } of chain.stretches.toReversed()) {
+      const until = await this.coveredBy(log.entries[end - 1] as LogEntry);
+      if (until !== null) return until;
     }
     return null;
   }
 
   private async covers(entry: LogEntry, wanted: number): Promise<boolean> {
-    const { coversUntil } = entry.coversUntil === null ? await this.archive.resolve(entry) : entry;
-    return coversUntil !== null && Date.parse(coversUntil) >= wanted;
+    const until = await this.coveredBy(entry);
+    return until !== null && Date.parse(until) >= wanted;
+  }
+
+  private coveredBy(entry: LogEntry): Promise<string | null> {
+    const known = this.covered.get(entry.key);
+    if (known) return known;
+    const found = this.archive.resolve(entry).then(({ coversUntil }) => coversUntil);
+    this.covered.set(entry.key, found);
+    return found;
   }
 }

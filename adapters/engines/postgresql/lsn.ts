@@ -9,7 +9,8 @@ export function parseLsn(text: string): bigint {
   const match = /^([0-9A-F]{1,8})\/([0-9A-F]{1,8})$/i.exec(text.trim());
   if (!match)
     throw failure('UsageInvalid', `"${text}" is not a PostgreSQL LSN: write it as the server does, such as 0/3000148`);
-  return (BigInt(`0x${match[1]}`) << 32n) | BigInt(`0x${match[2]}`);
+  // By way of numbers: BigInt reads text several times slower, and a month of log has hundreds of thousands of these.
+  return (BigInt(Number.parseInt(match[1] as string, 16)) << 32n) | BigInt(Number.parseInt(match[2] as string, 16));
 }
 
 export function formatLsn(lsn: bigint): string {

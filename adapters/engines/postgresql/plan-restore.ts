@@ -47,7 +47,7 @@ async function planOnce(
   }
   const archived = catalog.log ? await archivedFor(store, target, catalog, catalog.log, ctx) : null;
   const chosen = archived ? await choose(store, target, archived) : null;
-  if (!archived || !chosen) throw await unreachable(store, target, catalog);
+  if (!archived || !chosen) throw await unreachable(store, target, archived?.log ?? null, catalog.backups);
   const { backup, lineage, chain } = chosen.candidate;
   const members = chainOf(backup, catalog.backups) as Manifest[];
   const replayed = chain.entries.slice(0, chosen.last + 1);
@@ -78,7 +78,7 @@ async function archivedFor(
   if (timeline !== undefined && all.length === 0) {
     throw failure(
       'NotFound',
-      `${store} has no timeline ${timeline} that a backup leads to: ${await rangesOf(catalog)}`,
+      `${store} has no timeline ${timeline} that a backup leads to: ${await rangesOf(log, catalog.backups)}`,
       { next: 'Name one of these timelines, or leave --timeline out to have the newest that holds the target.' },
     );
   }
@@ -121,7 +121,12 @@ function timelineNotes(lineage: string, log: ArchivedLog): string[] {
   return [`ends on timeline ${timelineOf(lineage)}; archived as well: ${named} (--timeline)`];
 }
 
-async function unreachable(store: string, target: RecoveryTarget, catalog: StoreCatalog): Promise<Error> {
+async function unreachable(
+  store: string,
+  target: RecoveryTarget,
+  log: ArchivedLog | null,
+  backups: readonly Manifest[],
+): Promise<Error> {
   if (target.kind === 'backup') {
     return failure(
       'PitrTargetUnreachable',
@@ -131,6 +136,6 @@ async function unreachable(store: string, target: RecoveryTarget, catalog: Store
   }
   return failure(
     'PitrTargetUnreachable',
-    `${store} cannot be restored to ${targetText(target)}: ${await rangesOf(catalog)}`,
+    `${store} cannot be restored to ${targetText(target)}: ${await rangesOf(log, backups)}`,
   );
 }

@@ -1,8 +1,9 @@
 import { chainOf, type Manifest } from '../../../core/catalog';
 import type { StoreCatalog } from '../../../core/engine';
 import type { RecoveryWindow, RestorePlan } from '../../../core/recovery';
-import { ArchivedLog, type LogChain } from './log-chain';
+import { ArchivedLog } from './log-chain';
 import { parseLsn, timelineOf } from './lsn';
+import type { LogChain } from './timeline-log';
 import type { WalSearch } from './wal-search';
 
 /** A backup with the log that leads from it to the end of one lineage. */
@@ -33,11 +34,6 @@ export function stopOf(backup: Manifest): bigint {
   return parseLsn((backup.stop as NonNullable<Manifest['stop']>).value);
 }
 
-/** Index of the first entry of a timeline that ends at `lsn` or after it; -1 where none does. */
-export function entryEndingAt({ chain }: Candidate, timeline: number, lsn: bigint): number {
-  return chain.entries.findIndex((entry) => timelineOf(entry.lineage) === timeline && parseLsn(entry.to.value) >= lsn);
-}
-
 /** Newest timeline first, within it the newest backup first: the first one that fits is the shortest replay. */
 export function candidates(log: ArchivedLog, backups: readonly Manifest[]): Candidate[] {
   const age = new Map(backups.map((each, index) => [each.identity, index]));
@@ -46,19 +42,22 @@ export function candidates(log: ArchivedLog, backups: readonly Manifest[]): Cand
       (age.get(b.split('/')[0] as string) ?? -1) - (age.get(a.split('/')[0] as string) ?? -1) ||
       timelineOf(b) - timelineOf(a),
   );
+  const whole = backups.filter((backup) => chainOf(backup, backups) !== null).toReversed();
   return lineages.flatMap((lineage) =>
-    backups.toReversed().flatMap((backup) => {
-      const chain = chainOf(backup, backups) === null ? null : log.chainFrom(backup, lineage);
+    whole.flatMap((backup) => {
+      const chain = log.chainFrom(backup, lineage);
       return chain?.reachesStop ? [{ backup, lineage, chain }] : [];
     }),
   );
 }
 
 export async function windows(catalog: StoreCatalog): Promise<RecoveryWindow[]> {
-  const log = catalog.log ? await ArchivedLog.read(catalog.log) : null;
-  if (!log) return [];
+  return catalog.log ? windowsIn(await ArchivedLog.read(catalog.log), catalog.backups) : [];
+}
+
+async function windowsIn(log: ArchivedLog, backups: readonly Manifest[]): Promise<RecoveryWindow[]> {
   const found: RecoveryWindow[] = [];
-  for (const { backup, lineage, chain } of candidates(log, catalog.backups).toReversed()) {
+  for (const { backup, lineage, chain } of candidates(log, backups).toReversed()) {
     const to = await log.coversUntil(chain);
     if (to === null || to < backup.consistentAt) continue;
     const wider = found.some((each) => each.lineage === lineage && each.from <= backup.consistentAt && to <= each.to);
@@ -68,8 +67,8 @@ export async function windows(catalog: StoreCatalog): Promise<RecoveryWindow[]> 
 }
 
 /** What can be restored, in words for a refusal. */
-export async function rangesOf(catalog: StoreCatalog): Promise<string> {
-  const ranges = (await windows(catalog)).map(
+export async function rangesOf(log: ArchivedLog | null, backups: readonly Manifest[]): Promise<string> {
+  const ranges = (log ? await windowsIn(log, backups) : []).map(
     ({ from, to, lineage }) => `${from} to ${to} (timeline ${timelineOf(lineage ?? '/0')})`,
   );
   return ranges.length > 0 ? `what can be restored is ${ranges.join(', ')}` : 'no backup with its log is stored yet';

@@ -1,14 +1,14 @@
 import type { RecoveryTarget } from '../../../core/recovery';
 import type { ArchivedLog } from './log-chain';
 import { parseLsn, positionAt } from './lsn';
-import { type Candidate, type Choice, entryEndingAt, stopOf } from './recovery-candidates';
+import { type Candidate, type Choice, stopOf } from './recovery-candidates';
 import { isInclusive } from './recovery-target';
 import type { WalSearch } from './wal-search';
 
 export function chooseBackup(backupId: string, candidate: Candidate): Choice | null {
   const { backup, lineage, chain } = candidate;
   if (backup.backupId !== backupId || lineage !== backup.lineage) return null;
-  const end = chain.entries.findIndex((entry) => parseLsn(entry.to.value) >= stopOf(backup));
+  const end = chain.endingAt(stopOf(backup));
   const reaches = { time: backup.consistentAt, position: backup.stop, exact: true };
   return { candidate, last: end, reaches, notes: ['the state in which the backup became consistent'] };
 }
@@ -56,11 +56,11 @@ export async function choosePosition(
 ): Promise<Choice | null> {
   const { backup, chain, lineage } = candidate;
   const [lsn, inclusive] = [parseLsn(target.text), isInclusive(target)];
-  if (stopOf(backup) > lsn) return null;
+  if (stopOf(backup) > lsn || chain.endingAt(lsn + 1n) === -1) return null;
   const found = await search.at(chain.entries, lsn, inclusive);
   if (!found) return null;
   const { record } = found;
-  const end = entryEndingAt(candidate, found.timeline, record.end);
+  const end = chain.endingAt(record.end, found.timeline);
   const which =
     record.start === lsn ? 'at this position' : `at ${positionAt(lineage, record.start).value}, the next one`;
   return {

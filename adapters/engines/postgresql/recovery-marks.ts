@@ -1,7 +1,7 @@
 import { failure } from '../../../core/errors';
 import type { RecoveryTarget } from '../../../core/recovery';
 import { positionAt, timelineOf } from './lsn';
-import { type Archived, type Candidate, type Choice, entryEndingAt, stopOf } from './recovery-candidates';
+import { type Archived, type Candidate, type Choice, stopOf } from './recovery-candidates';
 import { isInclusive, targetText, xidOf } from './recovery-target';
 import type { FoundMark, Sought, WalSearch } from './wal-search';
 
@@ -24,13 +24,13 @@ export async function chooseMark(store: string, target: MarkTarget, { all, searc
   return null;
 }
 
-/** A gap in the log cuts a timeline into several chains: each backup's own is looked through, what was read only once. */
+/** A gap in the log cuts a timeline into several chains: each is looked through. */
 async function searchLineage(
   own: readonly Candidate[],
   sought: Sought,
   search: WalSearch,
 ): Promise<FoundMark | 'no time' | null> {
-  for (const { chain } of own) {
+  for (const { chain } of longestOfEach(own)) {
     const result = await search.newest(chain.entries, sought);
     if (typeof result !== 'string') return result;
     if (result === 'no time') return result;
@@ -39,10 +39,20 @@ async function searchLineage(
   return null;
 }
 
+/** Newest first as they are; of those that end alike the oldest backup's, which holds the others. */
+function longestOfEach(own: readonly Candidate[]): Candidate[] {
+  const ends = new Map<string, Candidate>();
+  for (const each of own) {
+    const last = each.chain.stretches.at(-1);
+    ends.set(last ? `${last.log.timeline}:${last.end}` : '', each);
+  }
+  return [...ends.values()];
+}
+
 function settled(store: string, target: MarkTarget, own: readonly Candidate[], mark: FoundMark): Choice {
   const { record, what, time, timeline } = mark;
   const usable = (each: Candidate) =>
-    stopOf(each.backup) <= record.start && entryEndingAt(each, timeline, record.start + 1n) !== -1;
+    stopOf(each.backup) <= record.start && each.chain.endingAt(record.start + 1n, timeline) !== -1;
   const candidate = own.find(usable);
   if (!candidate) {
     const oldest = own.at(-1)?.backup;
@@ -52,7 +62,7 @@ function settled(store: string, target: MarkTarget, own: readonly Candidate[], m
         `the oldest backup that leads there, became consistent (${oldest?.consistentAt})`,
     );
   }
-  const end = entryEndingAt(candidate, timeline, record.end);
+  const end = candidate.chain.endingAt(record.end, timeline);
   return {
     candidate,
     last: end === -1 ? candidate.chain.entries.length - 1 : end,

@@ -10,7 +10,7 @@ import type { RestoredServer } from '../restored-server';
 import { sqlState } from './connection';
 import type { BackupDetail } from './dump';
 import { ArchivedLog } from './log-chain';
-import { parseLsn } from './lsn';
+import { parseLsn, timelineOf } from './lsn';
 import { isInclusive } from './recovery-target';
 import { serverOf, withRestored } from './restored-server';
 import { restored } from './restored-state';
@@ -86,9 +86,7 @@ async function feedOf(
     const archived = await ArchivedLog.read(log);
     const found = plan.lineage === null ? null : archived.chainFrom(newest, plan.lineage);
     const end = plan.log?.to ?? null;
-    const last = found?.entries.findIndex(
-      (entry) => end !== null && entry.lineage === end.lineage && parseLsn(entry.to.value) >= parseLsn(end.value),
-    );
+    const last = end === null ? -1 : found?.endingAt(parseLsn(end.value), timelineOf(end.lineage));
     // Compaction may have replaced slices since the plan was made, so that the end is searched for and not counted.
     if (!found || last === undefined || last === -1) {
       throw failure(
