@@ -23,14 +23,16 @@ test('a host that falls silent is asked within seconds whether it lives, not wit
   try {
     await waitUntil('the connection', async () => sockets.length > 0, { deadlineMs: 5_000 });
     const ask = 2; // the timer of keep-alive
+    let timer: Awaited<ReturnType<typeof timerOf>> = null;
     await waitUntil(
       'a question soon',
       async () => {
-        const timer = await timerOf(sockets[0]?.remotePort ?? 0);
+        timer = await timerOf(sockets[0]?.remotePort ?? 0);
         return timer?.kind === ask && timer.seconds <= 10;
       },
       { deadlineMs: 4_000 },
     );
+    expect(timer).toMatchObject({ kind: ask });
   } finally {
     cut.abort();
     await opened;
