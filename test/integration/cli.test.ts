@@ -10,7 +10,7 @@ import { type FakeWorld, fakeFailoverWorld } from '../support/fake-failover';
 import { type RecordingOptions, recordingIo } from '../support/recording-io';
 import { waitUntil } from '../support/servers';
 import { shop } from '../support/shop-application';
-import { type FakeActivities, localEnvironment, withWorkers } from '../support/workflow-environment';
+import { type FakeActivities, localEnvironment, stopWorkflowWorker, withWorkers } from '../support/workflow-environment';
 
 let env: TestWorkflowEnvironment;
 let folder: string;
@@ -134,6 +134,7 @@ describe('failover', () => {
   });
 
   test('without a worker a decision is kept by Temporal, and the command says so', async () => {
+    await stopWorkflowWorker(env);
     await env.client.workflow.start('failOver', {
       workflowId: workflowIds.roleChange(shop.name),
       taskQueue: taskQueues.workflows,

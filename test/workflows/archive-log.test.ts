@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
-import { Context } from '@temporalio/activity';
 import { failure } from '../../core/errors';
 import { taskQueues, workflowIds } from '../../core/names';
 import { fakeBackupWorld, type FakeBackupWorld } from '../support/fake-backup';
+import { follow } from '../support/follow';
 import { waitUntil } from '../support/servers';
 import { shop } from '../support/shop-application';
 import { localEnvironment, withWorkers } from '../support/workflow-environment';
@@ -30,16 +30,6 @@ async function withArchiver(world: FakeBackupWorld, drive: (workflowId: string) 
       await handle.terminate();
     }
   });
-}
-
-/** Follows until it is cancelled, as the real one does for ten minutes. */
-async function follow(): Promise<void> {
-  const beat = setInterval(() => Context.current().heartbeat(), 300);
-  try {
-    await Context.current().cancelled;
-  } finally {
-    clearInterval(beat);
-  }
 }
 
 const count = (world: FakeBackupWorld, call: string) => world.calls.filter((each) => each === call).length;
