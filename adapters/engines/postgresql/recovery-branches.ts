@@ -17,7 +17,7 @@ export async function requireLatestOf(store: string, choice: Choice, { all, log,
   for (const other of firsts.values()) {
     if (other.lineage === lineage) continue;
     const step = log.path(lineage)?.find(({ timeline }) => timeline === timelineOf(other.lineage));
-    const end = other.chain.entries.at(-1);
+    const end = other.chain.last;
     if (step?.until && end && parseLsn(end.to.value) <= step.until) continue; // all of it leads into the newest
     const otherwise = await chooseLatest(other, log, search);
     if (!otherwise || Date.parse(otherwise.reaches.time) <= Date.parse(choice.reaches.time)) continue;

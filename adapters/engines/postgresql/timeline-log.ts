@@ -87,6 +87,11 @@ export class LogChain {
     return this.all;
   }
 
+  get last(): LogEntry | undefined {
+    const end = this.stretches.at(-1);
+    return end?.log.entries[end.end - 1];
+  }
+
   /** Index of the first entry that ends at `lsn` or behind it, of one timeline or of any; -1 where none does. */
   endingAt(lsn: bigint, timeline: number | null = null): number {
     let before = 0;
