@@ -127,6 +127,8 @@ class ArchiveRun {
 
   /** The rest of a timeline that ended, from a server that still has it. Without it there is a gap, not an error. */
   private async ancestor(stretch: Stretch): Promise<string | null> {
+    // No heartbeat of ours says more of a timeline that has ended; without what it covered before, nothing of it would be covered.
+    this.coversUntil = await this.coveredOf(stretch.lineage);
     const connection = await ReplicationConnection.open(this.site, this.ctx);
     try {
       await this.stream(connection, stretch, { slot: null, heartbeat: null, until: 'its end' });
@@ -157,8 +159,7 @@ class ArchiveRun {
   }
 
   private async follow(connection: ReplicationConnection, stretch: Stretch): Promise<ArchiveOutcome> {
-    const last = (await this.archive.entries(stretch.lineage)).at(-1);
-    this.coversUntil = last ? (await this.archive.resolve(last)).coversUntil : null;
+    this.coversUntil = await this.coveredOf(stretch.lineage);
     const heartbeat = await Heartbeat.start(this.site, this.coversUntil, this.ctx);
     try {
       const durable = await this.stream(connection, stretch, { slot: this.slot, heartbeat, until: 'the deadline' });
@@ -166,6 +167,11 @@ class ArchiveRun {
     } finally {
       await heartbeat.stop();
     }
+  }
+
+  private async coveredOf(lineage: string): Promise<string | null> {
+    const last = (await this.archive.entries(lineage)).at(-1);
+    return last ? (await this.archive.resolve(last)).coversUntil : null;
   }
 
   /**
@@ -229,7 +235,7 @@ class ArchiveRun {
     for (;;) {
       const part = collector.takeSegment() ?? collector.current();
       if (part.end <= writer.durable && !part.whole) break;
-      const coversUntil = heartbeat ? heartbeat.coveredBy(part.end) : null;
+      const coversUntil = heartbeat ? heartbeat.coveredBy(part.end) : this.coversUntil;
       await writer.store(part, coversUntil);
       if (part.whole) collector.release(part);
       this.entriesStored += 1;
