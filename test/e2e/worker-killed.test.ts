@@ -1,5 +1,6 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
+import { readPieceName } from '../../adapters/engines/postgresql/lsn';
 import { layout } from '../../core/layout';
 import type { Manifest } from '../../core/catalog';
 import { workflowIds } from '../../core/names';
@@ -11,9 +12,11 @@ import { compareOrders, readOrderEventsFromMongo, readOrdersFromPostgres } from 
 import { inMongo, inPostgres } from '../../lab/shop/schema';
 import { seedBulk } from '../../lab/shop/seed-bulk';
 import { STORES } from '../../lab/sites/build';
+import { POSTGRES_ROLES } from '../../lab/sites/postgresql';
+import { LabSecrets } from '../../lab/sites/lab-folder';
 import { testContext } from '../support/call-context';
 import { E2eLab, keysOf, unfinishedUploads, waitUntil } from '../support/e2e-lab';
-import { countOf, seededRandom } from '../support/random';
+import { countOf, randomOf, seededRandom } from '../support/random';
 
 jest.setTimeout(600_000); // a round takes a minute or two; a machine that runs other suites too has been seen to need four
 
@@ -39,48 +42,77 @@ beforeAll(async () => {
 
 afterAll(() => e2e?.destroy());
 
-describe.each(rounds)('round %i', (round) => {
-  test('killed while it dumps and uploads: the same runs complete, and there is one whole backup of each store', async () => {
-    const known = new Map(await Promise.all(BOTH.map(async (store) => [store, await backupIds(store)] as const)));
-    await e2e.ask('backup', ...BOTH, '--detach');
-    const runs = await Promise.all(BOTH.map((store) => runningBackup(store)));
-    const volumes = 1 + random.integer(4);
-    const victim = random.pick(runs);
-    process.stderr.write(`worker-killed: killed when ${volumes} volumes of ${victim.store} were uploaded\n`);
-    await waitUntil(
-      `${volumes} uploaded volumes of ${victim.store}`,
-      async () =>
-        (await dataKeys(victim.store)).filter((key) => !belongsTo(key, known.get(victim.store))).length >= volumes,
-      { deadlineMs: 60_000, intervalMs: 30 },
-    );
-    await e2e.killWorker('primary');
+/**
+ * A kill after one of them began, and up to so long after it: together the whole run, one a round, and whatever the archiver
+ * does at that moment.
+ */
+const MOMENTS = [
+  { activity: 'uploadVolumes', spreadMilliseconds: 1_500 },
+  { activity: 'prepareBackup', spreadMilliseconds: 1_500 },
+  { activity: 'dumpVolumes', spreadMilliseconds: 1_500 },
+  { activity: 'verifyArtifacts', spreadMilliseconds: 500 },
+  { activity: 'waitForLog', spreadMilliseconds: 1_500 },
+  { activity: 'commitManifest', spreadMilliseconds: 300 },
+  { activity: 'sweepAttempts', spreadMilliseconds: 300 },
+] as const;
 
-    for (const { store, runId } of runs) {
-      const handle = e2e.client.workflow.getHandle(workflowIds.backup('ultramarket', store), runId, {
-        followRuns: false,
-      });
-      const { backupId } = (await handle.result()) as BackUpStoreResult;
-      const fresh = (await manifests(store)).filter((each) => !known.get(store)?.includes(each.backupId));
-      expect(fresh.map((each) => ({ backupId: each.backupId, runId: each.runId }))).toEqual([{ backupId, runId }]);
-      expect((await dataKeys(store)).filter((key) => key.includes(backupId))).toEqual(objectsOf(fresh[0]));
+/** The backups that were made through the kill of the round. */
+let throughTheKill = new Map<Store, string>();
+
+describe.each(rounds)('round %i', (round) => {
+  test('killed anywhere in two backups, while segments are switched: the same runs complete, the log has no gap, nothing is left over', async () => {
+    const known = new Map(await Promise.all(BOTH.map(async (store) => [store, await backupIds(store)] as const)));
+    const stopWriting = writeAndSwitchSegments();
+    let cut: Awaited<ReturnType<typeof cutOff>>;
+    let runs: Awaited<ReturnType<typeof runningBackup>>[];
+    try {
+      const asked = new Date();
+      await e2e.ask('backup', ...BOTH, '--detach');
+      runs = await Promise.all(BOTH.map((store) => runningBackup(store, asked)));
+      const { id, store } = random.pick(runs);
+      const { activity, spreadMilliseconds } = MOMENTS[(round - 1) % MOMENTS.length]!;
+      const delayMilliseconds = random.integer(spreadMilliseconds);
+      process.stderr.write(`worker-killed: killed ${delayMilliseconds} ms after ${activity} of ${store} began\n`);
+      await e2e.waitForActivity(id, activity, 60_000);
+      await new Promise((resolve) => setTimeout(resolve, delayMilliseconds));
+      await e2e.killWorker('primary');
+      cut = await cutOff(runs);
+      throughTheKill = new Map();
+      for (const { store: each, runId } of runs)
+        throughTheKill.set(each, await wholeBackup(each, runId, known.get(each)));
+    } finally {
+      await stopWriting();
     }
-    const tries = await Promise.all(
-      runs.flatMap(({ id }) => ['dumpVolumes', 'uploadVolumes'].map((type) => e2e.attempts(id, type))),
-    );
-    expect(Math.max(...tries)).toBeGreaterThan(1); // it was killed in the middle, not before or after
-    expect(await unfinishedUploads(e2e.cloud)).toEqual([]);
-    expect(spooledFiles()).toEqual([]);
+    for (const { id, type } of cut) {
+      expect({ id, type, again: (await e2e.attempts(id, type)) > 1 }).toEqual({ id, type, again: true });
+    }
+    await archivedUntil(new Date());
+    await expectWholeLog();
+    await expectNothingLeft();
+  });
+
+  test('the next backups are as ever: first try of each step, nothing left over', async () => {
+    const known = new Map(await Promise.all(BOTH.map(async (store) => [store, await backupIds(store)] as const)));
+    const asked = new Date();
+    await e2e.ask('backup', ...BOTH, '--detach');
+    for (const store of BOTH) {
+      const { id, runId } = await runningBackup(store, asked);
+      await wholeBackup(store, runId, known.get(store));
+      for (const type of ['prepareBackup', 'dumpVolumes', 'uploadVolumes', 'verifyArtifacts', 'commitManifest'])
+        expect({ type, attempts: await e2e.attempts(id, type) }).toEqual({ type, attempts: 1 });
+    }
+    await expectNothingLeft();
   });
 
   test('what was backed up through the kill restores to equal content', async () => {
     for (const store of BOTH) {
-      const newest = (await backupIds(store)).at(-1) ?? '';
+      const made = throughTheKill.get(store) ?? '';
       const directory = path.join(e2e.lab.folder, 'restore', `whole-${round}-${store}`);
       const { stores } = await e2e.ask<RestoreStoresResult>(
         'restore',
         store,
         '--to',
-        newest,
+        made,
         '--into',
         directory,
         '--yes',
@@ -131,6 +163,8 @@ describe.each(rounds)('round %i', (round) => {
       expect(confirmed).toBeGreaterThanOrEqual(80);
     }
     for (const store of BOTH) await discard(store, path.join(into, store));
+    await expectWholeLog();
+    await expectNothingLeft();
   });
 });
 
@@ -143,12 +177,111 @@ async function smallVolumes(): Promise<void> {
   for (const site of ['primary', 'dr'] as const) await e2e.workerReady(site);
 }
 
-async function runningBackup(store: Store): Promise<{ store: Store; id: string; runId: string }> {
+/** The run that was asked for: until it begins, the newest one of its id is an earlier one. */
+async function runningBackup(store: Store, asked: Date): Promise<{ store: Store; id: string; runId: string }> {
   const id = workflowIds.backup('ultramarket', store);
-  await e2e.waitForActivity(id, 'uploadVolumes', 60_000).catch((cause: unknown) => {
-    throw new Error(`the backup of ${store} did not begin to upload`, { cause });
+  const newest = () => e2e.handle(id).describe();
+  await waitUntil(`a new backup of ${store}`, async () => (await newest()).startTime >= asked, {
+    deadlineMs: 60_000,
+    intervalMs: 30,
   });
-  return { store, id, runId: (await e2e.handle(id).describe()).runId };
+  return { store, id, runId: (await newest()).runId };
+}
+
+/** What the host's queue had given to the worker that is dead now: nobody but its successor, which is not up yet, can end it. */
+async function cutOff(runs: readonly { id: string; runId: string }[]): Promise<{ id: string; type: string }[]> {
+  const described = await Promise.all(
+    runs.map(async ({ id, runId }) => {
+      const { raw } = await e2e.client.workflow.getHandle(id, runId).describe();
+      return (raw.pendingActivities ?? []).map((each) => ({ id, type: each.activityType?.name ?? '', each }));
+    }),
+  );
+  return described
+    .flat()
+    .filter(({ type, each }) => ['dumpVolumes', 'uploadVolumes'].includes(type) && each.lastStartedTime)
+    .map(({ id, type }) => ({ id, type }));
+}
+
+/** The run's one backup, with exactly the objects that it names; its id. */
+async function wholeBackup(store: Store, runId: string, known: readonly string[] = []): Promise<string> {
+  const handle = e2e.client.workflow.getHandle(workflowIds.backup('ultramarket', store), runId, { followRuns: false });
+  const { backupId } = (await handle.result()) as BackUpStoreResult;
+  const fresh = (await manifests(store)).filter((each) => !known.includes(each.backupId));
+  expect(fresh.map((each) => ({ backupId: each.backupId, runId: each.runId }))).toEqual([{ backupId, runId }]);
+  return backupId;
+}
+
+/** WAL without any change of content, and a switch of the segment several times a second at most, until it is stopped. */
+function writeAndSwitchSegments(): () => Promise<void> {
+  const stop = new AbortController();
+  // Of its own: how far it gets is a matter of time, and must not change what the seed chooses elsewhere.
+  const own = randomOf(random.seed);
+  // Only the backup's role may switch segments.
+  const url = new URL(storeUrls(e2e.lab, 'primary').postgresql);
+  url.username = POSTGRES_ROLES.backup.name;
+  url.password = new LabSecrets(e2e.lab.folder).password(POSTGRES_ROLES.backup.secret);
+  const writing = inPostgres(url.href, async (client) => {
+    while (!stop.signal.aborted) {
+      await client.query("SELECT pg_logical_emit_message(false, 'e2e', repeat(md5(random()::text), $1))", [
+        1 + own.integer(50_000),
+      ]);
+      if (own.integer(3) === 0) await client.query('SELECT pg_switch_wal()');
+      await new Promise((resolve) => setTimeout(resolve, own.integer(600)));
+    }
+  });
+  writing.catch(() => undefined); // awaited when it is stopped
+  return async () => {
+    stop.abort();
+    await writing;
+  };
+}
+
+/** By the keys alone: no position between first and last is missing, and no slice lies beside the segment that holds it. */
+async function expectWholeLog(): Promise<void> {
+  const prefix = layout.logs(STORES.postgresql);
+  const leftovers = async () => {
+    const names = (await keysOf(e2e.cloud, prefix)).map((key) => path.basename(key, '.zst'));
+    return names.filter((name) => name.includes('.') && names.includes(name.slice(0, name.indexOf('.'))));
+  };
+  // A segment that is being completed now has its slices beside it for a moment.
+  await waitUntil('segments without the slices that they replaced', async () => (await leftovers()).length === 0, {
+    deadlineMs: 60_000,
+    intervalMs: 1_000,
+  });
+  const keys = await keysOf(e2e.cloud, prefix);
+  const pieces = keys
+    .map((key) => ({ key, piece: readPieceName(path.basename(key, '.zst')) }))
+    .toSorted((a, b) => (a.key < b.key ? -1 : 1));
+  const gaps = pieces.flatMap(({ key, piece }, index) => {
+    const before = pieces[index - 1];
+    if (!piece) return [`${key} is nothing of the archiver's`];
+    if (!before?.piece || path.dirname(before.key) !== path.dirname(key)) return [];
+    return piece.from > before.piece.to ? [`WAL is missing before ${key}`] : [];
+  });
+  expect(gaps).toEqual([]);
+  expect(pieces.length).toBeGreaterThan(1);
+}
+
+/** Everything in the catalogue, the data and the spool is of a committed backup, and no upload is unfinished. */
+async function expectNothingLeft(): Promise<void> {
+  for (const store of BOTH) {
+    const committed = await manifests(store);
+    expect(await dataKeys(store)).toEqual(
+      committed
+        .filter(({ type }) => type === 'full')
+        .flatMap(objectsOf)
+        .toSorted(),
+    );
+    const early = committed.flatMap((each) => [
+      layout.manifest(store, each.backupId),
+      layout.decision(store, each.backupId),
+      ...each.early.map(({ key }) => key),
+    ]);
+    const inCatalog = await keysOf(e2e.cloud, layout.manifests(store));
+    expect(inCatalog.filter((key) => !key.startsWith(layout.history(store))).toSorted()).toEqual(early.toSorted());
+  }
+  expect(await unfinishedUploads(e2e.cloud)).toEqual([]);
+  expect(spooledFiles()).toEqual([]);
 }
 
 async function manifests(store: string): Promise<Manifest[]> {
@@ -162,10 +295,6 @@ async function backupIds(store: string): Promise<string[]> {
 /** Everything stored as data of full backups of the store, whoever knows of it. */
 function dataKeys(store: string): Promise<string[]> {
   return keysOf(e2e.cloud, layout.backupData('full', store, '').replace(/\/$/, ''));
-}
-
-function belongsTo(key: string, backupIdsOfOthers: readonly string[] = []): boolean {
-  return backupIdsOfOthers.some((backupId) => key.includes(backupId));
 }
 
 /** What a committed backup consists of: its artifacts and the record beside them, all of one attempt. */
