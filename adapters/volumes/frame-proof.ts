@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { ZstdFormatError } from './zstd-frame-reader';
+import { requireOneFrame, ZstdFormatError } from './zstd-frame-reader';
 import { ZstdUnpackLane } from './zstd-unpack-lane';
 
 /** An archiver completes a segment every few seconds under load; a buffer that is idle for longer is given back. */
@@ -21,6 +21,9 @@ export function provenDigest(frame: Buffer, contentBytes: number): Promise<strin
 }
 
 async function prove(frame: Buffer, contentBytes: number): Promise<string> {
+  // A lane gives content as it comes: without the frame's end it says nothing of the checksum there, and takes the beginning of
+  // the next frame for it.
+  requireOneFrame(frame);
   clearTimeout(idle);
   if (held?.contentBytes !== contentBytes) release();
   held ??= { lane: new ZstdUnpackLane(contentBytes), contentBytes };

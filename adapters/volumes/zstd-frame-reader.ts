@@ -127,6 +127,13 @@ export async function* splitFrames(
   if (filled > 0) throw new ZstdFormatError('it ends in the middle of a zstd frame');
 }
 
+/** Throws ZstdFormatError unless these bytes are one frame from its beginning to its end. Its content is not looked at. */
+export function requireOneFrame(stored: Buffer): void {
+  const end = stored.length < 4 ? null : frameEnd(stored);
+  if (!end?.complete) throw new ZstdFormatError('it ends in the middle of a zstd frame');
+  if (end.skippable || end.length < stored.length) throw new ZstdFormatError('it is not one zstd frame');
+}
+
 function moved(bytes: Buffer, capacity: number, free?: Buffer): Buffer {
   const reused = free && free.length >= Math.max(capacity, bytes.length) ? free : null;
   const larger =

@@ -1,7 +1,9 @@
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { constants, zstdCompressSync } from 'node:zlib';
 import { FramePool } from '../../adapters/volumes/frame-pool';
-import { FRAME_BYTES, FrameCompressor } from '../../adapters/volumes/zstd-frames';
+import { provenDigest } from '../../adapters/volumes/frame-proof';
+import { FRAME_BYTES, FrameCompressor, zstdFrame } from '../../adapters/volumes/zstd-frames';
 import { decompressFrames, lendFrames, splitFrames, ZstdFormatError } from '../../adapters/volumes/zstd-frame-reader';
 import { rounds, seededBytes, seededRandom } from '../support/random';
 
@@ -111,6 +113,17 @@ describe('zstd frames', () => {
     expect(at).toBeGreaterThan(4);
     frame.writeUInt32LE(FRAME_BYTES, at);
     await expect(collectLent(lendFrames(cut(frame, 65_536)))).rejects.toThrow(ZstdFormatError);
+  });
+
+  test('one frame is proven only when it is whole, and what was wrong with one says nothing of the next', async () => {
+    const content = halfCompressible(FRAME_BYTES);
+    const frame = await zstdFrame(content, { level: 3 });
+    const prove = (bytes: Buffer) => provenDigest(bytes, content.length);
+    const wrong = [1, 4, 5].map((missing) => frame.subarray(0, -missing));
+    for (const bytes of [...wrong, Buffer.concat([frame, Buffer.from('x')]), Buffer.concat([frame, frame])]) {
+      await expect(prove(bytes)).rejects.toThrow(ZstdFormatError);
+      expect(await prove(frame)).toBe(createHash('sha256').update(content).digest('hex'));
+    }
   });
 
   test('a reader that stops early leaves nothing running', async () => {
