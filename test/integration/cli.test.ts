@@ -10,7 +10,12 @@ import { type FakeWorld, fakeFailoverWorld } from '../support/fake-failover';
 import { type RecordingOptions, recordingIo } from '../support/recording-io';
 import { waitUntil } from '../support/servers';
 import { shop } from '../support/shop-application';
-import { type FakeActivities, localEnvironment, stopWorkflowWorker, withWorkers } from '../support/workflow-environment';
+import {
+  type FakeActivities,
+  localEnvironment,
+  stopWorkflowWorker,
+  withWorkers,
+} from '../support/workflow-environment';
 
 let env: TestWorkflowEnvironment;
 let folder: string;
