@@ -13,9 +13,10 @@ export class PartBuffers {
     this.#keep = keep;
   }
 
-  /** A buffer of exactly this size; its content is whatever was there. */
+  /** A buffer of the usual size, or of exactly this one where it is larger; its content is whatever was there. */
   take(sizeBytes: number): Buffer {
-    return (sizeBytes === this.#sizeBytes ? this.#free.pop() : undefined) ?? Buffer.allocUnsafeSlow(sizeBytes);
+    if (sizeBytes > this.#sizeBytes) return Buffer.allocUnsafeSlow(sizeBytes);
+    return this.#free.pop() ?? Buffer.allocUnsafeSlow(this.#sizeBytes);
   }
 
   /** Gives a buffer back that nobody reads or writes any more. */

@@ -86,21 +86,23 @@ export class MultipartUpload {
   }
 
   /**
-   * Sends a part in the background once a slot is free; resolves when it has begun. The bytes belong to the upload until
-   * `release` is called. Throws the error of an earlier part.
+   * Resolves once another part may be sent, with what gives its place back; to be called once. Throws the error of an
+   * earlier part. Whoever fills a buffer only then holds no more of them than are being sent.
    */
-  async send(number: number, bytes: Buffer, checksum: string, release: () => void): Promise<void> {
+  async slot(): Promise<() => void> {
     const giveBack = await this.#target.slots.take();
-    if (this.#error !== null) {
-      giveBack();
-      throw this.#error;
-    }
+    if (this.#error === null) return giveBack;
+    giveBack();
+    throw this.#error;
+  }
+
+  /** Sends a part in the background. The slot and the bytes belong to the upload until it calls `release`. */
+  send(number: number, bytes: Buffer, checksum: string, release: () => void): void {
     const sending = this.#send(number, bytes, checksum)
       .catch((error: unknown) => {
         this.#error ??= error;
       })
       .finally(() => {
-        giveBack();
         release();
         this.#inFlight.delete(sending);
       });

@@ -119,12 +119,22 @@ class PartSender {
     const { target, file } = this.#upload;
     target.signal.throwIfAborted();
     const number = (this.#number += 1);
+    const giveBack = await this.#multipart.slot();
     const buffer = target.buffers.take(sizeBytes);
+    const release = () => {
+      target.buffers.give(buffer);
+      giveBack();
+    };
     const bytes = buffer.subarray(0, sizeBytes);
-    await readExactly(this.#handle, bytes, this.#at, file);
+    try {
+      await readExactly(this.#handle, bytes, this.#at, file);
+    } catch (error) {
+      release();
+      throw error;
+    }
     this.#at += sizeBytes;
     const done = () => {
-      target.buffers.give(buffer);
+      release();
       this.#doneBytes += sizeBytes;
       this.#report(this.#doneBytes);
     };
@@ -133,7 +143,7 @@ class PartSender {
       done();
     } else {
       // Bytes that changed since the digest was taken are refused by S3.
-      await this.#multipart.send(number, bytes, sha256, done);
+      this.#multipart.send(number, bytes, sha256, done);
     }
   }
 }
@@ -252,7 +262,11 @@ export async function uploadStreamInParts(
     const sent = buffer;
     const bytes = sent.subarray(0, filled);
     const checksum = createHash('sha256').update(bytes).digest('base64');
-    await multipart.send(number, bytes, checksum, () => buffers.give(sent));
+    const giveBack = await multipart.slot();
+    multipart.send(number, bytes, checksum, () => {
+      buffers.give(sent);
+      giveBack();
+    });
     number += 1;
     filled = 0;
     buffer = buffers.take(streamPartBytes(number));

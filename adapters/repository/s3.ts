@@ -27,7 +27,7 @@ export function createS3Repository({ name, settings, prefix }: S3Options): Repos
   const objects = createS3Objects(s3);
   const listing = createS3Listing(s3);
   const slots = new Slots(PARALLEL_PARTS);
-  // Those being sent, and one being filled for each of two volumes.
+  // Those being sent, and, in stream mode, one being filled for each of two volumes.
   const buffers = new PartBuffers(PART_BYTES, PARALLEL_PARTS + 2);
 
   function multipartTarget(key: string, signal: AbortSignal): MultipartTarget {
