@@ -13,15 +13,18 @@ beforeAll(async () => {
 }, 120_000);
 afterAll(() => shop?.stop());
 
+/** The services give a store 2 s; what the drivers would wait by themselves is 30 s. A busy machine has added more than one. */
+const SOON_MILLISECONDS = 10_000;
+
 describe('faults', () => {
   const orderHealth = (status: number) => answersWith(status, `${shop.serviceUrl('order')}/health`, 20_000);
 
-  test('a stopped Redis is 503 within 3 s, naming it; repeating the order then completes it', async () => {
+  test('a stopped Redis is 503 soon, naming it; repeating the order then completes it', async () => {
     const order = orderOf('shop-test', 7);
     await shop.redis.server.kill('SIGSTOP');
     const sentAtMs = performance.now();
     const refused = await shop.call('POST', '/v2/orders', order);
-    expect(performance.now() - sentAtMs).toBeLessThan(3_000);
+    expect(performance.now() - sentAtMs).toBeLessThan(SOON_MILLISECONDS);
     expect(refused).toMatchObject({ status: 503, body: { error: { code: 'store-unavailable', store: 'redis' } } });
     expect((await orderHealth(503))['stores']).toMatchObject({ postgresql: 'ok', mongodb: 'ok' });
     await shop.redis.server.kill('SIGCONT');
@@ -33,7 +36,7 @@ describe('faults', () => {
     await shop.postgres.server.kill('SIGKILL');
     const sentAtMs = performance.now();
     const refused = await shop.call('POST', '/v2/orders', orderOf('shop-test', 8));
-    expect(performance.now() - sentAtMs).toBeLessThan(3_000);
+    expect(performance.now() - sentAtMs).toBeLessThan(SOON_MILLISECONDS);
     expect(refused).toMatchObject({ status: 503, body: { error: { code: 'store-unavailable', store: 'postgresql' } } });
     expect(await shop.call('GET', '/v2/products')).toMatchObject({ status: 200 });
     await shop.postgres.server.start();
@@ -41,13 +44,14 @@ describe('faults', () => {
     expect(await shop.call('POST', '/v2/orders', orderOf('shop-test', 8))).toMatchObject({ status: 201 });
   });
 
-  test('a stopped MongoDB is 503 within 3 s, and comes back', async () => {
+  test('a stopped MongoDB is 503 soon, and comes back', async () => {
     const [member] = shop.mongo.members;
     await member!.server.kill('SIGSTOP');
     const sentAtMs = performance.now();
-    const refused = await shop.call('POST', '/v2/orders', orderOf('shop-test', 9));
-    expect(performance.now() - sentAtMs).toBeLessThan(3_000);
-    await member!.server.kill('SIGCONT');
+    const refused = await shop
+      .call('POST', '/v2/orders', orderOf('shop-test', 9))
+      .finally(() => member!.server.kill('SIGCONT'));
+    expect(performance.now() - sentAtMs).toBeLessThan(SOON_MILLISECONDS);
     expect(refused).toMatchObject({ status: 503, body: { error: { code: 'store-unavailable', store: 'mongodb' } } });
     await answersWith(200, `${shop.gatewayUrl}/health`, 20_000);
     expect(await shop.call('POST', '/v2/orders', orderOf('shop-test', 9))).toMatchObject({ status: 200 });
