@@ -48,10 +48,10 @@ describe('faults', () => {
     const [member] = shop.mongo.members;
     await member!.server.kill('SIGSTOP');
     const sentAtMs = performance.now();
-    const refused = await shop
-      .call('POST', '/v2/orders', orderOf('shop-test', 9))
-      .finally(() => member!.server.kill('SIGCONT'));
-    expect(performance.now() - sentAtMs).toBeLessThan(SOON_MILLISECONDS);
+    const refused = await shop.call('POST', '/v2/orders', orderOf('shop-test', 9));
+    const tookMs = performance.now() - sentAtMs;
+    await member!.server.kill('SIGCONT');
+    expect(tookMs).toBeLessThan(SOON_MILLISECONDS);
     expect(refused).toMatchObject({ status: 503, body: { error: { code: 'store-unavailable', store: 'mongodb' } } });
     await answersWith(200, `${shop.gatewayUrl}/health`, 20_000);
     expect(await shop.call('POST', '/v2/orders', orderOf('shop-test', 9))).toMatchObject({ status: 200 });
