@@ -13,7 +13,8 @@ import { createS3Listing } from './s3-listing';
 import type { MultipartTarget } from './s3-multipart';
 import { createS3Objects, type StoredContent } from './s3-objects';
 import { compositeOf } from '../volumes/piece-digests';
-import { PART_BYTES, sendGrowing, uploadFileInParts, uploadStreamInParts } from './s3-upload';
+import { uploadStreamInParts } from './s3-stream-upload';
+import { PART_BYTES, sendGrowing, uploadFileInParts } from './s3-upload';
 import { PartBuffers } from './part-buffers';
 import { Slots } from './slots';
 
