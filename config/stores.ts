@@ -32,6 +32,8 @@ export interface StoreConfig {
   readonly hasLog: boolean;
   readonly hasReplication: boolean;
   readonly mirrors: readonly MirrorSettings[];
+  /** `host:port` of the servers at each site that have a role to change. */
+  readonly servers: Readonly<Record<string, readonly string[]>>;
   /** As the engine's own schema parsed it; handed to `engineEntries[engine].create` unseen. */
   readonly settings: Readonly<Record<string, unknown>>;
 }
@@ -44,6 +46,7 @@ function split(parsed: Record<string, unknown>): StoreConfig {
     hasLog: entry.hasLog,
     hasReplication: entry.hasReplication,
     mirrors: entry.mirrors(settings),
+    servers: entry.servers(settings),
     repository,
     rpo,
     restore,

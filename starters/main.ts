@@ -4,6 +4,7 @@ import { registerConfig } from './commands/config';
 import { registerFailover } from './commands/failover';
 import { registerLab } from './commands/lab';
 import { registerLog } from './commands/log';
+import { registerPlan } from './commands/plan';
 import { registerReport } from './commands/report';
 import { registerRestore } from './commands/restore';
 import { registerRuns } from './commands/runs';
@@ -23,6 +24,7 @@ const NOUNS = [
   registerBackups,
   registerLog,
   registerRestore,
+  registerPlan,
   registerFailover,
   registerReport,
   registerSchedules,

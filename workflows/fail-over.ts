@@ -1,6 +1,7 @@
-import { CancellationScope } from '@temporalio/workflow';
+import { CancellationScope, defineQuery, setHandler } from '@temporalio/workflow';
 import { failure, hasCode, reasonOf } from '../core/errors';
-import type { FailOverInput, FailOverResult } from '../core/runs';
+import { planFailover, type RoleChangePlan } from '../core/role-change-plan';
+import { type FailOverInput, type FailOverResult, queries } from '../core/runs';
 import { roleChange } from './proxies';
 import { askForApproval, priceTheLoss } from './failover/approval';
 import { FailoverControl } from './failover/control';
@@ -27,6 +28,8 @@ export async function failOver(input: FailOverInput): Promise<FailOverResult> {
   }
   Object.assign(control, { fromSite, policy: app.failover });
   const run = new FailoverRun(input, app, fromSite, control);
+  const plan = planFailover(app, { fromSite, toSite: input.toSite, epoch }, null);
+  setHandler(defineQuery<RoleChangePlan>(queries.plan), () => plan);
 
   try {
     const verdict = await confirmPrimaryIsDown(run);

@@ -18,6 +18,8 @@ export interface EngineEntry {
   readonly hasReplication: boolean;
   /** What its settings ask to be mirrored; `settings` is what the schema above made of the config, here and below. */
   mirrors(settings: unknown): readonly MirrorSettings[];
+  /** `host:port` of the servers at each site that have the role which a role change moves; none for engines without one. */
+  servers(settings: unknown): Readonly<Record<string, readonly string[]>>;
   /** Connects to nothing yet. */
   create(store: string, settings: unknown): Promise<Engine>;
 }
@@ -27,6 +29,7 @@ interface EngineFacts<S extends z.ZodObject> {
   readonly hasLog: boolean;
   readonly hasReplication: boolean;
   mirrors?(settings: z.output<S>): readonly MirrorSettings[];
+  servers?(settings: z.output<S>): Readonly<Record<string, readonly string[]>>;
   /**
    * `require`s the engine, so that a process loads only the drivers of those that it uses (`import()` of a CommonJS file
    * without extension is not to be had under `module: node20`).
@@ -42,6 +45,14 @@ export function engineEntry<S extends z.ZodObject>(facts: EngineFacts<S>): Engin
     hasLog,
     hasReplication,
     mirrors: (parsed) => facts.mirrors?.(parsed as z.output<S>) ?? [],
+    servers: (parsed) => facts.servers?.(parsed as z.output<S>) ?? {},
     create: async (store, parsed) => facts.create(store, parsed as z.output<S>),
   };
+}
+
+/** For engines with one such server a site. */
+export function oneServerEach(
+  sites: Readonly<Record<string, { readonly host: string; readonly port: number }>>,
+): Readonly<Record<string, readonly string[]>> {
+  return Object.fromEntries(Object.entries(sites).map(([site, { host, port }]) => [site, [`${host}:${port}`]]));
 }

@@ -3,6 +3,7 @@ import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import type { WorkflowHandle } from '@temporalio/client';
 import { failure } from '../../core/errors';
 import { taskQueues, workflowIds } from '../../core/names';
+import { planFailover } from '../../core/role-change-plan';
 import type { FailOverResult, FailOverStatus } from '../../core/runs';
 import { fakeFailoverWorld, type FakeWorld } from '../support/fake-failover';
 import { shop } from '../support/shop-application';
@@ -14,6 +15,8 @@ beforeAll(async () => {
   env = await localEnvironment();
 }, 120_000);
 afterAll(() => env?.teardown());
+
+const planned = planFailover(shop, { fromSite: 'primary', toSite: 'dr', epoch: 0 }, null);
 
 type Handle = WorkflowHandle<() => Promise<FailOverResult>>;
 
@@ -85,6 +88,11 @@ test('runs the runbook in its order after an approval', async () => {
     // The stores' own fences prove nothing in this world; the site's fence does.
     const notDone = result.steps.filter(({ state }) => state !== 'done').map(({ id, state }) => `${id} ${state}`);
     expect(notDone.toSorted()).toEqual(['events', 'orders', 'sessions'].map((store) => `fence:${store} skipped`));
+    // What was planned is what ran, in its order and under its names: the two cannot drift apart.
+    const names = (steps: readonly { readonly id: string; readonly title: string }[]) =>
+      steps.map(({ id, title }) => [id, title]);
+    expect(names(result.steps)).toEqual(names(planned.groups.flatMap(({ steps }) => steps)));
+    await expect(handle.query('plan')).resolves.toEqual(planned);
   });
 });
 
@@ -201,6 +209,11 @@ test('nothing is promoted without a proven fence; an abort then undoes in revers
     expect(world.calls.filter((call) => call.startsWith('promoteStore'))).toEqual([]);
     const undone = world.calls.filter((call) => /^unfence|giveBackEpoch/.test(call));
     // The epoch first, so that a fence still under way refuses from then on.
+    const { steps } = await handle.query<FailOverStatus>('status');
+    const undoSteps = planned.groups.flatMap((group) => group.steps.flatMap(({ undo }) => undo ?? []));
+    expect(new Set(undoSteps)).toEqual(
+      new Set(steps.filter(({ id }) => id.startsWith('undo:')).map(({ id, title }) => ({ id, title }))),
+    );
     expect(undone).toEqual([
       'giveBackEpoch:primary',
       'unfenceSite:primary',

@@ -2,6 +2,7 @@ import { condition } from '@temporalio/workflow';
 import { reasonOf } from '../../core/errors';
 import { GROWTH_COVERED_SECONDS, whyAskAgain } from '../../core/approval';
 import type { LossEstimate } from '../../core/replication';
+import { roleChangeSteps } from '../../core/role-change-steps';
 import type { ApprovalCard } from '../../core/runs';
 import type { SiteVerdict } from '../../activities/primary';
 import { roleChangeWithin } from '../proxies';
@@ -25,8 +26,7 @@ const MEASURE_SECONDS = 10;
 /** What approvers need to know before they sign; nothing is changed to find it out. */
 export async function priceTheLoss(run: FailoverRun, verdict: SiteVerdict): Promise<void> {
   const losses = await run.control.must(
-    'assess',
-    'Measure what a failover would lose',
+    ...roleChangeSteps.assess(),
     () => run.at.assessLoss({ application: run.app.name, toSite: run.site }),
     inWords,
   );

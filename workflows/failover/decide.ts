@@ -1,14 +1,14 @@
 import { sleep } from '@temporalio/workflow';
 import type { SiteVerdict } from '../../activities/primary';
 import { failure } from '../../core/errors';
+import { roleChangeSteps } from '../../core/role-change-steps';
 import type { FailoverRun } from './run';
 
 export async function confirmPrimaryIsDown(run: FailoverRun): Promise<SiteVerdict> {
   run.steps.enter('confirming');
   const { confirmProbes, confirmIntervalSeconds } = run.app.failover;
   return run.control.must(
-    'confirm',
-    `Confirm that ${run.fromSite} is down (${confirmProbes} looks, ${confirmIntervalSeconds} s apart)`,
+    ...roleChangeSteps.confirm(run.app, run.fromSite),
     async () => {
       for (let look = 1; ; look += 1) {
         const verdict = await run.at.probeSite({ application: run.app.name, site: run.fromSite });
@@ -27,7 +27,7 @@ export async function confirmPrimaryIsDown(run: FailoverRun): Promise<SiteVerdic
  */
 export async function requireStandbys(run: FailoverRun): Promise<void> {
   const { confirmProbes, confirmIntervalSeconds } = run.app.failover;
-  await run.steps.run('standbys', `Check that every store has a standby at ${run.site}`, async () => {
+  await run.steps.run(...roleChangeSteps.standbys(run.site), async () => {
     for (let look = 1; ; look += 1) {
       const { stores, findings } = await run.at.probeSite({ application: run.app.name, site: run.site });
       const absent = run.stores.filter((name) => !stores.some(({ store, reachable }) => store === name && reachable));
@@ -52,8 +52,7 @@ export async function requireStandbys(run: FailoverRun): Promise<void> {
 export async function lookAgain(run: FailoverRun): Promise<SiteVerdict> {
   const place = { application: run.app.name, site: run.fromSite };
   return run.control.must(
-    'look-again',
-    `Look at ${run.fromSite} once more`,
+    ...roleChangeSteps.lookAgain(run.fromSite),
     async () => {
       const [verdict, atWork] = await Promise.all([run.at.probeSite(place), run.at.lookAtWork(place)]);
       run.servedBefore = atWork;

@@ -1,6 +1,7 @@
 import { upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
 import { failure, hasCode, reasonOf } from '../../core/errors';
 import { unfencedStores, type FenceEvidence } from '../../core/fencing';
+import { named, roleChangeSteps } from '../../core/role-change-steps';
 import { roleChangeWithin } from '../proxies';
 import type { FailoverRun, UndoStep } from './run';
 
@@ -11,8 +12,7 @@ export async function takeEpoch(run: FailoverRun, current: number): Promise<void
   // Registered before the step: a take whose answer was lost may have happened. Undone first of all, so that fences that
   // are still under way for this epoch refuse from then on.
   run.undoEpoch = {
-    id: 'undo:epoch',
-    title: `Give the epoch back to ${run.fromSite}`,
+    ...named(roleChangeSteps.undoEpoch(run.fromSite)),
     async work() {
       const record = await run.at.giveBackEpoch({
         application: run.app.name,
@@ -25,8 +25,7 @@ export async function takeEpoch(run: FailoverRun, current: number): Promise<void
     },
   };
   const record = await run.control.must(
-    'epoch',
-    'Take the epoch: from here on steps of older role changes refuse',
+    ...roleChangeSteps.epoch(),
     () =>
       run.at.takeEpoch({
         application: run.app.name,
@@ -53,8 +52,7 @@ export async function fence(run: FailoverRun): Promise<void> {
   const application = app.name;
   for (const store of stores) {
     run.undo.unshift({
-      id: `undo:fence:${store}`,
-      title: `Unfence ${store} at ${site}`,
+      ...named(roleChangeSteps.undoFenceStore(store, site)),
       async work() {
         await run.at.unfenceStore({ application, store, site, epoch });
         return null;
@@ -62,8 +60,7 @@ export async function fence(run: FailoverRun): Promise<void> {
     });
   }
   run.undo.unshift({
-    id: 'undo:fence:site',
-    title: `Unfence the site ${site} and start again what the fence stopped`,
+    ...named(roleChangeSteps.undoFenceSite(site)),
     work: async () => {
       const lifted = await run.at.unfenceSite({ application, site, epoch });
       run.afterUndo = [...run.afterUndo, ...(lifted?.notes ?? [])];
@@ -73,20 +70,18 @@ export async function fence(run: FailoverRun): Promise<void> {
     },
   });
   run.undo.push({
-    id: 'undo:at-work',
-    title: `See that ${site} serves as it did before the fence`,
+    ...named(roleChangeSteps.undoAtWork(site)),
     work: () => seeAtWork(run),
   });
   await run.control.step(
-    'evidence',
-    `Fence ${site} and prove it for every store`,
+    ...roleChangeSteps.evidence(site),
     async () => {
       // The site's own fence first: an engine can only prove what it sees once the site's writers are gone.
       const evidence: FenceEvidence[] = [await fenceSite(run)];
       // All of them to their end, whatever one does: nothing may still be fencing when an undo begins.
       const sought = await Promise.allSettled(
         stores.map((store) =>
-          seek(run, `fence:${store}`, `Fence ${store} at ${site}`, () =>
+          seek(run, ...roleChangeSteps.fenceStore(store, site), () =>
             run.at.fenceStore({ application, store, site, survivingSite, epoch }),
           ),
         ),
@@ -129,7 +124,7 @@ async function fenceSite(run: FailoverRun): Promise<FenceEvidence> {
   const { fromSite: site, epoch } = run;
   const work = () => run.at.fenceSite({ application: run.app.name, site, epoch });
   try {
-    return await seek(run, 'fence:site', `Fence the site ${site}`, work);
+    return await seek(run, ...roleChangeSteps.fenceSite(site), work);
   } catch (error) {
     if (hasCode(error, 'StaleEpoch')) throw error;
     const how = reasonOf(error);

@@ -1,4 +1,5 @@
 import { workflowInfo } from '@temporalio/workflow';
+import { roleChangeSteps } from '../../core/role-change-steps';
 import { roleChangeWithin } from '../proxies';
 import { continueAt } from './new-lineage';
 import type { FailoverRun } from './run';
@@ -11,8 +12,7 @@ export async function promote(run: FailoverRun): Promise<void> {
   await Promise.all(
     run.stores.map((store) =>
       run.control.step(
-        `promote:${store}`,
-        `Promote ${store} at ${site}`,
+        ...roleChangeSteps.promote(store, site),
         () => run.at.promoteStore({ application: run.app.name, store, site, epoch, evidence }),
         ({ position, already }) => `${already ? 'was promoted already' : 'promoted'} at ${position.value}`,
       ),
@@ -28,8 +28,7 @@ export async function startServices(run: FailoverRun): Promise<void> {
     await Promise.all(
       group.services.map(({ name: service, replicas }) =>
         run.control.step(
-          `service:${service}`,
-          `Start ${service} at ${site}`,
+          ...roleChangeSteps.service(service, site),
           () => within.startService({ application: run.app.name, site, service, replicas, epoch }),
           ({ readyReplicas }) => `${readyReplicas} ready`,
         ),
@@ -44,8 +43,7 @@ export async function pointDns(run: FailoverRun): Promise<void> {
   const within = roleChangeWithin(run.app.name, site, run.app.failover.dnsPropagationSeconds);
   for (const target of run.app.dns) {
     await run.control.step(
-      `dns:${target.name}`,
-      `Point ${target.name} to ${(target.valuesBySite[site] ?? []).join(', ')}`,
+      ...roleChangeSteps.dns(target, site),
       () => within.pointDns({ application: run.app.name, site, target, epoch }),
       (answers) => `${answers.length} authoritative servers answer so`,
     );
@@ -59,16 +57,14 @@ export async function verify(run: FailoverRun): Promise<void> {
   const marker = workflowInfo().runId;
   const endpoints = run.app.endpoints.map((check) =>
     run.control.step(
-      `verify:${check.method} ${check.url}`,
-      `${check.method} ${check.url} through the new record`,
+      ...roleChangeSteps.verifyEndpoint(check),
       () => run.at.verifyEndpoint({ application: run.app.name, check, expectAddresses }),
       ({ status, milliseconds, address }) => `${status} from ${address} in ${milliseconds} ms`,
     ),
   );
   const writes = run.stores.map((store) =>
     run.control.step(
-      `verify:${store}`,
-      `Write to ${store} and read it back`,
+      ...roleChangeSteps.verifyStore(store),
       () => run.at.probeWrite({ application: run.app.name, store, site, epoch, marker }),
       ({ roundTripMilliseconds }) => `${Math.round(roundTripMilliseconds)} ms`,
     ),
@@ -81,7 +77,5 @@ export async function verify(run: FailoverRun): Promise<void> {
 
 export async function continueTheNewLineage(run: FailoverRun): Promise<void> {
   run.steps.enter('archiving the new lineage');
-  await run.control.step('lineage', `Archive and back up from ${run.site}`, () =>
-    continueAt(run.app, run.site, run.epoch),
-  );
+  await run.control.step(...roleChangeSteps.lineage(run.site), () => continueAt(run.app, run.site, run.epoch));
 }

@@ -1,3 +1,4 @@
+import { isSkippable } from '../../core/role-change-steps';
 import { refuse } from '../commands';
 import type { Command, FailOverCommand } from '../../core/runs';
 
@@ -10,9 +11,6 @@ interface Question {
   readonly attestable: boolean;
   decision: Decision | null;
 }
-
-/** Steps that may be left out: no data is at risk without them. */
-const SKIPPABLE = /^(service|verify|lineage|dns)/;
 
 /** The commands that answer a question, in the order in which people should think of them. */
 const ANSWERS: readonly FailOverCommand[] = ['retry', 'skip', 'attest', 'abort'];
@@ -42,7 +40,7 @@ export class Questions {
   /** Throws while no step waits for this decision, whatever the step. */
   wanted(decision: Decision | 'attest'): void {
     if (this.open.size === 0) throw refuse('no step waits for a decision');
-    if (decision === 'skip' && ![...this.open.keys()].some((id) => SKIPPABLE.test(id)))
+    if (decision === 'skip' && ![...this.open.keys()].some(isSkippable))
       throw refuse('this step cannot be skipped: data would be at risk');
     if (decision === 'attest' && ![...this.open.values()].some(({ attestable }) => attestable))
       throw refuse('no fence waits for a proof');
@@ -57,7 +55,7 @@ export class Questions {
     if (decision === 'retry') return;
     if (!reason?.trim()) throw refuse('a reason is required');
     if (step === undefined && ids.length > 1) throw refuse(`say which step: ${ids.join(', ')}`);
-    if (!SKIPPABLE.test(step ?? ids[0] ?? '')) throw refuse('this step cannot be skipped: data would be at risk');
+    if (!isSkippable(step ?? ids[0] ?? '')) throw refuse('this step cannot be skipped: data would be at risk');
   }
 
   /** A retry without a step means all of them. */

@@ -5,6 +5,7 @@ export const mongodb = engineEntry({
   settings,
   hasLog: true,
   hasReplication: true,
+  servers: ({ sites }) => Object.fromEntries(Object.entries(sites).map(([site, { members }]) => [site, members])),
   create: (store, own) =>
     (require('./engine') as typeof import('./engine')).createMongodbEngine({ store, settings: own }),
 });

@@ -1,10 +1,11 @@
-import { engineEntry } from '../engine-entry';
+import { engineEntry, oneServerEach } from '../engine-entry';
 import { settings } from './settings';
 
 export const postgresql = engineEntry({
   settings,
   hasLog: true,
   hasReplication: true,
+  servers: ({ sites }) => oneServerEach(sites),
   create: (store, { sites, toolsDirectory, ...own }) =>
     (require('./engine') as typeof import('./engine')).createPostgresqlEngine({
       store,
