@@ -219,6 +219,8 @@ export type FailOverOutcome =
   | 'rejected'
   | 'aborted'
   | 'rolled back'
+  /** Stopped by an error or cancelled before anything was changed. */
+  | 'failed'
   /** Stopped before the promotion, and something that was done could not be undone: the reason lists it. */
   | 'undo incomplete';
 
@@ -256,7 +258,7 @@ export interface FailOverResult {
   readonly steps: readonly StepStatus[];
   /** From the approval to the verified service; null when it was not reached. */
   readonly approvalToVerifiedSeconds: number | null;
-  /** Key of the report in the repository (JSON; the Markdown is beside it). */
+  /** Key of the report in the repository (JSON; the Markdown and the page are beside it). */
   readonly reportKey: string | null;
 }
 

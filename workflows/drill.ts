@@ -1,6 +1,8 @@
 import { CancellationScope, workflowInfo } from '@temporalio/workflow';
 import { failure, reasonOf } from '../core/errors';
 import type { DrillInput, DrillResult } from '../core/runs';
+import { copyReport } from '../core/report/from-restore';
+import { leaveReport } from './leave-report';
 import { anywhere, atSite, onHost, telling } from './proxies';
 import { restoreStore } from './restore-stores';
 import { StepTable } from './step-table';
@@ -58,6 +60,23 @@ export async function drill({ application, requestedBy }: DrillInput): Promise<D
     at: new Date().toISOString(),
     fields: { requested_by: requestedBy },
   });
-  steps.finish(broken.length > 0 ? 'completed with failures' : 'completed');
+  const outcome = broken.length > 0 ? 'completed with failures' : 'completed';
+  const { workflowId, runId } = workflowInfo();
+  await leaveReport(
+    steps,
+    copyReport({
+      ...{ kind: 'drill', workflowId, runId, application, requestedBy, outcome },
+      verdict: broken.length > 0 ? 'failed' : 'achieved',
+      because: `${stores.length - broken.length} of ${stores.length} stores were restored from the repository alone and read completely`,
+      decisions: null,
+      stores: described.stores.map(({ name, engine }) => ({ store: name, engine })),
+      steps: steps.steps,
+      warnings: broken.map(({ store, note }) => `${store}: ${note}`),
+      messages: steps.messages,
+      startedAt: steps.startedAt,
+      endedAt: new Date().toISOString(),
+    }),
+  );
+  steps.finish(outcome);
   return { application, stores };
 }

@@ -70,7 +70,10 @@ export async function failOver(input: FailOverInput): Promise<FailOverResult> {
  */
 async function turnBack(run: FailoverRun, error: unknown): Promise<FailOverResult> {
   const aborted = hasCode(error, 'Aborted');
-  if (!run.undoEpoch && !aborted) throw error;
+  if (!run.undoEpoch && !aborted) {
+    await end(run, 'failed', wasCancelled(error) ? 'the run was cancelled' : reasonOf(error));
+    throw error;
+  }
   const left = run.undoEpoch ? await undo(run) : [];
   const why = wasCancelled(error) ? 'the run was cancelled' : reasonOf(error);
   if (left.length > 0) return end(run, 'undo incomplete', `${why}; still to be done by hand: ${left.join('; ')}`);

@@ -1,12 +1,13 @@
 import { allHandlersFinished, condition, setHandler } from '@temporalio/workflow';
 import { failure } from '../core/errors';
-import { commands, type RestoreStoresInput, type RestoreStoresResult } from '../core/runs';
+import { type Command, commands, type RestoreStoresInput, type RestoreStoresResult } from '../core/runs';
 import { type Leave, requireStopped, type RestoredStore, type RestorePlan } from '../core/recovery';
 import { checkLine, checksFailed } from '../core/restore-checks';
 import type { StoreRestore } from '../activities/restore';
 import { persevering } from './persevering';
 import { atSite, restoringOn } from './proxies';
 import { onCommand, planQuery, refuse } from './commands';
+import { type Course, howItFailed, reportRestore } from './restore-report';
 import { StepTable } from './step-table';
 
 /** A person who looks at a plan comes back within a day, or starts again with a plan that is not stale. */
@@ -15,23 +16,41 @@ const DECISION_TIMEOUT = '24 hours';
 /**
  * Restores stores into new places, all to the same target: plan (shown before anything starts), fetch and rebuild, replay
  * to the target, open unless they are to be left there, read everything once, run the config's checks. The source is never
- * touched (rule 5).
+ * touched (rule 5). However it ends, a report is left.
  */
 export async function restoreStores(input: RestoreStoresInput): Promise<RestoreStoresResult> {
+  const course: Course = { steps: new StepTable('restore', input.application), decisions: [], plans: [] };
+  try {
+    const result = await restoreAll(input, course);
+    const reached = course.plans.map(({ store, reaches }) => `${store} to ${reaches.time}`).join(', ');
+    await reportRestore(input, course, { outcome: 'completed', verdict: 'achieved', because: `restored ${reached}` });
+    return result;
+  } catch (error) {
+    await reportRestore(input, course, howItFailed(error));
+    throw error;
+  }
+}
+
+async function restoreAll(input: RestoreStoresInput, course: Course): Promise<RestoreStoresResult> {
   const { application, restoreId, site, target, requestedBy, leave } = input;
-  const steps = new StepTable('restore', application);
+  const { steps } = course;
   const startedAt = Date.now();
-  let plans: RestorePlan[] = [];
+  const decided = (made: 'approved' | 'rejected', by: string, reason: string | null, note: string | null) => {
+    const command = made === 'approved' ? 'approve' : 'reject';
+    course.decisions.push({ command, by, at: new Date().toISOString(), reason, step: null, note });
+  };
   const decision: { made: 'approved' | 'rejected' | null; by: string } = {
     made: input.approved ? 'approved' : null,
     by: requestedBy,
   };
-  setHandler(planQuery<RestorePlan[]>(), () => plans);
+  if (input.approved) decided('approved', requestedBy, null, 'together with the request');
+  setHandler(planQuery<RestorePlan[]>(), () => [...course.plans]);
   const undecided = () => {
     if (decision.made !== null) throw refuse(`this restore was ${decision.made} already`);
   };
-  const decide = (made: 'approved' | 'rejected') => (command: { by: string }) => {
+  const decide = (made: 'approved' | 'rejected') => (command: Command) => {
     Object.assign(decision, { made, by: command.by });
+    decided(made, command.by, command.reason ?? null, null);
   };
   onCommand(commands.approve, undecided, decide('approved'), (message) => steps.say(message));
   onCommand(commands.reject, undecided, decide('rejected'), (message) => steps.say(message));
@@ -49,7 +68,8 @@ export async function restoreStores(input: RestoreStoresInput): Promise<RestoreS
       }),
     (result) => result.plans.map((plan) => `${plan.store}: ${plan.reaches.time}`).join(', '),
   );
-  plans = planned.plans;
+  const { plans } = planned;
+  course.plans = plans;
 
   if (decision.made === null) {
     steps.waitingFor = 'approval of the plan (approve or reject)';

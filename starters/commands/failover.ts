@@ -80,6 +80,6 @@ export function registerFailover(front: Front): void {
     'report [id]',
     'the report of the newest failover, or of the one named',
     [['drctl failover report', 'what was done, by whom, how long it took']],
-    (session, [id]) => showReport(session, id ?? null),
+    (session, [id]) => showReport(session, { id: id ?? null, kind: 'failover' }),
   );
 }

@@ -1,17 +1,40 @@
+import { Option } from 'commander';
 import type { Front } from '../front';
-import { listReports, reportLines, showReport } from '../reports';
+import { limitOption } from '../options';
+import { listReports, openReport, REPORT_FORMATS, type ReportFormat, reportLines, showReport } from '../reports';
 
 export function registerReport(front: Front): void {
   const group = front.group('report', 'reports of past runs');
-  front.command(group, 'list', 'every report, newest first', [['drctl report list', 'their ids']], async (session) => {
-    const reports = await listReports(session);
-    session.print(reports, () => reportLines(reports, session.io.now()));
-  });
+  front
+    .command<{ limit: string }>(
+      group,
+      'list',
+      'the reports, newest first',
+      [['drctl report list', 'what ran, how it ended, and the ids']],
+      async (session, _, { limit }) => {
+        const reports = await listReports(session, Number(limit));
+        session.print(reports, () => reportLines(reports, session.io.now()));
+      },
+    )
+    .addOption(limitOption('how many'));
+  front
+    .command<{ format?: ReportFormat; to?: string }>(
+      group,
+      'show [id]',
+      'one report, the newest where none is named',
+      [
+        ['drctl report show', 'as Markdown; --output json for machines'],
+        ['drctl report show --format html --to report.html', 'the page, to be sent to somebody'],
+      ],
+      (session, [id], { format, to }) => showReport(session, { id: id ?? null, format, file: to }),
+    )
+    .addOption(new Option('--format <format>', 'markdown where it is left out').choices(REPORT_FORMATS))
+    .option('--to <file>', 'write it there instead of printing it; a file that is there is not overwritten');
   front.command(
     group,
-    'show [id]',
-    'one report, the newest where none is named',
-    [['drctl report show > report.md', 'as Markdown; --output json for machines']],
-    (session, [id]) => showReport(session, id ?? null),
+    'open [id]',
+    'the page of a report in the browser; where there is no desktop its path is printed',
+    [['drctl report open', 'the newest one']],
+    (session, [id]) => openReport(session, id ?? null),
   );
 }

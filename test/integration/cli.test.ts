@@ -165,6 +165,8 @@ describe('restore', () => {
     notes: ['the log ends 2 s before now'],
   };
 
+  const storeReport: FakeActivities['storeReport'] = async ({ report }) => `reports/${report.id}.json`;
+
   function restoring(calls: string[]): FakeActivities {
     const restored = {
       directory: '/restore/x',
@@ -180,6 +182,7 @@ describe('restore', () => {
       replayLog: async () => restored,
       openStore: async () => restored,
       fingerprintStore: async () => ({ algorithm: 'fake', items: [{ name: 'orders', count: 42, digest: 'd' }] }),
+      storeReport,
     };
   }
   const RESTORE = ['restore', 'orders', '--to', 'latest', '--into', '/restore/x', '--site', 'dr'];
@@ -215,6 +218,7 @@ describe('restore', () => {
           'orders cannot be restored to 2020: it can from 2026-11-01 to 2026-11-22',
         );
       },
+      storeReport,
     };
     await withWorld(activities, async () => {
       const { io, ended } = drctl([...RESTORE, '--yes']);

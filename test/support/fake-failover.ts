@@ -3,6 +3,7 @@ import type { SiteAtWork } from '../../activities/site';
 import type { EpochRecord } from '../../core/epoch';
 import { failure } from '../../core/errors';
 import type { FenceEvidence } from '../../core/fencing';
+import type { RunReport } from '../../core/report/run-report';
 import { follow } from './follow';
 import type { FakeActivities } from './workflow-environment';
 import { shop } from './shop-application';
@@ -22,6 +23,8 @@ export interface FakeWorld {
   siteFence: FenceEvidence['strength'];
   storeFence: FenceEvidence['strength'];
   promoted: Set<string>;
+  /** What was stored, oldest first. */
+  readonly reports: RunReport[];
   /** Called before each activity of the name; throws to make it fail. */
   before: Partial<Record<string, () => void>>;
 }
@@ -41,6 +44,7 @@ export function fakeFailoverWorld(): FakeWorld {
     siteFence: 'proven',
     storeFence: 'none',
     promoted: new Set(),
+    reports: [],
     before: {},
   };
   const note = (name: string, what = '') => {
@@ -156,9 +160,10 @@ export function fakeFailoverWorld(): FakeWorld {
       note('notify', title);
       return [];
     },
-    storeReport: async ({ id }) => {
+    storeReport: async ({ report }) => {
       note('storeReport');
-      return `reports/${id}.json`;
+      world.reports.push(report);
+      return `reports/${report.id}.json`;
     },
     archiveLog: async ({ site }) => {
       note('archiveLog', site);

@@ -1,10 +1,11 @@
 import { taskQueues } from '../../core/names';
+import type { RunReport } from '../../core/report/run-report';
 import type { RestorePlan, RestoredStore } from '../../core/recovery';
 import { shop } from './shop-application';
 import type { FakeActivities } from './workflow-environment';
 
-/** A pretended outside world for restores, drills and health checks. */
-export function fakeRestoreActivities(calls: string[]): FakeActivities {
+/** A pretended outside world for restores, drills and health checks. Reports that are stored go into `reports`. */
+export function fakeRestoreActivities(calls: string[], reports: RunReport[] = []): FakeActivities {
   const at = '2026-01-01T00:00:00.000Z';
   const restored: RestoredStore = {
     directory: '/restore/orders',
@@ -55,6 +56,10 @@ export function fakeRestoreActivities(calls: string[]): FakeActivities {
       osUser: null,
       overwrite: false,
     }),
+    storeReport: async ({ report }) => {
+      reports.push(report);
+      return `reports/${report.id}.json`;
+    },
     publishHealth: async () => [],
     checkStores: async () => ({
       application: shop.name,

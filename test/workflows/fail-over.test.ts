@@ -93,6 +93,18 @@ test('runs the runbook in its order after an approval', async () => {
       steps.map(({ id, title }) => [id, title]);
     expect(names(result.steps)).toEqual(names(planned.groups.flatMap(({ steps }) => steps)));
     await expect(handle.query('plan')).resolves.toEqual(planned);
+    expect(world.reports).toMatchObject([
+      {
+        verdict: 'achieved',
+        outcome: 'completed',
+        requestedBy: 'sam',
+        decisions: [{ command: 'approve', by: 'dana', note: null }],
+        recovery: { approvedAt: expect.any(String), verifiedAt: expect.any(String) },
+        loss: { approvedBy: 'dana', stores: [{ actual: { certainty: 'not known', bytes: null } }, {}, {}] },
+        stores: [{ results: [{ what: 'promoted', state: 'done' }, { state: 'done' }] }, {}, {}],
+        warnings: [],
+      },
+    ]);
   });
 });
 
@@ -130,7 +142,11 @@ test('a standby that does not answer ends the failover before anybody is asked',
   world.standbysGone.add('orders');
   await withFailover(world, async (handle) => {
     await expect(handle.result()).rejects.toMatchObject(noStandby);
-    expect(new Set(world.calls)).toEqual(new Set(['probeSite:primary', 'probeSite:dr']));
+    const told = ['notify:Failover of shop: failed', 'storeReport'];
+    expect(new Set(world.calls)).toEqual(new Set(['probeSite:primary', 'probeSite:dr', ...told]));
+    // A run that fails leaves a report as well.
+    expect(world.reports).toMatchObject([{ outcome: 'failed', verdict: 'failed', move: { epoch: null } }]);
+    expect(world.reports[0]?.because).toMatch(/dr cannot take over: orders has no standby/);
     expect(world.calls.filter((call) => call === 'probeSite:dr')).toHaveLength(3);
   });
 });
@@ -391,6 +407,11 @@ test('an approval of a card that has become too good is not taken: people see th
     const result = await handle.result();
     expect(result).toMatchObject({ outcome: 'completed', approvedBy: 'erin' });
     expect(result.losses.map(({ seconds }) => seconds)).toEqual([70, 70, 70]);
+    expect(world.reports[0]?.decisions).toMatchObject([
+      { command: 'approve', by: 'dana', note: expect.stringMatching(/^not taken: orders: at most 70 s now/) },
+      { command: 'approve', by: 'erin', note: expect.stringMatching(/^not taken/) },
+      { command: 'approve', by: 'erin', note: null },
+    ]);
   });
 });
 

@@ -56,9 +56,8 @@ export async function askForApproval(run: FailoverRun): Promise<'approved' | 're
       approval.taken = true;
       return 'approved';
     }
-    control.approval = null;
     showCard(run, { ...measured, worse: notCovered });
-    approval.notCovered = notCovered;
+    control.setAside(approval, notCovered);
     steps.say(`the approval by ${approval.by} was not taken, the loss became worse: ${notCovered.join('; ')}`);
     await tell(run, 'ask-again', 'critical', `Failover of ${run.app.name} needs another approval`, [
       `${approval.by} approved, but the loss became worse than what was shown`,

@@ -11,6 +11,7 @@ import {
   type FailOverStatus,
 } from '../../core/runs';
 import type { LossEstimate } from '../../core/replication';
+import type { Decision as DecisionMade } from '../../core/report/run-report';
 import { onCommand } from '../commands';
 import { StepTable, wasCancelled } from '../step-table';
 import { accepted, type CommandRules, commandRules } from './command-rules';
@@ -39,6 +40,8 @@ export class FailoverControl {
   /** Every card that was shown, newest last. */
   readonly cards: ApprovalCard[] = [];
   approval: Approval | null = null;
+  /** Every command that was taken, oldest first. */
+  readonly decisions: DecisionMade[] = [];
   lossesAtApproval: readonly LossEstimate[] = [];
   rejectedBy: { by: string; reason: string } | null = null;
   abortedBy: { by: string; reason: string } | null = null;
@@ -72,7 +75,10 @@ export class FailoverControl {
       onCommand(
         name,
         check,
-        (command) => rule.act(command),
+        (command) => {
+          this.record(name, command);
+          return rule.act(command);
+        },
         (message) => this.steps.say(message),
       );
     }
@@ -93,6 +99,20 @@ export class FailoverControl {
     const accepts = accepted(this.rules);
     const decided = { card, accepts, approvedBy, approvedAt: this.approval?.at ?? null };
     return { ...plain, ...decided, fromSite, toSite: this.input.toSite, epoch, evidence, outcome };
+  }
+
+  /** An approval that does not cover what was measured: it was given, and does not count. */
+  setAside(approval: Approval, notCovered: readonly string[]): void {
+    this.approval = null;
+    approval.notCovered = notCovered;
+    const made = this.decisions.findLastIndex(({ command }) => command === 'approve');
+    const decision = this.decisions[made];
+    if (decision) this.decisions[made] = { ...decision, note: `not taken: ${notCovered.join('; ')}` };
+  }
+
+  private record(command: string, { by, reason, step }: Command): void {
+    const at = new Date().toISOString();
+    this.decisions.push({ command, by, at, reason: reason ?? null, step: step ?? null, note: null });
   }
 
   /**

@@ -1,9 +1,8 @@
 import { condition, allHandlersFinished, workflowInfo } from '@temporalio/workflow';
 import type { Application } from '../../core/application';
-import type { Json } from '../../core/catalog';
 import { failure, reasonOf } from '../../core/errors';
-import { failoverMarkdown } from '../../core/failover-report';
 import type { Severity } from '../../core/notify';
+import { failoverReport } from '../../core/report/from-failover';
 import type { FailOverInput, FailOverOutcome, FailOverResult } from '../../core/runs';
 import type { SiteAtWork } from '../../activities/site';
 import type { EndpointResult } from '../../core/traffic';
@@ -131,13 +130,20 @@ export async function end(run: FailoverRun, outcome: FailOverOutcome, reason: st
     approvalToVerifiedSeconds,
     reportKey: null,
   };
+  const { workflowId, runId } = workflowInfo();
+  const report = failoverReport({
+    ...{ workflowId, runId, app, result },
+    input: run.input,
+    card: control.card,
+    approvedAt: control.approval?.taken ? control.approval.at : null,
+    verifiedAt: run.verifiedAt,
+    decisions: control.decisions,
+    messages: run.steps.messages,
+    startedAt: run.steps.startedAt,
+    endedAt: new Date().toISOString(),
+  });
   const reportKey = await tryTo(run, 'report', 'Store the report', () =>
-    run.at.storeReport({
-      application: app.name,
-      id: `failover-${workflowInfo().runId}`,
-      content: JSON.parse(JSON.stringify(result)) as Json,
-      markdown: failoverMarkdown(app.name, run.input, result),
-    }),
+    run.at.storeReport({ application: app.name, report }),
   );
   await condition(allHandlersFinished);
   run.steps.finish(outcome);
