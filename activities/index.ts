@@ -2,7 +2,9 @@ import { createApplicationActivities } from './application';
 import { createArchiveActivities } from './archive';
 import { createBackupActivities } from './backup';
 import type { ActivityDeps } from './deps';
+import { createDnsActivities } from './dns';
 import { createHealthActivities } from './health';
+import { createHoldFenceActivities } from './hold-fence';
 import { createNotifyActivities } from './notify';
 import { createPrimaryActivities } from './primary';
 import { createPromoteActivities } from './promote';
@@ -18,7 +20,9 @@ export function createActivities(deps: ActivityDeps) {
     ...createApplicationActivities(deps),
     ...createArchiveActivities(deps),
     ...createBackupActivities(deps),
+    ...createDnsActivities(deps),
     ...createHealthActivities(deps),
+    ...createHoldFenceActivities(deps),
     ...createNotifyActivities(deps),
     ...createPrimaryActivities(deps),
     ...createPromoteActivities(deps),

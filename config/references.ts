@@ -13,6 +13,12 @@ interface Referring {
   readonly schedules: {
     readonly runs: Readonly<Record<string, { readonly run: string; readonly stores?: readonly string[] | undefined }>>;
   };
+  readonly fence?:
+    | {
+        readonly kind: string;
+        readonly sites?: Readonly<Record<string, { readonly stores: Readonly<Record<string, unknown>> }>>;
+      }
+    | undefined;
   readonly services?:
     { readonly groups: readonly { readonly services: readonly { readonly name: string }[] }[] } | undefined;
 }
@@ -56,6 +62,10 @@ export function crossReferences(config: Referring, context: z.RefinementCtx): vo
       });
     }
   });
+  for (const [site, { stores }] of Object.entries(config.fence?.sites ?? {})) {
+    wants('site', site, ['fence', 'sites', site]);
+    for (const store of Object.keys(stores)) wants('store', store, ['fence', 'sites', site, 'stores', store]);
+  }
   for (const [run, { stores = [] }] of Object.entries(config.schedules.runs)) {
     stores.forEach((store, index) => wants('store', store, ['schedules', 'runs', run, 'stores', index]));
   }

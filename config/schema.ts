@@ -4,9 +4,9 @@ import {
   notifierSettings,
   repositorySettings,
   serviceControllerSettings,
-  zoneSettings,
   metricsSettings,
 } from './adapter-settings';
+import { dnsSettings } from './dns';
 import { alertSettings, dashboardSettings, lifecycleSettings, monitoringSettings, retentionSettings } from './keeping';
 import { crossReferences } from './references';
 import { scheduleSettings } from './schedules';
@@ -49,28 +49,6 @@ const services = z
   .meta({
     description: 'What is started at a site when it becomes active; a group starts when the ones before it are ready',
   });
-
-const dns = z
-  .strictObject({
-    zone: zoneSettings,
-    nameServers: z
-      .array(hostAndPort)
-      .default([])
-      .meta({ description: "The zone's authoritative servers; empty: the NS records of the zone" }),
-    records: z
-      .array(
-        z.strictObject({
-          name: z.hostname(),
-          type: z.enum(['A', 'AAAA', 'CNAME']),
-          ttl: duration,
-          values: z
-            .record(name, z.array(z.string().min(1)).min(1))
-            .meta({ description: 'Site → values while it is active' }),
-        }),
-      )
-      .min(1),
-  })
-  .meta({ description: 'The public names that move with the active site' });
 
 const endpoint = z.strictObject({
   url: z.url({ protocol: /^https?$/ }),
@@ -132,7 +110,7 @@ export const configSchema = z
       .meta({ description: 'Defaults of every restore; a store may have its own' }),
     stores: z.record(name, storeSettings),
     services: services.optional(),
-    dns: dns.optional(),
+    dns: dnsSettings.optional(),
     endpoints: z.array(endpoint).default([]).meta({ description: 'What must answer for the application to be up' }),
     fence: fenceSettings.optional().meta({ description: 'What can make a whole site unable to write' }),
     notifications: z.record(name, notifierSettings).default({}),

@@ -57,3 +57,12 @@ export function unfencedStores(
   );
   return stores.filter((store) => !strong.some((each) => each.stores.includes(store)));
 }
+
+/** Stores whose old primary nobody has proven to be unable to write: somebody's word let them be promoted. */
+export interface HoldFenceInput {
+  readonly application: string;
+  readonly stores: readonly string[];
+  readonly site: string;
+  readonly survivingSite: string;
+  readonly epoch: number;
+}

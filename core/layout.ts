@@ -25,6 +25,8 @@ export const layout = {
   report: (id: string, extension: 'json' | 'md' | 'html') => `reports/${id}.${extension}`,
   /** Replication samples of all stores, measured before trouble and kept at the DR side. */
   samples: () => 'samples/replication.json',
+  /** The TTL that a record had before it was lowered for a move. */
+  loweredTtl: (name: string, type: string) => `dns/${name}-${type}.json`,
 } as const;
 
 const BACKUP_ID = /^\d{8}T\d{6}Z-(full|incr)-[0-9a-f]{8}$/;

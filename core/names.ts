@@ -7,6 +7,12 @@ export const workflowIds = {
   /** Failover, switchover, failback and live drill alike: one role change of an application at a time (rule 7). */
   roleChange: (application: string) => `role-change:${application}`,
   watch: (application: string) => `watch:${application}`,
+  /** What becomes of the public names after the role change that took the epoch. */
+  settle: (application: string, epoch: number) => `settle:${application}:${epoch}`,
+  /** Waits for the old primaries that the role change of this epoch could not prove to be dead. */
+  holdFence: (application: string, epoch: number) => `fence:${application}:${epoch}`,
+  /** One change of the TTLs at a time. */
+  timeToLive: (application: string) => `ttl:${application}`,
   schedule: (application: string, purpose: string) => `${application}-${purpose}`,
 } as const;
 

@@ -1,5 +1,6 @@
 import type { Application, DnsTarget } from './application';
 import { formatDuration } from './clock';
+import { recordLabel } from './dns-moves';
 import { isSkippable, named, roleChangeSteps, type StepName } from './role-change-steps';
 
 /** How long something took in earlier runs. */
@@ -89,9 +90,13 @@ export function planFailover(
           services.map((service) => starting(planning, service)),
         ),
       ),
-      ...app.dns.map((target) => group('moving the name', [pointing(planning, target)])),
+      group(
+        'moving the name',
+        app.dns.map((target) => pointing(planning, target)),
+      ),
       group('verifying', verifying(planning)),
       group('archiving the new lineage', [continuing(planning)]),
+      group('archiving the new lineage', settling(planning)),
       ...ending(planning),
     ].filter(({ steps }) => steps.length > 0),
   };
@@ -252,6 +257,18 @@ function continuing({ app, toSite }: Planning): PlannedStep {
     roleChangeSteps.lineage(toSite),
     `${archived} at ${toSite}, starts a full backup of each and measures the other site; waits for none of them`,
   );
+}
+
+function settling({ app }: Planning): PlannedStep[] {
+  if (app.dns.length === 0) return [];
+  const names = app.dns.map((target) => recordLabel(target)).join(', ');
+  return [
+    step(
+      roleChangeSteps.settle(),
+      `starts a run that waits until no cache may hold the old answer for ${names}, and reports what the resolvers of the config ` +
+        'answer meanwhile; does not wait for it',
+    ),
+  ];
 }
 
 function ending({ app }: Planning): PlannedGroup[] {

@@ -1,4 +1,5 @@
 import type { Application, DnsTarget } from './application';
+import { recordLabel } from './dns-moves';
 import type { EndpointCheck } from './traffic';
 
 /** What finds a step in the status, and what people read of it. */
@@ -22,9 +23,14 @@ export const roleChangeSteps = {
   fenceStore: (store: string, fromSite: string): StepName => [`fence:${store}`, `Fence ${store} at ${fromSite}`],
   promote: (store: string, toSite: string): StepName => [`promote:${store}`, `Promote ${store} at ${toSite}`],
   service: (service: string, toSite: string): StepName => [`service:${service}`, `Start ${service} at ${toSite}`],
-  dns: ({ name, valuesBySite }: DnsTarget, toSite: string): StepName => [
-    `dns:${name}`,
-    `Point ${name} to ${(valuesBySite[toSite] ?? []).join(', ')}`,
+  /** Only where somebody's word alone says that the old primaries are dead. */
+  holdFence: (stores: readonly string[], fromSite: string): StepName => [
+    'hold:fence',
+    `Keep trying to fence ${stores.join(', ')} at ${fromSite}, in a run of its own`,
+  ],
+  dns: (target: DnsTarget, toSite: string): StepName => [
+    `dns:${recordLabel(target)}`,
+    `Point ${recordLabel(target)} to ${(target.valuesBySite[toSite] ?? []).join(', ')}`,
   ],
   verifyEndpoint: ({ method, url }: EndpointCheck): StepName => [
     `verify:${method} ${url}`,
@@ -32,6 +38,7 @@ export const roleChangeSteps = {
   ],
   verifyStore: (store: string): StepName => [`verify:${store}`, `Write to ${store} and read it back`],
   lineage: (toSite: string): StepName => ['lineage', `Archive and back up from ${toSite}`],
+  settle: (): StepName => ['settle', 'Let a run of its own wait out the old TTL and ask the resolvers'],
   tell: (news: string, title: string): StepName => [`notify:${news}`, `Tell people: ${title}`],
   report: (): StepName => ['report', 'Store the report'],
 
@@ -55,5 +62,5 @@ export const named = ([id, title]: StepName) => ({ id, title });
 
 /** Whether a person may leave a step out that failed for good: no data is at risk without it. */
 export function isSkippable(stepId: string): boolean {
-  return /^(service|verify|lineage|dns)/.test(stepId);
+  return /^(service|verify|lineage|dns|settle|hold)/.test(stepId);
 }

@@ -21,6 +21,9 @@ export const workflowTypes = {
   failOver: 'failOver',
   checkHealth: 'checkHealth',
   drill: 'drill',
+  settleDns: 'settleDns',
+  changeTtl: 'changeTtl',
+  holdFence: 'holdFence',
 } as const;
 
 /** Queries. `status` answers a RunStatus for every workflow, `plan` what the run is going to do. */
@@ -83,7 +86,18 @@ export interface StepStatus {
 }
 
 export interface RunStatus {
-  readonly kind: 'backup' | 'restore' | 'failover' | 'archive' | 'watch' | 'launch' | 'health' | 'drill';
+  readonly kind:
+    | 'backup'
+    | 'restore'
+    | 'failover'
+    | 'archive'
+    | 'watch'
+    | 'launch'
+    | 'health'
+    | 'drill'
+    | 'settle'
+    | 'ttl'
+    | 'fence';
   readonly application: string;
   readonly phase: string;
   readonly startedAt: string;

@@ -24,6 +24,8 @@ export interface DnsAnswer {
   readonly ttlSeconds: number | null;
   /** Why there is no answer; null when there is one. */
   readonly problem: string | null;
+  /** The names that the asked one is an alias of, one leading to the next; left out where it is none. */
+  readonly aliases?: readonly string[];
 }
 
 /** Whether a server answered with exactly these values, as DNS compares them: names without case, addresses in any notation. */
@@ -34,6 +36,12 @@ export function hasValues(answer: DnsAnswer, type: DnsRecord['type'], values: re
       .toSorted()
       .join(' ');
   return answer.problem === null && form(answer.values) === form(values);
+}
+
+/** Whether two values of records are the same host: names without case and final dot, IPv6 addresses in any notation. */
+export function sameHost(one: string, other: string): boolean {
+  const form = (value: string) => comparable(value.includes(':') ? 'AAAA' : 'A', value);
+  return form(one) === form(other);
 }
 
 function comparable(type: DnsRecord['type'], value: string): string {
@@ -50,6 +58,8 @@ export interface EndpointResult {
   /** The address that the name resolved to for this request. */
   readonly address: string | null;
   readonly problem: string | null;
+  /** The names that the URL's name is an alias of; left out where it is none. */
+  readonly aliases?: readonly string[];
 }
 
 export interface EndpointCheck {
@@ -63,6 +73,11 @@ export interface EndpointCheck {
 export interface PublicProbe {
   /** Asks every authoritative server of the zone directly. */
   authoritative(name: string, type: DnsRecord['type'], ctx: CallContext): Promise<DnsAnswer[]>;
+  /**
+   * Asks the configured resolvers, through whose caches users see the name. What they say is for people: a resolver that
+   * has changed proves nothing about another one, nor about the zone.
+   */
+  resolvers(name: string, type: DnsRecord['type'], ctx: CallContext): Promise<DnsAnswer[]>;
   /** Requests the URL at the address its name has *now* according to the authoritative servers; no cache in between. */
   endpoint(check: EndpointCheck, ctx: CallContext): Promise<EndpointResult>;
   /** The same at a given address, whatever DNS says: for probing a site that is not (or no longer) public. */

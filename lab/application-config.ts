@@ -65,6 +65,7 @@ function applicationConfig(lab: LabDescription): object {
     dns: {
       zone: { kind: 'route53', zoneId: lab.aws.zoneId, ...aws },
       nameServers: lab.dns.servers,
+      resolvers: [`${plan.resolver.host}:${plan.resolver.port}`],
       records: [{ name: lab.dns.name, type: 'A', ttl: '60s', values: gateways }],
     },
     endpoints: ['/health', '/v2/auth/login', '/v2/products'].map((place) => ({

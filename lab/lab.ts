@@ -39,6 +39,8 @@ export interface LabUpOptions {
   readonly name?: string;
   /** n of 127.n.0.0/16; the first free one from 20 when left out. */
   readonly network?: number;
+  /** How long each name server goes on with the old zone after a change; also changes those of a lab that runs. */
+  readonly dnsDelaysMs?: readonly number[];
   /** One calm line for the person who waits. */
   readonly onProgress?: (line: string) => void;
 }
@@ -61,7 +63,12 @@ export async function labUp(options: LabUpOptions = {}): Promise<LabDescription>
   return locked(options.name, () => up(options));
 }
 
-async function up({ name = 'default', network: wanted, onProgress = () => {} }: LabUpOptions): Promise<LabDescription> {
+async function up({
+  name = 'default',
+  network: wanted,
+  dnsDelaysMs,
+  onProgress = () => {},
+}: LabUpOptions): Promise<LabDescription> {
   const folder = labFolder(name);
   fs.mkdirSync(folder, { recursive: true, mode: 0o755 });
   const known = readLab(name);
@@ -73,6 +80,7 @@ async function up({ name = 'default', network: wanted, onProgress = () => {} }: 
     plan: addressPlan(network),
     secrets,
     supervisor: client(lab),
+    dnsDelaysMs,
     progress: onProgress,
   };
   await startSupervisor(lab, secrets, onProgress);

@@ -1,6 +1,7 @@
 import { registerBackup } from './commands/backup';
 import { registerBackups } from './commands/backups';
 import { registerConfig } from './commands/config';
+import { registerDns } from './commands/dns';
 import { registerFailover } from './commands/failover';
 import { registerLab } from './commands/lab';
 import { registerLog } from './commands/log';
@@ -26,6 +27,7 @@ const NOUNS = [
   registerRestore,
   registerPlan,
   registerFailover,
+  registerDns,
   registerReport,
   registerSchedules,
   registerRuns,

@@ -85,7 +85,10 @@ export async function openApplication(config: LoadedConfig): Promise<WiredApplic
     epochs: createEpochs(control),
     services: config.services ? createServices(config.services.controller) : null,
     zone: config.dns ? createDnsZone(config.dns.zone) : null,
-    probe: createPublicProbe({ nameServers: config.dns?.nameServers ?? [] }),
+    probe: createPublicProbe({
+      nameServers: config.dns?.nameServers ?? [],
+      resolvers: config.dns?.resolvers ?? [],
+    }),
     siteFence: config.fence ? createSiteFence(config.fence, replicated(config)) : null,
     notifiers: createNotifiers(config.notifications),
     metrics: config.metrics ? createMetricPublishers(config.metrics) : [],

@@ -6,8 +6,8 @@ import { roleChange } from './proxies';
 import { askForApproval, priceTheLoss } from './failover/approval';
 import { FailoverControl } from './failover/control';
 import { confirmPrimaryIsDown, lookAgain, requireStandbys } from './failover/decide';
-import { fence, takeEpoch, undo } from './failover/fence';
-import { continueTheNewLineage, pointDns, promote, startServices, verify } from './failover/move';
+import { fence, holdWhatIsAttested, takeEpoch, undo } from './failover/fence';
+import { continueTheNewLineage, pointDns, promote, settle, startServices, verify } from './failover/move';
 import { end, FailoverRun } from './failover/run';
 import { wasCancelled } from './step-table';
 
@@ -56,10 +56,12 @@ export async function failOver(input: FailOverInput): Promise<FailOverResult> {
   control.pivotPassed = true;
   return CancellationScope.nonCancellable(async () => {
     await promote(run);
+    await holdWhatIsAttested(run);
     await startServices(run);
     await pointDns(run);
     await verify(run);
     await continueTheNewLineage(run);
+    await settle(run);
     return end(run, 'completed', `${app.name} runs at ${input.toSite}`);
   });
 }

@@ -1,8 +1,11 @@
 export { archiveLog } from './archive-log';
 export { backUpStore } from './back-up-store';
+export { changeTtl } from './change-ttl';
 export { checkHealth } from './check-health';
 export { drill } from './drill';
 export { failOver } from './fail-over';
+export { holdFence } from './hold-fence';
 export { launchBackups } from './launch-backups';
 export { restoreStores } from './restore-stores';
+export { settleDns } from './settle-dns';
 export { watchReplication } from './watch-replication';

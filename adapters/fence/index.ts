@@ -1,6 +1,7 @@
 import type { SiteFence } from '../../core/fencing';
 import { createAgentFence } from './agent';
 import { createCommandFence } from './command';
+import { createKubernetesFence } from './kubernetes';
 import type { FenceSettings } from './settings';
 
 /**
@@ -8,5 +9,7 @@ import type { FenceSettings } from './settings';
  * Connects to nothing yet: the first call does.
  */
 export function createSiteFence(settings: FenceSettings, stores: readonly string[]): SiteFence {
-  return settings.kind === 'agent' ? createAgentFence(settings, stores) : createCommandFence(settings, stores);
+  if (settings.kind === 'agent') return createAgentFence(settings, stores);
+  if (settings.kind === 'command') return createCommandFence(settings, stores);
+  return createKubernetesFence(settings, stores);
 }

@@ -3,6 +3,7 @@ import * as fs from 'node:fs/promises';
 import type {
   AppsV1Api,
   ConfigurationOptions,
+  CoreV1Api,
   KubeConfig,
   RequestContext,
   ResponseContext,
@@ -17,35 +18,58 @@ type Client = typeof import('@kubernetes/client-node', { with: { 'resolution-mod
 /** One site's cluster, spoken to as the user of its kubeconfig or as the pod's service account. */
 export interface Cluster {
   readonly namespace: string;
-  /** Runs one API call under a deadline and turns what it throws into our errors. `what` is for the error message. */
+  /** The address of its API, for people. */
+  readonly server: string;
+  /**
+   * Runs one API call under a deadline and turns what it throws into our errors. `what` is for the error message; `options`
+   * are for reading and patching, `creating` for what is sent whole.
+   */
   call<T>(
     what: string,
     ctx: CallContext,
-    act: (apps: AppsV1Api, options: ConfigurationOptions) => Promise<T>,
+    act: (
+      apps: AppsV1Api,
+      options: ConfigurationOptions,
+      core: CoreV1Api,
+      creating: ConfigurationOptions,
+    ) => Promise<T>,
   ): Promise<T>;
 }
 
-/** Reads the access; speaks to the cluster only in `call`. Throws ConfigInvalid when there is no usable access. */
-export async function connectCluster(site: string, access: ClusterAccess, timeoutSeconds: number): Promise<Cluster> {
+/**
+ * Reads the access; speaks to the cluster only in `call`. Throws ConfigInvalid when there is no usable access. `roleFile` is
+ * the file below deploy/kubernetes that grants what its caller needs.
+ */
+export async function connectCluster(
+  site: string,
+  access: ClusterAccess,
+  timeoutSeconds: number,
+  roleFile = 'rbac-failover.yaml',
+): Promise<Cluster> {
   // Loaded here because it costs a second and only those who run on Kubernetes should pay; an ES module besides.
   const client = await import('@kubernetes/client-node');
   const config = await loadConfig(client, site, access);
   const server = config.getCurrentCluster()?.server ?? 'an unnamed server';
   const apps = config.makeApiClient(client.AppsV1Api);
+  const core = config.makeApiClient(client.CoreV1Api);
 
   return {
     namespace: access.namespace,
+    server,
     async call(what, ctx, act) {
       const deadline = AbortSignal.timeout(timeoutSeconds * 1_000);
       const signal = AbortSignal.any([ctx.signal, deadline]);
       try {
         signal.throwIfAborted();
+        // Merge patch must be asked for: the generated client prefers JSON patch.
+        const options = requestOptions(client, signal, client.PatchStrategy.MergePatch);
+        const creating = requestOptions(client, signal, 'application/json');
         // Raced, because a kubeconfig's credential program runs before the request and does not know the signal.
-        return await Promise.race([act(apps, requestOptions(client, signal)), rejectOnAbort(signal)]);
+        return await Promise.race([act(apps, options, core, creating), rejectOnAbort(signal)]);
       } catch (error) {
         ctx.signal.throwIfAborted();
         const where = `namespace ${access.namespace} of ${server} (site ${site})`;
-        throw kubernetesFailure(error, `${what} in ${where}`, deadline.aborted ? timeoutSeconds : null);
+        throw kubernetesFailure(error, `${what} in ${where}`, deadline.aborted ? timeoutSeconds : null, roleFile);
       }
     },
   };
@@ -83,9 +107,9 @@ async function loadConfig(
   return config;
 }
 
-/** Merge patch must be asked for: the generated client prefers JSON patch. The signal ends the request itself. */
-function requestOptions(client: Client, signal: AbortSignal): ConfigurationOptions {
-  const options = client.setHeaderOptions('Content-Type', client.PatchStrategy.MergePatch);
+/** The signal ends the request itself. */
+function requestOptions(client: Client, signal: AbortSignal, contentType: string): ConfigurationOptions {
+  const options = client.setHeaderOptions('Content-Type', contentType);
   const middleware = (options.middleware ?? []).map((each) => ({
     pre: (request: RequestContext) => {
       request.setSignal(signal);

@@ -1,8 +1,16 @@
 import { failure } from '../../core/errors';
 import { networkReason } from '../http/json-request';
 
-/** Turns what the Kubernetes client threw into our errors: `what` names the call, the deployment and the cluster. */
-export function kubernetesFailure(error: unknown, what: string, timedOutAfterSeconds: number | null): Error {
+/**
+ * Turns what the Kubernetes client threw into our errors: `what` names the call, what it is about and the cluster,
+ * `roleFile` the file that grants what is needed.
+ */
+export function kubernetesFailure(
+  error: unknown,
+  what: string,
+  timedOutAfterSeconds: number | null,
+  roleFile: string,
+): Error {
   const status = statusOf(error);
   if (status === null) {
     const why = timedOutAfterSeconds === null ? networkReason(error) : `no answer within ${timedOutAfterSeconds} s`;
@@ -14,7 +22,7 @@ export function kubernetesFailure(error: unknown, what: string, timedOutAfterSec
     return failure('AccessDenied', message, { next: 'Check the token or certificate of the kubeconfig.' });
   }
   if (status.code === 403) {
-    return failure('AccessDenied', message, { next: 'Grant what deploy/kubernetes/rbac-failover.yaml lists.' });
+    return failure('AccessDenied', message, { next: `Grant what deploy/kubernetes/${roleFile} lists.` });
   }
   if (status.code === 404) return failure('NotFound', message);
   // 409: someone else wrote at the same moment. 429: told to slow down. Both pass.

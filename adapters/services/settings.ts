@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { secretField, timeoutSecondsField } from '../settings-fields';
 
-const clusterAccess = z
+/** How one site's cluster is reached. */
+export const clusterAccess = z
   .strictObject({
     /** A kubeconfig file; give this or `inCluster`. */
     kubeconfig: z.string().min(1).optional(),

@@ -7,12 +7,12 @@ import * as packet from 'dns-packet';
 const UDP_TRIES = 2;
 
 /**
- * Asks one server one question, not recursively, over UDP and over TCP when the answer was cut. Rejects when no answer
+ * Asks one server one question, over UDP and over TCP when the answer was cut; recursively only a resolver. Rejects when no answer
  * came in time; answers that do not belong to the question are ignored, as RFC 5452 §9.1 demands.
  */
 export async function queryServer(
   server: { readonly host: string; readonly port: number },
-  question: { readonly name: string; readonly type: packet.RecordType },
+  question: Question,
   options: { readonly timeoutMilliseconds: number; readonly signal: AbortSignal },
 ): Promise<packet.DecodedPacket> {
   const perTry = Math.ceil(options.timeoutMilliseconds / UDP_TRIES);
@@ -32,14 +32,15 @@ export async function queryServer(
 }
 
 type Server = { readonly host: string; readonly port: number };
-type Question = { readonly name: string; readonly type: packet.RecordType };
+type Question = { readonly name: string; readonly type: packet.RecordType; readonly recursive?: boolean };
 
 function noAnswer(milliseconds: number, cause: unknown): Error {
   return new Error(`no answer within ${milliseconds / 1_000} s`, { cause });
 }
 
-function encodeQuestion(id: number, question: Question): packet.Packet {
-  return { type: 'query', id, questions: [{ ...question, class: 'IN' }] };
+function encodeQuestion(id: number, { name, type, recursive }: Question): packet.Packet {
+  const flags = recursive ? packet.RECURSION_DESIRED : 0;
+  return { type: 'query', id, flags, questions: [{ name, type, class: 'IN' }] };
 }
 
 function belongs(answer: packet.DecodedPacket, id: number, { name, type }: Question): boolean {

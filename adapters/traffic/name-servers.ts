@@ -39,16 +39,41 @@ export async function findNameServers(
   throw new Error(`no name servers found for ${name}: ${last instanceof Error ? last.message : String(last)}`);
 }
 
+interface AskOptions {
+  readonly timeoutMilliseconds: number;
+  readonly signal: AbortSignal;
+}
+
 /** What one server says itself. A server that is not authoritative, or has no such record, is told as a problem. */
 export async function askNameServer(
   server: NameServer,
   name: string,
   type: DnsRecord['type'],
-  options: { readonly timeoutMilliseconds: number; readonly signal: AbortSignal },
+  options: AskOptions,
 ): Promise<DnsAnswer> {
+  return ask(server, { name, type, recursive: false }, options);
+}
+
+/** What a resolver hands to users, from its cache or from the zone. One that does not resolve is told as a problem. */
+export async function askResolver(
+  server: NameServer,
+  name: string,
+  type: DnsRecord['type'],
+  options: AskOptions,
+): Promise<DnsAnswer> {
+  return ask(server, { name, type, recursive: true }, options);
+}
+
+interface Wanted {
+  readonly name: string;
+  readonly type: DnsRecord['type'];
+  readonly recursive: boolean;
+}
+
+async function ask(server: NameServer, wanted: Wanted, options: AskOptions): Promise<DnsAnswer> {
   try {
-    const answer = await queryServer(server, { name, type }, options);
-    return read(server.label, answer, name, type);
+    const answer = await queryServer(server, wanted, options);
+    return read(server.label, answer, wanted);
   } catch (error) {
     options.signal.throwIfAborted();
     const problem = error instanceof Error ? error.message : String(error);
@@ -56,18 +81,20 @@ export async function askNameServer(
   }
 }
 
-function read(server: string, answer: packet.DecodedPacket, name: string, type: DnsRecord['type']): DnsAnswer {
+function read(server: string, answer: packet.DecodedPacket, { name, type, recursive }: Wanted): DnsAnswer {
   const records = (answer.answers ?? []).filter((each) => each.type === type || each.type === 'CNAME');
   const wanted = records.filter((each) => each.type === type) as (packet.StringAnswer & { ttl?: number })[];
   const values = wanted.map((each) => each.data).toSorted();
+  const chain = type === 'CNAME' ? [] : records.filter((each) => each.type === 'CNAME');
+  const aliases = (chain as packet.StringAnswer[]).map((each) => each.data);
   const ttlSeconds = wanted.length > 0 ? Math.min(...wanted.map((each) => each.ttl ?? 0)) : null;
   const rcode = (answer as { rcode?: string }).rcode ?? 'NOERROR';
-  if (!answer.flag_aa) return { server, values, ttlSeconds, problem: `is not authoritative for ${name} (${rcode})` };
+  if (!recursive && !answer.flag_aa)
+    return { server, values, ttlSeconds, problem: `is not authoritative for ${name} (${rcode})` };
   if (rcode !== 'NOERROR') return { server, values: [], ttlSeconds: null, problem: `answers ${rcode} for ${name}` };
   if (values.length === 0) {
-    const alias = records[0] as packet.StringAnswer | undefined;
-    const problem = alias ? `${name} is a CNAME of ${alias.data}` : `has no ${type} record for ${name}`;
+    const problem = aliases[0] ? `${name} is a CNAME of ${aliases[0]}` : `has no ${type} record for ${name}`;
     return { server, values, ttlSeconds, problem };
   }
-  return { server, values, ttlSeconds, problem: null };
+  return { server, values, ttlSeconds, problem: null, ...(aliases.length > 0 ? { aliases } : {}) };
 }

@@ -1,4 +1,5 @@
 import { portNumber, required } from '../shop/settings';
+import { startCachingResolver } from './caching-resolver';
 import { startNameServer } from './name-server';
 import { route53ZoneReader } from './route53-zone';
 import { propagateZone } from './zone-propagation';
@@ -10,13 +11,15 @@ export interface DnsSettings {
   hostedZoneId: string;
   /** How long each server, in the order of the hosts, goes on with the old zone after a change. */
   delaysMs: number[];
+  /** Addresses of caching resolvers beside them, at the same port. */
+  resolverHosts?: string[];
 }
 
 export interface RunningDns {
   stop(): Promise<void>;
 }
 
-/** Starts one authoritative name server a host; resolves when they answer from the zone. */
+/** Starts one authoritative name server a host, and resolvers beside them; resolves when they answer from the zone. */
 export async function startDns(settings: DnsSettings): Promise<RunningDns> {
   const log = (event: string, fields: object = {}) =>
     process.stderr.write(`${JSON.stringify({ at: new Date().toISOString(), program: 'dns', event, ...fields })}\n`);
@@ -29,7 +32,9 @@ export async function startDns(settings: DnsSettings): Promise<RunningDns> {
     ),
   );
   await propagation.ready;
-  log('answering', { hosts: settings.hosts, port: settings.port, delaysMs });
+  const { hosts, port, resolverHosts = [] } = settings;
+  for (const host of resolverHosts) servers.push(await startCachingResolver({ host, port, nameServers: hosts }));
+  log('answering', { hosts, port, delaysMs, resolverHosts });
   return {
     async stop() {
       propagation.stop();
@@ -45,6 +50,7 @@ function settingsFrom(env: NodeJS.ProcessEnv): DnsSettings {
     route53Endpoint: required(env, 'DNS_ROUTE53_ENDPOINT'),
     hostedZoneId: required(env, 'DNS_ZONE_ID'),
     delaysMs: (env['DNS_DELAY_MS'] ?? '').split(',').filter(Boolean).map(delay),
+    resolverHosts: (env['DNS_RESOLVER_HOSTS'] ?? '').split(',').filter(Boolean),
   };
 }
 

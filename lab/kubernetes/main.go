@@ -1,5 +1,5 @@
-// One process: etcd + the real kube-apiserver + the real Deployment, ReplicaSet and Namespace
-// controllers + a stand-in for the kubelet that marks every bound Pod Running and Ready.
+// One process: etcd + the real kube-apiserver + the real Deployment, ReplicaSet, StatefulSet and
+// Namespace controllers + a stand-in for the kubelet that marks every bound Pod Running and Ready.
 // Everything listens on one loopback address. For the lab and the integration tests.
 package main
 
@@ -29,6 +29,7 @@ import (
 	"k8s.io/kubernetes/pkg/controller/deployment"
 	"k8s.io/kubernetes/pkg/controller/namespace"
 	"k8s.io/kubernetes/pkg/controller/replicaset"
+	"k8s.io/kubernetes/pkg/controller/statefulset"
 )
 
 func must(err error) {
@@ -101,17 +102,22 @@ func main() {
 	dc, err := deployment.NewDeploymentController(ctx, f.Apps().V1().Deployments(), f.Apps().V1().ReplicaSets(), f.Core().V1().Pods(), cs)
 	must(err)
 	rs := replicaset.NewReplicaSetController(ctx, f.Apps().V1().ReplicaSets(), f.Core().V1().Pods(), cs, replicaset.BurstReplicas)
+	ss := statefulset.NewStatefulSetController(ctx, f.Core().V1().Pods(), f.Apps().V1().StatefulSets(), f.Core().V1().PersistentVolumeClaims(), f.Apps().V1().ControllerRevisions(), cs)
 	mc, err := metadata.NewForConfig(cfg)
 	must(err)
 	nc := namespace.NewNamespaceController(ctx, cs, mc, cs.Discovery().ServerPreferredNamespacedResources, f.Core().V1().Namespaces(), 5*time.Minute, v1.FinalizerKubernetes)
 
-	// kubelet stand-in; a Pod labelled test/hold-ready=true stays Pending
+	// kubelet stand-in; a Pod labelled test/hold-ready=true stays Pending, and one labelled test/hold-deletion=true never
+	// ends, as on a node that is cut off
 	kubelet := func(obj any) {
 		p, ok := obj.(*v1.Pod)
 		if !ok || p.Spec.NodeName == "" {
 			return
 		}
 		if p.DeletionTimestamp != nil {
+			if p.Labels["test/hold-deletion"] == "true" {
+				return
+			}
 			zero := int64(0)
 			_ = cs.CoreV1().Pods(p.Namespace).Delete(ctx, p.Name, metav1.DeleteOptions{GracePeriodSeconds: &zero, Preconditions: metav1.NewUIDPreconditions(string(p.UID))})
 			return
@@ -134,6 +140,7 @@ func main() {
 	f.Start(ctx.Done())
 	go dc.Run(ctx, 5)
 	go rs.Run(ctx, 5)
+	go ss.Run(ctx, 5)
 	go nc.Run(ctx, 2)
 	must(os.WriteFile(filepath.Join(*dir, "ready"), []byte("ok\n"), 0o600))
 	<-ctx.Done()

@@ -23,9 +23,9 @@ export interface RunningKubernetes {
 }
 
 /**
- * Starts a real API server with etcd and the Deployment, ReplicaSet and Namespace controllers in one process on a loopback
- * address (built first where it is not cached; see `whyNoApiServer`). A stand-in for the kubelet marks pods ready,
- * except those labelled `test/hold-ready=true`. State and tokens are in `folder`, which `stop` leaves alone.
+ * Starts a real API server with etcd and the Deployment, ReplicaSet, StatefulSet and Namespace controllers in one process on
+ * a loopback address (built first where it is not cached; see `whyNoApiServer`). A stand-in for the kubelet marks pods ready,
+ * except those labelled `test/hold-ready=true`, and ends them, except those labelled `test/hold-deletion=true`. State and tokens are in `folder`, which `stop` leaves alone.
  */
 export async function startKubernetes(options: {
   folder: string;

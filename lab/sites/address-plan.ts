@@ -22,6 +22,8 @@ export interface AddressPlan {
   readonly aws: Address;
   readonly supervisor: Address;
   readonly dns: readonly [Address, Address];
+  /** A resolver with a cache, as users have one between themselves and the name servers. */
+  readonly resolver: Address;
   readonly sites: Readonly<Record<SiteName, SiteAddresses>>;
   readonly witness: Address;
 }
@@ -36,6 +38,7 @@ export function addressPlan(network: number): AddressPlan {
     aws: beside(3, 5000),
     supervisor: beside(9, 7070),
     dns: [beside(53, 5353), beside(54, 5353)],
+    resolver: beside(55, 5353),
     sites: { primary: siteAddresses(network, 1), dr: siteAddresses(network, 2) },
     witness: { host: `127.${network}.3.11`, port: 27017 },
   };

@@ -11,6 +11,8 @@ export interface LabBuild {
   readonly plan: AddressPlan;
   readonly secrets: LabSecrets;
   readonly supervisor: SupervisorClient;
+  /** How long each name server goes on with the old zone after a change; the usual delays where it is left out. */
+  readonly dnsDelaysMs?: readonly number[] | undefined;
   /** One calm line for the person who waits. */
   readonly progress: (line: string) => void;
 }

@@ -21,6 +21,8 @@ export const BUCKETS = ['ultramarket-backups', 'ultramarket-offsite', 'ultramark
 export const PUBLIC_NAME = 'api.ultramarket.com';
 const ZONE = 'ultramarket.com';
 const TTL_SECONDS = 60;
+/** A change reaches Route 53's own servers one after another too. */
+const DNS_DELAYS_MS = [800, 1_500];
 /** What an emulator takes for credentials. */
 const ANY = { accessKeyId: 'lab', secretAccessKey: 'lab' };
 
@@ -78,7 +80,8 @@ export async function startAwsAndDns(build: LabBuild): Promise<{ zoneId: string;
     DNS_PORT: `${dns[0].port}`,
     DNS_ROUTE53_ENDPOINT: endpoint,
     DNS_ZONE_ID: zoneId,
-    DNS_DELAY_MS: '800,1500', // a change reaches Route 53's own servers one after another too
+    DNS_DELAY_MS: (build.dnsDelaysMs ?? DNS_DELAYS_MS).join(','),
+    DNS_RESOLVER_HOSTS: build.plan.resolver.host,
   };
   await build.supervisor.register(infrastructure('dns', { argv: [process.execPath, program], env, cwd: build.folder }));
   return { zoneId, topicArn };

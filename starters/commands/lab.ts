@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { Option } from 'commander';
+import { parseDurationMilliseconds } from '../../core/clock';
 import type { Front } from '../front';
 import type { Session } from '../session';
 
@@ -26,13 +27,17 @@ export function registerLab(front: Front): void {
   });
 
   front
-    .command<Options>(
+    .command<Options & { dnsDelay?: string }>(
       group,
       'up',
       'start the lab, new or as it was left',
-      [['drctl lab up', 'then see `drctl lab status`']],
-      async (session, _, options) => {
-        const up = await lab().labUp(named(session, options));
+      [
+        ['drctl lab up', 'then see `drctl lab status`'],
+        ['drctl lab up --dns-delay 5s,20s', 'name servers that take that long to see a change'],
+      ],
+      async (session, _, { dnsDelay, ...options }) => {
+        const dnsDelaysMs = dnsDelay?.split(',').map(parseDurationMilliseconds);
+        const up = await lab().labUp({ ...named(session, options), ...(dnsDelaysMs ? { dnsDelaysMs } : {}) });
         session.print(up, () => [
           `The lab ${up.name} is up: Web UI ${up.temporal.webUi}, state in ${up.folder}.`,
           'See it with: drctl lab status',
@@ -40,6 +45,7 @@ export function registerLab(front: Front): void {
         ]);
       },
     )
+    .option('--dns-delay <delays>', 'how long each of its two name servers goes on with the old zone after a change')
     .addOption(nameOption());
 
   front

@@ -230,6 +230,23 @@ describe('restore', () => {
   });
 });
 
+test('TTLs are lowered and restored from the command line, and what is no TTL is refused', async () => {
+  const world = fakeFailoverWorld();
+  await withWorld(world.activities, async () => {
+    const lower = drctl(['dns', 'lower-ttl', '--to', '5s']);
+    expect(await lower.ended).toBe(0);
+    const said = 'api.shop.test: 5 s instead of 60 s; switch over after 2026-01-01T00:00:00Z';
+    expect(lower.io.outLines).toEqual([said]);
+    const restore = drctl(['dns', 'restore-ttl']);
+    expect(await restore.ended).toBe(0);
+    expect(restore.io.outLines).toEqual(['No TTL was lowered.']);
+    expect(world.calls).toEqual(['lowerTtl:api.shop.test 5 of epoch 0', 'restoreTtl:api.shop.test of epoch 0']);
+    const wrong = drctl(['dns', 'lower-ttl', '--to', '500ms']);
+    expect(await wrong.ended).toBe(2);
+    expect(wrong.io.text()).toContain('a TTL is whole seconds, at least 1s');
+  });
+});
+
 test('a backup that fails ends with the exit code of its reason, and the runs are listed', async () => {
   const activities: FakeActivities = {
     describeApplication: async () => ({ application: shop, activeSite: 'primary', epoch: 0 }),

@@ -50,6 +50,14 @@ describe('the fence of a host agent, on the real supervisor', () => {
     expect(lab.supervisor.fenceOf('primary')).toBeNull();
   });
 
+  test('a process that hangs (SIGSTOP) does not answer and is killed all the same', async () => {
+    const stopped = lab.supervisor.processes().find(({ name }) => name === 'primary-orders-db');
+    lab.supervisor.signal('primary-orders-db', 'SIGSTOP');
+    const evidence = await fence.fence('primary', 5, ctx);
+    expect(evidence).toMatchObject({ strength: 'proven', stores: STORES });
+    expect(identify(stopped?.pid ?? 0)).toBeNull();
+  });
+
   test('lifting it starts again what ran before it, with its replicas, and nothing that was down or is stopped', async () => {
     await lab.supervisor.stop('primary-cache');
     await lab.supervisor.kill('primary-auth-2');

@@ -289,7 +289,7 @@ describe('questions to the authoritative servers', () => {
     const options = { timeoutMilliseconds: 1_000, resolvers: [dnsAddress] };
     const found = await findNameServers('v2.api.UltraMarket.com.', options);
     expect(found.map(({ label }) => label).toSorted()).toEqual(['ns-1.ultramarket.net:53', 'ns-2.ultramarket.net:53']);
-    const lost = createPublicProbe({ nameServers: [], resolvers: [dnsAddress], queryTimeoutSeconds: 1 });
+    const lost = createPublicProbe({ nameServers: [], delegationResolvers: [dnsAddress], queryTimeoutSeconds: 1 });
     const [answer] = await lost.authoritative('api.example.org', 'A', ctx);
     expect(answer).toMatchObject({ server: 'delegation', values: [] });
     expect(answer?.problem).toContain('no name servers found for api.example.org');

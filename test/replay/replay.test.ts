@@ -29,7 +29,8 @@ async function record(env: Awaited<ReturnType<typeof localEnvironment>>, scenari
     // Stack traces name the folder they were recorded in; replay does not read them.
     writeFileSync(fileOf(name), historyToJSON(await handle.fetchHistory()).replaceAll(join(__dirname, '..', '..'), ''));
     const followers = ['orders', 'events'].map((store) => workflowIds.archive(shop.name, store));
-    for (const id of [workflowId, ...followers, workflowIds.watch(shop.name)]) {
+    const after = [workflowIds.settle(shop.name, 1), workflowIds.holdFence(shop.name, 1)];
+    for (const id of [workflowId, ...followers, workflowIds.watch(shop.name), ...after]) {
       // Most have ended by themselves; what lives for ever must not meet the next scenario.
       await env.client.workflow
         .getHandle(id)

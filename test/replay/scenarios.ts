@@ -105,6 +105,31 @@ export function scenarios(): Scenario[] {
     requestedBy: 'sam',
     approved: false,
   };
+  const settled = {
+    target: shop.dns[0],
+    answers: [],
+    changedAt: '2026-01-01T00:00:00.000Z',
+    previousTtlSeconds: 60,
+    staleUntil: '2026-01-01T00:01:00.000Z',
+  };
+  const wokenUp = {
+    strength: 'weak' as const,
+    site: 'primary',
+    stores: ['orders'],
+    epoch: 1,
+    at: '2026-01-01T00:00:00.000Z',
+    how: 'a write was refused',
+    by: 'recorded',
+  };
+  const lowered = {
+    name: 'api.shop.test',
+    type: 'A' as const,
+    previousTtlSeconds: 60,
+    ttlSeconds: 5,
+    loweredAt: '2026-01-01T00:00:00.000Z',
+    effectiveAt: '2026-01-01T00:01:00.000Z',
+    by: 'sam',
+  };
   const approve = [/approval/, 'approve', { by: 'dana' }] as const;
   return [
     { name: 'back-up-store-spool', type: 'backUpStore', input: backup, activities: spool.activities, drive: toTheEnd },
@@ -155,6 +180,27 @@ export function scenarios(): Scenario[] {
         },
       },
       drive: moved(watch, watchCalls, 'sample'),
+    },
+    {
+      name: 'hold-fence',
+      type: 'holdFence',
+      input: { application, stores: ['orders'], site: 'primary', survivingSite: 'dr', epoch: 1 },
+      activities: { ...fakeFailoverWorld().activities, holdFence: async () => [wokenUp] },
+      drive: toTheEnd,
+    },
+    {
+      name: 'settle-dns',
+      type: 'settleDns',
+      input: { application, site: 'dr', epoch: 1, names: [settled] },
+      activities: { ...fakeFailoverWorld().activities, restoreTtl: async () => lowered },
+      drive: toTheEnd,
+    },
+    {
+      name: 'change-ttl',
+      type: 'changeTtl',
+      input: { application, ttlSeconds: 5, requestedBy: 'sam' },
+      activities: { ...fakeFailoverWorld().activities, lowerTtl: async () => lowered },
+      drive: toTheEnd,
     },
     {
       name: 'restore-approved',

@@ -65,6 +65,7 @@ export function fakeFailoverWorld(): FakeWorld {
     how: 'as the test says',
     by: 'fake',
   });
+  const answer = (server: string, value: string) => ({ server, values: [value], ttlSeconds: 60, problem: null });
   const activities: FakeActivities = {
     describeApplication: async () => ({
       application: shop,
@@ -124,6 +125,7 @@ export function fakeFailoverWorld(): FakeWorld {
       note('fenceStore', store);
       return evidence(world.storeFence, [store], site, epoch);
     },
+    holdFence: follow,
     unfenceStore: async ({ store }) => note('unfenceStore', store),
     mayBePromoted: async ({ store }) => world.promoted.has(store),
     promoteStore: async ({ store, site }) => {
@@ -138,7 +140,22 @@ export function fakeFailoverWorld(): FakeWorld {
     },
     pointDns: async ({ target }) => {
       note('pointDns', target.name);
-      return [{ server: 'ns1', values: ['10.0.2.100'], ttlSeconds: 60, problem: null }];
+      const changedAt = new Date().toISOString();
+      const answers = [answer('ns1', '10.0.2.100')];
+      return { target, answers, changedAt, previousTtlSeconds: 60, staleUntil: changedAt };
+    },
+    lookAtDns: async ({ target }) => {
+      note('lookAtDns', target.name);
+      return { authoritative: [answer('ns1', '10.0.2.100')], resolvers: [] };
+    },
+    lowerTtl: async ({ target, ttlSeconds, epoch, by }) => {
+      note('lowerTtl', `${target.name} ${ttlSeconds} of epoch ${epoch}`);
+      const { name, type, ttlSeconds: previousTtlSeconds } = target;
+      return { name, type, previousTtlSeconds, ttlSeconds, loweredAt: at, effectiveAt: at, by };
+    },
+    restoreTtl: async ({ target, epoch }) => {
+      note('restoreTtl', `${target.name} of epoch ${epoch}`);
+      return null;
     },
     verifyEndpoint: async ({ check }) => {
       note('verifyEndpoint');

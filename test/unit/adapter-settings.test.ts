@@ -32,6 +32,14 @@ test.each([
   ['a zone with the credentials of its surroundings', zone, { kind: 'route53', zoneId: 'Z123456789' }],
   ['a fence by agent', fence, { kind: 'agent', url: 'https://agent.test', token }],
   ['a fence by command', fence, { kind: 'command', argv: ['/usr/local/bin/fence'], environment: ['AWS_PROFILE'] }],
+  [
+    'a fence of databases in Kubernetes',
+    fence,
+    {
+      kind: 'kubernetes',
+      sites: { primary: { cluster: { kubeconfig: '/k', namespace: 'n' }, stores: { orders: ['orders-db'] } } },
+    },
+  ],
   ['a topic', notify, { kind: 'sns', topicArn: 'arn:aws:sns:us-east-1:123456789012:ultramarket-backup-alerts' }],
   ['mail over port 465', notify, { ...mail, port: 465, security: 'tls', user: 'u', password: token }],
   ['metrics', metrics, { cloudwatch: { namespace: 'UltraMarket/Backup' } }],
@@ -63,6 +71,15 @@ test.each([
   ['a misspelt key', zone, { kind: 'route53', zoneId: 'Z1', reigon: 'eu-west-1' }, /reigon/],
   ['an empty command', fence, { kind: 'command', argv: [] }, /^argv/],
   ['a variable with a value', fence, { kind: 'command', argv: ['f'], environment: ['TOKEN=abc'] }, /^environment\.0/],
+  [
+    'a store without a StatefulSet',
+    fence,
+    {
+      kind: 'kubernetes',
+      sites: { primary: { cluster: { inCluster: true, namespace: 'n' }, stores: { orders: [] } } },
+    },
+    /^sites\.primary\.stores\.orders/,
+  ],
   ['no topic', notify, { kind: 'sns', topicArn: 'ultramarket-backup-alerts' }, /ARN/],
   [
     'a password without encryption',

@@ -38,6 +38,7 @@ test('the groups are in the order of the runbook, and what can be done side by s
     'dns:api.shop.test',
     'verify:GET http://api.shop.test/health verify:orders verify:events verify:sessions',
     'lineage',
+    'settle',
     'notify:end',
     'report',
   ]);

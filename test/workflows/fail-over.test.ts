@@ -4,8 +4,9 @@ import type { WorkflowHandle } from '@temporalio/client';
 import { failure } from '../../core/errors';
 import { taskQueues, workflowIds } from '../../core/names';
 import { planFailover } from '../../core/role-change-plan';
-import type { FailOverResult, FailOverStatus } from '../../core/runs';
+import type { FailOverResult, FailOverStatus, RunStatus } from '../../core/runs';
 import { fakeFailoverWorld, type FakeWorld } from '../support/fake-failover';
+import { follow } from '../support/follow';
 import { shop } from '../support/shop-application';
 import { localEnvironment, withWorkers } from '../support/workflow-environment';
 import { waitUntil } from '../support/servers';
@@ -36,6 +37,7 @@ async function withFailover(world: FakeWorld, drive: (handle: Handle) => Promise
         workflowIds.archive(shop.name, 'orders'),
         workflowIds.archive(shop.name, 'events'),
         workflowIds.watch(shop.name),
+        ...[1, 2].flatMap((epoch) => [workflowIds.settle(shop.name, epoch), workflowIds.holdFence(shop.name, epoch)]),
       ];
       for (const id of [handle.workflowId, ...started])
         await env.client.workflow
@@ -83,6 +85,12 @@ test('runs the runbook in its order after an approval', async () => {
       'pointDns',
       'verifyEndpoint',
     ];
+    // Proven by the site's fence: nothing has to be held, and the names settle in a run of their own.
+    expect(result.steps.map(({ id }) => id)).not.toContain('hold:fence');
+    const settle = result.steps.find(({ id }) => id === 'settle');
+    expect(settle).toMatchObject({ state: 'done', note: 'drctl runs status settle:shop:1' });
+    const settling = env.client.workflow.getHandle(workflowIds.settle(shop.name, 1));
+    await expect(settling.result()).resolves.toMatchObject({ outcome: 'settled', names: [{ name: 'api.shop.test' }] });
     expect(sequence.map(order)).toEqual(sequence.map(order).toSorted((a, b) => a - b));
     expect(world.calls.filter((call) => call.startsWith('promoteStore'))).toHaveLength(3);
     // The stores' own fences prove nothing in this world; the site's fence does.
@@ -289,9 +297,14 @@ test('an undo after which something does not serve again is incomplete, and says
   });
 });
 
-test('a named person may attest that the site is dead where nothing can prove it', async () => {
+test('a named person may attest that the site is dead; should it only hang, it is refused when it wakes up', async () => {
   const world = fakeFailoverWorld();
   world.siteFence = 'none';
+  world.activities.holdFence = async ({ stores, site, epoch }) => {
+    if (!stores.includes('orders')) return follow();
+    const how = 'a write was refused';
+    return [{ strength: 'weak', site, stores: ['orders'], epoch, at: '2026-01-01T00:00:00.000Z', how, by: 'fake' }];
+  };
   await withFailover(world, async (handle) => {
     await waitingFor(handle, /approval/);
     await approve(handle);
@@ -302,6 +315,15 @@ test('a named person may attest that the site is dead where nothing can prove it
     expect(result.evidence).toContainEqual(
       expect.objectContaining({ strength: 'attested', by: 'erin', stores: ['orders', 'events', 'sessions'] }),
     );
+    const waiting = env.client.workflow.getHandle(workflowIds.holdFence(shop.name, 1));
+    const states = async () =>
+      (await waiting.query<RunStatus>('status')).steps.map(({ id, state }) => `${id} ${state}`);
+    await waitUntil('orders being refused', async () => (await states()).includes('orders done'));
+    expect(await states()).toEqual(['orders done', 'events waiting', 'sessions waiting']);
+    await waitUntil('people being told', async () =>
+      world.calls.some((call) => /^notify:The old primary of orders at primary has come back/.test(call)),
+    );
+    expect((await waiting.describe()).status.name).toBe('RUNNING');
   });
 });
 

@@ -1,7 +1,10 @@
-import { upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
+import { ParentClosePolicy, startChild, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
+import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
 import { failure, hasCode, reasonOf } from '../../core/errors';
 import { unfencedStores, type FenceEvidence } from '../../core/fencing';
+import { workflowIds } from '../../core/names';
 import { named, roleChangeSteps } from '../../core/role-change-steps';
+import { holdFence } from '../hold-fence';
 import { roleChangeWithin } from '../proxies';
 import type { FailoverRun, UndoStep } from './run';
 
@@ -135,6 +138,31 @@ async function fenceSite(run: FailoverRun): Promise<FenceEvidence> {
 function attested(run: FailoverRun, { by, reason, at }: { by: string; reason: string; at: string }): FenceEvidence {
   const how = `${by} attests: ${reason}`;
   return { strength: 'attested', site: run.fromSite, stores: run.stores, epoch: run.epoch, at, how, by };
+}
+
+/** Where only somebody's word says that the old primary is dead, a run of its own waits for it, lest it wakes up. */
+export async function holdWhatIsAttested(run: FailoverRun): Promise<void> {
+  const { app, fromSite: site, site: survivingSite, epoch, stores } = run;
+  const proven = run.control.evidence.filter(({ strength }) => strength === 'proven');
+  const left = unfencedStores(stores, proven, { epoch, promotedSite: survivingSite });
+  if (left.length === 0) return;
+  const workflowId = workflowIds.holdFence(app.name, epoch);
+  await run.control.step(
+    ...roleChangeSteps.holdFence(left, site),
+    async () => {
+      try {
+        await startChild(holdFence, {
+          workflowId,
+          args: [{ application: app.name, stores: left, site, survivingSite, epoch }],
+          parentClosePolicy: ParentClosePolicy.ABANDON,
+          staticSummary: `waits for the old primary of ${left.join(', ')} at ${site}`,
+        });
+      } catch (error) {
+        if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error; // this step, tried again
+      }
+    },
+    () => `drctl runs status ${workflowId}`,
+  );
 }
 
 /** The last step of an undo: what wrote and answered before does so again, or people are told what does not. */

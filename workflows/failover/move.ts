@@ -1,6 +1,9 @@
-import { workflowInfo } from '@temporalio/workflow';
+import { ParentClosePolicy, startChild, workflowInfo } from '@temporalio/workflow';
+import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
+import { workflowIds } from '../../core/names';
 import { roleChangeSteps } from '../../core/role-change-steps';
 import { roleChangeWithin } from '../proxies';
+import { settleDns } from '../settle-dns';
 import { continueAt } from './new-lineage';
 import type { FailoverRun } from './run';
 
@@ -37,17 +40,21 @@ export async function startServices(run: FailoverRun): Promise<void> {
   }
 }
 
+/** All names at once: each waits for its own name servers. */
 export async function pointDns(run: FailoverRun): Promise<void> {
   run.steps.enter('moving the name');
   const { site, epoch } = run;
   const within = roleChangeWithin(run.app.name, site, run.app.failover.dnsPropagationSeconds);
-  for (const target of run.app.dns) {
-    await run.control.step(
-      ...roleChangeSteps.dns(target, site),
-      () => within.pointDns({ application: run.app.name, site, target, epoch }),
-      (answers) => `${answers.length} authoritative servers answer so`,
-    );
-  }
+  const moved = await Promise.all(
+    run.app.dns.map((target) =>
+      run.control.step(
+        ...roleChangeSteps.dns(target, site),
+        () => within.pointDns({ application: run.app.name, site, target, epoch }),
+        ({ answers }) => `${answers.length} authoritative servers answer so`,
+      ),
+    ),
+  );
+  run.moved = moved.filter((each) => each !== null);
 }
 
 export async function verify(run: FailoverRun): Promise<void> {
@@ -78,4 +85,30 @@ export async function verify(run: FailoverRun): Promise<void> {
 export async function continueTheNewLineage(run: FailoverRun): Promise<void> {
   run.steps.enter('archiving the new lineage');
   await run.control.step(...roleChangeSteps.lineage(run.site), () => continueAt(run.app, run.site, run.epoch));
+}
+
+/**
+ * Caches may send users to the old site for as long as the old TTL said: that is waited out by a run of its own, so that it
+ * neither counts as outage nor holds the lock of the role changes.
+ */
+export async function settle(run: FailoverRun): Promise<void> {
+  const { app, site, epoch, moved: names } = run;
+  if (names.length === 0) return;
+  const workflowId = workflowIds.settle(app.name, epoch);
+  await run.control.step(
+    ...roleChangeSteps.settle(),
+    async () => {
+      try {
+        await startChild(settleDns, {
+          workflowId,
+          args: [{ application: app.name, site, epoch, names }],
+          parentClosePolicy: ParentClosePolicy.ABANDON,
+          staticSummary: `the public names of ${app.name} after the role change to ${site}`,
+        });
+      } catch (error) {
+        if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error; // this step, tried again
+      }
+    },
+    () => `drctl runs status ${workflowId}`,
+  );
 }

@@ -1,5 +1,6 @@
 import { condition, allHandlersFinished, workflowInfo } from '@temporalio/workflow';
 import type { Application } from '../../core/application';
+import type { MovedName } from '../../core/dns-moves';
 import { failure, reasonOf } from '../../core/errors';
 import type { Severity } from '../../core/notify';
 import { failoverReport } from '../../core/report/from-failover';
@@ -35,6 +36,8 @@ export class FailoverRun {
   /** What people should know once it is undone. */
   afterUndo: readonly string[] = [];
   endpoints: readonly EndpointResult[] = [];
+  /** The names that were moved; one whose step was skipped is not among them. */
+  moved: readonly MovedName[] = [];
   verifiedAt: string | null = null;
 
   constructor(input: FailOverInput, app: Application, fromSite: string, control: FailoverControl) {

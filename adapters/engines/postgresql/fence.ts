@@ -3,7 +3,7 @@ import { failure, findFailure } from '../../../core/errors';
 import type { FenceEvidence } from '../../../core/fencing';
 import { answerWithin } from '../answer-within';
 import { addressOf, sqlState, withClient } from './connection';
-import { readEpoch } from './role-epoch';
+import { noteEpoch, readEpoch } from './role-epoch';
 import { ensureSchema, SCHEMA } from './schema';
 import type { PostgresqlSite } from './settings';
 
@@ -15,7 +15,8 @@ const FENCE_TOTAL_MILLISECONDS = 10_000;
 /**
  * Makes an old primary that still answers refuse writes and drops its sessions, and tries a write to see it refused. That
  * is `weak`: any session may switch its transactions back to read-write (documentation, default_transaction_read_only).
- * A server that does not answer gives `none`: a timeout is no fence.
+ * A server that does not answer gives `none`: a timeout is no fence. The setting and the epoch stay in the server: it comes
+ * back as it was left, and a step of an older role change can no longer lift the fence.
  */
 export async function fencePrimary(
   store: string,
@@ -41,7 +42,10 @@ export async function fencePrimary(
         const recovery = await client.query('SELECT pg_is_in_recovery() AS yes');
         if ((recovery.rows[0] as { yes: boolean }).yes) return null;
         await client.query('SET default_transaction_read_only = off');
+        // The standby that a commit would be synchronous with may be the one that is about to be promoted, or be gone.
+        await client.query('SET synchronous_commit = local');
         await ensureSchema(client);
+        await noteEpoch(client, store, { site: name, epoch });
         await client.query('ALTER SYSTEM SET default_transaction_read_only = on');
         await client.query('SELECT pg_reload_conf()');
         const { rows } = await client.query(`

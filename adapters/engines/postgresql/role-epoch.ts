@@ -13,7 +13,11 @@ export async function readEpoch(client: Client): Promise<number | null> {
 }
 
 /** Raises the epoch in one statement that never lowers it. Throws StaleEpoch where a newer one is noted. Repeatable. */
-export async function noteEpoch(client: Client, store: string, { site, epoch }: PromoteRequest): Promise<void> {
+export async function noteEpoch(
+  client: Client,
+  store: string,
+  { site, epoch }: Pick<PromoteRequest, 'site' | 'epoch'>,
+): Promise<void> {
   const { rowCount } = await client.query(
     `INSERT INTO ${SCHEMA}.epoch AS e VALUES (1, $1, $2, now())
      ON CONFLICT (id) DO UPDATE SET epoch = excluded.epoch, site = excluded.site,
