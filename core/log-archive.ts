@@ -51,7 +51,10 @@ export interface LogArchive {
   lineages(): Promise<string[]>;
   /** With `coversUntil` looked up where the listing did not say. */
   resolve(entry: LogEntry): Promise<LogEntry>;
-  /** Plain content, digest verified (BackupCorrupt names the key). */
+  /**
+   * Plain content, digest verified (BackupCorrupt names the key). After a failure `entries` lists everything anew: another
+   * process may have put a segment in the entry's place.
+   */
   open(entry: LogEntry): Promise<Readable>;
   /**
    * Slices of a lineage that are still stored though a segment holds what they hold: a process died before it had removed

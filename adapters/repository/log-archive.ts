@@ -158,11 +158,18 @@ export function createLogArchive(repository: Repository, store: string, naming: 
     async resolve(entry) {
       if (entry.coversUntil !== null) return entry;
       const head = await repository.head(entry.key);
+      if (!head) listing.forget(entry.lineage);
       return { ...entry, coversUntil: head?.metadata[COVERS_UNTIL] ?? null };
     },
 
     async open(entry) {
-      return Readable.from([await plain(entry, await repository.head(entry.key))], { objectMode: false });
+      try {
+        return Readable.from([await plain(entry, await repository.head(entry.key))], { objectMode: false });
+      } catch (error) {
+        // Another process may have put a segment in its place since it was listed: the next listing shows it.
+        listing.forget(entry.lineage);
+        throw error;
+      }
     },
 
     async replace(slices, segment) {

@@ -41,11 +41,13 @@ export class LogListing {
     const at = Date.now();
     if (known && at - known.wholeAt < WHOLE_LISTING_MILLISECONDS) {
       const tail = await this.#list(lineage, known.tailAfter);
-      for (const name of known.files.keys()) if (name > known.tailAfter) known.files.delete(name);
-      for (const [name, sizeBytes] of tail) known.files.set(name, sizeBytes);
-      known.at = at;
-      if (tail.length > 2 * TAIL_OBJECTS) known.tailAfter = startOfTail(tail);
-      return known.files;
+      if (!replacedAtFront(known, tail)) {
+        for (const name of known.files.keys()) if (name > known.tailAfter) known.files.delete(name);
+        for (const [name, sizeBytes] of tail) known.files.set(name, sizeBytes);
+        known.at = at;
+        if (tail.length > 2 * TAIL_OBJECTS) known.tailAfter = startOfTail(tail);
+        return known.files;
+      }
     }
     const all = await this.#list(lineage, '');
     const files = new Map(all);
@@ -81,6 +83,21 @@ export class LogListing {
   removed(lineage: string, name: string): void {
     this.#listed.get(lineage)?.files.delete(name);
   }
+
+  /** The next question lists everything: what was listed is not as it was. */
+  forget(lineage: string): void {
+    this.#listed.delete(lineage);
+  }
+}
+
+/**
+ * That the first name of the end is gone: what took its place may be a segment of more slices than the end has, whose name
+ * lies before it.
+ */
+function replacedAtFront({ files, tailAfter }: Listed, tail: readonly (readonly [name: string, unknown])[]): boolean {
+  let first: string | null = null;
+  for (const name of files.keys()) if (name > tailAfter && (first === null || name < first)) first = name;
+  return first !== null && !tail.some(([name]) => name === first);
 }
 
 function startOfTail(inOrder: readonly (readonly [name: string, sizeBytes: number])[]): string {

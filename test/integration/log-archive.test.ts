@@ -220,6 +220,48 @@ test('of a long log only the end is listed again: what others add and replace th
   }
 });
 
+test('a segment of more slices than the listed end has is seen by others at once', async () => {
+  const name = (from: number, to: number) => `${String(from).padStart(6, '0')}-${String(to).padStart(6, '0')}`;
+  const folder = path.join(directory, 'shop', 'data', 'log', 'orders', LINEAGE);
+  await fs.mkdir(folder, { recursive: true });
+  for (let from = 0; from < 1_500; from += 1) await fs.writeFile(path.join(folder, `${name(from, from + 1)}.zst`), '');
+  const now = jest.spyOn(Date, 'now');
+  try {
+    let clock = 1_000_000;
+    now.mockImplementation(() => clock);
+    const seen = createLogArchive(repository, 'orders', naming);
+    expect(await seen.entries(LINEAGE)).toHaveLength(1_500);
+    await fs.writeFile(path.join(folder, `${name(700, 1_400)}.segment.zst`), '');
+    for (let from = 700; from < 1_400; from += 1) await fs.rm(path.join(folder, `${name(from, from + 1)}.zst`));
+    clock += 2_000;
+    const ranges = (await seen.entries(LINEAGE)).map(({ from, to }) => [Number(from.value), Number(to.value)]);
+    expect(ranges).toEqual([
+      ...Array.from({ length: 700 }, (_, from) => [from, from + 1]),
+      [700, 1_400],
+      ...Array.from({ length: 100 }, (_, from) => [1_400 + from, 1_401 + from]),
+    ]);
+  } finally {
+    now.mockRestore();
+  }
+});
+
+test('what cannot be read is listed anew: another process may have put a segment in its place', async () => {
+  for (let from = 0; from < 15; from += 5) await archive.append(piece(from, from + 5));
+  const reader = open();
+  const [first, second] = await reader.entries(LINEAGE);
+  const other = open();
+  const slices = (await other.entries(LINEAGE)).slice(0, 2);
+  await other.replace(slices, await other.append(piece(0, 10, 'segment')));
+  expect(await names(reader)).toEqual(['0-5', '5-10', '10-15']); // believed for a moment
+  await expect(reader.open(first!)).rejects.toMatchObject({ type: 'BackupCorrupt' });
+  expect(await names(reader)).toEqual(['0-10.segment', '10-15']);
+  const another = open();
+  await another.entries(LINEAGE);
+  await other.replace([second!], await other.append(piece(0, 15, 'segment')));
+  expect((await another.resolve(second!)).coversUntil).toBeNull();
+  expect(await names(another)).toEqual(await names());
+});
+
 test.each([
   ['that does not compress', () => seededBytes()(LARGE_BYTES)],
   ['of zeros', () => Buffer.alloc(LARGE_BYTES)],

@@ -11,6 +11,7 @@ import { createFilesEngine } from '../../adapters/engines/files/engine';
 import { settings as filesSettings } from '../../adapters/engines/files/settings';
 import { documentsIn } from '../../adapters/engines/mongodb/bson-bytes';
 import { readArchive } from '../../adapters/engines/mongodb/archive-reader';
+import { SliceMerger } from '../../adapters/engines/mongodb/slice-merger';
 import { createPostgresqlEngine } from '../../adapters/engines/postgresql/engine';
 import { settings as postgresqlSettings } from '../../adapters/engines/postgresql/settings';
 import { createRedisEngine } from '../../adapters/engines/redis/engine';
@@ -23,6 +24,7 @@ import { createTransfer } from '../../adapters/volumes/transfer';
 import type { BackupType, Manifest } from '../../core/catalog';
 import type { Engine } from '../../core/engine';
 import { backupIdOf } from '../../core/layout';
+import type { LogArchive } from '../../core/log-archive';
 import { Secret } from '../../core/secret';
 import { isRoot } from '../../lab/servers/process';
 import { freeLoopbackPort } from '../../lab/servers/loopback';
@@ -245,6 +247,11 @@ suite('MongoDB by hand', () => {
     await archive(engine, 1_500);
     for (let id = 3_050; id < 3_100; id += 1) await orders.insertOne(many(id, 1)[0]!, majority);
     await archive(engine, 1_500);
+    // As an archiver leaves it that dies before the slices of its segments are gone.
+    const dying: LogArchive = { ...logOf(engine), replace: async () => undefined };
+    await new SliceMerger(dying, backup.lineage!, { contentBytes: 4_000, seconds: 600 }, testContext()).begin();
+    expect((await logOf(engine).replaced(backup.lineage!)).length).toBeGreaterThan(0);
+    expect((await logOf(engine).entries(backup.lineage!)).at(-1)!.kind).toBe('slice');
     const { work } = await byHand(['mongodb'], { STORE: engine.store, BACKUP: backup.backupId });
 
     const inArchive = new Map<number, string>();

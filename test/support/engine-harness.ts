@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { Readable, Writable } from 'node:stream';
 import { manifestSchema } from '../../adapters/catalog/manifest-schema';
 import { engineEntries, type EngineEntry, type EngineKind } from '../../adapters/engines/registry';
-import { arrange } from '../../adapters/repository/log-order';
+import { arrange, type ArrangedLog } from '../../adapters/repository/log-order';
 import type { CallContext, Progress } from '../../core/call';
 import type { Artifact, DumpResult, EarlyFile, Manifest } from '../../core/catalog';
 import type { DumpPlan, Engine } from '../../core/engine';
@@ -144,16 +144,7 @@ export class MemoryLogArchive implements LogArchive {
   }
 
   async entries(lineage: string): Promise<LogEntry[]> {
-    const all = [...this.stored]
-      .filter(([, { piece }]) => piece.lineage === lineage)
-      .map(([key]) => ({ ...this.entry(key), coversUntil: null }));
-    const order = (entry: LogEntry) => this.orderOf(entry);
-    const segments = all.filter((entry) => entry.kind === 'segment');
-    const hidden = (slice: LogEntry) =>
-      segments.some((each) => this.orderOf(each) <= this.orderOf(slice) && slice.name.startsWith(each.name));
-    return all
-      .filter((entry) => entry.kind === 'segment' || !hidden(entry))
-      .toSorted((a, b) => (order(a) < order(b) ? -1 : order(a) > order(b) ? 1 : 0));
+    return this.arranged(lineage).visible.map((entry) => ({ ...entry, coversUntil: null }));
   }
 
   async lineages(): Promise<string[]> {
@@ -171,8 +162,7 @@ export class MemoryLogArchive implements LogArchive {
   }
 
   async replaced(lineage: string): Promise<ReplacedSlices[]> {
-    const all = [...this.stored].filter(([, { piece }]) => piece.lineage === lineage).map(([key]) => this.entry(key));
-    return arrange(all, this.naming).replaced;
+    return this.arranged(lineage).replaced;
   }
 
   async replace(slices: readonly LogEntry[], segment: LogEntry): Promise<void> {
@@ -201,12 +191,12 @@ export class MemoryLogArchive implements LogArchive {
     return { key, lineage, name, kind, from, to, coversUntil, sizeBytes: content.length };
   }
 
-  /** Order of listing: the engine's values, hexadecimal or decimal parts, compare as numbers part by part. */
-  private orderOf(entry: LogEntry): string {
-    return entry.from.value
-      .split(/[/:.]/)
-      .map((part) => part.padStart(24, '0'))
-      .join('/');
+  private arranged(lineage: string): ArrangedLog {
+    const keys = [...this.stored.keys()].filter((key) => this.stored.get(key)?.piece.lineage === lineage);
+    return arrange(
+      keys.map((key) => this.entry(key)),
+      this.naming,
+    );
   }
 }
 

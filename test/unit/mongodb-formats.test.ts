@@ -1,7 +1,14 @@
 import { BSON, Long } from 'mongodb';
 import { compactDocuments, documentsIn, fieldsOf } from '../../adapters/engines/mongodb/bson-bytes';
 import { Crc64 } from '../../adapters/engines/mongodb/crc64';
-import { naming, optimeOf, positionOf, positions, sliceName } from '../../adapters/engines/mongodb/positions';
+import {
+  naming,
+  optimeOf,
+  positionOf,
+  positions,
+  segmentName,
+  sliceName,
+} from '../../adapters/engines/mongodb/positions';
 import { hasCode } from '../../core/errors';
 
 describe('CRC-64/XZ', () => {
@@ -98,5 +105,20 @@ describe('optimes', () => {
       to: positionOf(to, 'l'),
     });
     expect(naming.read('l', 'something-else')).toBeNull();
+  });
+
+  test('a segment is named by its range as well, and lies where its first slice lay', () => {
+    const at = (increment: number) => ({ seconds: 1_763_800_000, increment });
+    const segment = segmentName(at(5), at(900));
+    expect(naming.read('l', segment)).toEqual({
+      kind: 'segment',
+      from: positionOf(at(5), 'l'),
+      to: positionOf(at(900), 'l'),
+      coversUntil: null,
+    });
+    const before = sliceName(at(1), at(5));
+    const behind = sliceName(at(900), at(901));
+    expect([behind, segment, before].toSorted()).toEqual([before, segment, behind]);
+    expect([sliceName(at(10), at(20)), segment].toSorted()[0]).toBe(segment);
   });
 });

@@ -51,7 +51,7 @@ export function createMongodbEngine({
       const source = { store, ...plan.source };
       return members.withMember(source.member, (client) => dumpMember(client, source, sink, ctx));
     },
-    planRestore: (target, catalog) => planRestore(store, target, catalog),
+    planRestore: (target, catalog, ctx) => planRestore(store, target, catalog, ctx),
     windows: recoveryWindows,
     async fingerprint(of, ctx) {
       if ('site' in of) {

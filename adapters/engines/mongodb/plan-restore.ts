@@ -1,14 +1,18 @@
+import type { CallContext } from '../../../core/call';
 import type { Manifest } from '../../../core/catalog';
 import { storedBytes } from '../../../core/catalog';
 import type { StoreCatalog } from '../../../core/engine';
 import { failure } from '../../../core/errors';
 import { type RecoveryTarget, type RecoveryWindow, requirePlainTarget, type RestorePlan } from '../../../core/recovery';
-import { chainFrom, listedOnce, type LogChain, stopOf } from './log-chain';
+import { askLog, chainFrom, type ListedLog, type LogChain, stopOf } from './log-chain';
 import { compareOptimes, type Optime, optimeOf, positionOf, positions } from './positions';
 
 /** The ranges that can be restored, oldest first; backups whose ranges touch in one lineage share one. */
-export async function recoveryWindows({ backups, log: archive }: StoreCatalog): Promise<RecoveryWindow[]> {
-  const log = listedOnce(archive);
+export async function recoveryWindows({ backups, log }: StoreCatalog): Promise<RecoveryWindow[]> {
+  return askLog(log, null, (listed) => windowsOf(backups, listed));
+}
+
+async function windowsOf(backups: readonly Manifest[], log: ListedLog | null): Promise<RecoveryWindow[]> {
   const windows: RecoveryWindow[] = [];
   for (const backup of backups) {
     const { coversUntil } = await chainFrom(backup, log);
@@ -20,7 +24,22 @@ export async function recoveryWindows({ backups, log: archive }: StoreCatalog): 
   return windows;
 }
 
-export async function planRestore(store: string, target: RecoveryTarget, catalog: StoreCatalog): Promise<RestorePlan> {
+export async function planRestore(
+  store: string,
+  target: RecoveryTarget,
+  { backups, log }: StoreCatalog,
+  ctx: CallContext,
+): Promise<RestorePlan> {
+  return askLog(log, ctx, (listed) => planOnce(store, target, { backups, log: listed }));
+}
+
+/** What is stored of a store, as it was listed. */
+interface Listed {
+  readonly backups: readonly Manifest[];
+  readonly log: ListedLog | null;
+}
+
+async function planOnce(store: string, target: RecoveryTarget, catalog: Listed): Promise<RestorePlan> {
   const { backups, log } = catalog;
   requirePlainTarget(store, 'MongoDB', target);
   if (backups.length === 0) {
@@ -56,15 +75,14 @@ export async function planRestore(store: string, target: RecoveryTarget, catalog
 async function planTime(
   store: string,
   target: RecoveryTarget & { kind: 'time' },
-  catalog: StoreCatalog,
+  catalog: Listed,
 ): Promise<RestorePlan> {
   const wanted = Date.parse(target.time);
   if (Number.isNaN(wanted))
     throw failure('UsageInvalid', `"${target.time}" is not a time: write ISO 8601, such as 2026-11-22T13:05:03Z`);
-  const log = listedOnce(catalog.log);
   for (const backup of catalog.backups.toReversed()) {
     if (Date.parse(backup.consistentAt) > wanted) continue;
-    const chain = await chainFrom(backup, log);
+    const chain = await chainFrom(backup, catalog.log);
     // A newer backup of another lineage may begin before the target without reaching it; an older one may still.
     if (wanted > Date.parse(chain.coversUntil)) continue;
     return plan(store, target, backup, chain, null, new Date(wanted).toISOString());
@@ -75,13 +93,12 @@ async function planTime(
 async function planPosition(
   store: string,
   target: RecoveryTarget & { kind: 'position' },
-  catalog: StoreCatalog,
+  catalog: Listed,
 ): Promise<RestorePlan> {
-  const log = listedOnce(catalog.log);
   for (const backup of catalog.backups.toReversed()) {
     const wanted = optimeOf(positions.parse(target.text, backup.lineage ?? ''));
     if (compareOptimes(optimeOf(stopOf(backup)), wanted) > 0) continue;
-    const chain = await chainFrom(backup, log);
+    const chain = await chainFrom(backup, catalog.log);
     if (compareOptimes(wanted, chain.end) > 0) continue;
     const time = new Date(wanted.seconds * 1_000).toISOString();
     return plan(store, target, backup, chain, wanted, time > backup.consistentAt ? time : backup.consistentAt);
@@ -89,8 +106,8 @@ async function planPosition(
   throw await outside(store, target.text, catalog);
 }
 
-async function outside(store: string, wanted: string, catalog: StoreCatalog) {
-  const windows = await recoveryWindows(catalog);
+async function outside(store: string, wanted: string, { backups, log }: Listed) {
+  const windows = await windowsOf(backups, log);
   const ranges = windows.map(({ from, to }) => `${from} to ${to}`).join('; ');
   return failure(
     'PitrTargetUnreachable',
@@ -108,7 +125,7 @@ function plan(
 ): RestorePlan {
   const lineage = backup.lineage ?? '';
   const end = to === null ? null : positionOf(to, lineage);
-  // For a time the slices say seconds only; a minute covers the clocks of two primaries that do not agree.
+  // For a time the pieces' names say seconds only; a minute covers the clocks of two primaries that do not agree.
   const last = to ?? { seconds: Math.ceil(Date.parse(time) / 1_000) + 60, increment: 0 };
   const needed = chain?.entries.filter((entry) => compareOptimes(optimeOf(entry.from), last) < 0) ?? [];
   return {

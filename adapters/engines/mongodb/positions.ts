@@ -53,16 +53,22 @@ export function sliceName(from: Optime, to: Optime): string {
   return `${padded(from)}-${padded(to)}`;
 }
 
-const SLICE = /^(\d{1,10})\.(\d{1,10})-(\d{1,10})\.(\d{1,10})(\.segment)?$/;
+/** The name of a slice over the whole range, and what it is: it lies where the first of its slices lay. */
+export function segmentName(from: Optime, to: Optime): string {
+  return `${sliceName(from, to)}.segment`;
+}
+
+const PIECE = /^(\d{1,10})\.(\d{1,10})-(\d{1,10})\.(\d{1,10})(\.segment)?$/;
 
 /**
  * A slice `from-to` leads from the state after entry `from` to the state after entry `to`. It holds entry `from` as well,
- * although its predecessor ends with it: reading it in both proves that nothing was lost between them.
+ * although its predecessor ends with it: reading it in both proves that nothing was lost between them. A segment is what its
+ * slices hold, in order, each entry once: the same bytes however the log was cut into slices.
  */
 export const naming: LogNaming = {
   compare: (a, b) => positions.compare(a as MongodbPosition, b as MongodbPosition),
   read(lineage, name) {
-    const match = SLICE.exec(name);
+    const match = PIECE.exec(name);
     if (!match) return null;
     const [fromSeconds, fromIncrement, toSeconds, toIncrement] = match.slice(1, 5).map(Number) as [
       number,

@@ -3,9 +3,11 @@ import type { CallContext } from '../../../core/call';
 import type { RestoreRequest } from '../../../core/engine';
 import { failure } from '../../../core/errors';
 import type { LogArchive } from '../../../core/log-archive';
+import type { Manifest } from '../../../core/catalog';
+import type { RestorePlan } from '../../../core/recovery';
 import { documentsIn } from './bson-bytes';
 import { ByteReader, chunksOf } from './document-stream';
-import { chainFrom } from './log-chain';
+import { logFeed } from './log-feed';
 import { openTransactionsIn } from './open-transactions';
 import { OplogApplier } from './oplog-applier';
 import { readEntry } from './oplog';
@@ -26,47 +28,54 @@ export async function replayLog(
   const applier = new OplogApplier(client, wire, openTransactionsIn(place.directory), false);
   try {
     let reached = (await applier.resume()) ?? optimeOf(manifest.stop);
-    if (plan.log && log) {
-      const until = plan.log.to ? optimeOf(plan.log.to) : null;
-      const untilTime = until ? null : Date.parse(plan.reaches.time);
-      let past = false;
-      for (const each of (await chainFrom(manifest, log)).entries) {
-        if (past || (until && compareOptimes(optimeOf(each.from), until) >= 0)) break;
-        if (compareOptimes(optimeOf(each.to), reached) <= 0) continue;
-        const reader = new ByteReader(chunksOf(await log.open(each)), each.key);
-        let isFirst = true;
-        for (let documents = await reader.documents(); documents && !past; documents = await reader.documents()) {
-          for (const bytes of documentsIn(documents)) {
-            const entry = readEntry(bytes);
-            if (isFirst && compareOptimes(entry.optime, reached) > 0) throw gapBefore(entry.optime, reached, each.key);
-            isFirst = false;
-            past = until
-              ? compareOptimes(entry.optime, until) > 0
-              : untilTime !== null && compareOptimes(entry.optime, reached) > 0 && entry.wall > untilTime;
-            if (past) break;
-            await applier.apply(entry);
-            if (compareOptimes(entry.optime, reached) > 0) reached = entry.optime;
-          }
-          ctx.signal.throwIfAborted();
-          ctx.progress({ phase: 'replaying the oplog', doneItems: applier.applied, note: each.name });
-        }
-      }
-      const short = until
-        ? compareOptimes(reached, until) < 0
-        : !past && untilTime !== null && untilTime > Date.parse(manifest.consistentAt);
-      if (short) {
-        throw failure(
-          'LogGap',
-          `the archived oplog ends at ${reached.seconds}:${reached.increment}, before the target ${plan.reaches.time}`,
-        );
-      }
-    }
+    if (plan.log && log) reached = await applyLog(applier, plan, manifest, log, reached, ctx);
     await applier.flush();
     await applier.indexes.build(ctx);
     return reached;
   } finally {
     wire.close();
   }
+}
+
+async function applyLog(
+  applier: OplogApplier,
+  plan: RestorePlan,
+  manifest: Manifest,
+  log: LogArchive,
+  from: Optime,
+  ctx: CallContext,
+): Promise<Optime> {
+  const until = plan.log?.to ? optimeOf(plan.log.to) : null;
+  const untilTime = until ? null : Date.parse(plan.reaches.time);
+  let [reached, past] = [from, false];
+  for await (const { entry: piece, content } of logFeed(log, manifest, () => reached, until, ctx)) {
+    const reader = new ByteReader(chunksOf(content), piece.key);
+    let isFirst = true;
+    for (let documents = await reader.documents(); documents && !past; documents = await reader.documents()) {
+      for (const bytes of documentsIn(documents)) {
+        const entry = readEntry(bytes);
+        if (isFirst && compareOptimes(entry.optime, reached) > 0) throw gapBefore(entry.optime, reached, piece.key);
+        isFirst = false;
+        past = until
+          ? compareOptimes(entry.optime, until) > 0
+          : untilTime !== null && compareOptimes(entry.optime, reached) > 0 && entry.wall > untilTime;
+        if (past) break;
+        await applier.apply(entry);
+        if (compareOptimes(entry.optime, reached) > 0) reached = entry.optime;
+      }
+      ctx.signal.throwIfAborted();
+      ctx.progress({ phase: 'replaying the oplog', doneItems: applier.applied, note: piece.name });
+    }
+    if (past) break;
+  }
+  const short = until
+    ? compareOptimes(reached, until) < 0
+    : !past && untilTime !== null && untilTime > Date.parse(manifest.consistentAt);
+  if (!short) return reached;
+  throw failure(
+    'LogGap',
+    `the archived oplog ends at ${reached.seconds}:${reached.increment}, before the target ${plan.reaches.time}`,
+  );
 }
 
 /** Each slice begins with an entry that is applied already, whatever its name says. */
