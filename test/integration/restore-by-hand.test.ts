@@ -11,6 +11,7 @@ import { createFilesEngine } from '../../adapters/engines/files/engine';
 import { settings as filesSettings } from '../../adapters/engines/files/settings';
 import { documentsIn } from '../../adapters/engines/mongodb/bson-bytes';
 import { readArchive } from '../../adapters/engines/mongodb/archive-reader';
+import { optimeOf } from '../../adapters/engines/mongodb/positions';
 import { SliceMerger } from '../../adapters/engines/mongodb/slice-merger';
 import { createPostgresqlEngine } from '../../adapters/engines/postgresql/engine';
 import { settings as postgresqlSettings } from '../../adapters/engines/postgresql/settings';
@@ -247,9 +248,12 @@ suite('MongoDB by hand', () => {
     await archive(engine, 1_500);
     for (let id = 3_050; id < 3_100; id += 1) await orders.insertOne(many(id, 1)[0]!, majority);
     await archive(engine, 1_500);
-    // As an archiver leaves it that dies before the slices of its segments are gone.
+    // As an archiver leaves it that dies before the slices of its segment are gone: all but the last one are in it.
+    const slices = await logOf(engine).entries(backup.lineage!);
+    const [from, to] = [slices[0]!.from, slices.at(-2)!.to].map((each) => optimeOf(each).seconds) as [number, number];
     const dying: LogArchive = { ...logOf(engine), replace: async () => undefined };
-    await new SliceMerger(dying, backup.lineage!, { contentBytes: 4_000, seconds: 600 }, testContext()).begin();
+    const bounds = { contentBytes: 2 ** 24, seconds: to - from };
+    await new SliceMerger(dying, backup.lineage!, bounds, testContext()).begin();
     expect((await logOf(engine).replaced(backup.lineage!)).length).toBeGreaterThan(0);
     expect((await logOf(engine).entries(backup.lineage!)).at(-1)!.kind).toBe('slice');
     const { work } = await byHand(['mongodb'], { STORE: engine.store, BACKUP: backup.backupId });
