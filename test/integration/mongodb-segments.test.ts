@@ -143,13 +143,13 @@ afterAll(async () => {
 test('archivers that die at any step leave a log that is the server’s oplog, entry for entry', async () => {
   for (let kill = 0; kill < KILLS; kill += 1) {
     const { behind, signal } = dyingAfter(4 + random.integer(30));
-    let ended = false;
+    const state = { ended: false };
     const archiving = archive(open(behind), { signal, runForMilliseconds: 30_000 }).then(
       () => 'lived on',
       (error: unknown) => String(error),
     );
-    void archiving.then(() => (ended = true));
-    while (!ended) await workload.step();
+    void archiving.then(() => (state.ended = true));
+    while (!state.ended) await workload.step();
     expect(await archiving).toMatch(/the process died/);
     await expectTheServersOplog(open(), backup.lineage!);
   }
