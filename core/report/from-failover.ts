@@ -1,4 +1,5 @@
 import type { Application } from '../application';
+import { recordLabel } from '../dns-moves';
 import { unfencedStores } from '../fencing';
 import type { ApprovalCard, FailOverInput, FailOverOutcome, FailOverResult, StepStatus } from '../runs';
 import {
@@ -69,10 +70,10 @@ export function failoverReport(facts: FailoverFacts): RunReport {
         ],
       })),
     services: app.serviceGroups.flatMap(({ services }) => services.map(({ name }) => named('service', name))),
-    dns: app.dns.map(({ name, valuesBySite, ttlSeconds }) => ({
-      ...named('dns', name),
-      values: valuesBySite[result.toSite] ?? [],
-      ttlSeconds,
+    dns: app.dns.map((target) => ({
+      ...named('dns', recordLabel(target)),
+      values: target.valuesBySite[result.toSite] ?? [],
+      ttlSeconds: target.ttlSeconds,
     })),
     endpoints: result.endpoints,
     steps,

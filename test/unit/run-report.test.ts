@@ -47,6 +47,18 @@ describe('the report of a failover', () => {
     ]);
   });
 
+  test('finds the step of a record that is no A record', () => {
+    const [target] = completedFailover.app.dns;
+    const dns = [{ ...target!, type: 'AAAA' as const, valuesBySite: { dr: ['2001:db8::2'] } }];
+    const steps = completed.steps.map((step) =>
+      step.id.startsWith('dns:') ? { ...step, id: `${step.id}/AAAA`, note: '2 servers answer so' } : step,
+    );
+    const report = failoverReport(failoverThat({ steps }, { app: { ...completedFailover.app, dns } }));
+    expect(report.dns).toMatchObject([
+      { name: 'api.shop.test/AAAA', state: 'done', note: '2 servers answer so', values: ['2001:db8::2'] },
+    ]);
+  });
+
   test('puts the few numbers first, each with what it is measured against', () => {
     expect(figuresOf(completed)).toEqual([
       {
