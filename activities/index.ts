@@ -8,6 +8,7 @@ import { createHoldFenceActivities } from './hold-fence';
 import { createNotifyActivities } from './notify';
 import { createPrimaryActivities } from './primary';
 import { createPromoteActivities } from './promote';
+import { createReadinessActivities } from './readiness';
 import { createReportActivities } from './report';
 import { createRestoreActivities } from './restore';
 import { createSiteActivities } from './site';
@@ -26,6 +27,7 @@ export function createActivities(deps: ActivityDeps) {
     ...createNotifyActivities(deps),
     ...createPrimaryActivities(deps),
     ...createPromoteActivities(deps),
+    ...createReadinessActivities(deps),
     ...createReportActivities(deps),
     ...createRestoreActivities(deps),
     ...createSiteActivities(deps),

@@ -1,9 +1,10 @@
+import type { CallContext } from '../core/call';
 import type { EndpointResult } from '../core/traffic';
 import { estimateLoss, type LossEstimate } from '../core/replication';
 import type { StoreProbe } from '../core/engine';
 import { withCallContext } from './context';
-import type { ActivityDeps } from './deps';
-import { readSamples } from './sample-log';
+import type { ActivityDeps, OpenApplication } from './deps';
+import { readSamples, type StoredSamples } from './sample-log';
 
 /** One look at a site from where this worker stands. */
 export interface SiteVerdict {
@@ -77,21 +78,28 @@ export function createPrimaryActivities(deps: ActivityDeps) {
         const samples = await readSamples(open.control);
         // Side by side: a standby that is silent must not hold up what the others say.
         const estimates = await Promise.all(
-          replicated.map(async ({ name }) => {
-            const { replication, positions } = open.engine(name);
-            if (!replication) return [];
-            const standby = await replication.state(input.toSite, ctx);
-            return [
-              estimateLoss(name, samples[name] ?? [], standby, new Date().toISOString(), (a, b) =>
-                positions.compare(a, b),
-              ),
-            ];
-          }),
+          replicated.map(({ name }) => lossOfStore(open, name, samples, input.toSite, ctx)),
         );
-        return estimates.flat();
+        return estimates.filter((loss) => loss !== null);
       });
     },
   };
+}
+
+/** Null for a store without a role. */
+export async function lossOfStore(
+  open: OpenApplication,
+  store: string,
+  samples: StoredSamples,
+  toSite: string,
+  ctx: CallContext,
+): Promise<LossEstimate | null> {
+  const { replication, positions } = open.engine(store);
+  if (!replication) return null;
+  const standby = await replication.state(toSite, ctx);
+  return estimateLoss(store, samples[store] ?? [], standby, new Date().toISOString(), (a, b) =>
+    positions.compare(a, b),
+  );
 }
 
 function describeProbe(store: string, probe: StoreProbe): string {

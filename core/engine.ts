@@ -253,6 +253,11 @@ export interface Replication {
   promote(request: PromoteRequest, ctx: CallContext): Promise<PromoteResult>;
   /** The epoch noted in the store at the site; null when none is or when it does not answer. */
   epoch(site: string, ctx: CallContext): Promise<number | null>;
+  /**
+   * What would keep `promote` at the site from succeeding once `lostSite` is gone, as far as it can be seen now: a right that
+   * the account lacks, a copy that is not whole, votes that are not there. Changes nothing. Throws where it cannot be seen.
+   */
+  obstacles(site: string, lostSite: string, ctx: CallContext): Promise<readonly string[]>;
   /** Throws RoleMismatch where the site's server follows or refuses writes. */
   writeProbe(site: string, marker: string, ctx: CallContext): Promise<WriteProbe>;
 }

@@ -169,6 +169,12 @@ export const FAILURES = {
     data: 'The data is safe; the service does not answer yet.',
     next: 'Look at the log of the named service.',
   },
+  NotReady: {
+    retryable: false,
+    exitCode: 41,
+    data: 'Nothing was changed.',
+    next: 'Mend what is named, then look again with `drctl plan failover --dry-run`.',
+  },
   LockHeld: {
     retryable: true,
     exitCode: 40,

@@ -31,6 +31,11 @@ export interface SiteFence {
    * with the epoch that set it or a newer one (StaleEpoch). It does not wait until what it started serves.
    */
   unfence(site: string, epoch: number, ctx: CallContext): Promise<Unfenced>;
+  /**
+   * Whether it could be asked to fence something now, as far as that can be seen without asking it to; changes nothing.
+   * Answers the epoch that fences the site already, null where none does or the fence does not say. Throws what is wrong.
+   */
+  check(site: string, ctx: CallContext): Promise<{ readonly fencedByEpoch: number | null }>;
 }
 
 export interface Unfenced {

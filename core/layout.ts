@@ -23,6 +23,10 @@ export const layout = {
   epoch: (epoch: number) => `epochs/${String(epoch).padStart(10, '0')}.json`,
   reports: () => 'reports/',
   report: (id: string, extension: 'json' | 'md' | 'html') => `reports/${id}.${extension}`,
+  /** How ready the site was to take over when it was looked at last. */
+  readiness: (site: string) => `readiness/${site}.json`,
+  /** Overwritten with each look: that it can be is what is looked for. */
+  writeCheck: (site: string) => `readiness/${site}.write-check`,
   /** Replication samples of all stores, measured before trouble and kept at the DR side. */
   samples: () => 'samples/replication.json',
   /** The TTL that a record had before it was lowered for a move. */

@@ -20,6 +20,7 @@ export const workflowTypes = {
   restoreStores: 'restoreStores',
   failOver: 'failOver',
   checkHealth: 'checkHealth',
+  checkReadiness: 'checkReadiness',
   drill: 'drill',
   settleDns: 'settleDns',
   changeTtl: 'changeTtl',
@@ -94,6 +95,7 @@ export interface RunStatus {
     | 'watch'
     | 'launch'
     | 'health'
+    | 'readiness'
     | 'drill'
     | 'settle'
     | 'ttl'
@@ -296,6 +298,16 @@ export interface CheckHealthResult {
   readonly application: string;
   readonly at: string;
   readonly stores: readonly StoreHealth[];
+}
+
+/** Answers a `ReadinessResult`. */
+export interface CheckReadinessInput {
+  readonly application: string;
+  /** The site that would take over; the first that is not active where it is left out. */
+  readonly toSite?: string;
+  readonly requestedBy: string;
+  /** Tell people when something would fail on the day; false where a person looks at the result anyway. */
+  readonly tell: boolean;
 }
 
 /** The monthly rehearsal: every store restored from the repository alone into a scratch place, verified, removed. */

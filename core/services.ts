@@ -16,6 +16,11 @@ export interface ServiceController {
   state(site: string, service: string, ctx: CallContext): Promise<ServiceState>;
   /** Sets the number of replicas and returns at once; repeatable. */
   scale(site: string, service: string, replicas: number, ctx: CallContext): Promise<ServiceState>;
+  /**
+   * Throws what `scale` would meet (no such service, no right to scale it, nobody who answers), as far as that can be found
+   * out without scaling; answers the state as it is.
+   */
+  rehearse(site: string, service: string, replicas: number, ctx: CallContext): Promise<ServiceState>;
 }
 
 export function isReady(state: ServiceState, replicas: number): boolean {

@@ -176,6 +176,7 @@ function decisions(): object {
         incremental: run('incremental-backup', '0 */4 * * *', '60m', databases),
         configuration: run('full-backup', '0 3 * * 0', '12h', ['configuration']),
         health: run('health-check', '*/5 * * * *', '5m'),
+        readiness: run('readiness', '30 * * * *', '10m'),
         drill: run('drill', '0 1 1 * *', '6h'),
       },
     },

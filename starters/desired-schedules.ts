@@ -2,7 +2,13 @@ import type { ScheduleDescription, ScheduleOptions, ScheduleUpdateOptions } from
 import type { Config } from '../config/schema';
 import type { ScheduleConfig } from '../config/schedules';
 import { taskQueues, workflowIds } from '../core/names';
-import type { CheckHealthInput, DrillInput, LaunchBackupsInput, workflowTypes } from '../core/runs';
+import type {
+  CheckHealthInput,
+  CheckReadinessInput,
+  DrillInput,
+  LaunchBackupsInput,
+  workflowTypes,
+} from '../core/runs';
 
 /** Put into each schedule's memo when it is created: only what carries it is ever changed or removed. */
 export const OWNER_MEMO = 'drctlApplication';
@@ -74,6 +80,10 @@ function actionOf(
   const { application } = config;
   if (schedule.run === 'health-check') {
     return { workflowType: 'checkHealth', input: { application } satisfies CheckHealthInput };
+  }
+  if (schedule.run === 'readiness') {
+    const input: CheckReadinessInput = { application, requestedBy: `schedule ${name}`, tell: true };
+    return { workflowType: 'checkReadiness', input };
   }
   if (schedule.run === 'drill') {
     return { workflowType: 'drill', input: { application, requestedBy: `schedule ${name}` } satisfies DrillInput };

@@ -26,6 +26,8 @@ export interface FollowOptions<R, S extends RunStatus> {
   readonly back: string;
   /** Its result, for a person. */
   lines(result: R): readonly string[];
+  /** What a script gets; the result itself where it is left out. */
+  value?(result: R): unknown;
   /** That of the command; 0 where it is left out. */
   exitCode?(result: R): number;
   /** Called for every status seen, before it is shown; may ask the person something. */
@@ -90,7 +92,7 @@ export async function follow<R, S extends RunStatus = RunStatus>(
     throw temporalFailure(session, state.outcome.error, handle.workflowId);
   }
   const { result } = state.outcome;
-  session.print(result, () => options.lines(result));
+  session.print(options.value ? options.value(result) : result, () => options.lines(result));
   return options.exitCode?.(result) ?? 0;
 }
 

@@ -2,6 +2,7 @@ export { archiveLog } from './archive-log';
 export { backUpStore } from './back-up-store';
 export { changeTtl } from './change-ttl';
 export { checkHealth } from './check-health';
+export { checkReadiness } from './check-readiness';
 export { drill } from './drill';
 export { failOver } from './fail-over';
 export { holdFence } from './hold-fence';

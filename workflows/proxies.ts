@@ -112,6 +112,21 @@ export const atSite = (application: string, site: string) =>
   });
 
 /**
+ * Looks at a site, each activity a few seconds long, that somebody waits for: a site whose workers took none within a minute
+ * (one that restarts is back in seconds) could not run a failover either, and that is the answer.
+ */
+export const lookingFrom = (application: string, site: string) =>
+  summarised({
+    ...waiting,
+    taskQueue: taskQueues.site(application, site),
+    scheduleToStartTimeout: '1 minute',
+    startToCloseTimeout: '1 minute',
+    scheduleToCloseTimeout: '2 minutes',
+    heartbeatTimeout: HEARTBEAT,
+    retry: { ...patient, maximumAttempts: 3 },
+  });
+
+/**
  * Following a log or sampling replication: one round takes about ten minutes and then returns; it is tried for ever,
  * because an archive that gave up is a gap. A move cancels it and lets go at once: its site may never answer again.
  */

@@ -47,6 +47,10 @@ export function createAgentFence(settings: AgentFenceSettings, stores: readonly 
   return {
     kind: 'agent',
 
+    async check(site, ctx) {
+      return { fencedByEpoch: (await readState(site, ctx.signal))?.epoch ?? null };
+    },
+
     async fence(site, epoch, ctx) {
       const what = `fencing site ${site}`;
       const answer = await ask({ what, method: 'PUT', path: fencePath(site), body: { epoch } }, epoch, ctx.signal);

@@ -1,3 +1,6 @@
+import { constants } from 'node:fs';
+import { access } from 'node:fs/promises';
+import { delimiter, join } from 'node:path';
 import { z } from 'zod';
 import { failure } from '../../core/errors';
 import type { SiteFence } from '../../core/fencing';
@@ -53,6 +56,12 @@ export function createCommandFence(settings: CommandFenceSettings, stores: reado
   return {
     kind: 'command',
 
+    // Never run for it: a program that does not know this question might fence the site.
+    async check() {
+      if ((await findProgram(program)) !== null) return { fencedByEpoch: null };
+      throw failure('ToolMissing', `the fence ${program} is not there, or may not be run`);
+    },
+
     async fence(site, epoch, ctx) {
       const answer = await run('fence', site, epoch, fenceAnswer, ctx.signal);
       if (!answer.proven) {
@@ -70,6 +79,20 @@ export function createCommandFence(settings: CommandFenceSettings, stores: reado
       return { started: started ?? [], notes: silent ? [untold] : (notes ?? []) };
     },
   };
+}
+
+/** Where `spawn` would find it; null where it would not. */
+async function findProgram(program: string): Promise<string | null> {
+  const folders = program.includes('/') ? [''] : (process.env['PATH'] ?? '').split(delimiter);
+  for (const folder of folders) {
+    const path = join(folder, program);
+    const found = await access(path, constants.X_OK).then(
+      () => true,
+      () => false, // the next folder may have it
+    );
+    if (found) return path;
+  }
+  return null;
 }
 
 function translate({ problem, message, exitCode }: CommandProblem, what: string): Error {

@@ -39,6 +39,14 @@ export function createKubernetesFence(settings: KubernetesFenceSettings, stores:
   return {
     kind: 'kubernetes',
 
+    async check(site, ctx) {
+      const { cluster, sets } = await placeOf(site);
+      // The API server goes through the whole request, the right to scale included, and stores nothing.
+      for (const set of sets) await scaleTo(cluster, set, 0, ctx, { dryRun: 'All' });
+      const marker = await readMarker(cluster, settings.marker, ctx);
+      return { fencedByEpoch: marker && !marker.lifted ? marker.epoch : null };
+    },
+
     async fence(site, epoch, ctx) {
       const { cluster, sets, stores: covered } = await placeOf(site);
       const by = `Kubernetes API at ${cluster.server}`;
@@ -103,10 +111,16 @@ async function readScale(cluster: Cluster, set: string, ctx: CallContext): Promi
   );
 }
 
-async function scaleTo(cluster: Cluster, set: string, replicas: number, ctx: CallContext): Promise<void> {
+async function scaleTo(
+  cluster: Cluster,
+  set: string,
+  replicas: number,
+  ctx: CallContext,
+  more: { readonly dryRun?: 'All' } = {},
+): Promise<void> {
   const place = { name: set, namespace: cluster.namespace };
   await cluster.call(`scaling StatefulSet ${set} to ${replicas}`, ctx, (apps, options) =>
-    apps.patchNamespacedStatefulSetScale({ ...place, body: { spec: { replicas } } }, options),
+    apps.patchNamespacedStatefulSetScale({ ...place, ...more, body: { spec: { replicas } } }, options),
   );
 }
 

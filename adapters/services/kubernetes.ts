@@ -47,7 +47,17 @@ export function createKubernetesServices(settings: KubernetesServicesSettings): 
     return state(site, service, ctx);
   }
 
-  return { kind: 'kubernetes', state, scale };
+  /** The API server goes through the whole request, rights and admission included, and stores nothing. */
+  async function rehearse(site: string, service: string, replicas: number, ctx: CallContext): Promise<ServiceState> {
+    const cluster = await clusterOf(site);
+    const request = { name: service, namespace: cluster.namespace, body: { spec: { replicas } }, dryRun: 'All' };
+    await cluster.call(`rehearsing to scale deployment ${service} to ${replicas}`, ctx, (apps, options) =>
+      apps.patchNamespacedDeploymentScale(request, options),
+    );
+    return state(site, service, ctx);
+  }
+
+  return { kind: 'kubernetes', state, scale, rehearse };
 }
 
 /** What a Deployment's counts mean. */

@@ -37,7 +37,8 @@ export function createProcessServices(settings: ProcessServicesSettings): Servic
     return state(site, service, ctx);
   }
 
-  return { kind: 'process', state, scale };
+  // A supervisor has one token for everything: who may look may scale.
+  return { kind: 'process', state, scale, rehearse: (site, service, _replicas, ctx) => state(site, service, ctx) };
 }
 
 function servicesPath(site: string): string {

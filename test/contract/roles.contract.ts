@@ -90,6 +90,8 @@ export function rolesContract(engineName: string, start: () => Promise<RolesHarn
       expect(await engine.probe(standby, testContext())).toMatchObject({ role: 'replica', writable: false });
       expect(await roles.state(standby, testContext())).toMatchObject({ site: standby });
       expect(await roles.epoch(standby, testContext())).toBeNull();
+      // What can be promoted says so beforehand: the last test does it.
+      expect(await roles.obstacles(standby, primary, testContext())).toEqual([]);
     }, 60_000);
 
     test('a write goes through the door of the primary and back, and is refused at the one that follows', async () => {

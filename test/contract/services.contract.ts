@@ -68,11 +68,18 @@ export function servicesContract(harness: () => ServicesHarness): void {
     await expect(scale(2)).resolves.toMatchObject({ desiredReplicas: 2, readyReplicas: 2, settled: true });
   });
 
+  test('a rehearsal answers the state as it is and changes nothing', async () => {
+    const { controller, site, service } = harness();
+    await expect(controller.rehearse(site, service, 3, ctx)).resolves.toEqual(await of());
+    await expect(of()).resolves.toMatchObject({ desiredReplicas: 0 });
+  });
+
   test('an unknown service or site is NotFound and named', async () => {
     const { controller, site, service } = harness();
     for (const call of [
       () => controller.state(site, 'no-such', ctx),
       () => controller.scale(site, 'no-such', 1, ctx),
+      () => controller.rehearse(site, 'no-such', 1, ctx),
     ]) {
       await expectFailure(call(), 'NotFound', 'no-such');
     }

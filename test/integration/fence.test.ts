@@ -37,7 +37,10 @@ describe('the fence of a host agent, on the real supervisor', () => {
 
   test('kills every process, proves it, and keeps the site down until the fence is lifted', async () => {
     const pids = runningPids();
+    await expect(fence.check('primary', ctx)).resolves.toEqual({ fencedByEpoch: null });
+    expect(runningPids()).toEqual(pids);
     const evidence = await fence.fence('primary', 5, ctx);
+    await expect(fence.check('primary', ctx)).resolves.toEqual({ fencedByEpoch: 5 });
     expect(evidence).toMatchObject({ strength: 'proven', site: 'primary', epoch: 5, stores: STORES });
     expect(evidence.how).toMatch(/killed and saw gone 4 processes \(.*primary-orders-db.*\)/);
     expect(unfencedStores(STORES, [evidence])).toEqual([]);

@@ -93,6 +93,7 @@ suite('services on a real Kubernetes API server', () => {
     for (const call of [
       () => controller.state(SITE, 'auth-service', ctx),
       () => controller.scale(SITE, 'auth-service', 3, ctx),
+      () => controller.rehearse(SITE, 'auth-service', 3, ctx),
     ]) {
       const error = await expectFailure(call(), 'AccessDenied', 'dr-operator');
       expect(error.details).toEqual([

@@ -49,7 +49,9 @@ async function apply(...flags: string[]): Promise<Record<string, ScheduleChange[
   return Object.fromEntries(changes.map(({ id, change }) => [id, change]));
 }
 
-const SCHEDULES = ['full', 'incremental', 'configuration', 'health', 'drill'].map((name) => `ultramarket-${name}`);
+const SCHEDULES = ['full', 'incremental', 'configuration', 'health', 'readiness', 'drill'].map(
+  (name) => `ultramarket-${name}`,
+);
 const FOLLOWERS = ['archive:ultramarket:orders-db', 'archive:ultramarket:catalog', 'watch:ultramarket'];
 
 const all = (change: ScheduleChange['change'], ids: readonly string[]) =>

@@ -4,6 +4,7 @@ import { taskQueues } from '../../core/names';
 import type { FailOverStatus, RunStatus } from '../../core/runs';
 import { fakeBackupWorld } from '../support/fake-backup';
 import { fakeFailoverWorld } from '../support/fake-failover';
+import { fakeReadinessWorld } from '../support/fake-readiness';
 import { fakeRestoreActivities } from '../support/fake-restore';
 import { follow } from '../support/follow';
 import { waitUntil } from '../support/servers';
@@ -95,6 +96,8 @@ export function scenarios(): Scenario[] {
   const worse = fakeFailoverWorld();
   const healthy = fakeFailoverWorld();
   healthy.verdict = { alive: true, healthy: true };
+  const unready = fakeReadinessWorld();
+  unready.states.set('standby:orders', 'failing');
   const place = { directory: '/restore/orders', host: '127.0.0.1', port: 0, osUser: null, overwrite: false };
   const restore = {
     application,
@@ -255,6 +258,13 @@ export function scenarios(): Scenario[] {
       type: 'checkHealth',
       input: { application },
       activities: fakeRestoreActivities([]),
+      drive: toTheEnd,
+    },
+    {
+      name: 'check-readiness',
+      type: 'checkReadiness',
+      input: { application, requestedBy: 'schedule readiness', tell: true },
+      activities: unready.activities,
       drive: toTheEnd,
     },
     {

@@ -9,6 +9,7 @@ import type { Members } from './members';
 import { optimeFrom, replicaSetId } from './oplog';
 import { positionOf } from './positions';
 import { promoteSite } from './promote';
+import { askOutside } from './votes';
 
 export function createReplication(members: Members): Replication {
   return {
@@ -39,6 +40,16 @@ export function createReplication(members: Members): Replication {
     },
     promote: (request, ctx) => promoteSite(members, request, ctx),
     epoch: (site) => currentEpoch(members, site),
+    async obstacles(site, lostSite) {
+      const { votes, total, reports } = await askOutside(members, lostSite);
+      const here = reports.some(({ member, status }) => members.at(site).includes(member) && canLead(status));
+      return [
+        ...(2 * votes > total
+          ? []
+          : [`without ${lostSite} ${votes} of ${total} votes answer: no majority could elect a primary`]),
+        ...(here ? [] : [`no member at ${site} is a secondary that could lead`]),
+      ];
+    },
     async writeProbe(site, marker, ctx) {
       const startedAt = Date.now();
       const [primary] = (await members.hellos(members.at(site))).filter(
@@ -53,6 +64,9 @@ export function createReplication(members: Members): Replication {
     },
   };
 }
+
+/** PRIMARY or SECONDARY, by the member's own word. */
+const canLead = (status: Document | null) => status?.['myState'] === 1 || status?.['myState'] === 2;
 
 /** mongod's refusal to thaw one that leads or runs for election: it is not frozen, which is what was wanted. */
 const NOT_SECONDARY = 95;

@@ -8,6 +8,7 @@ import { answerWithin, LOOK_MILLISECONDS } from '../answer-within';
 import { addressOf, sqlState, withClient } from './connection';
 import { fencePrimary, unfencePrimary } from './fence';
 import { lineageOf, positionAt } from './lsn';
+import { promotionObstacles } from './promotion-obstacles';
 import { noteEpoch, readEpoch } from './role-epoch';
 import { ensureSchema, SCHEMA } from './schema';
 import { readFacts } from './server-facts';
@@ -73,6 +74,7 @@ export function createReplication(store: string, siteOf: (site: string) => Postg
       }
     },
 
+    obstacles: (site, _lostSite, ctx) => promotionObstacles(siteOf(site), ctx),
     writeProbe: (site, marker, ctx) => writeProbe(site, siteOf(site), marker, ctx),
   };
 }

@@ -4,7 +4,7 @@ import type { CallContext } from '../../../core/call';
 import type { PromoteRequest, PromoteResult } from '../../../core/engine';
 import { failure } from '../../../core/errors';
 import { unfencedStores } from '../../../core/fencing';
-import { addressOf, type RedisEndpoint, withRedis } from './connection';
+import { addressOf, lookAtRedis, type RedisEndpoint, withRedis } from './connection';
 import { raiseEpoch, readEpoch } from './epoch';
 import { allowWritesAlone, rewriteConfig } from './fence';
 import { databasesWithKeys, infoPosition, readInfo, type RedisInfo } from './info';
@@ -55,16 +55,30 @@ export async function promoteRedis(
 
 /** A replica in the middle of a first copy holds nothing, or a part: promoting it would lose everything. */
 function requireWholeCopy(info: RedisInfo, address: string): void {
-  const refuse = (why: string) => {
-    throw failure('PromotionFailed', `Redis at ${address} is not promoted: ${why}`, {
-      data: 'Nothing was promoted; this replica does not hold a whole copy.',
-    });
-  };
-  if (info.get('loading') === '1' || info.get('async_loading') === '1') refuse('it is loading its data');
-  if (info.get('master_sync_in_progress') === '1') refuse('a full synchronisation from the old primary is under way');
+  const why = whyNoWholeCopy(info);
+  if (why === null) return;
+  throw failure('PromotionFailed', `Redis at ${address} is not promoted: ${why}`, {
+    data: 'Nothing was promoted; this replica does not hold a whole copy.',
+  });
+}
+
+function whyNoWholeCopy(info: RedisInfo): string | null {
+  if (info.get('loading') === '1' || info.get('async_loading') === '1') return 'it is loading its data';
+  if (info.get('master_sync_in_progress') === '1') return 'a full synchronisation from the old primary is under way';
   const neverLinked = info.get('master_link_status') !== 'up' && info.get('master_link_down_since_seconds') === '-1';
   const empty = databasesWithKeys(info).length === 0 && Number(info.get('slave_repl_offset') ?? 0) <= 1;
-  if (neverLinked && empty) refuse('it has never received a copy of its primary');
+  return neverLinked && empty ? 'it has never received a copy of its primary' : null;
+}
+
+/** What would keep `promoteRedis` from succeeding now. */
+export async function redisPromotionObstacles(endpoint: RedisEndpoint, ctx: CallContext): Promise<string[]> {
+  return lookAtRedis(endpoint, ctx, async (client) => {
+    const incomplete = whyNoWholeCopy(await readInfo(client, 'replication', 'keyspace', 'persistence'));
+    const account = String(await client.call('ACL', 'WHOAMI'));
+    // Answers OK, or in a sentence why not; the command itself is not carried out.
+    const answer = String(await client.call('ACL', 'DRYRUN', account, 'REPLICAOF', 'NO', 'ONE'));
+    return [...(incomplete === null ? [] : [incomplete]), ...(answer === 'OK' ? [] : [answer])];
+  });
 }
 
 async function becomesPrimary(client: Redis, address: string, ctx: CallContext): Promise<RedisInfo> {

@@ -6,7 +6,7 @@ import { addressOf, lookAtRedis, type RedisEndpoint, withRedis } from './connect
 import { PROBE_KEY, readEpoch } from './epoch';
 import { fenceRedis, unfenceRedis } from './fence';
 import { infoPosition, readInfo, type RedisInfo } from './info';
-import { promoteRedis } from './promote';
+import { promoteRedis, redisPromotionObstacles } from './promote';
 import { WriteCounter } from './write-counter';
 
 /** Roles of one store. `endpointOf` throws NotFound for a site that the store does not have. */
@@ -73,6 +73,8 @@ export function redisReplication(store: string, endpointOf: (site: string) => Re
     fence: (site, _survivingSite, epoch, ctx) => fenceRedis({ store, site, epoch }, endpointOf(site), ctx),
 
     unfence: (site, epoch, ctx) => unfenceRedis(epoch, endpointOf(site), ctx),
+
+    obstacles: (site, _lostSite, ctx) => redisPromotionObstacles(endpointOf(site), ctx),
 
     promote: (request, ctx) => promoteRedis(store, request, endpointOf(request.site), ctx),
 

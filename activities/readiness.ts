@@ -1,0 +1,82 @@
+import { hasCode } from '../core/errors';
+import { layout } from '../core/layout';
+import { check, type KeptReadiness, type ReadinessCheck } from '../core/readiness';
+import { judgeApprovers, judgeChannels } from '../core/readiness-judgements';
+import { withCallContext } from './context';
+import type { ActivityDeps } from './deps';
+import {
+  checkBackups,
+  checkControlRepository,
+  checkFence,
+  checkNames,
+  checkServices,
+  checkStandby,
+  type ReadinessInput,
+} from './readiness-looks';
+import { readSamples } from './sample-log';
+
+/** Every activity here changes nothing but its own notes in the control repository, and answers what is wrong instead of throwing. */
+export function createReadinessActivities(deps: ActivityDeps) {
+  return {
+    /** Each store's standby: does it follow, has it the right history, could it be promoted, what would be lost. */
+    async checkStandbys(input: ReadinessInput): Promise<ReadinessCheck[]> {
+      return withCallContext(async (ctx) => {
+        const open = deps.open(input.application);
+        const stores = open.application.stores.filter(({ hasReplication }) => hasReplication);
+        // Read once, asked of for each store: without them the loss of none is known.
+        const samples = readSamples(open.control);
+        samples.catch(() => undefined);
+        return (await Promise.all(stores.map((store) => checkStandby(open, store, input, samples, ctx)))).flat();
+      });
+    },
+
+    /** Services that are defined where they would be started, the records that would be moved, their name servers. */
+    async checkTraffic(input: ReadinessInput): Promise<ReadinessCheck[]> {
+      return withCallContext(async (ctx) => {
+        const open = deps.open(input.application);
+        const [services, names] = await Promise.all([
+          checkServices(open, input, ctx),
+          checkNames(open, input.fromSite, ctx),
+        ]);
+        return [...services, ...names];
+      });
+    },
+
+    /** Who decides, who is told, what fences, and the repositories as they are seen from here. */
+    async checkControl(input: ReadinessInput): Promise<ReadinessCheck[]> {
+      return withCallContext(async (ctx) => {
+        const open = deps.open(input.application);
+        const { failover, stores } = open.application;
+        const backups = stores.map(({ name }) => checkBackups(open, name, input, ctx));
+        return [
+          check('approvers', 'Who may approve', judgeApprovers(failover)),
+          check('channels', 'Who is told', judgeChannels(open.notifiers.map(({ name }) => name))),
+          ...(await Promise.all([checkFence(open, input, ctx), checkControlRepository(open, input, ctx), ...backups])),
+        ];
+      });
+    },
+
+    /** What the look before this one was kept as; null before the first. */
+    async lastReadiness(input: { application: string; site: string }): Promise<KeptReadiness | null> {
+      return withCallContext(async () => {
+        try {
+          const { control } = deps.open(input.application);
+          return JSON.parse((await control.read(layout.readiness(input.site))).toString('utf8')) as KeptReadiness;
+        } catch (error) {
+          if (hasCode(error, 'NotFound')) return null;
+          throw error;
+        }
+      });
+    },
+
+    /** Keeps the newest look where it outlives the other site. Repeatable. */
+    async keepReadiness(input: { application: string; site: string; kept: KeptReadiness }): Promise<string> {
+      return withCallContext(async () => {
+        const key = layout.readiness(input.site);
+        const text = `${JSON.stringify(input.kept, null, 2)}\n`;
+        await deps.open(input.application).control.put(key, Buffer.from(text));
+        return key;
+      });
+    },
+  };
+}

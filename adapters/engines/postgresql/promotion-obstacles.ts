@@ -1,0 +1,44 @@
+import type { CallContext } from '../../../core/call';
+import { answerWithin, LOOK_MILLISECONDS } from '../answer-within';
+import { addressOf, withClient } from './connection';
+import { SCHEMA } from './schema';
+import type { PostgresqlSite } from './settings';
+
+interface Rights {
+  readonly account: string;
+  readonly mayPromote: boolean;
+  readonly mayResume: boolean;
+  readonly mayNote: boolean;
+}
+
+/** The rights that a promotion needs and the account lacks; a standby knows them as its primary does. */
+export async function promotionObstacles(site: PostgresqlSite, ctx: CallContext): Promise<string[]> {
+  const ask = (signal: AbortSignal) =>
+    withClient(
+      site,
+      async (client) => {
+        const { rows } = await client.query<Rights>(`
+          SELECT current_user AS account,
+                 has_function_privilege('pg_promote(boolean, integer)', 'EXECUTE') AS "mayPromote",
+                 has_function_privilege('pg_wal_replay_resume()', 'EXECUTE') AS "mayResume",
+                 CASE WHEN to_regclass('${SCHEMA}.epoch') IS NULL
+                      THEN has_database_privilege(current_database(), 'CREATE')
+                      ELSE has_table_privilege('${SCHEMA}.epoch', 'INSERT') AND has_table_privilege('${SCHEMA}.epoch', 'UPDATE')
+                 END AS "mayNote"`);
+        return rows[0] as Rights;
+      },
+      { statementMilliseconds: LOOK_MILLISECONDS, signal },
+    );
+  const { account, mayPromote, mayResume, mayNote } = await answerWithin(
+    ctx.signal,
+    LOOK_MILLISECONDS,
+    addressOf(site),
+    ask,
+  );
+  const grant = (what: string) => `GRANT EXECUTE ON FUNCTION ${what} TO ${account}`;
+  return [
+    ...(mayPromote ? [] : [`${account} may not promote: ${grant('pg_promote(boolean, integer)')}`]),
+    ...(mayResume ? [] : [`${account} may not resume a paused replay: ${grant('pg_wal_replay_resume()')}`]),
+    ...(mayNote ? [] : [`${account} may not note the epoch in the schema ${SCHEMA}`]),
+  ];
+}

@@ -1,0 +1,182 @@
+import type { DnsTarget, FailoverPolicy } from './application';
+import { formatDuration } from './clock';
+import type { StoreProbe } from './engine';
+import type { Judgement } from './readiness';
+import type { LossEstimate } from './replication';
+import type { ServiceState } from './services';
+import { type DnsAnswer, type DnsRecord, hasValues } from './traffic';
+
+/** What was found, judged by what a failover needs. Pure: the looks themselves are in `activities/readiness-looks.ts`. */
+const ok = (found: string): Judgement => ['ok', found, null];
+
+const CANNOT_TAKE_OVER = 'the failover ends before anything is changed: nothing could take over';
+
+/** Whether the store could be promoted at the site that would take over. */
+export function judgeStandby(electsItself: boolean, { reachable, role, writable, problems }: StoreProbe): Judgement {
+  const problem = problems[0] ? ` (${problems[0]})` : '';
+  if (!reachable) return ['failing', `it does not answer${problem}`, CANNOT_TAKE_OVER];
+  if (role === 'unknown') return ['failing', `it answers, and nothing of it can be seen${problem}`, CANNOT_TAKE_OVER];
+  if (role === 'replica') {
+    return writable === true
+      ? ['failing', 'it follows its primary and takes writes of its own', 'what was written there only is lost']
+      : ok('it follows');
+  }
+  if (electsItself && role === 'primary') return ok('its members lead there already');
+  return ['failing', `it is ${role === 'primary' ? 'a primary' : 'alone'}: it follows nobody`, CANNOT_TAKE_OVER];
+}
+
+/** Whether the standby has the history of the primary: the same cluster, and its newest timeline. */
+export function judgeHistory(primary: StoreProbe, standby: StoreProbe): Judgement {
+  const unseen = [primary, standby].find(({ identity }) => identity === null);
+  if (unseen) {
+    const why = unseen.problems[0] ?? (unseen.reachable ? 'it does not say who it is' : 'it does not answer');
+    return ['unknown', `${unseen.site}: ${why}`, 'whether the right data would be promoted is not known'];
+  }
+  if (primary.identity !== standby.identity) {
+    return [
+      'failing',
+      `${standby.site} is of ${standby.identity}, ${primary.site} of ${primary.identity}`,
+      'other data than those of the primary would be promoted',
+    ];
+  }
+  const [written, followed] = [primary.position?.lineage, standby.position?.lineage];
+  if (written === undefined || followed === undefined)
+    return ['unknown', 'a side does not say its position', 'whether the newest history would be promoted is not known'];
+  return written === followed
+    ? ok(`both are of ${written}`)
+    : [
+        'failing',
+        `${standby.site} is on ${followed}, ${primary.site} writes ${written}`,
+        'an older history would be promoted',
+      ];
+}
+
+/** Samples are stored every few seconds: much older ones say that nobody takes them any more. */
+const OLD_SAMPLE_SECONDS = 60;
+
+/** Whether what a failover would lose now is known and within the objective. */
+export function judgeLoss(loss: LossEstimate, rpoSeconds: number): Judgement {
+  const { certainty, seconds, sampleAgeSeconds, basis } = loss;
+  if (certainty === 'unknown') return ['unknown', basis, 'approvers would be shown a loss that nobody knows'];
+  if (seconds === null)
+    return ['warning', `its time cannot be measured: ${basis}`, 'approvers would see bytes and no time'];
+  const objective = `objective ${formatDuration(rpoSeconds * 1_000)}`;
+  const found = `at most ${formatDuration(seconds * 1_000)} now, ${objective}`;
+  if (seconds > rpoSeconds) return ['failing', found, 'more would be lost than was agreed'];
+  return sampleAgeSeconds !== null && sampleAgeSeconds > OLD_SAMPLE_SECONDS
+    ? [
+        'warning',
+        `${found}; the newest sample is ${formatDuration(sampleAgeSeconds * 1_000)} old`,
+        'the bound grows with its age: see that watchReplication runs',
+      ]
+    : ok(found);
+}
+
+/** Whether a promotion there would succeed, besides the state of the standby itself. `noted`: the epoch in the store. */
+export function judgeObstacles(obstacles: readonly string[], noted: number | null, nextEpoch: number): Judgement {
+  const stale =
+    noted !== null && noted > nextEpoch ? [`it holds epoch ${noted}, a failover would be ${nextEpoch}`] : [];
+  const all = [...obstacles, ...stale];
+  return all.length === 0
+    ? ok('the account has the rights, and nothing is in the way')
+    : ['failing', all.join('; '), 'the promotion would fail, with the old site fenced'];
+}
+
+/** What the servers of the store at the site want to be mended; the first look at a failover is no time for it. */
+export function judgeProblems({ problems }: StoreProbe): Judgement {
+  return problems.length === 0
+    ? ok('nothing to mend')
+    : ['warning', problems.join('; '), 'it would serve in this state from then on'];
+}
+
+export function judgeService({ desiredReplicas, readyReplicas }: ServiceState, wanted: number): Judgement {
+  const found = `it is defined there; ${readyReplicas} of ${desiredReplicas} replicas run, ${wanted} would be started`;
+  return readyReplicas < desiredReplicas
+    ? ['warning', found, 'those that run there now do not become ready: the others may not either']
+    : ok(found);
+}
+
+/** What the zone itself says of a record that would be moved. */
+export function judgeRecord(target: DnsTarget, activeSite: string, record: DnsRecord | null): Judgement {
+  if (record === null) {
+    return [
+      'warning',
+      `the zone has no ${target.type} record of this name`,
+      'it would be created; nobody reaches it until then',
+    ];
+  }
+  const wanted = target.valuesBySite[activeSite] ?? [];
+  const answer = { server: '', values: record.values, ttlSeconds: record.ttlSeconds, problem: null };
+  if (!hasValues(answer, target.type, wanted)) {
+    return [
+      'warning',
+      `the zone has ${record.values.join(', ')}, the config ${wanted.join(', ')} for ${activeSite}`,
+      `users do not reach ${activeSite} by it now; the step overwrites it`,
+    ];
+  }
+  return record.ttlSeconds > target.ttlSeconds
+    ? [
+        'warning',
+        `its TTL is ${formatDuration(record.ttlSeconds * 1_000)}, the config says ${formatDuration(target.ttlSeconds * 1_000)}`,
+        `users may be sent to the old site for ${formatDuration(record.ttlSeconds * 1_000)}`,
+      ]
+    : ok(`${record.values.join(', ')}, TTL ${formatDuration(record.ttlSeconds * 1_000)}`);
+}
+
+/** Whether every authoritative server answers, and all of them the same. */
+export function judgeAnswers(target: DnsTarget, activeSite: string, answers: readonly DnsAnswer[]): Judgement {
+  const silent = answers.filter(({ problem }) => problem !== null);
+  if (answers.length === 0 || silent.length > 0) {
+    const found = silent.map(({ server, problem }) => `${server}: ${problem}`).join('; ') || 'no name server is known';
+    return ['failing', found, 'the step waits until every authoritative server answers the new address'];
+  }
+  const wanted = target.valuesBySite[activeSite] ?? [];
+  const others = answers.filter((answer) => !hasValues(answer, target.type, wanted));
+  return others.length === 0
+    ? ok(`${answers.length} authoritative servers answer ${wanted.join(', ')}`)
+    : [
+        'warning',
+        others.map(({ server, values }) => `${server} answers ${values.join(', ')}`).join('; '),
+        `the config says ${wanted.join(', ')} for ${activeSite}: the servers do not agree with it`,
+      ];
+}
+
+/** Whether somebody could approve, whoever asks and whoever is away. */
+export function judgeApprovers({ approvers, requesterMayApprove }: FailoverPolicy): Judgement {
+  const names = [...new Set(approvers)];
+  const [only, ...more] = names;
+  if (only === undefined) return ['warning', 'the config names nobody', 'anybody could approve'];
+  if (more.length > 0) return ok(names.join(', '));
+  return requesterMayApprove
+    ? ['warning', `only ${only}`, `nobody could approve while ${only} is away`]
+    : ['warning', `only ${only}`, `nobody could approve while ${only} is away, or when ${only} asks for it`];
+}
+
+/** Whether the old site could be fenced, and whether the one that takes over is fenced itself. */
+export function judgeFence(kind: string, toSite: string, fencedByEpoch: number | null): Judgement {
+  return fencedByEpoch === null
+    ? ok(`the ${kind} answers`)
+    : [
+        'failing',
+        `${toSite} itself is fenced since epoch ${fencedByEpoch}`,
+        'its stores and services would be kept down: lift the fence once it follows again',
+      ];
+}
+
+export const NO_FENCE: Judgement = [
+  'warning',
+  'the config has no fence of the site',
+  'where a store cannot prove by itself that it refuses writes, an approver has to attest it',
+];
+
+export function judgeChannels(names: readonly string[]): Judgement {
+  return names.length > 0
+    ? ok(names.join(', '))
+    : ['warning', 'the config has no channel', 'nobody would be told that an approval is waited for'];
+}
+
+export function judgeBackups(count: number): Judgement {
+  return count > 0
+    ? ok(`${count} there`)
+    : ['warning', 'there is none', 'with the standby lost as well, nothing could be restored'];
+}
