@@ -21,7 +21,7 @@ const AREAS: Readonly<Record<string, Area>> = {
   postgresql: {
     tests: ['test/integration/postgresql', 'test/unit/postgresql'],
     // Nine kinds of target on each version: six or seven of each.
-    counts: { DRCTL_ROUNDS: '20', DRCTL_TARGETS: '60', DRCTL_KILLS: '20' },
+    counts: { DRCTL_ROUNDS: '20', DRCTL_TARGETS: '60', DRCTL_KILLS: '20', DRCTL_EVERY_VERSION: '1' },
   },
   mongodb: {
     tests: ['test/integration/mongodb', 'test/unit/mongodb'],

@@ -91,16 +91,17 @@ describe.each(rounds)('round %i', (round) => {
     await expectNothingLeft();
   });
 
-  test('the next backups are as ever: first try of each step, nothing left over', async () => {
+  test('the next backups, incremental where the engine has them, are as ever: first try of each step, nothing left over', async () => {
     const known = new Map(await Promise.all(BOTH.map(async (store) => [store, await backupIds(store)] as const)));
     const asked = new Date();
-    await e2e.ask('backup', ...BOTH, '--detach');
+    await e2e.ask('backup', ...BOTH, '--type', 'incr', '--detach');
     for (const store of BOTH) {
       const { id, runId } = await runningBackup(store, asked);
       await wholeBackup(store, runId, known.get(store));
       for (const type of ['prepareBackup', 'dumpVolumes', 'uploadVolumes', 'verifyArtifacts', 'commitManifest'])
         expect({ type, attempts: await e2e.attempts(id, type) }).toEqual({ type, attempts: 1 });
     }
+    expect((await manifests(STORES.postgresql)).at(-1)).toMatchObject({ type: 'incr', typeReason: null });
     await expectNothingLeft();
   });
 
@@ -266,12 +267,7 @@ async function expectWholeLog(): Promise<void> {
 async function expectNothingLeft(): Promise<void> {
   for (const store of BOTH) {
     const committed = await manifests(store);
-    expect(await dataKeys(store)).toEqual(
-      committed
-        .filter(({ type }) => type === 'full')
-        .flatMap(objectsOf)
-        .toSorted(),
-    );
+    expect(await dataKeys(store)).toEqual(committed.flatMap(objectsOf).toSorted());
     const early = committed.flatMap((each) => [
       layout.manifest(store, each.backupId),
       layout.decision(store, each.backupId),
@@ -292,16 +288,17 @@ async function backupIds(store: string): Promise<string[]> {
   return (await manifests(store)).map(({ backupId }) => backupId);
 }
 
-/** Everything stored as data of full backups of the store, whoever knows of it. */
-function dataKeys(store: string): Promise<string[]> {
-  return keysOf(e2e.cloud, layout.backupData('full', store, '').replace(/\/$/, ''));
+/** Everything stored as data of the store's backups, whoever knows of it. */
+async function dataKeys(store: string): Promise<string[]> {
+  const prefixes = (['full', 'incr'] as const).map((type) => layout.backupData(type, store, '').replace(/\/$/, ''));
+  return (await Promise.all(prefixes.map((prefix) => keysOf(e2e.cloud, prefix)))).flat().toSorted();
 }
 
 /** What a committed backup consists of: its artifacts and the record beside them, all of one attempt. */
 function objectsOf(manifest: Manifest | undefined): string[] {
   if (!manifest) return [];
-  const { store, backupId, attempt, artifacts } = manifest;
-  const folder = layout.attempt('full', store, backupId, attempt);
+  const { type, store, backupId, attempt, artifacts } = manifest;
+  const folder = layout.attempt(type, store, backupId, attempt);
   return [...artifacts.map(({ key }) => key), `${folder}artifacts.json`].toSorted();
 }
 
@@ -309,7 +306,7 @@ function objectsOf(manifest: Manifest | undefined): string[] {
 function spooledFiles(): string[] {
   return fs
     .readdirSync(path.join(e2e.lab.folder, 'spool'), { recursive: true, encoding: 'utf8' })
-    .filter((file) => file.includes('-full-'));
+    .filter((file) => /-(full|incr)-/.test(file));
 }
 
 /** An hour of changes in a few seconds: without them a replay would be over before anybody could kill it. */

@@ -233,6 +233,21 @@ describe.each(postgresVersions)('PostgreSQL $version', ({ programs }) => {
     await refused(/WAL at \S+ of .*\(split brain\)/); // exactly at a boundary no slice is there: the segment before it tells
     expect((await source.archiveAll(server.url)).needsBase).toBeNull();
 
+    // A backup of the one is no backup with the log of the other, though that reaches beyond its end.
+    const { backupId } = await other.back();
+    await writeWal(server.url, 48);
+    await source.archiveAll(server.url);
+    await expect(
+      source.engine.planRestore(
+        { kind: 'backup', backupId },
+        { backups: other.backups, log: source.log },
+        testContext(),
+      ),
+    ).rejects.toMatchObject({
+      type: 'PitrTargetUnreachable',
+      message: expect.stringContaining(`does not hold the end of ${backupId}`),
+    });
+
     // Promoted at another position than its twin, with the ancestor archived beyond it: refused before anything of it is kept.
     await promoteBySignal(clone);
     await refused(/WAL .*\(split brain\)/);
@@ -247,6 +262,33 @@ describe.each(postgresVersions)('PostgreSQL $version', ({ programs }) => {
     for (const each of await source.log.lineages()) await compareWithServer(source.log, each, server.dataDir);
     await Promise.all([server.stop(), clone.stop()]);
   }, 90_000);
+
+  test('damage at the end of the archive does not stop the archiver: a slice gives way to its segment, a segment is a gap', async () => {
+    const server = await startPostgres({ programs, settings: { wal_keep_size: '256MB' } });
+    const source = await PostgresSource.of({ primary: server });
+    await source.archiveAll(server.url);
+    await ask(server.url, 'CREATE TABLE t AS SELECT g FROM generate_series(1, 5000) g');
+    await source.archiveAll(server.url);
+    const [lineage] = await source.log.lineages();
+    const last = async () => (await source.log.entries(lineage!)).at(-1)!;
+    const slice = await last();
+    expect(slice.kind).toBe('slice');
+    source.log.damage(slice);
+    await ask(server.url, 'SELECT pg_switch_wal()');
+    expect((await source.archiveAll(server.url)).needsBase).toBeNull();
+    expect((await source.log.entries(lineage!)).some(({ key }) => key === slice.key)).toBe(false);
+
+    for (let each = await last(); each.kind === 'slice'; each = await last()) source.log.lose(each);
+    const segment = await last();
+    source.log.damage(segment);
+    expect((await source.archive(2_000)).needsBase).toMatch(
+      /^the archived log \S+ is damaged: nothing can be restored over/,
+    );
+    expect(await last()).toEqual(segment);
+    expect((await source.archiveAll(server.url)).needsBase).toBeNull();
+    expect(parseLsn((await last()).to.value)).toBeGreaterThan(parseLsn(segment.to.value));
+    await server.stop();
+  }, 60_000);
 
   test('two promotions in a row are followed, also by an archiver that was away during the first', async () => {
     const keep = { wal_keep_size: '512MB' };

@@ -9,10 +9,10 @@ import { isRoot } from '../../lab/servers/process';
 import { engineOf } from '../support/engine-harness';
 import { startPostgresRoles } from '../support/postgresql-roles';
 import { startSilentServer } from '../support/silent-server';
-import { postgresTool, startPostgres } from '../support/servers';
+import { postgresTool, postgresVersionsInDepth, startPostgres } from '../support/servers';
 
-async function startHarness(): Promise<EngineHarness> {
-  const server = await startPostgres();
+async function startHarness(programs?: string): Promise<EngineHarness> {
+  const server = await startPostgres({ programs });
   const silent = await startSilentServer(5432);
   const root = mkdtempSync(path.join(os.tmpdir(), 'drctl-pg-contract-'));
   chmodSync(root, 0o755);
@@ -24,7 +24,7 @@ async function startHarness(): Promise<EngineHarness> {
   return {
     engine: await engineOf('postgresql', 'orders-db', {
       sites: { primary: site, nowhere: { ...site, host: '127.22.255.254' }, silent: { ...site, host: silent.host } },
-      toolsDirectory: path.dirname(postgresTool('postgres')),
+      toolsDirectory: path.dirname(postgresTool('postgres', programs)),
     }),
     site: 'primary',
     deadSite: 'nowhere',
@@ -58,5 +58,12 @@ async function startHarness(): Promise<EngineHarness> {
   };
 }
 
-engineContract('PostgreSQL', startHarness, startPostgresRoles);
-engineFaults('PostgreSQL', startHarness);
+for (const { version, programs } of postgresVersionsInDepth) {
+  const name = `PostgreSQL ${version}`;
+  engineContract(
+    name,
+    () => startHarness(programs),
+    () => startPostgresRoles(programs),
+  );
+  engineFaults(name, () => startHarness(programs));
+}

@@ -120,6 +120,7 @@ export class MemoryLogArchive implements LogArchive {
   private readonly naming: LogNaming;
   private readonly stored = new Map<string, { piece: LogPiece; content: Buffer }>();
   private readonly histories = new Map<string, Buffer>();
+  private readonly damaged = new Set<string>();
   /** Called before each append: a test makes it throw, or waits in it. */
   beforeAppend: (piece: LogPiece) => Promise<void> = async () => undefined;
 
@@ -158,6 +159,7 @@ export class MemoryLogArchive implements LogArchive {
   async open(entry: LogEntry): Promise<Readable> {
     const found = this.stored.get(entry.key);
     if (!found) throw failure('NotFound', `no log entry ${entry.key}`);
+    if (this.damaged.has(entry.key)) throw failure('BackupCorrupt', `${entry.key} differs from its digest`);
     return Readable.from([found.content], { objectMode: false });
   }
 
@@ -183,6 +185,11 @@ export class MemoryLogArchive implements LogArchive {
   /** Takes one entry away, as damage does. */
   lose(entry: LogEntry): void {
     this.stored.delete(entry.key);
+  }
+
+  /** It is there and cannot be read any more. */
+  damage(entry: LogEntry): void {
+    this.damaged.add(entry.key);
   }
 
   private entry(key: string): LogEntry {

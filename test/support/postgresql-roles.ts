@@ -8,8 +8,8 @@ import { startPostgres } from './servers';
 type Postgres = Awaited<ReturnType<typeof startPostgres>>;
 
 /** A primary and its streaming standby; each write and read by a session of its own, as an ordinary client's. */
-export async function startPostgresRoles(): Promise<RolesHarness> {
-  const primary = await startPostgres();
+export async function startPostgresRoles(programs?: string): Promise<RolesHarness> {
+  const primary = await startPostgres({ programs });
   const query = async ({ url }: Postgres, text: string, values: string[] = []) => {
     const client = new Client(url);
     client.on('error', () => undefined); // a fence drops sessions; the query says so
@@ -21,7 +21,7 @@ export async function startPostgresRoles(): Promise<RolesHarness> {
     }
   };
   await query(primary, 'CREATE TABLE entries (row text PRIMARY KEY)');
-  const standby = await startPostgresStandby(primary);
+  const standby = await startPostgresStandby(primary, {}, programs);
   const at = (site: string) => (site === 'dr' ? standby : primary);
   const siteOf = ({ host, port, password }: Postgres) => ({ host, port, password: new Secret(password) });
   return {

@@ -66,6 +66,11 @@ export const postgresVersions: readonly { readonly version: number; readonly pro
     : []),
 ];
 
+/** What hardly differs between versions is tried on the others by `test:deep` alone: `npm test` has no time for it. */
+export const postgresVersionsInDepth = process.env['DRCTL_EVERY_VERSION']
+  ? postgresVersions
+  : postgresVersions.slice(0, 1);
+
 /** `programs`: the folder of another version's programs. */
 export async function startPostgres(
   options: Place & {

@@ -80,6 +80,8 @@ function syntheticCatalog(counts: Counts): StoreCatalog {
       start: positionAt(lineage, BigInt(segment) * SEGMENT + 40n),
       stop: positionAt(lineage, BigInt(segment + 1) * SEGMENT + 40n),
       consistentAt: secondsAt(segment + 1),
+      // A standby's end has no record in the log, which is synthetic here.
+      source: { site: 'dr', member: 'dr', follows: 'primary' },
     });
   });
   return { backups, log };

@@ -95,7 +95,8 @@ class ArchiveRun {
   async all(first: ReplicationConnection, start: ArchiveStart): Promise<ArchiveOutcome> {
     const ancestors = start.stretches.slice(0, -1);
     const current = start.stretches.at(-1) as Stretch;
-    if (start.overlap) await requireSameHistory(this.site, start.overlap, this.archive, this.ctx);
+    const damaged = start.overlap ? await requireSameHistory(this.site, start.overlap, this.archive, this.ctx) : null;
+    if (this.isNews(damaged)) return this.told(current, damaged);
     if (this.isNews(start.needsBase)) return this.told(current, start.needsBase);
     for (const stretch of ancestors) {
       const gap = await this.ancestor(stretch);
@@ -201,7 +202,7 @@ class ArchiveRun {
     const collector = new WalCollector(stretch.from, this.segmentBytes);
     const { timeline, durable } = stretch;
     const stream = await this.started(connection, collector, { slot, timeline, durable });
-    const writer = new PieceWriter(this.archive, stretch, this.segmentBytes);
+    const writer = new PieceWriter(this.archive, stretch, this.segmentBytes, this.ctx.log);
     const state = { over: false };
     const ended = stream.ended.then(
       () => (state.over = true),

@@ -5,6 +5,7 @@ import type { StoreCatalog } from '../../../core/engine';
 import { failure, hasCode, reasonOf } from '../../../core/errors';
 import type { LogArchive, LogEntry } from '../../../core/log-archive';
 import type { RecoveryTarget, RestorePlan } from '../../../core/recovery';
+import { requireBackupEnd } from './backup-end';
 import { ArchivedLog } from './log-chain';
 import { timelineOf } from './lsn';
 import { type Archived, type Candidate, candidates, type Choice, rangesOf } from './recovery-candidates';
@@ -101,8 +102,11 @@ async function fits(
   { log, search }: Archived,
 ): Promise<Choice | null> {
   switch (target.kind) {
-    case 'backup':
-      return chooseBackup(target.backupId, candidate);
+    case 'backup': {
+      const choice = chooseBackup(target.backupId, candidate);
+      if (choice) await requireBackupEnd(choice, search);
+      return choice;
+    }
     case 'time':
       return chooseTime(target, candidate, log);
     case 'latest':

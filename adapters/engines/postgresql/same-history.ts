@@ -1,6 +1,6 @@
 import { buffer } from 'node:stream/consumers';
 import type { CallContext } from '../../../core/call';
-import { failure } from '../../../core/errors';
+import { failure, hasCode } from '../../../core/errors';
 import type { LogArchive, LogEntry } from '../../../core/log-archive';
 import { formatLsn, parseLsn, timelineOf } from './lsn';
 import { isWalGone, ReplicationConnection } from './replication-connection';
@@ -19,19 +19,26 @@ export const SPLIT_BRAIN_NEXT =
 /**
  * Asks the server for WAL that is archived, and compares all of it. Throws LogGap (split brain) where it has other bytes. A
  * server that has removed it already is believed: its slot says where it goes on, and what is archived was removed by right.
+ *
+ * Answers the gap where the archived piece is damaged: nothing can be replayed over it, so that only a new base is of use
+ * behind it, and that base will be of the server that is asked.
  */
 export async function requireSameHistory(
   site: PostgresqlSite,
   { entry, until }: Overlap,
   archive: LogArchive,
   ctx: CallContext,
-): Promise<void> {
+): Promise<string | null> {
   const from = parseLsn(entry.from.value);
-  const archived = (await buffer(await archive.open(entry))).subarray(0, Number(until - from));
+  const content = await readPiece(archive, entry);
+  if (content === 'damaged') {
+    return `the archived log ${entry.key} is damaged: nothing can be restored over ${entry.from.value} to ${entry.to.value}`;
+  }
+  const archived = content.subarray(0, Number(until - from));
   const connection = await ReplicationConnection.open(site, ctx);
   try {
     const same = await equalBytes(connection, entry, archived);
-    if (same === archived.length) return;
+    if (same === archived.length) return null;
     throw failure(
       'LogGap',
       `the server's WAL at ${formatLsn(from + BigInt(same))} of ${entry.lineage} is not what is archived there (split brain)`,
@@ -47,8 +54,19 @@ export async function requireSameHistory(
       { lineage: entry.lineage, key: entry.key },
       'the server has no WAL left to compare with what is archived',
     );
+    return null;
   } finally {
     await connection.close();
+  }
+}
+
+/** A damaged piece tells nothing, and must not keep the archiver from what the server writes now. */
+export async function readPiece(archive: LogArchive, entry: LogEntry): Promise<Buffer | 'damaged'> {
+  try {
+    return await buffer(await archive.open(entry));
+  } catch (error) {
+    if (!hasCode(error, 'BackupCorrupt')) throw error;
+    return 'damaged';
   }
 }
 

@@ -136,6 +136,19 @@ export class WalSearch {
     return null;
   }
 
+  /** The record that the position before `lsn` belongs to; null where the end of the log does not hold it whole. */
+  async before(entries: readonly LogEntry[], lsn: bigint): Promise<WalRecord | null> {
+    let head: Buffer | null = null;
+    // It may begin in the segment before.
+    for (const stretch of stretchesOf(entries).slice(-2).toReversed()) {
+      const read = await this.read(entries, stretch, head);
+      const record = read.records.findLast((each) => each.start < lsn);
+      if (record) return record.end >= lsn ? record : null;
+      head = read.head;
+    }
+    return null;
+  }
+
   private async readOrPass(entries: readonly LogEntry[], stretch: Stretch, next: Buffer | null): Promise<WalStretch> {
     try {
       return await this.read(entries, stretch, next);
