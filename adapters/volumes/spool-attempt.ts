@@ -159,6 +159,11 @@ class SpoolFile implements VolumeTarget {
   readonly #temporary: string;
   readonly #notes: SpoolFileNotes;
   readonly #pieces = new PieceDigester();
+  /**
+   * Not waited for by what is written next: lines of the index stand behind the flush of another volume's, and compression
+   * would stand still meanwhile.
+   */
+  readonly #noted: Promise<void>[] = [];
   readonly #handle: Promise<fs.FileHandle>;
 
   constructor(file: string, notes: SpoolFileNotes) {
@@ -181,8 +186,11 @@ class SpoolFile implements VolumeTarget {
     }
     const { count } = this.#pieces;
     this.#pieces.update(stored);
-    for (let number = count + 1; number <= this.#pieces.count; number += 1)
-      await this.#notes.onPiece(number, this.#pieces.digest(number));
+    for (let number = count + 1; number <= this.#pieces.count; number += 1) {
+      const noted = this.#notes.onPiece(number, this.#pieces.digest(number));
+      noted.catch(() => {}); // met by complete
+      this.#noted.push(noted);
+    }
   }
 
   async complete(volume: StoredVolume): Promise<void> {
@@ -195,6 +203,7 @@ class SpoolFile implements VolumeTarget {
     } catch (error) {
       throw diskFailure(error, this.#path, 'completing a volume in the spool');
     }
+    await Promise.all(this.#noted);
     await this.#notes.complete(volume, this.#pieces.digests());
   }
 
