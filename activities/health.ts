@@ -1,3 +1,4 @@
+import { hasCode, reasonOf } from '../core/errors';
 import { backupSuccessSample } from '../core/metrics';
 import type { CheckHealthResult, StoreHealth } from '../core/runs';
 import { withCallContext } from './context';
@@ -52,11 +53,21 @@ async function judge(
   const [backups, damaged] = [await catalog.list(store), await catalog.damaged(store)];
   const newest = backups.at(-1);
   const archive = open.logArchive(store);
-  const windows = archive ? await open.engine(store).windows({ backups, log: archive }) : [];
+  const reasons = damaged.map(({ backupId, problem }) => `backup ${backupId} cannot be restored: ${problem}`);
+  // What is damaged of one store must not hide how the others are.
+  const windows = archive
+    ? await open
+        .engine(store)
+        .windows({ backups, log: archive })
+        .catch((error: unknown) => {
+          if (!hasCode(error, 'BackupCorrupt')) throw error;
+          reasons.push(`its log cannot be read: ${reasonOf(error)}`);
+          return [];
+        })
+    : [];
   const coveredUntil = windows.at(-1)?.to ?? null;
   const atRisk = coveredUntil === null ? null : Math.max(0, (Date.parse(at) - Date.parse(coveredUntil)) / 1_000);
   const ageHours = newest ? (Date.parse(at) - Date.parse(newest.committedAt)) / 3_600_000 : null;
-  const reasons = damaged.map(({ backupId, problem }) => `backup ${backupId} cannot be restored: ${problem}`);
   if (ageHours !== null && ageHours >= open.application.backup.maxAgeHours)
     reasons.push(`the newest backup is ${ageHours.toFixed(1)} hours old`);
   if (archive && atRisk !== null && atRisk > rpoSeconds)

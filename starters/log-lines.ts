@@ -13,6 +13,8 @@ export interface LogStatus {
   /** Seconds of changes that are not stored yet; null when not known. */
   readonly atRiskSeconds: number | null;
   readonly archiver: 'running' | 'not running' | 'unknown';
+  /** Why its log cannot be judged (a damaged history file); null where it can. */
+  readonly problem: string | null;
 }
 
 /** With what the server itself says of its log. */
@@ -44,7 +46,8 @@ export function logLines(stores: readonly WatchedLog[], now: Date, hasColour: bo
   ]);
 }
 
-function judgement({ windows, gaps, atRiskSeconds, rpoSeconds, archiver }: WatchedLog): string {
+function judgement({ windows, gaps, atRiskSeconds, rpoSeconds, archiver, problem }: WatchedLog): string {
+  if (problem !== null) return `ITS LOG CANNOT BE READ: ${problem}`;
   const objective = formatDuration(rpoSeconds * 1_000);
   if (windows.length === 0) return 'NOTHING CAN BE RESTORED: no backup is stored with its log';
   const risk = formatDuration((atRiskSeconds ?? 0) * 1_000);

@@ -1,4 +1,4 @@
-import { reasonOf } from '../../core/errors';
+import { FAILURES, hasCode, reasonOf } from '../../core/errors';
 import { workflowIds } from '../../core/names';
 import { isRunning } from '../../workers/is-running';
 import type { Front } from '../front';
@@ -19,18 +19,29 @@ export function registerLog(front: Front): void {
       );
       const { hasColour } = session.io;
       session.print(stores, () => logLines(stores, session.io.now(), hasColour));
+      return stores.some(({ problem }) => problem !== null) ? FAILURES.BackupCorrupt.exitCode : 0;
     },
   );
 }
 
-/** Read from the repository alone, but for the archiver's state. */
+/** Read from the repository alone, but for the archiver's state. What is damaged of one store hides no other. */
 export async function logStatus(session: Session, stores: readonly string[]): Promise<LogStatus[]> {
   const open = await session.open();
   const logged = stores.filter((store) => open.logArchive(store) !== null);
   return Promise.all(
     logged.map(async (store) => {
       const backups = await open.catalog(store).list(store);
-      const windows = await open.engine(store).windows({ backups, log: open.logArchive(store) });
+      const catalog = { backups, log: open.logArchive(store) };
+      const { windows, problem } = await open
+        .engine(store)
+        .windows(catalog)
+        .then(
+          (found) => ({ windows: found, problem: null }),
+          (error: unknown) => {
+            if (!hasCode(error, 'BackupCorrupt')) throw error;
+            return { windows: [], problem: reasonOf(error) };
+          },
+        );
       const until = windows.at(-1)?.to;
       return {
         store,
@@ -39,6 +50,7 @@ export async function logStatus(session: Session, stores: readonly string[]): Pr
         atRiskSeconds:
           until === undefined ? null : Math.max(0, (session.io.now().getTime() - Date.parse(until)) / 1_000),
         archiver: await archiverState(session, store),
+        problem,
       };
     }),
   );

@@ -118,7 +118,9 @@ async function storeSummaries(session: Session): Promise<StoreSummary[]> {
         restorableUntil: log ? (log.windows.at(-1)?.to ?? null) : (newest?.consistentAt ?? null),
         atRiskSeconds,
         rpoSeconds,
-        judgement: judge(newest !== null, atRiskSeconds, rpoSeconds),
+        judgement: log?.problem
+          ? `LOG CANNOT BE READ: ${log.problem}`
+          : judge(newest !== null, atRiskSeconds, rpoSeconds),
       };
     }),
   );

@@ -28,6 +28,7 @@ async function healthOf(
   damaged: readonly DamagedManifest[],
   look: typeof probe = probe,
   startedAt = new Date().toISOString(),
+  windows: (() => Promise<never>) | null = null,
 ): Promise<CheckHealthResult> {
   const committedAt = new Date().toISOString();
   const newest = manifestOf('20261121T020000Z-full-00000002', [], { startedAt, committedAt });
@@ -37,9 +38,9 @@ async function healthOf(
       stores: [{ name: 'orders', rpoSeconds: 60, hasLog: true, hasReplication: true }],
       backup: { maxAgeHours: 24 },
     },
-    engine: () => ({ probe: look }),
+    engine: () => ({ probe: look, windows }),
     catalog: () => ({ list: async () => [newest], damaged: async () => damaged }),
-    logArchive: () => null,
+    logArchive: () => (windows ? {} : null),
   };
   const deps = { open: () => open } as unknown as ActivityDeps;
   const health = createHealthActivities(deps);
@@ -50,6 +51,16 @@ test('a store with a fresh backup is healthy; a manifest that cannot be read bes
   expect((await healthOf([])).stores).toMatchObject([{ status: 'healthy', reasons: [] }]);
   const { stores } = await healthOf([damage]);
   expect(stores).toMatchObject([{ status: 'warning', reasons: [expect.stringContaining(damage.problem)] }]);
+});
+
+test('a store whose log cannot be read is judged all the same, and says why', async () => {
+  const damagedHistory = async () => {
+    throw failure('BackupCorrupt', '00000002.history and its SHA-256 differ');
+  };
+  const { stores } = await healthOf([], probe, new Date().toISOString(), damagedHistory);
+  expect(stores).toMatchObject([
+    { status: 'warning', reasons: expect.arrayContaining([expect.stringContaining('00000002.history')]) },
+  ]);
 });
 
 test('what an administrator should mend is named with its site and setting, and alarms nobody by itself', async () => {

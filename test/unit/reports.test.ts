@@ -59,6 +59,7 @@ const watched: WatchedLog = {
   atRiskSeconds: 1.4,
   rpoSeconds: 60,
   archiver: 'running',
+  problem: null,
   source: {
     site: 'primary',
     lineage: '7361/1',
@@ -99,6 +100,10 @@ test('what is wrong with a log is loud: nothing to restore, over the objective, 
   );
   const none = logLines([{ ...watched, windows: [], gaps: [], atRiskSeconds: null }], now, false);
   expect(none[0]).toMatch(/NOTHING CAN BE RESTORED/);
+  const damaged = { ...watched, windows: [], gaps: [], atRiskSeconds: null, problem: '00000002.history differs' };
+  const both = logLines([damaged, watched], now, false);
+  expect(both[0]).toBe('orders-db  postgresql: ITS LOG CANNOT BE READ: 00000002.history differs');
+  expect(both).toEqual(expect.arrayContaining(logLines([watched], now, false)));
 });
 
 test('a backup is shown with its source, reason, chain, and what restores from it', () => {
