@@ -20,7 +20,7 @@ const AREAS: Readonly<Record<string, Area>> = {
   kills: { tests: ['test/e2e/'], counts: { DRCTL_KILLS: '20' } },
   postgresql: {
     tests: ['test/integration/postgresql', 'test/unit/postgresql'],
-    // Nine kinds of target on each version: six or seven of each.
+    // Ten kinds of target on each version: six of each.
     counts: { DRCTL_ROUNDS: '20', DRCTL_TARGETS: '60', DRCTL_KILLS: '20', DRCTL_EVERY_VERSION: '1' },
   },
   mongodb: {

@@ -10,10 +10,10 @@ import { createLogArchive } from '../../adapters/repository/log-archive';
 import { compareFingerprints } from '../../core/recovery';
 import type { LogArchive, LogEntry } from '../../core/log-archive';
 import type { Repository } from '../../core/repository';
-import { isRoot, serverFile, serverFolder } from '../../lab/servers/process';
+import { isRoot, serverFolder } from '../../lab/servers/process';
 import { combinedSource, testContext } from '../support/engine-harness';
 import { ask, PostgresSource } from '../support/postgresql-source';
-import { startPostgresStandby } from '../support/postgresql-standby';
+import { promoteAlone, startPostgresStandby } from '../support/postgresql-standby';
 import { countOf, seededRandom } from '../support/random';
 import { startTestS3 } from '../support/s3-repository';
 import { postgresTool, postgresVersions, startPostgres, waitUntil } from '../support/servers';
@@ -58,12 +58,8 @@ async function startClone(
   return startPostgres({ dataDir, password: server.password, settings, programs });
 }
 
-/** Starts a server anew as a standby of nobody, and promotes it. */
-async function promoteBySignal(server: Awaited<ReturnType<typeof startPostgres>>): Promise<void> {
-  await server.server.stop();
-  serverFile(path.join(server.dataDir, 'standby.signal'), '');
-  await server.server.start();
-  await ask(server.url, 'SELECT pg_promote(true, 30)');
+async function promote(server: Awaited<ReturnType<typeof startPostgres>>): Promise<void> {
+  await promoteAlone(server);
   await ask(server.url, 'CREATE TABLE promoted AS SELECT 1 AS id');
 }
 
@@ -249,9 +245,9 @@ describe.each(postgresVersions)('PostgreSQL $version', ({ programs }) => {
     });
 
     // Promoted at another position than its twin, with the ancestor archived beyond it: refused before anything of it is kept.
-    await promoteBySignal(clone);
+    await promote(clone);
     await refused(/WAL .*\(split brain\)/);
-    await promoteBySignal(server);
+    await promote(server);
     expect(await source.archiveAll(server.url)).toMatchObject({
       needsBase: null,
       lineage: expect.stringMatching(/\/2$/),

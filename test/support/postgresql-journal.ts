@@ -28,6 +28,12 @@ export interface Named {
 export interface Journal {
   readonly entries: Acknowledged[];
   readonly points: Named[];
+  /** What the table holds after the last entry, by id. */
+  rows: ReadonlyMap<number, string>;
+}
+
+export function emptyJournal(): Journal {
+  return { entries: [], points: [], rows: new Map() };
 }
 
 export function digestOf(rows: Iterable<readonly [number, string]>): string {
@@ -39,7 +45,7 @@ export const CREATE_ENTRIES = 'CREATE TABLE entries (id int PRIMARY KEY, body te
 
 /**
  * A single writer: every transaction changes several rows, some are prepared first, some rolled back, and the journal says what
- * content each led to. The server must have track_commit_timestamp on and allow a prepared transaction.
+ * content each led to. Called again it goes on behind the last entry. The server must have track_commit_timestamp on and allow a prepared transaction.
  */
 export async function writeEntries(
   client: Client,
@@ -47,12 +53,11 @@ export async function writeEntries(
   pick: () => number,
   stop: AbortSignal,
 ): Promise<void> {
-  let rows = new Map<number, string>();
   const one = async (text: string) =>
     Object.values(((await client.query(text)).rows as Record<string, string>[])[0] ?? {})[0] as string;
-  const anyId = () => [...rows.keys()][Math.floor(pick() * rows.size)] ?? 0;
-  for (let id = 1; !stop.aborted; id += 1) {
-    const next = new Map(rows);
+  const anyId = () => [...journal.rows.keys()][Math.floor(pick() * journal.rows.size)] ?? 0;
+  for (let id = journal.entries.length + 1; !stop.aborted; id += 1) {
+    const next = new Map(journal.rows);
     const body = `${id}-${Math.floor(pick() * 1e9)}`.repeat(1 + Math.floor(pick() * 40));
     const [existing, removed] = [anyId(), pick() < 0.2 ? anyId() : 0];
     const [undone, prepared] = [pick() < 0.1, pick() < 0.1];
@@ -68,11 +73,11 @@ export async function writeEntries(
     next.set(id, body);
     if (next.has(existing)) next.set(existing, `changed by ${id}`);
     next.delete(removed);
-    if (!undone) rows = next;
+    if (!undone) journal.rows = next;
     const lsnAfter = await one('SELECT pg_current_wal_insert_lsn()::text');
     const utc = `to_char(pg_xact_commit_timestamp('${xid}'::xid) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
     const committedAt = undone ? null : await one(`SELECT ${utc}`);
-    const digest = digestOf(rows);
+    const digest = digestOf(journal.rows);
     journal.entries.push({ sentAt, acknowledgedAt, xid, committedAt, lsnAfter, digest });
     if (pick() < 0.03) {
       const name = `point-${id}`;
@@ -98,13 +103,14 @@ export interface DumpedRecord {
   readonly description: string;
 }
 
-/** A server's own log files as PostgreSQL's own reader shows them. */
+/** A server's own log files of one timeline as PostgreSQL's own reader shows them. */
 export async function dumpedRecords(
   dataDir: string,
   startLsn: string,
+  timeline: number,
   programs: string | undefined,
 ): Promise<DumpedRecord[]> {
-  const argv = ['--path', `${dataDir}/pg_wal`, '--start', startLsn];
+  const argv = ['--path', `${dataDir}/pg_wal`, '--timeline', `${timeline}`, '--start', startLsn];
   // It ends with an error where the log does: what it read until then is all there is.
   const { stdout } = await promisify(execFile)(postgresTool('pg_waldump', programs), argv, {
     maxBuffer: 2 ** 29,

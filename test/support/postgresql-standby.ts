@@ -1,7 +1,8 @@
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
-import { runToEnd, serverFolder } from '../../lab/servers/process';
+import { runToEnd, serverFile, serverFolder } from '../../lab/servers/process';
+import { ask } from './postgresql-source';
 import { postgresTool, startPostgres } from './servers';
 
 type Postgres = Awaited<ReturnType<typeof startPostgres>>;
@@ -35,4 +36,12 @@ export async function startPostgresStandby(
     fs.rmSync(base, { recursive: true, force: true });
   };
   return { ...standby, stop };
+}
+
+/** Starts a server anew as a standby of nobody, and promotes it: the same content on the next timeline. */
+export async function promoteAlone(server: Postgres): Promise<void> {
+  await server.server.stop();
+  serverFile(path.join(server.dataDir, 'standby.signal'), '');
+  await server.server.start();
+  await ask(server.url, 'SELECT pg_promote(true, 30)');
 }
