@@ -57,6 +57,11 @@ export interface LogArchive {
    */
   open(entry: LogEntry): Promise<Readable>;
   /**
+   * The same in one buffer that is used again: its bytes hold until `use` resolves. For whole segments, many after another:
+   * a new buffer for each costs more than fetching it.
+   */
+  lend<T>(entry: LogEntry, use: (content: Buffer) => Promise<T>): Promise<T>;
+  /**
    * Slices of a lineage that are still stored though a segment holds what they hold: a process died before it had removed
    * them, or they came late from one believed dead. `entries` hides them, so that nobody else ever finds them.
    */

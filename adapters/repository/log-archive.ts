@@ -4,7 +4,7 @@ import { failure, hasCode } from '../../core/errors';
 import { layout } from '../../core/layout';
 import type { LogArchive, LogEntry, LogNaming, LogPiece } from '../../core/log-archive';
 import type { ObjectHead, Repository } from '../../core/repository';
-import { provenDigest } from '../volumes/frame-proof';
+import { packWhole, provenDigest, unpackWhole } from '../volumes/whole-frame';
 import { decompressFrames, ZstdFormatError } from '../volumes/zstd-frame-reader';
 import { zstdFrame } from '../volumes/zstd-frames';
 import { LogListing } from './log-listing';
@@ -85,6 +85,22 @@ export function createLogArchive(repository: Repository, store: string, naming: 
     return content;
   }
 
+  async function lend<T>(entry: Pick<LogEntry, 'key'>, use: (content: Buffer) => Promise<T>): Promise<T> {
+    const { key } = entry;
+    const found = await repository.head(key);
+    // Without the annotation nobody knows how much memory it takes.
+    if (!found?.metadata[CONTENT_BYTES]) return use(await plain(entry, found));
+    const { stored, head } = await readIntact(key, found);
+    try {
+      return await unpackWhole(stored, contentBytesOf(head), (content) => {
+        compareContent(key, head, sha256Of(content));
+        return use(content);
+      });
+    } catch (error) {
+      throw error instanceof ZstdFormatError ? corrupt(key, error.message, error) : error;
+    }
+  }
+
   /** That an entry can be read back, without keeping what it holds. */
   async function prove({ key }: Pick<LogEntry, 'key'>): Promise<void> {
     const found = await repository.head(key);
@@ -141,12 +157,17 @@ export function createLogArchive(repository: Repository, store: string, naming: 
         [CONTENT_BYTES]: String(content.byteLength),
         ...(coversUntil === null ? {} : { [COVERS_UNTIL]: coversUntil }),
       };
-      const body = await zstdFrame(content, { level: ZSTD_LEVEL });
-      const head = await repository.put(key, body, { ifAbsent: true, metadata }).catch((error: unknown) => {
-        // The same content may have been compressed by another version of zstd: only the content decides.
-        if (hasCode(error, 'LockHeld')) return refuseOtherBytes(key, sha256);
-        throw error;
-      });
+      const put = (body: Buffer) =>
+        repository.put(key, body, { ifAbsent: true, metadata }).catch((error: unknown) => {
+          // The same content may have been compressed by another version of zstd: only the content decides.
+          if (hasCode(error, 'LockHeld')) return refuseOtherBytes(key, sha256);
+          throw error;
+        });
+      // Segments are large and of one size; slices are neither.
+      const head =
+        kind === 'segment'
+          ? await packWhole(content, ZSTD_LEVEL, put)
+          : await put(await zstdFrame(content, { level: ZSTD_LEVEL }));
       listing.added(lineage, `${name}${SUFFIX}`, head.sizeBytes);
       return { key, lineage, name, kind, from, to, coversUntil, sizeBytes: head.sizeBytes };
     },
@@ -171,6 +192,8 @@ export function createLogArchive(repository: Repository, store: string, naming: 
         throw error;
       }
     },
+
+    lend,
 
     async replace(slices, segment) {
       if (segment.kind !== 'segment') throw failure('UsageInvalid', `${segment.key} is a slice: it replaces nothing`);

@@ -88,8 +88,10 @@ class UploadTarget implements VolumeTarget {
   }
 
   async write(stored: Buffer): Promise<void> {
+    // The body keeps it until the upload has taken it.
+    const kept = Buffer.from(stored);
     await new Promise<void>((resolve, reject) => {
-      this.#body.write(stored, (error) => (error ? reject(error) : resolve()));
+      this.#body.write(kept, (error) => (error ? reject(error) : resolve()));
     }).catch(async (error: unknown) => {
       await this.#upload;
       throw error;

@@ -11,6 +11,7 @@ export type StoredVolume = Pick<Artifact, 'sizeBytes' | 'contentBytes' | 'sha256
 
 /** Where the stored bytes of one volume go. Calls come one after the other. */
 export interface VolumeTarget {
+  /** The bytes hold until it resolves. */
   write(stored: Buffer): Promise<void>;
   /** Makes the volume durable and known; the Writable finishes after it. */
   complete(volume: StoredVolume): Promise<void>;

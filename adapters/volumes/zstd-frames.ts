@@ -23,7 +23,8 @@ export interface ZstdOptions {
  */
 export function zstdFrame(content: Uint8Array, { level }: ZstdOptions): Promise<Buffer> {
   const params = { [constants.ZSTD_c_compressionLevel]: level, [constants.ZSTD_c_checksumFlag]: 1 };
-  return compress(content, { chunkSize: content.byteLength + 1024, params });
+  // A buffer as long as the content would be empty for the most part; the pieces are joined, which costs less.
+  return compress(content, { chunkSize: Math.min(content.byteLength + 1024, FRAME_BYTES), params });
 }
 
 /** One of each level, for the whole process. */
@@ -36,21 +37,22 @@ function poolOf(level: number): FramePool {
 }
 
 /**
- * Cuts content into frames, compresses several at once on Node's thread pool, and emits them in order. Memory is bounded:
- * `write` and `end` resolve only when there is room. One caller at a time, as a Writable guarantees. `close` it in the end.
+ * Cuts content into frames, compresses several at once on Node's thread pool, and emits them in order; what is emitted holds
+ * until `emit` resolves. Memory is bounded: `write` and `end` resolve only when there is room. One caller at a time, as a
+ * Writable guarantees. `close` it in the end.
  */
 export class FrameCompressor {
   readonly #pool: FramePool;
-  readonly #emit: (frame: Buffer) => Promise<void>;
-  readonly #inFlight: Promise<Buffer>[] = [];
-  /** Those that are being compressed, or failed at it: closed with the compressor, not given on. */
+  readonly #emit: (stored: Buffer) => Promise<void>;
+  readonly #inFlight: { readonly frame: Frame; readonly stored: Promise<Buffer> }[] = [];
+  /** Those that are being compressed or emitted, or failed at it: closed with the compressor, not given on. */
   readonly #busy = new Set<Frame>();
   #current: Frame | null = null;
   #filled = 0;
   #frames = 0;
   #closed = false;
 
-  constructor({ level }: ZstdOptions, emit: (frame: Buffer) => Promise<void>) {
+  constructor({ level }: ZstdOptions, emit: (stored: Buffer) => Promise<void>) {
     this.#pool = poolOf(level);
     this.#pool.open();
     this.#emit = emit;
@@ -84,15 +86,10 @@ export class FrameCompressor {
 
   async #startFrame(frame: Frame): Promise<void> {
     this.#busy.add(frame);
-    const compressed = frame.lane.compress(frame.content.subarray(0, this.#filled)).then((stored) => {
-      this.#busy.delete(frame);
-      // A closed lane belongs to nobody any more.
-      if (!this.#closed) this.#pool.give(frame);
-      return stored;
-    });
+    const stored = frame.lane.compress(frame.content.subarray(0, this.#filled));
     // It may fail while nobody awaits it yet; #emitOldest meets the error when it is its turn.
-    compressed.catch(() => {});
-    this.#inFlight.push(compressed);
+    stored.catch(() => {});
+    this.#inFlight.push({ frame, stored });
     this.#frames += 1;
     this.#current = null;
     this.#filled = 0;
@@ -101,6 +98,11 @@ export class FrameCompressor {
 
   async #emitOldest(): Promise<void> {
     const oldest = this.#inFlight.shift();
-    if (oldest) await this.#emit(await oldest);
+    if (!oldest) return;
+    await this.#emit(await oldest.stored);
+    // A closed lane belongs to nobody any more.
+    if (this.#closed) return;
+    this.#busy.delete(oldest.frame);
+    this.#pool.give(oldest.frame);
   }
 }

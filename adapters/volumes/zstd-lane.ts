@@ -27,10 +27,18 @@ export class ZstdLane {
     this.#stream.on('error', () => {});
   }
 
-  /** One frame of the content, which must not change until it is there. One call at a time. */
+  /** One frame of the content, which must not change until it is there. Its bytes hold until the next call. One call at a time. */
   compress(content: Uint8Array): Promise<Buffer> {
     return new Promise((resolve, reject) => {
-      this.#stream.write(content, (error) => (error ? reject(error) : resolve(this.#stream.read() as Buffer)));
+      this.#stream.write(content, (error) => {
+        if (error) return reject(error);
+        const frame = this.#stream.read() as Buffer;
+        // Node's own count of what it has given away of its buffer (lib/zlib.js processCallback), as in ZstdUnpackLane: a new
+        // buffer for every few frames has V8 look through the whole heap several times a second. And with room for all of
+        // a frame zstd writes it without a copy.
+        (this.#stream as unknown as Record<string, number>)['_outOffset'] = 0;
+        resolve(frame);
+      });
     });
   }
 

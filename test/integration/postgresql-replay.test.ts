@@ -119,5 +119,9 @@ function openedBy(log: LogArchive, before: () => Promise<void>): LogArchive {
       await before();
       return log.open(entry);
     },
+    lend: async (entry, use) => {
+      await before();
+      return log.lend(entry, use);
+    },
   };
 }

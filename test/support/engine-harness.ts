@@ -1,3 +1,4 @@
+import { buffer } from 'node:stream/consumers';
 import { createHash, randomBytes } from 'node:crypto';
 import { Readable, Writable } from 'node:stream';
 import { manifestSchema } from '../../adapters/catalog/manifest-schema';
@@ -161,6 +162,10 @@ export class MemoryLogArchive implements LogArchive {
     if (!found) throw failure('NotFound', `no log entry ${entry.key}`);
     if (this.damaged.has(entry.key)) throw failure('BackupCorrupt', `${entry.key} differs from its digest`);
     return Readable.from([found.content], { objectMode: false });
+  }
+
+  async lend<T>(entry: LogEntry, use: (content: Buffer) => Promise<T>): Promise<T> {
+    return use(await buffer(await this.open(entry)));
   }
 
   async replaced(lineage: string): Promise<ReplacedSlices[]> {

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { constants, zstdCompressSync } from 'node:zlib';
 import { FramePool } from '../../adapters/volumes/frame-pool';
-import { provenDigest } from '../../adapters/volumes/frame-proof';
+import { provenDigest } from '../../adapters/volumes/whole-frame';
 import { FRAME_BYTES, FrameCompressor, zstdFrame } from '../../adapters/volumes/zstd-frames';
 import { decompressFrames, lendFrames, splitFrames, ZstdFormatError } from '../../adapters/volumes/zstd-frame-reader';
 import { rounds, seededBytes, seededRandom } from '../support/random';
@@ -12,7 +12,7 @@ const randomBytes = seededBytes();
 
 async function compressed(content: Buffer, chunkBytes: number): Promise<Buffer> {
   const frames: Buffer[] = [];
-  const compressor = new FrameCompressor({ level: 3 }, async (frame) => void frames.push(frame));
+  const compressor = new FrameCompressor({ level: 3 }, async (frame) => void frames.push(Buffer.from(frame)));
   for (let at = 0; at < content.length; at += chunkBytes) await compressor.write(content.subarray(at, at + chunkBytes));
   await compressor.end();
   return Buffer.concat(frames);

@@ -83,12 +83,11 @@ async function writeWhole(
   ctx: CallContext,
 ): Promise<void> {
   const piece = readPieceName(entry.name) as NonNullable<ReturnType<typeof readPieceName>>;
-  let sizeBytes = 0;
-  for await (const chunk of (await archive.open(entry)) as AsyncIterable<Buffer>) {
+  const sizeBytes = await archive.lend(entry, async (content) => {
     ctx.signal.throwIfAborted();
-    await writeAll(handle, chunk, sizeBytes);
-    sizeBytes += chunk.length;
-  }
+    await writeAll(handle, content, 0);
+    return content.length;
+  });
   if (BigInt(sizeBytes) === piece.segmentBytes) return;
   throw failure(
     'BackupCorrupt',
