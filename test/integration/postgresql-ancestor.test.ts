@@ -14,9 +14,13 @@ test.each(postgresVersionsInDepth)(
       await ask(primary.url, 'CREATE TABLE t (id int)');
       await source.archive(1_000);
       const { lineage, consistentAt } = await source.back();
-      await source.archive(3_000);
-      const covered = (await source.log.resolve((await source.log.entries(lineage!)).at(-1)!)).coversUntil!;
-      expect(covered > consistentAt).toBe(true);
+      const coveredNow = async () =>
+        (await source.log.resolve((await source.log.entries(lineage!)).at(-1)!)).coversUntil ?? '';
+      await waitUntil('the log covering an instant behind the backup', async () => {
+        await source.archive(500);
+        return (await coveredNow()) > consistentAt;
+      });
+      const covered = await coveredNow();
       const target = { kind: 'time', time: covered, timeline: 1 } as const;
       const plan = () => source.engine.planRestore(target, { backups: source.backups, log: source.log }, testContext());
       const before = await plan();

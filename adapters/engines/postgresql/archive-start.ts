@@ -90,9 +90,9 @@ export async function findStart(
 
 /**
  * What is missing of the timelines that led to the server's: the rest of the newest one that is archived, and all of those
- * after it. A successor's first segment repeats its ancestor's bytes up to the switch, so that only earlier segments can
- * be missing. Where no slice is continued, the ancestor's last piece before the switch is the overlap. Null where nothing of
- * any of them is archived.
+ * after it. A successor's first segment repeats its ancestor's bytes up to the switch, so that of a timeline that was never
+ * archived only earlier segments can be missing. Where no slice is continued, the ancestor's last piece before the switch
+ * is the overlap. Null where nothing of any of them is archived.
  */
 async function behindAncestors(
   systemId: string,
@@ -111,7 +111,8 @@ async function behindAncestors(
     const from = begun ? floorToSegment(begun.switchLsn, segmentBytes) : end;
     const rest =
       before.length > 0 ? resume(lineage, timeline, before, segmentBytes) : untouched(lineage, timeline, from);
-    const isMissing = rest.durable < end;
+    // Of an archived timeline its very end as well: it is what somebody restores who names the timeline.
+    const isMissing = rest.durable < (before.length > 0 ? switchLsn : end);
     if (isMissing) missing.unshift({ ...rest, until: switchLsn });
     if (before.length === 0) continue;
     const last = rest.durable < switchLsn ? rest.durable : switchLsn;
