@@ -29,7 +29,12 @@ async function main([command, ...args]) {
     throw new Error(`unknown command "${command ?? ''}": one of ${['test', ...Object.keys(PROGRAMS)].join(', ')}`);
   ensurePackages();
   const runtime = pickRuntime();
-  const env = { ...process.env, PATH: `${path.dirname(runtime)}${path.delimiter}${process.env.PATH ?? ''}` };
+  const env = {
+    // A fifth of a command's start is compiling; where this cannot be written Node goes without it.
+    NODE_COMPILE_CACHE: inRoot('dist/.compile-cache'),
+    ...process.env,
+    PATH: `${path.dirname(runtime)}${path.delimiter}${process.env.PATH ?? ''}`,
+  };
   ensureBuild(runtime, env);
   if (needsServers(command, args)) ensureServers();
   if (command === 'test') return test(runtime, args, env);

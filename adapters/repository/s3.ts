@@ -135,7 +135,8 @@ export function createS3Repository({ name, settings, prefix }: S3Options): Repos
         const Range = range ? `bytes=${range.start}-${range.end - 1}` : undefined;
         const { Body } = await client.send(new GetObjectCommand({ Bucket: bucket, Key: fullKey(key), Range }));
         const bytes = readBody(Body as Readable, (error) => s3Failure(error, `reading ${key}`, place));
-        return Readable.from(bytes, { objectMode: false, highWaterMark: 2 ** 18 });
+        // Chunks are objects here, so that nothing joins them: see s3-body.ts.
+        return Readable.from(bytes, { objectMode: true, highWaterMark: 4 });
       });
     },
 

@@ -8,6 +8,7 @@ import { LEAVES, type RestoredStore, type RestorePlace } from '../../../core/rec
 import { absent } from '../../filesystem/absent';
 import { advance, mayRemove, newTry, writeMarker } from '../restore-marker';
 import type { BackupDetail } from './dump';
+import { sqlState } from './connection';
 import { rebuild } from './rebuild';
 import { ownMarker, replay } from './replay';
 import { restored } from './restored-state';
@@ -17,6 +18,10 @@ import { clearRestore, ownerOf, pathsOf } from './restore-place';
 import { findTool } from './tools';
 
 const PROMOTE_SECONDS = 60;
+/** Recovery has ended, or somebody promotes the server at this moment: by an earlier try or by hand. */
+const NOT_RECOVERING = '55000';
+/** It takes a tenth of a second; people wait for the copy. */
+const OPEN_LOOK_MILLISECONDS = 25;
 
 export function createRestore(toolsDirectory: string | undefined): Restore {
   return {
@@ -57,7 +62,11 @@ async function open(
     async (client) => {
       const inRecovery = async () =>
         ((await client.query('SELECT pg_is_in_recovery() AS yes')).rows[0] as { yes: boolean }).yes;
-      if (await inRecovery()) await client.query(`SELECT pg_promote(true, ${PROMOTE_SECONDS})`);
+      // Going on from the target ends recovery at once; a promotion would be noticed only when the pause looks around, once a
+      // second (xlogrecovery.c recoveryPausesHere).
+      await client.query('SELECT pg_wal_replay_resume()').catch((error: unknown) => {
+        if (sqlState(error) !== NOT_RECOVERING) throw error;
+      });
       for (const deadline = Date.now() + PROMOTE_SECONDS * 1_000; await inRecovery();) {
         if (Date.now() > deadline) {
           throw failure(
@@ -66,7 +75,7 @@ async function open(
           );
         }
         ctx.progress({ phase: 'opening the restored server' });
-        await sleep(100, undefined, { signal: ctx.signal });
+        await sleep(OPEN_LOOK_MILLISECONDS, undefined, { signal: ctx.signal });
       }
     },
     { signal: ctx.signal, statementMilliseconds: (PROMOTE_SECONDS + 10) * 1_000 },

@@ -8,6 +8,7 @@ import type { ManifestFile } from './backup-manifest';
 import type { MemberFile, MemberFiles } from './chain-files';
 import { ChangedBlocks, saysNothing, writeAll } from './changed-blocks';
 import { ChunkReader } from './chunk-reader';
+import { EarlyFlush } from './early-flush';
 import { memberChecksum } from './member-checksum';
 import type { Account } from '../restore-host';
 import { paddedBytes, readTarHeader, TAR_BLOCK_BYTES, type TarMember } from './tar-header';
@@ -159,6 +160,7 @@ class Unpacker {
     const isWhole = of.wanted.kind === 'whole';
     const handle = await fs.open(file, isWhole ? 'wx' : 'r+', 0o600);
     try {
+      const flush = new EarlyFlush(handle);
       const blocks = isWhole ? null : new ChangedBlocks(handle, { last: of.wanted.last, where });
       for (let done = 0; done < member.sizeBytes;) {
         const chunk = await reader.some(member.sizeBytes - done);
@@ -168,7 +170,9 @@ class Unpacker {
         await writing;
         done += chunk.length;
         this.count(chunk.length);
+        await flush.wrote(chunk.length);
       }
+      await flush.settled();
       blocks?.end();
       const { uid, gid } = this.target.owner;
       if (isWhole && process.getuid?.() === 0) await handle.chown(uid, gid);
