@@ -93,7 +93,9 @@ export function createLogArchive(repository: Repository, store: string, naming: 
     const { stored, head } = await readIntact(key, found);
     try {
       return await unpackWhole(stored, contentBytesOf(head), (content) => {
-        compareContent(key, head, sha256Of(content));
+        // The very bytes that were stored hold what they held then (`prove`); a digest of 16 MiB more for each of hundreds
+        // of segments is time that a server waits for its log.
+        if (head.sha256 === null) compareContent(key, head, sha256Of(content));
         return use(content);
       });
     } catch (error) {
