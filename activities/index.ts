@@ -3,6 +3,7 @@ import { createArchiveActivities } from './archive';
 import { createBackupActivities } from './backup';
 import type { ActivityDeps } from './deps';
 import { createDnsActivities } from './dns';
+import { createHandOverActivities } from './hand-over';
 import { createHealthActivities } from './health';
 import { createHoldFenceActivities } from './hold-fence';
 import { createNotifyActivities } from './notify';
@@ -11,6 +12,7 @@ import { createPromoteActivities } from './promote';
 import { createReadinessActivities } from './readiness';
 import { createReportActivities } from './report';
 import { createRestoreActivities } from './restore';
+import { createServiceSizeActivities } from './service-sizes';
 import { createSiteActivities } from './site';
 import { createTrafficActivities } from './traffic';
 import { createWatchActivities } from './watch';
@@ -22,6 +24,7 @@ export function createActivities(deps: ActivityDeps) {
     ...createArchiveActivities(deps),
     ...createBackupActivities(deps),
     ...createDnsActivities(deps),
+    ...createHandOverActivities(deps),
     ...createHealthActivities(deps),
     ...createHoldFenceActivities(deps),
     ...createNotifyActivities(deps),
@@ -30,6 +33,7 @@ export function createActivities(deps: ActivityDeps) {
     ...createReadinessActivities(deps),
     ...createReportActivities(deps),
     ...createRestoreActivities(deps),
+    ...createServiceSizeActivities(deps),
     ...createSiteActivities(deps),
     ...createTrafficActivities(deps),
     ...createWatchActivities(deps),

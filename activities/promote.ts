@@ -12,7 +12,7 @@ export interface RoleStep {
   readonly epoch: number;
 }
 
-function replicationOf(open: OpenApplication, store: string) {
+export function replicationOf(open: OpenApplication, store: string) {
   const { replication, kind } = open.engine(store);
   if (!replication) throw failure('UsageInvalid', `store ${store} has no role to change: its engine is ${kind}`);
   return replication;
@@ -22,7 +22,13 @@ function replicationOf(open: OpenApplication, store: string) {
 export function createPromoteActivities(deps: ActivityDeps) {
   return {
     /** Fences a whole site by its host's agent or its cloud's power API. Evidence `none` where no such fence is configured. */
-    async fenceSite(input: { application: string; site: string; epoch: number }): Promise<FenceEvidence> {
+    async fenceSite(input: {
+      application: string;
+      site: string;
+      epoch: number;
+      /** Only these; all of the site where it is left out. */
+      stores?: readonly string[];
+    }): Promise<FenceEvidence> {
       return withCallContext(async (ctx) => {
         const open = deps.open(input.application);
         await requireEpoch(open, input.epoch);
@@ -37,7 +43,7 @@ export function createPromoteActivities(deps: ActivityDeps) {
             by: 'drctl',
           };
         }
-        return open.siteFence.fence(input.site, input.epoch, ctx);
+        return open.siteFence.fence(input.site, input.epoch, ctx, input.stores);
       });
     },
 
@@ -74,12 +80,16 @@ export function createPromoteActivities(deps: ActivityDeps) {
       });
     },
 
-    /** Whether somebody else has promoted the store at the site meanwhile: then nothing is unfenced any more. */
-    async mayBePromoted(input: RoleStep): Promise<boolean> {
+    /**
+     * Whether somebody else has promoted the store at the site meanwhile: then nothing is unfenced any more. One that does
+     * not answer may be, unless `seen` asks for one that is seen to take writes.
+     */
+    async mayBePromoted(input: RoleStep & { seen?: boolean }): Promise<boolean> {
       return withCallContext(async (ctx) => {
         const open = deps.open(input.application);
         if (replicationOf(open, input.store).electsItself) return false;
-        return (await open.engine(input.store).probe(input.site, ctx)).writable !== false;
+        const { writable } = await open.engine(input.store).probe(input.site, ctx);
+        return input.seen ? writable === true : writable !== false;
       });
     },
 

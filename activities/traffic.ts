@@ -66,7 +66,7 @@ export function createTrafficActivities(deps: ActivityDeps) {
   };
 }
 
-function servicesOf(open: OpenApplication) {
+export function servicesOf(open: OpenApplication) {
   if (!open.services) throw failure('ConfigInvalid', `${open.application.name} has no services in its config`);
   return open.services;
 }

@@ -38,6 +38,10 @@ export function toApplication(config: Config): Application {
       requesterMayApprove: failover.requesterMayApprove,
       servicesReadySeconds: failover.servicesReadyWithin.seconds,
       dnsPropagationSeconds: failover.dnsWithin.seconds,
+      switchover: {
+        withinSeconds: failover.switchover.within.seconds,
+        maxLagSeconds: failover.switchover.maxLag.seconds,
+      },
     },
     backup: {
       maxAgeHours: config.monitoring.backupMaxAge.seconds / 3_600,

@@ -69,6 +69,17 @@ const failover = z
     }),
     servicesReadyWithin: duration,
     dnsWithin: duration,
+    switchover: z
+      .strictObject({
+        within: duration.default({ text: '2m', milliseconds: 120_000, seconds: 120 }).meta({
+          description: 'From the first step that changes something to the promotion; past it everything returns',
+        }),
+        maxLag: duration.default({ text: '10s', milliseconds: 10_000, seconds: 10 }).meta({
+          description: 'A standby that needs longer to have what its primary has now does not take over',
+        }),
+      })
+      .prefault({})
+      .meta({ description: 'Limits of a planned switchover' }),
   })
   .meta({ description: 'How a role change is decided and how long its steps may take' });
 

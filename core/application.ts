@@ -55,6 +55,14 @@ export interface FailoverPolicy {
   /** How long a service may take to be ready, and DNS to answer with the new site everywhere. */
   readonly servicesReadySeconds: number;
   readonly dnsPropagationSeconds: number;
+  readonly switchover: SwitchoverPolicy;
+}
+
+export interface SwitchoverPolicy {
+  /** From the first step that changes something to the promotion: past it everything returns to where it was. */
+  readonly withinSeconds: number;
+  /** A standby that needs longer to have what its primary has now does not take over. */
+  readonly maxLagSeconds: number;
 }
 
 export interface BackupPolicy {

@@ -1,6 +1,7 @@
 import type { CallContext } from './call';
 import type { ArtifactKind, BackupType, DumpResult, DumpSource, Manifest } from './catalog';
 import type { FenceEvidence } from './fencing';
+import type { Following, FollowRequest, HandOver, HandOverRequest } from './hand-over';
 import type { LogArchive, LogNaming } from './log-archive';
 import type { Position, PositionCodec } from './positions';
 import type {
@@ -249,6 +250,18 @@ export interface Replication {
   fence(site: string, survivingSite: string, epoch: number, ctx: CallContext): Promise<FenceEvidence>;
   /** Lifts what `fence` did, before anything was promoted. Repeatable; StaleEpoch where the store holds a newer epoch. */
   unfence(site: string, epoch: number, ctx: CallContext): Promise<void>;
+  /**
+   * Ends the writing at the old primary of a planned role change and waits until the other side has all that was ever
+   * acknowledged there. Promotes nothing, so that it can be undone with `unfence` (members that elect their primary
+   * themselves may have done so). Repeatable; StaleEpoch as `fence`, TargetUnreachable where a side does not answer,
+   * HandOverIncomplete (retryable) where the other side did not get that far in time.
+   */
+  handOver(request: HandOverRequest, ctx: CallContext): Promise<HandOver>;
+  /**
+   * After `promote`: makes the old primary follow the new one where the engine can do that through its own door, and says
+   * what somebody else has to do where it cannot. Never makes anything writable. Repeatable; StaleEpoch as `fence`.
+   */
+  follow(request: FollowRequest, ctx: CallContext): Promise<Following>;
   /** Makes the site's replica the writable primary and notes the epoch in the store itself; StaleEpoch if it holds a newer one. */
   promote(request: PromoteRequest, ctx: CallContext): Promise<PromoteResult>;
   /** The epoch noted in the store at the site; null when none is or when it does not answer. */

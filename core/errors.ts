@@ -181,6 +181,24 @@ export const FAILURES = {
     data: 'Nothing was changed.',
     next: 'Another run owns it: wait for it or look at it in the Web UI.',
   },
+  SwitchoverRefused: {
+    retryable: false,
+    exitCode: 42,
+    data: 'Nothing was changed.',
+    next: 'Mend what is named and start the switchover again; where the active site is lost, `drctl failover start` is the way.',
+  },
+  HandOverIncomplete: {
+    retryable: true,
+    exitCode: 43,
+    data: 'Nothing was promoted and nothing is lost: the old primary has everything, and takes no writes.',
+    next: 'See why the standby does not catch up; past its time limit the switchover undoes itself.',
+  },
+  SwitchoverTimedOut: {
+    retryable: false,
+    exitCode: 44,
+    data: 'Nothing was promoted; what had been done was undone.',
+    next: 'See in the report which step took that long, or raise `failover.switchover.within`.',
+  },
   TemporalUnavailable: {
     retryable: true,
     exitCode: 50,

@@ -23,9 +23,10 @@ export interface SiteFence {
   readonly kind: string;
   /**
    * Fences the site for this epoch and proves it; repeatable. The fence persists: a site that comes back stays fenced.
-   * Throws FencingUnconfirmed where it cannot be proven, StaleEpoch when a newer epoch holds the fence.
+   * Throws FencingUnconfirmed where it cannot be proven, StaleEpoch when a newer epoch holds the fence. `stores`: these
+   * are enough, the others at the site shall go on (as standbys); a fence that can only take the whole site does that.
    */
-  fence(site: string, epoch: number, ctx: CallContext): Promise<FenceEvidence>;
+  fence(site: string, epoch: number, ctx: CallContext, stores?: readonly string[]): Promise<FenceEvidence>;
   /**
    * Undoes the fence before anything was promoted: lifts it and starts again what it stopped, nothing else. Repeatable; only
    * with the epoch that set it or a newer one (StaleEpoch). It does not wait until what it started serves.

@@ -62,5 +62,5 @@ export const named = ([id, title]: StepName) => ({ id, title });
 
 /** Whether a person may leave a step out that failed for good: no data is at risk without it. */
 export function isSkippable(stepId: string): boolean {
-  return /^(service|verify|lineage|dns|settle|hold)/.test(stepId);
+  return /^(service|verify|lineage|dns|settle|hold|follow)/.test(stepId);
 }

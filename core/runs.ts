@@ -1,5 +1,6 @@
 import type { BackupType } from './catalog';
 import type { FenceEvidence } from './fencing';
+import type { SwitchOverFacts } from './hand-over';
 import type { Fingerprint, Leave, RecoveryTarget, RestoredStore, RestorePlan } from './recovery';
 import type { LossEstimate } from './replication';
 import type { CheckResult } from './restore-checks';
@@ -19,6 +20,7 @@ export const workflowTypes = {
   watchReplication: 'watchReplication',
   restoreStores: 'restoreStores',
   failOver: 'failOver',
+  switchOver: 'switchOver',
   checkHealth: 'checkHealth',
   checkReadiness: 'checkReadiness',
   drill: 'drill',
@@ -86,11 +88,14 @@ export interface StepStatus {
   readonly note: string | null;
 }
 
+/** Unplanned and planned; both have the id `role-change:<application>`, so that only one of them runs. */
+export type RoleChangeKind = 'failover' | 'switchover';
+
 export interface RunStatus {
   readonly kind:
     | 'backup'
     | 'restore'
-    | 'failover'
+    | RoleChangeKind
     | 'archive'
     | 'watch'
     | 'launch'
@@ -206,6 +211,9 @@ export interface FailOverInput {
   readonly reason: string;
 }
 
+/** A planned role change: both sites are healthy, and nothing may be lost. */
+export type SwitchOverInput = FailOverInput;
+
 /** What an approver sees, answered by the `status` query of failOver besides RunStatus. */
 export interface ApprovalCard {
   /** Counts the cards of one run: the loss is measured again and again while nobody has decided. */
@@ -224,9 +232,11 @@ export interface ApprovalCard {
   readonly worse: readonly string[];
   readonly rtoSeconds: number;
   readonly rpoSeconds: number;
+  /** Of a planned role change only: nothing is lost, and past this long before the promotion it takes itself back. */
+  readonly planned?: { readonly withinSeconds: number };
 }
 
-/** The commands to a failover. */
+/** The commands to a role change. */
 export type FailOverCommand = Exclude<keyof typeof commands, 'moveTo'>;
 
 export type FailOverOutcome =
@@ -240,8 +250,9 @@ export type FailOverOutcome =
   /** Stopped before the promotion, and something that was done could not be undone: the reason lists it. */
   | 'undo incomplete';
 
+/** Of a failover and of a switchover alike. */
 export interface FailOverStatus extends RunStatus {
-  readonly kind: 'failover';
+  readonly kind: RoleChangeKind;
   readonly fromSite: string | null;
   readonly toSite: string;
   /** The newest before the approval, the one that was approved after it. */
@@ -276,6 +287,8 @@ export interface FailOverResult {
   readonly approvalToVerifiedSeconds: number | null;
   /** Key of the report in the repository (JSON; the Markdown and the page are beside it). */
   readonly reportKey: string | null;
+  /** Only a planned role change has it. */
+  readonly switchover?: SwitchOverFacts;
 }
 
 export interface CheckHealthInput {

@@ -16,19 +16,31 @@ export function cardLines(card: ApprovalCard, now: Date): string[] {
   ]);
   return [
     '',
-    `Fail ${card.application} over from ${card.fromSite} to ${card.toSite}?`,
+    `${card.planned ? 'Switch' : 'Fail'} ${card.application} over from ${card.fromSite} to ${card.toSite}?`,
     `  asked by  ${card.requestedBy}: ${card.reason}`,
     ...card.evidence.map((line, index) => `  ${index === 0 ? 'seen    ' : '        '}  ${line}`),
     `  measured  ${shortTime(card.measuredAt)} (${relativeTime(card.measuredAt, now)}), card ${card.number}`,
     ...(card.problem === null ? [] : [`  ! it could not be measured anew: ${card.problem}`]),
     ...card.worse.map((why) => `  ! worse than what was approved: ${why}`),
     '',
-    'What would be lost:',
-    ...indent(tableLines(['store', 'certainty', 'time', 'changes', 'bytes', ''], rows)),
-    ...card.losses.map(({ store, basis }) => `  ${store}: ${basis}`),
-    ...growthLines(card.losses),
+    ...(card.planned
+      ? plannedLines(card.planned)
+      : [
+          'What would be lost:',
+          ...indent(tableLines(['store', 'certainty', 'time', 'changes', 'bytes', ''], rows)),
+          ...card.losses.map(({ store, basis }) => `  ${store}: ${basis}`),
+          ...growthLines(card.losses),
+        ]),
     `  objectives: RPO ${formatDuration(card.rpoSeconds * 1_000)}, RTO ${formatDuration(card.rtoSeconds * 1_000)}`,
     '',
+  ];
+}
+
+function plannedLines({ withinSeconds }: NonNullable<ApprovalCard['planned']>): string[] {
+  return [
+    'What would be lost: nothing. No store is promoted before it has proven that it has everything.',
+    '  Users are not served from the stop of the services until the new site is verified; where the promotion is not',
+    `  reached ${formatDuration(withinSeconds * 1_000)} after the first step, everything returns to where it was.`,
   ];
 }
 

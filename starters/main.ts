@@ -12,6 +12,7 @@ import { registerRuns } from './commands/runs';
 import { registerSchedules } from './commands/schedules';
 import { registerSites } from './commands/sites';
 import { registerStatus } from './commands/status';
+import { registerSwitchover } from './commands/switchover';
 import { registerWorker } from './commands/worker';
 import { FAILURES } from '../core/errors';
 import { Front } from './front';
@@ -28,6 +29,7 @@ const NOUNS = [
   registerPlan,
   registerFailover,
   registerDns,
+  registerSwitchover,
   registerReport,
   registerSchedules,
   registerRuns,

@@ -9,4 +9,5 @@ export { holdFence } from './hold-fence';
 export { launchBackups } from './launch-backups';
 export { restoreStores } from './restore-stores';
 export { settleDns } from './settle-dns';
+export { switchOver } from './switch-over';
 export { watchReplication } from './watch-replication';

@@ -51,9 +51,10 @@ export function createAgentFence(settings: AgentFenceSettings, stores: readonly 
       return { fencedByEpoch: (await readState(site, ctx.signal))?.epoch ?? null };
     },
 
-    async fence(site, epoch, ctx) {
-      const what = `fencing site ${site}`;
-      const answer = await ask({ what, method: 'PUT', path: fencePath(site), body: { epoch } }, epoch, ctx.signal);
+    async fence(site, epoch, ctx, wanted) {
+      const what = wanted ? `fencing ${wanted.join(', ')} at site ${site}` : `fencing site ${site}`;
+      const body = wanted ? { epoch, stores: wanted } : { epoch };
+      const answer = await ask({ what, method: 'PUT', path: fencePath(site), body }, epoch, ctx.signal);
       if (answer.status === 404) throw failure('NotFound', `${what}: ${answer.reason}`);
       return prove(answer.read(evidenceAnswer), { site, epoch, stores, by: `agent at ${new URL(settings.url).host}` });
     },

@@ -36,10 +36,15 @@ type Action = 'fence' | 'unfence';
 export function createCommandFence(settings: CommandFenceSettings, stores: readonly string[]): SiteFence {
   const [program = ''] = settings.argv;
 
-  async function run<T>(action: Action, site: string, epoch: number, schema: z.ZodType<T>, signal: AbortSignal) {
+  async function run<T>(
+    action: Action,
+    { site, epoch, stores: wanted }: { site: string; epoch: number; stores: readonly string[] },
+    schema: z.ZodType<T>,
+    signal: AbortSignal,
+  ) {
     const what = `${action} of site ${site} for epoch ${epoch} by ${program}`;
     try {
-      const answer = await runJsonCommand({ ...settings, input: { action, site, epoch, stores }, signal });
+      const answer = await runJsonCommand({ ...settings, input: { action, site, epoch, stores: wanted }, signal });
       const parsed = schema.safeParse(answer);
       if (parsed.success) return parsed.data;
       const issue = parsed.error.issues[0];
@@ -62,18 +67,18 @@ export function createCommandFence(settings: CommandFenceSettings, stores: reado
       throw failure('ToolMissing', `the fence ${program} is not there, or may not be run`);
     },
 
-    async fence(site, epoch, ctx) {
-      const answer = await run('fence', site, epoch, fenceAnswer, ctx.signal);
+    async fence(site, epoch, ctx, wanted = stores) {
+      const answer = await run('fence', { site, epoch, stores: wanted }, fenceAnswer, ctx.signal);
       if (!answer.proven) {
         throw failure('FencingUnconfirmed', `fence of site ${site} for epoch ${epoch} by ${program}: ${answer.how}`);
       }
-      const covered = (answer.stores ?? stores).filter((store) => stores.includes(store));
+      const covered = (answer.stores ?? wanted).filter((store) => stores.includes(store));
       const at = new Date().toISOString();
       return { strength: 'proven', site, stores: covered, epoch, at, how: answer.how, by: program };
     },
 
     async unfence(site, epoch, ctx) {
-      const { started, notes } = await run('unfence', site, epoch, unfenceAnswer, ctx.signal);
+      const { started, notes } = await run('unfence', { site, epoch, stores }, unfenceAnswer, ctx.signal);
       const silent = started === undefined && notes === undefined;
       const untold = `${program} lifted the fence of ${site} and does not say what it started: see that all of it runs`;
       return { started: started ?? [], notes: silent ? [untold] : (notes ?? []) };

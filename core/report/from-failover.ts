@@ -35,10 +35,11 @@ export function failoverReport(facts: FailoverFacts): RunReport {
   const stepOf = (id: string) => partOf(steps.find((step) => step.id === id));
   const named = (topic: string, name: string) => ({ name, ...(stepOf(`${topic}:${name}`) ?? NOT_REACHED) });
   const warnings = warningsOf(facts);
+  const kind = result.switchover ? 'switchover' : 'failover';
   return {
     formatVersion: REPORT_FORMAT_VERSION,
-    id: `failover-${facts.runId}`,
-    kind: 'failover',
+    id: `${kind}-${facts.runId}`,
+    kind,
     application: app.name,
     workflowId: facts.workflowId,
     runId: facts.runId,
@@ -102,7 +103,14 @@ function verdictOf(outcome: FailOverOutcome, warnings: readonly string[]): RunRe
 }
 
 /** Something was amiss when the run began at the latest, or when the stores at the old site last answered before. */
-function outageOf({ card, startedAt }: FailoverFacts): Pick<RecoveryTime, 'outageFrom' | 'outageBasis'> {
+function outageOf({ card, startedAt, result }: FailoverFacts): Pick<RecoveryTime, 'outageFrom' | 'outageBasis'> {
+  const { switchover } = result;
+  if (switchover) {
+    return {
+      outageFrom: switchover.stoppedAt ?? startedAt,
+      outageBasis: 'since the first service was stopped on purpose',
+    };
+  }
   const answeredAt = card && lastAnsweredAt(card);
   return answeredAt !== null && answeredAt < startedAt
     ? { outageFrom: answeredAt, outageBasis: 'since the old stores last answered' }
@@ -131,6 +139,10 @@ function lossOf({ app, result, approvedAt }: FailoverFacts): LossReport {
           'promoted is the loss: keep its data until somebody has looked.',
       }
     : null;
+  const nothing = (store: string): ActualLoss | null => {
+    const how = result.switchover?.handOvers.find((each) => each.store === store)?.how;
+    return how && promotionBegan ? { certainty: 'proven', bytes: 0, operations: 0, seconds: 0, basis: how } : null;
+  };
   const of = <T extends { readonly store: string }>(list: readonly T[], name: string) =>
     list.find(({ store }) => store === name) ?? null;
   return {
@@ -143,7 +155,7 @@ function lossOf({ app, result, approvedAt }: FailoverFacts): LossReport {
         rpoSeconds,
         estimate: of(losses, name),
         atApproval: of(lossesAtApproval, name),
-        actual,
+        actual: nothing(name) ?? actual,
       })),
   };
 }

@@ -1,5 +1,6 @@
+import type { Command } from 'commander';
 import { failure } from '../../core/errors';
-import type { commands } from '../../core/runs';
+import type { commands, RoleChangeKind } from '../../core/runs';
 import { followFailover, showFailover, startFailover, tell } from '../failover';
 import type { Front } from '../front';
 import { detachOption, followOption, reasonOption } from '../options';
@@ -33,6 +34,7 @@ export function registerFailover(front: Front): void {
         if (by !== undefined && !yes)
           throw failure('UsageInvalid', '--by names the approver for --yes; without it you are asked');
         return startFailover(session, {
+          kind: 'failover',
           toSite: to,
           reason,
           approver: yes ? (by ?? session.io.user) : null,
@@ -46,16 +48,21 @@ export function registerFailover(front: Front): void {
     .option('--by <name>', 'with --yes: the approver (default: you)')
     .addOption(detachOption());
 
+  registerCommands(front, group, 'failover');
+}
+
+/** What people say to a role change that runs, whatever its kind: looking, deciding, and its report afterwards. */
+export function registerCommands(front: Front, group: Command, kind: RoleChangeKind): void {
   front
     .command<{ follow?: boolean }>(
       group,
       'status',
       'its steps, and what it waits for',
       [
-        ['drctl failover status', 'once'],
-        ['drctl failover status --follow', 'until it ends, and decide when it asks'],
+        [`drctl ${kind} status`, 'once'],
+        [`drctl ${kind} status --follow`, 'until it ends, and decide when it asks'],
       ],
-      (session, _, { follow }) => (follow ? followFailover(session, null) : showFailover(session)),
+      (session, _, { follow }) => (follow ? followFailover(session, kind, null) : showFailover(session, kind)),
     )
     .addOption(followOption());
 
@@ -65,7 +72,7 @@ export function registerFailover(front: Front): void {
         group,
         name,
         description,
-        [[`drctl failover ${name} --by dana${needsReason ? ' --reason "…"' : ''}`, 'in the name of dana']],
+        [[`drctl ${kind} ${name} --by dana${needsReason ? ' --reason "…"' : ''}`, 'in the name of dana']],
         (session, _, { by, reason, step }) =>
           tell(session, name, { by: by ?? session.io.user, ...(reason ? { reason } : {}), ...(step ? { step } : {}) }),
       )
@@ -78,8 +85,8 @@ export function registerFailover(front: Front): void {
   front.command(
     group,
     'report [id]',
-    'the report of the newest failover, or of the one named',
-    [['drctl failover report', 'what was done, by whom, how long it took']],
-    (session, [id]) => showReport(session, { id: id ?? null, kind: 'failover' }),
+    `the report of the newest ${kind}, or of the one named`,
+    [[`drctl ${kind} report`, 'what was done, by whom, how long it took']],
+    (session, [id]) => showReport(session, { id: id ?? null, kind }),
   );
 }

@@ -11,6 +11,7 @@ import type { VolumeSource } from '../../core/volumes';
 import { compareFingerprints, type RecoveryTarget, type RestorePlace } from '../../core/recovery';
 import { waitUntil } from '../../lab/servers/process';
 import { combinedSource, MemoryLogArchive, MemoryVolumes, takeBackup, testContext } from '../support/engine-harness';
+import { handOverContract } from './hand-over.contract';
 import { rolesContract, type RolesHarness } from './roles.contract';
 
 /** What one engine's test has to bring: a real server at `site`, and ways to write to it. */
@@ -413,5 +414,7 @@ export function engineContract(
     }, 60_000);
   });
 
-  if (startRoles) rolesContract(engineName, startRoles);
+  if (!startRoles) return;
+  rolesContract(engineName, startRoles);
+  handOverContract(engineName, startRoles);
 }

@@ -96,6 +96,26 @@ describe('failover', () => {
     });
   });
 
+  test('a switchover says that nothing is lost, is decided by its own commands, and names what is left to do', async () => {
+    world.verdict = { alive: true, healthy: true };
+    await withWorld(world.activities, async () => {
+      const { io, ended } = drctl(['switchover', 'start', '--to', 'dr', '--reason', 'maintenance']);
+      await waits(io, /To decide: +drctl switchover approve/);
+      expect(io.text()).toMatch(/Switch shop over from primary to dr\?[^]*What would be lost: nothing/);
+      const status = drctl(['switchover', 'status']);
+      expect(await status.ended).toBe(0);
+      expect(status.io.text()).toMatch(/Switchover of shop primary → dr: waiting for approval/);
+      const failover = drctl(START);
+      expect(await failover.ended).toBe(40);
+      expect(failover.io.text()).toContain('role-change:shop is running already');
+      expect(await drctl(['switchover', 'approve', '--by', 'erin']).ended).toBe(0);
+      expect(await ended).toBe(0);
+      expect(io.text()).toMatch(
+        /Switchover primary → dr: completed[^]*! orders has no standby at primary yet: rebuild it/,
+      );
+    });
+  });
+
   test('--yes approves unattended, as JSON for a script', async () => {
     await withWorld(world.activities, async () => {
       const { io, ended } = drctl([...START, '--yes', '--by', 'erin', '--output', 'json']);

@@ -61,6 +61,14 @@ describe('the fence of a host agent, on the real supervisor', () => {
     expect(identify(stopped?.pid ?? 0)).toBeNull();
   });
 
+  test('of some stores only, it leaves the others running', async () => {
+    const evidence = await fence.fence('primary', 5, ctx, ['orders-db']);
+    expect(evidence).toMatchObject({ strength: 'proven', epoch: 5, stores: ['orders-db'] });
+    expect(unfencedStores(STORES, [evidence])).toEqual(['cache']);
+    const states = Object.fromEntries(lab.supervisor.processes().map(({ name, state }) => [name, state]));
+    expect(states).toMatchObject({ 'primary-orders-db': 'fenced', 'primary-cache': 'running' });
+  });
+
   test('lifting it starts again what ran before it, with its replicas, and nothing that was down or is stopped', async () => {
     await lab.supervisor.stop('primary-cache');
     await lab.supervisor.kill('primary-auth-2');
@@ -214,6 +222,8 @@ describe('the fence of a command', () => {
     const evidence = await fence.fence('primary; rm -rf /', 5, ctx);
     expect(evidence).toMatchObject({ strength: 'proven', epoch: 5, stores: STORES, by: process.execPath });
     expect(JSON.parse(evidence.how)).toEqual({ action: 'fence', site: 'primary; rm -rf /', epoch: 5, stores: STORES });
+    const some = await fence.fence('primary', 5, ctx, ['cache']);
+    expect([some.stores, JSON.parse(some.how)]).toEqual([['cache'], expect.objectContaining({ stores: ['cache'] })]);
   });
 
   test('its word that nothing is fenced any more is wanted when the fence is lifted', async () => {

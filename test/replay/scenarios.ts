@@ -94,6 +94,10 @@ export function scenarios(): Scenario[] {
   const attested = fakeFailoverWorld();
   Object.assign(attested, { siteFence: 'none' });
   const worse = fakeFailoverWorld();
+  const planned = fakeFailoverWorld();
+  planned.verdict = { alive: true, healthy: true };
+  const takenBack = fakeFailoverWorld();
+  Object.assign(takenBack, { verdict: { alive: true, healthy: true }, siteFence: 'none' });
   const healthy = fakeFailoverWorld();
   healthy.verdict = { alive: true, healthy: true };
   const unready = fakeReadinessWorld();
@@ -252,6 +256,20 @@ export function scenarios(): Scenario[] {
       input: failover,
       activities: attested.activities,
       drive: decided(approve, [/Fence/, 'attest', { by: 'erin', reason: 'recorded' }]),
+    },
+    {
+      name: 'switch-over-completed',
+      type: 'switchOver',
+      input: failover,
+      activities: planned.activities,
+      drive: decided(approve),
+    },
+    {
+      name: 'switch-over-aborted',
+      type: 'switchOver',
+      input: failover,
+      activities: takenBack.activities,
+      drive: decided(approve, [/Prove/, 'abort', { by: 'dana', reason: 'recorded' }]),
     },
     {
       name: 'check-health',

@@ -22,6 +22,10 @@ export interface FakeWorld {
   servedBefore: SiteAtWork;
   siteFence: FenceEvidence['strength'];
   storeFence: FenceEvidence['strength'];
+  /** What a planned hand-over proves by itself. */
+  handOverFence: Record<string, FenceEvidence['strength']>;
+  /** The services of the old site, with how many replicas each has. */
+  replicasBefore: Record<string, number>;
   promoted: Set<string>;
   /** What was stored, oldest first. */
   readonly reports: RunReport[];
@@ -43,6 +47,9 @@ export function fakeFailoverWorld(): FakeWorld {
     servedBefore: { writableStores: [], services: [] },
     siteFence: 'proven',
     storeFence: 'none',
+    // As the engines do: PostgreSQL can be asked to take no writes, and a session may change its mind.
+    handOverFence: { orders: 'weak', events: 'proven', sessions: 'proven' },
+    replicasBefore: { auth: 2, order: 7, cart: 0 },
     promoted: new Set(),
     reports: [],
     before: {},
@@ -66,6 +73,9 @@ export function fakeFailoverWorld(): FakeWorld {
     by: 'fake',
   });
   const answer = (server: string, value: string) => ({ server, values: [value], ttlSeconds: 60, problem: null });
+  const serviceState = (site: string, service: string, replicas: number) => ({
+    ...{ site, service, desiredReplicas: replicas, readyReplicas: replicas, settled: true },
+  });
   const activities: FakeActivities = {
     describeApplication: async () => ({
       application: shop,
@@ -108,9 +118,31 @@ export function fakeFailoverWorld(): FakeWorld {
       world.epoch = { ...world.epoch, epoch: world.epoch.epoch + 1, activeSite: toSite, reason, workflowId, runId };
       return world.epoch;
     },
-    fenceSite: async ({ site, epoch }) => {
-      note('fenceSite', site);
-      return evidence(world.siteFence, stores, site, epoch);
+    fenceSite: async ({ site, epoch, stores: only }) => {
+      note('fenceSite', only ? `${site}/${only.join()}` : site);
+      return evidence(world.siteFence, [...(only ?? stores)], site, epoch);
+    },
+    measureCatchUp: async () => {
+      note('measureCatchUp');
+      return stores.map((store) => ({ store, seconds: 0.1 }));
+    },
+    readServices: async ({ site }) =>
+      Object.entries(world.replicasBefore).map(([service, replicas]) => serviceState(site, service, replicas)),
+    stopService: async ({ site, service }) => {
+      note('stopService', service);
+      return serviceState(site, service, 0);
+    },
+    handOverStore: async ({ store, fromSite, epoch }) => {
+      note('handOverStore', store);
+      const strength = world.handOverFence[store] ?? 'none';
+      return {
+        ...{ store, final: position, reached: position, at, how: 'as the test says' },
+        evidence: { ...evidence(strength, [store], fromSite, epoch), stores: [store] },
+      };
+    },
+    followNewPrimary: async ({ store, site }) => {
+      note('followNewPrimary', store);
+      return { store, site, follows: store !== 'orders', how: store === 'orders' ? 'rebuild it' : 'it follows' };
     },
     unfenceSite: async ({ site }) => {
       note('unfenceSite', site);
@@ -134,9 +166,10 @@ export function fakeFailoverWorld(): FakeWorld {
       world.promoted.add(store);
       return { site, position, promotedAt: at, already };
     },
-    startService: async ({ site, service, replicas }) => {
-      note('startService', service);
-      return { site, service, desiredReplicas: replicas, readyReplicas: replicas, settled: true };
+    startService: async ({ site, service, replicas, epoch }) => {
+      note('startService', site === shop.initialSite ? `${site}/${service} ${replicas}` : service);
+      if (epoch !== (world.epoch?.epoch ?? 0)) throw failure('StaleEpoch', `epoch ${epoch} is over`);
+      return serviceState(site, service, replicas);
     },
     pointDns: async ({ target }) => {
       note('pointDns', target.name);

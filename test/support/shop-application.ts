@@ -35,6 +35,7 @@ export const shop: Application = {
     requesterMayApprove: false,
     servicesReadySeconds: 120,
     dnsPropagationSeconds: 120,
+    switchover: { withinSeconds: 120, maxLagSeconds: 10 },
   },
   backup: { maxAgeHours: 25, mode: 'spool', volumeBytes: 128 * 2 ** 20 },
 };

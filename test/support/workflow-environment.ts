@@ -17,6 +17,12 @@ export type FakeActivities = Partial<{
   [K in keyof Activities]: (...args: Parameters<Activities[K]>) => Promise<Awaited<ReturnType<Activities[K]>>>;
 }>;
 
+/** An activity hears with its heartbeat that it was cancelled: at once, not after most of its heartbeat timeout. */
+const PROMPT_HEARTBEATS = {
+  maxHeartbeatThrottleInterval: '200 milliseconds',
+  defaultHeartbeatThrottleInterval: '200 milliseconds',
+} as const;
+
 let bundle: Promise<{ code: string }> | null = null;
 
 /** The workflows, bundled once for all test files: it takes four seconds, and there are fifteen of them. */
@@ -160,7 +166,7 @@ export async function withWorkers<T>(
   const { ended } = await starting;
   const workers = await Promise.all(
     [taskQueues.control(shop.name), ...queues].map((taskQueue) =>
-      Worker.create({ connection: env.nativeConnection, taskQueue, activities }),
+      Worker.create({ connection: env.nativeConnection, taskQueue, activities, ...PROMPT_HEARTBEATS }),
     ),
   );
   const running = workers.map((worker) => worker.run());

@@ -30,7 +30,7 @@ export function accepted(rules: CommandRules): FailOverCommand[] {
 /** Which command a failover takes when, and what it changes. */
 export function commandRules(control: FailoverControl): CommandRules {
   const running = () => {
-    if (control.outcome) throw refuse(`this failover is over: ${control.outcome}`);
+    if (control.outcome) throw refuse(`this ${control.kind} is over: ${control.outcome}`);
   };
   const undecided = () => {
     running();
@@ -92,7 +92,7 @@ export function commandRules(control: FailoverControl): CommandRules {
       possible() {
         running();
         if (control.pivotPassed) throw refuse('the promotion has begun already');
-        if (!control.approval?.taken) throw refuse('nothing is fenced yet: the failover is not approved');
+        if (!control.approval?.taken) throw refuse(`nothing is fenced yet: the ${control.kind} is not approved`);
         control.questions.wanted('attest');
       },
       check(command) {

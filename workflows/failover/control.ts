@@ -9,6 +9,7 @@ import {
   type FailOverInput,
   type FailOverOutcome,
   type FailOverStatus,
+  type RoleChangeKind,
 } from '../../core/runs';
 import type { LossEstimate } from '../../core/replication';
 import type { Decision as DecisionMade } from '../../core/report/run-report';
@@ -32,8 +33,8 @@ export interface Approval {
 }
 
 /**
- * The people's side of a failover: what they decided, what they are asked, and what the `status` query answers. Which
- * command is taken when is in `command-rules.ts`, the runbook itself in `workflows/fail-over.ts`.
+ * The people's side of a role change: what they decided, what they are asked, and what the `status` query answers. Which
+ * command is taken when is in `command-rules.ts`, the runbooks themselves in `workflows/fail-over.ts` and `switch-over.ts`.
  */
 export class FailoverControl {
   readonly steps: StepTable;
@@ -58,11 +59,13 @@ export class FailoverControl {
   paused = false;
   readonly questions = new Questions();
   readonly input: FailOverInput;
+  readonly kind: RoleChangeKind;
   private readonly rules: CommandRules;
 
-  constructor(input: FailOverInput) {
+  constructor(input: FailOverInput, kind: RoleChangeKind = 'failover') {
     this.input = input;
-    this.steps = new StepTable('failover', input.application);
+    this.kind = kind;
+    this.steps = new StepTable(kind, input.application);
     upsertSearchAttributes({ DrSite: [input.toSite] });
     // Replaces the plain status of the step table by the one that also has the card, the approver and the evidence.
     setHandler(defineQuery<FailOverStatus>(queries.status), () => this.status());
@@ -94,8 +97,8 @@ export class FailoverControl {
   }
 
   status(): FailOverStatus {
-    const { card, approvedBy, epoch, evidence, fromSite, outcome } = this;
-    const plain = { ...this.steps.status(), kind: 'failover' as const };
+    const { card, approvedBy, epoch, evidence, fromSite, outcome, kind } = this;
+    const plain = { ...this.steps.status(), kind };
     const accepts = accepted(this.rules);
     const decided = { card, accepts, approvedBy, approvedAt: this.approval?.at ?? null };
     return { ...plain, ...decided, fromSite, toSite: this.input.toSite, epoch, evidence, outcome };
@@ -164,9 +167,12 @@ export class FailoverControl {
     const attested = () => question.attestable && this.attestation !== attestedBefore;
     const decided = () => question.decision !== null || this.mustStop() || attested();
     this.show();
-    do await this.onWaiting(title, question.reason);
-    while (!(await condition(decided, (this.policy?.escalateAfterSeconds ?? DEFAULT_ESCALATION_SECONDS) * 1_000)));
-    this.questions.answered(id);
+    try {
+      do await this.onWaiting(title, question.reason);
+      while (!(await condition(decided, (this.policy?.escalateAfterSeconds ?? DEFAULT_ESCALATION_SECONDS) * 1_000)));
+    } finally {
+      this.questions.answered(id);
+    }
     this.show();
     await this.clearance();
     return question.decision ?? 'retry';

@@ -20,10 +20,11 @@ export async function takeEpoch(run: FailoverRun, current: number): Promise<void
       const record = await run.at.giveBackEpoch({
         application: run.app.name,
         toSite: run.fromSite,
-        reason: 'the failover was undone before anything was promoted',
+        reason: `the ${run.control.kind} was undone before anything was promoted`,
         workflowId,
         runId,
       });
+      run.epochGivenBack = record?.epoch ?? null;
       return record && `epoch ${record.epoch}`;
     },
   };
@@ -123,11 +124,14 @@ async function seek(
 }
 
 /** A site fence that proves nothing is no reason to stop: the stores' own proofs or an attestation may do. */
-async function fenceSite(run: FailoverRun): Promise<FenceEvidence> {
+export async function fenceSite(run: FailoverRun, stores?: readonly string[]): Promise<FenceEvidence> {
   const { fromSite: site, epoch } = run;
-  const work = () => run.at.fenceSite({ application: run.app.name, site, epoch });
+  const only = stores ? { stores } : {};
+  const work = () => run.at.fenceSite({ application: run.app.name, site, epoch, ...only });
+  const [id, title] = roleChangeSteps.fenceSite(site);
+  const what = stores ? `Fence ${stores.join(', ')} at its host at ${site}` : title;
   try {
-    return await seek(run, ...roleChangeSteps.fenceSite(site), work);
+    return await seek(run, id, what, work);
   } catch (error) {
     if (hasCode(error, 'StaleEpoch')) throw error;
     const how = reasonOf(error);
@@ -135,7 +139,10 @@ async function fenceSite(run: FailoverRun): Promise<FenceEvidence> {
   }
 }
 
-function attested(run: FailoverRun, { by, reason, at }: { by: string; reason: string; at: string }): FenceEvidence {
+export function attested(
+  run: FailoverRun,
+  { by, reason, at }: { by: string; reason: string; at: string },
+): FenceEvidence {
   const how = `${by} attests: ${reason}`;
   return { strength: 'attested', site: run.fromSite, stores: run.stores, epoch: run.epoch, at, how, by };
 }
@@ -166,12 +173,12 @@ export async function holdWhatIsAttested(run: FailoverRun): Promise<void> {
 }
 
 /** The last step of an undo: what wrote and answered before does so again, or people are told what does not. */
-async function seeAtWork(run: FailoverRun): Promise<string> {
+export async function seeAtWork(run: FailoverRun): Promise<string> {
   const { app, fromSite: site, site: otherSite, servedBefore: before } = run;
   if (!before || before.writableStores.length + before.services.length === 0) return 'nothing served there before';
   const withinSeconds = app.failover.servicesReadySeconds;
   // The activity itself says what is absent when the time is over; the margin lets it.
-  const within = roleChangeWithin(app.name, otherSite, withinSeconds + 30);
+  const within = roleChangeWithin(app.name, run.worksAt, withinSeconds + 30);
   await within.awaitAtWork({ application: app.name, site, otherSite, before, withinSeconds });
   const services = before.services.map(({ service, readyReplicas }) => `${service} × ${readyReplicas}`);
   return `${[...before.writableStores, ...services].join(', ')} serve again`;
@@ -179,9 +186,10 @@ async function seeAtWork(run: FailoverRun): Promise<string> {
 
 /**
  * Undoes what was registered, the epoch first and the rest in reverse; one that fails must not keep the others from being
- * undone. Answers what could not be undone, in words for people.
+ * undone. Answers what could not be undone, in words for people. `seen`: only a promotion by somebody else that can be
+ * seen counts, where nobody else can have promoted anything.
  */
-export async function undo(run: FailoverRun): Promise<string[]> {
+export async function undo(run: FailoverRun, seen = false): Promise<string[]> {
   run.steps.enter('undoing');
   const left: string[] = [];
   const attempt = async ({ id, title, work }: UndoStep) => {
@@ -194,7 +202,7 @@ export async function undo(run: FailoverRun): Promise<string[]> {
   for (const store of run.stores) {
     const { name: application } = run.app;
     try {
-      const step = { application, store, site: run.site, epoch: run.control.epoch ?? 0 };
+      const step = { application, store, site: run.site, epoch: run.control.epoch ?? 0, ...(seen ? { seen } : {}) };
       if (await run.at.mayBePromoted(step))
         left.push(`${store} at ${run.site} may have been promoted by somebody else`);
     } catch (error) {

@@ -3,6 +3,7 @@ import type { Application } from '../../core/application';
 import type { MovedName } from '../../core/dns-moves';
 import { failure, reasonOf } from '../../core/errors';
 import type { Severity } from '../../core/notify';
+import type { SwitchOverFacts } from '../../core/hand-over';
 import { failoverReport } from '../../core/report/from-failover';
 import type { FailOverInput, FailOverOutcome, FailOverResult } from '../../core/runs';
 import type { SiteAtWork } from '../../activities/site';
@@ -18,7 +19,7 @@ export interface UndoStep {
   readonly work: () => Promise<string | null>;
 }
 
-/** What the chapters of one failover share. */
+/** What the chapters of one role change share. */
 export class FailoverRun {
   readonly input: FailOverInput;
   readonly app: Application;
@@ -27,8 +28,12 @@ export class FailoverRun {
   readonly site: string;
   readonly control: FailoverControl;
   readonly steps: StepTable;
-  readonly at: ReturnType<typeof roleChange>;
+  /** Where the steps run: at the surviving site, which is all that a failover has. */
+  worksAt: string;
+  at: ReturnType<typeof roleChange>;
   undoEpoch: UndoStep | null = null;
+  /** The epoch that the old site got back; null where none had been taken, or none was given back. */
+  epochGivenBack: number | null = null;
   /** Newest first. */
   readonly undo: UndoStep[] = [];
   /** What served at the old site when the fences were about to be set; an undo brings it back. */
@@ -47,17 +52,33 @@ export class FailoverRun {
     this.site = input.toSite;
     this.control = control;
     this.steps = control.steps;
+    this.worksAt = input.toSite;
     this.at = roleChange(app.name, input.toSite);
     control.onWaiting = (title, reason) =>
-      tell(this, 'waiting', 'critical', `Failover of ${app.name} waits for a decision`, [
+      tell(this, 'waiting', 'critical', `${this.title} waits for a decision`, [
         `${title}: ${reason}`,
-        `Decide with: drctl failover ${control.status().accepts.join('|')} --by <name>`,
+        `Decide with: drctl ${control.kind} ${control.status().accepts.join('|')} --by <name>`,
       ]);
+  }
+
+  /** "Failover of ultramarket". */
+  get title(): string {
+    return `${this.control.kind === 'failover' ? 'Failover' : 'Switchover'} of ${this.app.name}`;
+  }
+
+  /** What only a planned role change has to report. */
+  get facts(): SwitchOverFacts | null {
+    return null;
   }
 
   /** The stores whose role changes. */
   get stores(): string[] {
     return this.app.stores.filter((store) => store.hasReplication).map((store) => store.name);
+  }
+
+  workAt(site: string): void {
+    this.worksAt = site;
+    this.at = roleChange(this.app.name, site);
   }
 
   get epoch(): number {
@@ -96,7 +117,7 @@ export async function tell(
     title,
     lines,
     at: new Date().toISOString(),
-    fields: { kind: 'failover', from: run.fromSite, to: run.site },
+    fields: { kind: run.control.kind, from: run.fromSite, to: run.site },
   };
   await tryTo(
     run,
@@ -114,7 +135,7 @@ export async function tell(
 export async function end(run: FailoverRun, outcome: FailOverOutcome, reason: string): Promise<FailOverResult> {
   const { control, app } = run;
   control.outcome = outcome;
-  await tell(run, 'end', outcome === 'completed' ? 'warning' : 'info', `Failover of ${app.name}: ${outcome}`, [reason]);
+  await tell(run, 'end', outcome === 'completed' ? 'warning' : 'info', `${run.title}: ${outcome}`, [reason]);
   const approvalToVerifiedSeconds =
     control.approval && run.verifiedAt ? (Date.parse(run.verifiedAt) - Date.parse(control.approval.at)) / 1_000 : null;
   const result: FailOverResult = {
@@ -132,6 +153,7 @@ export async function end(run: FailoverRun, outcome: FailOverOutcome, reason: st
     steps: run.steps.steps.map((step) => ({ ...step })),
     approvalToVerifiedSeconds,
     reportKey: null,
+    ...(run.facts ? { switchover: run.facts } : {}),
   };
   const { workflowId, runId } = workflowInfo();
   const report = failoverReport({

@@ -76,7 +76,7 @@ async function leaderAt(members: Members, site: string): Promise<string | null> 
 }
 
 /** The writable member of the newest term, also one that our config does not name. */
-async function leaderAnywhere(members: Members): Promise<{ member: string; term: number } | null> {
+export async function leaderAnywhere(members: Members): Promise<{ member: string; term: number } | null> {
   const named = await statusOf(members, members.all());
   const config = named.find((each) => each.config !== null)?.config;
   const others = config ? hostsOf(config).filter((host) => !named.some(({ member }) => member === host)) : [];

@@ -1,14 +1,16 @@
-import { type Document, type MongoClient, MongoServerError, type Timestamp } from 'mongodb';
+import type { Document, MongoClient, Timestamp } from 'mongodb';
 import type { Replication } from '../../../core/engine';
 import { failure } from '../../../core/errors';
 import type { ReplicaState } from '../../../core/replication';
 import { currentEpoch, refuseOlderEpoch } from './epoch';
 import { fenceSite } from './fence';
+import { followSet, handOverSet } from './hand-over';
 import { currentGeneration, lineageOf, OWN_DATABASE } from './lineage';
 import type { Members } from './members';
 import { optimeFrom, replicaSetId } from './oplog';
 import { positionOf } from './positions';
 import { promoteSite } from './promote';
+import { thawSite } from './thaw';
 import { askOutside } from './votes';
 
 export function createReplication(members: Members): Replication {
@@ -36,8 +38,10 @@ export function createReplication(members: Members): Replication {
     async unfence(site, epoch) {
       await refuseOlderEpoch(members, [site], epoch);
       // Members may be led again at once; nothing else was changed by the fence.
-      await Promise.all(members.at(site).map((member) => members.withMember(member, thaw)));
+      await thawSite(members, site);
     },
+    handOver: (request, ctx) => handOverSet(members, request, ctx),
+    follow: (request, ctx) => followSet(members, request, ctx),
     promote: (request, ctx) => promoteSite(members, request, ctx),
     epoch: (site) => currentEpoch(members, site),
     async obstacles(site, lostSite) {
@@ -67,18 +71,6 @@ export function createReplication(members: Members): Replication {
 
 /** PRIMARY or SECONDARY, by the member's own word. */
 const canLead = (status: Document | null) => status?.['myState'] === 1 || status?.['myState'] === 2;
-
-/** mongod's refusal to thaw one that leads or runs for election: it is not frozen, which is what was wanted. */
-const NOT_SECONDARY = 95;
-
-async function thaw(client: MongoClient): Promise<void> {
-  await client
-    .db('admin')
-    .command({ replSetFreeze: 0 })
-    .catch((error: unknown) => {
-      if (!(error instanceof MongoServerError && error.code === NOT_SECONDARY)) throw error;
-    });
-}
 
 /** A linearizable read proves that the server that answers still leads: a deposed one cannot answer it. */
 async function writeAndRead(client: MongoClient, marker: string): Promise<string | null> {

@@ -48,9 +48,10 @@ export async function fencePrimary(
         await noteEpoch(client, store, { site: name, epoch });
         await client.query('ALTER SYSTEM SET default_transaction_read_only = on');
         await client.query('SELECT pg_reload_conf()');
+        // One that still signs in has no user yet: nobody but a superuser may end it, and the error would end the fence.
         const { rows } = await client.query(`
           SELECT count(pg_terminate_backend(pid))::int AS dropped FROM pg_stat_activity
-          WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()`);
+          WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND usesysid IS NOT NULL`);
         return (rows[0] as { dropped: number }).dropped;
       },
       { statementMilliseconds: FENCE_MILLISECONDS, signal },

@@ -7,6 +7,7 @@ import type { ReplicaState, ReplicationSample } from '../../../core/replication'
 import { answerWithin, LOOK_MILLISECONDS } from '../answer-within';
 import { addressOf, sqlState, withClient } from './connection';
 import { fencePrimary, unfencePrimary } from './fence';
+import { followNewPrimary, handOverPrimary } from './hand-over';
 import { lineageOf, positionAt } from './lsn';
 import { promotionObstacles } from './promotion-obstacles';
 import { noteEpoch, readEpoch } from './role-epoch';
@@ -52,6 +53,8 @@ export function createReplication(store: string, siteOf: (site: string) => Postg
 
     fence: (site, _survivingSite, epoch, ctx) => fencePrimary(store, site, siteOf(site), epoch, ctx),
     unfence: (site, epoch, ctx) => unfencePrimary(store, site, siteOf(site), epoch, ctx),
+    handOver: (request, ctx) => handOverPrimary(store, request, siteOf, ctx),
+    follow: (request, ctx) => followNewPrimary(store, request, siteOf, ctx),
 
     async promote(request, ctx) {
       if (unfencedStores([store], request.evidence, { epoch: request.epoch, promotedSite: request.site }).length > 0) {

@@ -5,6 +5,7 @@ import type { ReplicaState } from '../../../core/replication';
 import { addressOf, lookAtRedis, type RedisEndpoint, withRedis } from './connection';
 import { PROBE_KEY, readEpoch } from './epoch';
 import { fenceRedis, unfenceRedis } from './fence';
+import { followRedis, handOverRedis } from './hand-over';
 import { infoPosition, readInfo, type RedisInfo } from './info';
 import { promoteRedis, redisPromotionObstacles } from './promote';
 import { WriteCounter } from './write-counter';
@@ -75,6 +76,10 @@ export function redisReplication(store: string, endpointOf: (site: string) => Re
     unfence: (site, epoch, ctx) => unfenceRedis(epoch, endpointOf(site), ctx),
 
     obstacles: (site, _lostSite, ctx) => redisPromotionObstacles(endpointOf(site), ctx),
+
+    handOver: (request, ctx) => handOverRedis(store, request, endpointOf, ctx),
+
+    follow: (request, ctx) => followRedis(store, request, endpointOf, ctx),
 
     promote: (request, ctx) => promoteRedis(store, request, endpointOf(request.site), ctx),
 

@@ -1,0 +1,96 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { failure } from '../core/errors';
+import type { Following, HandOver } from '../core/hand-over';
+import { requireEpoch } from './application';
+import { withCallContext } from './context';
+import type { ActivityDeps, OpenApplication } from './deps';
+import { replicationOf } from './promote';
+
+const POLL_MILLISECONDS = 100;
+
+/** How long the standby took to have what the primary had when it was asked: its lag in time is at most that. */
+export interface CatchUp {
+  readonly store: string;
+  readonly seconds: number;
+}
+
+/** Planned role changes: both sides answer, and nothing is lost. */
+export function createHandOverActivities(deps: ActivityDeps) {
+  return {
+    /**
+     * Measures every store's lag in one way for all engines, and never as unknown: by waiting for it. SwitchoverRefused
+     * where it is more than `withinSeconds`, or where the two are no primary and standby of each other.
+     */
+    async measureCatchUp(input: {
+      application: string;
+      fromSite: string;
+      toSite: string;
+      withinSeconds: number;
+    }): Promise<CatchUp[]> {
+      return withCallContext(async (ctx) => {
+        const open = deps.open(input.application);
+        const replicated = open.application.stores.filter(({ hasReplication }) => hasReplication);
+        return Promise.all(replicated.map(({ name }) => catchUpOf(open, name, input, ctx)));
+      });
+    },
+
+    /** See `Replication.handOver`. */
+    async handOverStore(input: {
+      application: string;
+      store: string;
+      fromSite: string;
+      toSite: string;
+      epoch: number;
+      withinSeconds: number;
+    }): Promise<HandOver> {
+      return withCallContext(async (ctx) => {
+        const open = deps.open(input.application);
+        await requireEpoch(open, input.epoch);
+        const { fromSite, toSite, epoch, withinSeconds } = input;
+        return replicationOf(open, input.store).handOver({ fromSite, toSite, epoch, withinSeconds }, ctx);
+      });
+    },
+
+    /** See `Replication.follow`. */
+    async followNewPrimary(input: {
+      application: string;
+      store: string;
+      site: string;
+      primarySite: string;
+      epoch: number;
+    }): Promise<Following> {
+      return withCallContext(async (ctx) => {
+        const open = deps.open(input.application);
+        await requireEpoch(open, input.epoch);
+        const { site, primarySite, epoch } = input;
+        return replicationOf(open, input.store).follow({ site, primarySite, epoch }, ctx);
+      });
+    },
+  };
+}
+
+async function catchUpOf(
+  open: OpenApplication,
+  store: string,
+  { fromSite, toSite, withinSeconds }: { fromSite: string; toSite: string; withinSeconds: number },
+  ctx: Parameters<Parameters<typeof withCallContext>[0]>[0],
+): Promise<CatchUp> {
+  const replication = replicationOf(open, store);
+  const { positions } = open.engine(store);
+  const refuse = (why: string) => failure('SwitchoverRefused', `${store} at ${toSite} cannot take over: ${why}`);
+  const primary = await replication.state(fromSite, ctx);
+  if (!primary) throw refuse(`its primary at ${fromSite} does not answer`);
+  const wanted = primary.position;
+  for (const started = performance.now(); ;) {
+    const standby = await replication.state(toSite, ctx);
+    if (!standby) throw refuse('it does not answer');
+    if (standby.position.lineage !== wanted.lineage)
+      throw refuse(`it follows ${standby.position.lineage}, the primary writes ${wanted.lineage}`);
+    const seconds = (performance.now() - started) / 1_000;
+    if (positions.compare(standby.position, wanted) >= 0) return { store, seconds };
+    if (seconds > withinSeconds)
+      throw refuse(`after ${withinSeconds} s it is at ${standby.position.value}, the primary was at ${wanted.value}`);
+    ctx.progress({ phase: `waiting for ${store} at ${toSite}`, note: standby.position.value });
+    await sleep(POLL_MILLISECONDS, undefined, { signal: ctx.signal });
+  }
+}

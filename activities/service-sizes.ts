@@ -1,0 +1,43 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ServiceState } from '../core/services';
+import { requireEpoch } from './application';
+import { withCallContext } from './context';
+import type { ActivityDeps } from './deps';
+import { servicesOf } from './traffic';
+
+const POLL_MILLISECONDS = 200;
+
+/** Services of a site that stops serving on purpose. */
+export function createServiceSizeActivities(deps: ActivityDeps) {
+  return {
+    /** Every service of the application at the site as it is now; what an undo brings back. */
+    async readServices(input: { application: string; site: string }): Promise<ServiceState[]> {
+      return withCallContext(async (ctx) => {
+        const open = deps.open(input.application);
+        const names = open.application.serviceGroups.flatMap((group) => group.services.map(({ name }) => name));
+        return Promise.all(names.map((service) => servicesOf(open).state(input.site, service, ctx)));
+      });
+    },
+
+    /** Scales to nothing and waits until no replica is ready; the activity's own timeout bounds the wait. */
+    async stopService(input: {
+      application: string;
+      site: string;
+      service: string;
+      epoch: number;
+    }): Promise<ServiceState> {
+      return withCallContext(async (ctx) => {
+        const open = deps.open(input.application);
+        await requireEpoch(open, input.epoch);
+        const services = servicesOf(open);
+        let state = await services.scale(input.site, input.service, 0, ctx);
+        while (!state.settled || state.desiredReplicas > 0 || state.readyReplicas > 0) {
+          ctx.progress({ phase: `stopping ${input.service}`, doneItems: state.readyReplicas });
+          await sleep(POLL_MILLISECONDS, undefined, { signal: ctx.signal });
+          state = await services.state(input.site, input.service, ctx);
+        }
+        return state;
+      });
+    },
+  };
+}

@@ -1,0 +1,131 @@
+import type { Engine, Replication } from '../../core/engine';
+import { hasCode } from '../../core/errors';
+import type { FenceEvidence } from '../../core/fencing';
+import type { HandOver } from '../../core/hand-over';
+import { waitUntil } from '../../lab/servers/process';
+import { testContext } from '../support/engine-harness';
+import type { RolesHarness } from './roles.contract';
+
+/** An ordinary client that writes for as long as it may, and remembers every row that was acknowledged. */
+function writer(harness: RolesHarness, site: string, name: string) {
+  const acknowledged: string[] = [];
+  const stopped = new AbortController();
+  const run = async () => {
+    for (let number = 0; !stopped.signal.aborted; number += 1) {
+      const row = `${name}-${String(number).padStart(6, '0')}`;
+      try {
+        await harness.write(site, row);
+        acknowledged.push(row);
+      } catch {
+        await new Promise((resolve) => setTimeout(resolve, 20)); // refused: it tries another row, as a service would
+      }
+    }
+  };
+  const running = run();
+  return {
+    acknowledged,
+    has: (count: number) =>
+      waitUntil(`${count} rows acknowledged`, async () => acknowledged.length >= count, { deadlineMs: 30_000 }),
+    async stop() {
+      stopped.abort();
+      await running;
+    },
+  };
+}
+
+/**
+ * The promises of `handOver` and `follow` in core/engine.ts, on two real members of which one is written to all the while:
+ * handed over and taken back, then handed over for good. Run by `engineContract`.
+ */
+export function handOverContract(engineName: string, start: () => Promise<RolesHarness>): void {
+  describe(`${engineName} keeps the contract of handing over`, () => {
+    let harness: RolesHarness;
+    let engine: Engine;
+    let roles: Replication;
+    let primary: string;
+    let standby: string;
+    const kept: string[] = [];
+
+    const handOver = (epoch: number) =>
+      roles.handOver({ fromSite: primary, toSite: standby, epoch, withinSeconds: 30 }, testContext());
+    const codeOf = async (work: Promise<unknown>, code: Parameters<typeof hasCode>[1]) => {
+      const error = await work.then(
+        () => 'nothing was thrown',
+        (thrown: unknown) => thrown,
+      );
+      if (!hasCode(error, code)) throw new Error(`${code} was expected, not: ${String(error)}`, { cause: error });
+    };
+    const isWhole = (given: HandOver, epoch: number) => {
+      expect(given).toMatchObject({ store: engine.store, evidence: { site: primary, stores: [engine.store], epoch } });
+      expect(given.final.lineage).toBe(given.reached.lineage);
+      expect(engine.positions.compare(given.reached, given.final)).toBeGreaterThanOrEqual(0);
+      expect(given.how).not.toBe('');
+    };
+    const missingAt = async (site: string, rows: readonly string[]) => {
+      const found = new Set(await harness.rows(site));
+      return rows.filter((row) => !found.has(row));
+    };
+
+    beforeAll(async () => {
+      harness = await start();
+      ({ engine, primarySite: primary, standbySite: standby } = harness);
+      roles = engine.replication as Replication;
+    }, 120_000);
+    afterAll(async () => harness?.stop(), 60_000);
+
+    test('handed over under writes and taken back: every acknowledged row is there, and the primary takes writes again', async () => {
+      const client = writer(harness, primary, 'first');
+      await client.has(20);
+      const given = await handOver(1);
+      isWhole(given, 1);
+      await expect(harness.write(primary, 'refused')).rejects.toThrow();
+      expect(await missingAt(standby, client.acknowledged)).toEqual([]);
+      isWhole(await handOver(1), 1);
+      await client.stop();
+      expect(await missingAt(standby, client.acknowledged)).toEqual([]);
+      const there = await engine.probe(standby, testContext());
+      expect(there.writable).toBe(roles.electsItself);
+
+      await roles.unfence(primary, 1, testContext());
+      await waitUntil('writes at the primary', async () => harness.write(primary, 'taken-back').then(() => true));
+      expect(await engine.probe(primary, testContext())).toMatchObject({ role: 'primary', writable: true });
+      kept.push(...client.acknowledged, 'taken-back');
+    }, 120_000);
+
+    test('handed over under writes and promoted: nothing is lost, and the old primary follows or says what it needs', async () => {
+      const client = writer(harness, primary, 'second');
+      await client.has(20);
+      const given = await handOver(2);
+      const attested: FenceEvidence = { ...given.evidence, strength: 'attested', how: 'seen by the test', by: 'test' };
+      const evidence = given.evidence.strength === 'proven' ? [given.evidence] : [given.evidence, attested];
+      await roles.promote({ site: standby, epoch: 2, evidence }, testContext());
+      await client.stop();
+      isWhole(given, 2);
+      kept.push(...client.acknowledged);
+      expect(await missingAt(standby, kept)).toEqual([]);
+      await harness.write(standby, 'at-the-new-one');
+
+      const follow = () => roles.follow({ site: primary, primarySite: standby, epoch: 2 }, testContext());
+      const following = await follow();
+      expect(following).toMatchObject({ store: engine.store, site: primary });
+      expect(following.how).toMatch(following.follows ? /follow|replica|stream/ : /standby/);
+      expect((await follow()).follows).toBe(following.follows);
+      await expect(harness.write(primary, 'split')).rejects.toThrow();
+      if (following.follows) {
+        const arrived = async () => (await missingAt(primary, ['at-the-new-one'])).length === 0;
+        await waitUntil('the new row at the old primary', arrived);
+      }
+      // Becoming a standby takes PostgreSQL a file in its data directory.
+      expect(following.follows).toBe(engine.kind !== 'postgresql');
+      expect(await missingAt(standby, kept)).toEqual([]);
+    }, 120_000);
+
+    test('what belongs to an older role change is refused', async () => {
+      const stale = { fromSite: standby, toSite: primary, epoch: 1, withinSeconds: 30 };
+      await codeOf(roles.handOver(stale, testContext()), 'StaleEpoch');
+      await codeOf(roles.follow({ site: primary, primarySite: standby, epoch: 1 }, testContext()), 'StaleEpoch');
+      await harness.write(standby, 'still-writable');
+      expect(await missingAt(standby, ['still-writable'])).toEqual([]);
+    }, 60_000);
+  });
+}

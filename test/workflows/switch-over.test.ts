@@ -1,0 +1,279 @@
+import { randomUUID } from 'node:crypto';
+import type { WorkflowHandle } from '@temporalio/client';
+import type { TestWorkflowEnvironment } from '@temporalio/testing';
+import { failure, findFailure } from '../../core/errors';
+import { taskQueues, workflowIds } from '../../core/names';
+import type { FailOverResult, FailOverStatus } from '../../core/runs';
+import { fakeFailoverWorld, type FakeWorld } from '../support/fake-failover';
+import { follow } from '../support/follow';
+import { waitUntil } from '../support/servers';
+import { shop } from '../support/shop-application';
+import { localEnvironment, withWorkers } from '../support/workflow-environment';
+
+let env: TestWorkflowEnvironment;
+beforeAll(async () => {
+  env = await localEnvironment();
+}, 120_000);
+afterAll(() => env?.teardown());
+
+type Handle = WorkflowHandle<() => Promise<FailOverResult>>;
+
+/** Both sites are well, and the site's fence is there for what PostgreSQL cannot prove. */
+function healthyWorld(withinSeconds = 120): FakeWorld {
+  const world = fakeFailoverWorld();
+  world.verdict = { alive: true, healthy: true };
+  world.servedBefore = {
+    writableStores: ['orders', 'events', 'sessions'],
+    services: [{ service: 'order', readyReplicas: 7 }],
+  };
+  const switchover = { ...shop.failover.switchover, withinSeconds };
+  const application = { ...shop, failover: { ...shop.failover, switchover } };
+  const describeApplication = world.activities.describeApplication!;
+  world.activities.describeApplication = async (input) => ({ ...(await describeApplication(input)), application });
+  return world;
+}
+
+async function withSwitchover(world: FakeWorld, drive: (handle: Handle) => Promise<void>): Promise<void> {
+  const queues = [taskQueues.site(shop.name, 'dr'), taskQueues.site(shop.name, 'primary')];
+  await withWorkers(env, world.activities, queues, async () => {
+    const handle = await env.client.workflow.start('switchOver', {
+      taskQueue: taskQueues.workflows,
+      workflowId: `${workflowIds.roleChange(shop.name)}:${randomUUID()}`,
+      args: [{ application: shop.name, toSite: 'dr', requestedBy: 'sam', reason: 'maintenance' }],
+    });
+    try {
+      await drive(handle);
+    } finally {
+      const archives = ['orders', 'events'].map((store) => workflowIds.archive(shop.name, store));
+      for (const id of [handle.workflowId, ...archives, workflowIds.watch(shop.name), workflowIds.settle(shop.name, 1)])
+        await env.client.workflow
+          .getHandle(id)
+          .terminate()
+          .catch(() => {});
+    }
+  });
+}
+
+async function waitingFor(handle: Handle, what: RegExp): Promise<FailOverStatus> {
+  let status = await handle.query<FailOverStatus>('status');
+  await waitUntil(
+    `the switchover to wait for ${what}`,
+    async () => what.test((status = await handle.query<FailOverStatus>('status')).waitingFor ?? ''),
+    { deadlineMs: 30_000 },
+  );
+  return status;
+}
+
+async function approved(handle: Handle): Promise<void> {
+  await waitingFor(handle, /approval/);
+  await handle.executeUpdate('approve', { args: [{ by: 'dana' }] });
+}
+
+const failureOf = (handle: Handle) =>
+  handle.result().then(
+    () => null,
+    (error: unknown) => findFailure(error),
+  );
+
+const UNDONE = [
+  'giveBackEpoch:primary',
+  'unfenceSite:primary',
+  'unfenceStore:sessions',
+  'unfenceStore:events',
+  'unfenceStore:orders',
+  // As many as there were, not as many as the config says; what did not run stays down.
+  'startService:primary/order 7',
+  'startService:primary/auth 2',
+  'awaitAtWork:primary',
+];
+
+const undone = (world: FakeWorld) =>
+  world.calls.slice(world.calls.indexOf('giveBackEpoch:primary')).filter((call) => !/^(notify|storeReport)/.test(call));
+
+test('runs the runbook in its order after an approval, and proves for every store that nothing was lost', async () => {
+  const world = healthyWorld();
+  await withSwitchover(world, async (handle) => {
+    const { kind, card } = await waitingFor(handle, /approval/);
+    expect({ kind, losses: card?.losses, planned: card?.planned }).toEqual({
+      kind: 'switchover',
+      losses: [],
+      planned: { withinSeconds: 120 },
+    });
+    expect(card?.evidence.join()).toMatch(/orders: dr had everything of orders within 0.1 s/);
+    expect(world.calls.toSorted()).toEqual(['measureCatchUp', 'probeSite:dr', 'probeSite:primary']);
+    await approved(handle);
+    const result = await handle.result();
+    expect(result).toMatchObject({
+      outcome: 'completed',
+      epoch: 1,
+      approvedBy: 'dana',
+      fromSite: 'primary',
+      toSite: 'dr',
+    });
+    expect(result.switchover?.handOvers.map(({ store }) => store)).toEqual(['orders', 'events', 'sessions']);
+    expect(result.switchover?.following.map(({ store, follows }) => [store, follows])).toEqual([
+      ['orders', false],
+      ['events', true],
+      ['sessions', true],
+    ]);
+    expect(result.switchover?.outageSeconds).toBeGreaterThan(0);
+    const first = (name: string) => world.calls.findIndex((call) => call.startsWith(name));
+    const order = [
+      'takeEpoch:dr',
+      'stopService',
+      'handOverStore',
+      // Only the store that could not prove it: the others stay up and follow.
+      'fenceSite:primary/orders',
+      'promoteStore',
+      'startService',
+      'pointDns',
+      'verifyEndpoint',
+      'followNewPrimary',
+      'archiveLog:dr',
+    ].map(first);
+    expect(order).not.toContain(-1);
+    expect(order).toEqual(order.toSorted((a, b) => a - b));
+    expect(world.calls.filter((call) => call.startsWith('stopService')).toSorted()).toEqual([
+      'stopService:auth',
+      'stopService:order',
+    ]);
+    expect(world.calls.filter((call) => /^(unfence|giveBack|awaitAtWork)/.test(call))).toEqual([]);
+    expect((await handle.query<FailOverStatus>('status')).messages.join()).toMatch(
+      /orders has no standby at primary yet/,
+    );
+  });
+});
+
+test.each([
+  ['the active site is not well', (world: FakeWorld) => void (world.verdict = { alive: true, healthy: false })],
+  ['a standby does not answer', (world: FakeWorld) => void world.standbysGone.add('events')],
+  [
+    'a standby is behind',
+    (world: FakeWorld) =>
+      void (world.before['measureCatchUp'] = () => {
+        throw failure('SwitchoverRefused', 'orders at dr cannot take over');
+      }),
+  ],
+])('refuses and changes nothing where %s', async (_, trouble) => {
+  const world = healthyWorld();
+  trouble(world);
+  await withSwitchover(world, async (handle) => {
+    expect(await failureOf(handle)).toMatchObject({ code: 'SwitchoverRefused' });
+    expect(world.calls.filter((call) => !/^(probeSite|measureCatchUp|notify|storeReport)/.test(call))).toEqual([]);
+    expect(world.epoch).toBeNull();
+  });
+});
+
+test('a site that became ill while people thought is found out before anything is changed', async () => {
+  const world = healthyWorld();
+  await withSwitchover(world, async (handle) => {
+    await waitingFor(handle, /approval/);
+    world.standbysGone.add('sessions');
+    await handle.executeUpdate('approve', { args: [{ by: 'dana' }] });
+    expect(await failureOf(handle)).toMatchObject({ code: 'SwitchoverRefused' });
+    expect(world.calls.filter((call) => /epoch|stop|handOver|fence/i.test(call))).toEqual([]);
+  });
+});
+
+test('rejected, it ends without a change', async () => {
+  const world = healthyWorld();
+  await withSwitchover(world, async (handle) => {
+    await waitingFor(handle, /approval/);
+    await handle.executeUpdate('reject', { args: [{ by: 'dana', reason: 'not on a Friday' }] });
+    await expect(handle.result()).resolves.toMatchObject({ outcome: 'rejected', epoch: null });
+    expect(world.calls.filter((call) => /epoch|stop|handOver|fence/i.test(call))).toEqual([]);
+  });
+});
+
+test('an abort before the promotion takes everything back, with as many services as there were', async () => {
+  const world = healthyWorld();
+  world.siteFence = 'none';
+  await withSwitchover(world, async (handle) => {
+    await approved(handle);
+    const status = await waitingFor(handle, /Prove that orders/);
+    expect(status.accepts).toEqual(['retry', 'attest', 'abort', 'pause']);
+    await handle.executeUpdate('abort', { args: [{ by: 'dana', reason: 'enough' }] });
+    await expect(handle.result()).resolves.toMatchObject({ outcome: 'aborted' });
+    expect(world.epoch).toMatchObject({ activeSite: 'primary', epoch: 2 });
+    expect(undone(world)).toEqual(UNDONE);
+    expect(world.calls.filter((call) => call.startsWith('promoteStore'))).toEqual([]);
+  });
+});
+
+test('without a fence of the site a named person may vouch for the store that cannot prove it', async () => {
+  const world = healthyWorld();
+  world.siteFence = 'none';
+  await withSwitchover(world, async (handle) => {
+    await approved(handle);
+    await waitingFor(handle, /Prove that orders/);
+    await handle.executeUpdate('attest', { args: [{ by: 'erin', reason: 'its port is closed' }] });
+    const result = await handle.result();
+    expect(result.outcome).toBe('completed');
+    expect(result.evidence).toContainEqual(expect.objectContaining({ strength: 'attested', by: 'erin' }));
+  });
+});
+
+test('past its limit it takes everything back, a store that hangs in its hand-over included', async () => {
+  const world = healthyWorld(2);
+  const handOverStore = world.activities.handOverStore!;
+  world.activities.handOverStore = async (input) => (input.store === 'events' ? follow() : handOverStore(input));
+  world.before['unfenceSite'] = () => {
+    throw new Error('nothing was fenced at its host');
+  };
+  await withSwitchover(world, async (handle) => {
+    await approved(handle);
+    expect(await failureOf(handle)).toMatchObject({
+      code: 'SwitchoverTimedOut',
+      message: expect.stringMatching(/after 2 s, in the middle of "End the writes of events/) as string,
+    });
+    expect(undone(world)).toEqual(UNDONE.filter((call) => !call.startsWith('unfenceSite')));
+    const status = await handle.query<FailOverStatus>('status');
+    expect(status).toMatchObject({ outcome: 'rolled back', waitingFor: null, accepts: [] });
+    expect(world.calls.filter((call) => call.startsWith('promoteStore'))).toEqual([]);
+  });
+});
+
+test('past its limit it does not wait for the person whom it asks', async () => {
+  const world = healthyWorld(2);
+  world.before['handOverStore'] = () => {
+    throw failure('AccessDenied', 'pg_checkpoint is missing');
+  };
+  await withSwitchover(world, async (handle) => {
+    await approved(handle);
+    await waitingFor(handle, /pg_checkpoint is missing/);
+    expect(await failureOf(handle)).toMatchObject({ code: 'SwitchoverTimedOut' });
+    expect(undone(world)).toEqual(UNDONE.filter((call) => !call.startsWith('unfenceSite')));
+    expect(await handle.query<FailOverStatus>('status')).toMatchObject({ waitingFor: null, accepts: [] });
+  });
+});
+
+test('nothing is unfenced where a store at the other side is seen to take writes', async () => {
+  const world = healthyWorld();
+  world.siteFence = 'none';
+  await withSwitchover(world, async (handle) => {
+    await approved(handle);
+    await waitingFor(handle, /Prove that orders/);
+    world.promoted.add('orders');
+    await handle.executeUpdate('abort', { args: [{ by: 'dana', reason: 'enough' }] });
+    await expect(handle.result()).resolves.toMatchObject({
+      outcome: 'undo incomplete',
+      reason: expect.stringMatching(/orders at dr may have been promoted.*primary stays fenced/) as string,
+    });
+    expect(world.calls.filter((call) => /^unfence/.test(call))).toEqual([]);
+  });
+});
+
+test('after the promotion there is no abort: a step that fails waits for a decision, and a standby may be left for later', async () => {
+  const world = healthyWorld();
+  world.before['followNewPrimary'] = () => {
+    throw failure('AccessDenied', 'REPLICAOF is not allowed');
+  };
+  await withSwitchover(world, async (handle) => {
+    await approved(handle);
+    const status = await waitingFor(handle, /Make sessions at primary the standby/);
+    expect(status.accepts).toEqual(['retry', 'skip', 'pause']);
+    for (const store of ['orders', 'events', 'sessions'])
+      await handle.executeUpdate('skip', { args: [{ by: 'dana', reason: 'later', step: `follow:${store}` }] });
+    await expect(handle.result()).resolves.toMatchObject({ outcome: 'completed', switchover: { following: [] } });
+  });
+});

@@ -1,0 +1,84 @@
+import { CancellationScope } from '@temporalio/workflow';
+import { failure, hasCode, reasonOf } from '../core/errors';
+import type { FailOverResult, SwitchOverInput } from '../core/runs';
+import { FailoverControl } from './failover/control';
+import { takeEpoch, undo } from './failover/fence';
+import { continueTheNewLineage, pointDns, promote, settle, startServices, verify } from './failover/move';
+import { end } from './failover/run';
+import { roleChange } from './proxies';
+import { wasCancelled } from './step-table';
+import { fenceTheRest, followTheNewPrimary, handOver, stopServices, withinTheLimit } from './switchover/hand-over';
+import { askForApproval, requireReady } from './switchover/prepare';
+import { SwitchoverRun } from './switchover/run';
+
+/**
+ * The planned move of an application to its other site without losing anything, in the order of the runbook: see that both
+ * sites are healthy and the standbys close behind, wait for approval, take the epoch, stop the services, let every store end
+ * its writes and prove that the other side has them, fence what is not fenced by that, promote, start the services, move the
+ * name, verify through it, make the old primaries standbys, archive the new lineage, report.
+ *
+ * Up to the promotion everything can be undone, and is: on an abort, on an error, and past the limit of time in the config.
+ */
+export async function switchOver(input: SwitchOverInput): Promise<FailOverResult> {
+  const control = new FailoverControl(input, 'switchover');
+  const described = await roleChange(input.application, input.toSite).describeApplication(input);
+  const { application: app, activeSite: fromSite, epoch } = described;
+  if (fromSite === input.toSite) {
+    throw failure('RoleMismatch', `${input.toSite} is the active site of ${app.name} already`);
+  }
+  Object.assign(control, { fromSite, policy: app.failover });
+  const run = new SwitchoverRun(input, app, fromSite, control);
+
+  try {
+    const evidence = await requireReady(run);
+    if ((await askForApproval(run, evidence)) === 'rejected') {
+      return await end(run, 'rejected', `${control.rejectedBy?.by}: ${control.rejectedBy?.reason}`);
+    }
+    await control.clearance();
+    await requireReady(run);
+    await withinTheLimit(run, async () => {
+      await takeEpoch(run, epoch);
+      await stopServices(run);
+      await handOver(run);
+      await fenceTheRest(run);
+      // The last moment for an abort or a pause that came while the stores handed over.
+      await control.clearance();
+    });
+  } catch (error) {
+    return CancellationScope.nonCancellable(() => turnBack(run, error));
+  }
+
+  // The pivot: from here on a promotion may have happened, and nothing but the end of the road stops the run.
+  control.pivotPassed = true;
+  return CancellationScope.nonCancellable(async () => {
+    await promote(run);
+    await startServices(run);
+    await pointDns(run);
+    await verify(run);
+    await followTheNewPrimary(run);
+    await continueTheNewLineage(run);
+    await settle(run);
+    return end(run, 'completed', `${app.name} runs at ${input.toSite}, nothing was lost`);
+  });
+}
+
+/**
+ * Before the pivot everything is undone, whatever stopped the run; what could not be undone is said, never hidden. It is done
+ * from the old site, which is the one that has to serve: the other may be what failed. Nobody but this run can have promoted
+ * a store meanwhile (its id and its epoch see to that), and it has not: only one that is seen to take writes counts.
+ */
+async function turnBack(run: SwitchoverRun, error: unknown): Promise<FailOverResult> {
+  const aborted = hasCode(error, 'Aborted');
+  if (!run.undoEpoch && !aborted) {
+    await end(run, 'failed', wasCancelled(error) ? 'the run was cancelled' : reasonOf(error));
+    throw error;
+  }
+  run.workAt(run.fromSite);
+  run.steps.waitingFor = null;
+  const left = run.undoEpoch ? await undo(run, true) : [];
+  const why = wasCancelled(error) ? 'the run was cancelled' : reasonOf(error);
+  if (left.length > 0) return end(run, 'undo incomplete', `${why}; still to be done by hand: ${left.join('; ')}`);
+  if (aborted) return end(run, 'aborted', why);
+  await end(run, 'rolled back', why);
+  throw error;
+}

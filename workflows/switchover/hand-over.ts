@@ -1,0 +1,153 @@
+import { CancellationScope } from '@temporalio/workflow';
+import { failure } from '../../core/errors';
+import { unfencedStores, type FenceEvidence } from '../../core/fencing';
+import { wasCancelled } from '../step-table';
+import { roleChangeWithin } from '../proxies';
+import { attested, fenceSite, seeAtWork } from '../failover/fence';
+import type { SwitchoverRun } from './run';
+
+/** Runs the steps before the pivot within the limit of the config; past it they are cancelled, and it says so. */
+export async function withinTheLimit(run: SwitchoverRun, work: () => Promise<void>): Promise<void> {
+  const { withinSeconds } = run.app.failover.switchover;
+  const outer = CancellationScope.current();
+  const until = Date.now() + withinSeconds * 1_000;
+  try {
+    await CancellationScope.withTimeout(withinSeconds * 1_000, work);
+  } catch (error) {
+    if (!wasCancelled(error) || outer.consideredCancelled || Date.now() < until) throw error;
+    const running = run.steps.steps.filter(({ state }) => state !== 'done' && state !== 'skipped').at(-1)?.title;
+    const where = running ? `, in the middle of "${running}"` : '';
+    throw failure('SwitchoverTimedOut', `the switchover was not at its promotion after ${withinSeconds} s${where}`);
+  }
+}
+
+/** From here on users are not served. The undo of each is registered before it. */
+export async function stopServices(run: SwitchoverRun): Promise<void> {
+  const { app, fromSite: site, epoch } = run;
+  const application = app.name;
+  run.steps.enter('stopping services');
+  run.undo.push({
+    id: 'undo:at-work',
+    title: `See that ${site} serves as it did before`,
+    work: () => seeAtWork(run),
+  });
+  run.stoppedAt = new Date().toISOString();
+  const seconds = app.failover.servicesReadySeconds;
+  const running = run.servicesBefore.filter(({ desiredReplicas }) => desiredReplicas > 0);
+  for (const { service, desiredReplicas: replicas } of running) {
+    run.undo.unshift({
+      id: `undo:service:${service}`,
+      title: `Start ${service} at ${site} again, ${replicas} of it`,
+      async work() {
+        // The site's own epoch again: the number that it got back, or the one that it never lost.
+        const now = run.epochGivenBack ?? epoch - 1;
+        const within = roleChangeWithin(application, run.worksAt, seconds);
+        const { readyReplicas } = await within.startService({ application, site, service, replicas, epoch: now });
+        return `${readyReplicas} ready`;
+      },
+    });
+  }
+  const within = roleChangeWithin(application, run.worksAt, seconds);
+  await allOf(
+    running.map(({ service, desiredReplicas }) =>
+      run.control.must(
+        `stop:${service}`,
+        `Stop ${service} at ${site}`,
+        () => within.stopService({ application, site, service, epoch }),
+        () => `${desiredReplicas} replicas are gone`,
+      ),
+    ),
+  );
+}
+
+/** Every store gives up writing and proves that the other side has all of it. Nothing is promoted yet. */
+export async function handOver(run: SwitchoverRun): Promise<void> {
+  const { app, fromSite, site: toSite, epoch, stores } = run;
+  const application = app.name;
+  run.steps.enter('handing over');
+  for (const store of stores) {
+    run.undo.unshift({
+      id: `undo:hand-over:${store}`,
+      title: `Let ${store} at ${fromSite} take writes again`,
+      async work() {
+        await run.at.unfenceStore({ application, store, site: fromSite, epoch });
+        return null;
+      },
+    });
+  }
+  const { withinSeconds } = app.failover.switchover;
+  const within = roleChangeWithin(application, run.worksAt, withinSeconds);
+  run.handOvers = await allOf(
+    stores.map((store) =>
+      run.control.must(
+        `hand-over:${store}`,
+        `End the writes of ${store} at ${fromSite} and wait until ${toSite} has all of them`,
+        () => within.handOverStore({ application, store, fromSite, toSite, epoch, withinSeconds }),
+        ({ final, reached }) => `ended at ${final.value}, ${toSite} has ${reached.value}`,
+      ),
+    ),
+  );
+}
+
+/**
+ * Rule 2 holds for a planned role change too. A store that could only be asked to refuse writes (PostgreSQL) is fenced by the
+ * site's own fence, which it alone needs: the others stay up and become standbys.
+ */
+export async function fenceTheRest(run: SwitchoverRun): Promise<void> {
+  const { control, stores, epoch, fromSite, site: promotedSite } = run;
+  const seen = run.handOvers.map(({ evidence }) => evidence);
+  const open = (evidence: readonly FenceEvidence[]) => unfencedStores(stores, evidence, { epoch, promotedSite });
+  control.evidence = seen;
+  const unproven = open(seen);
+  if (unproven.length === 0) return;
+  run.steps.enter('fencing');
+  run.undo.unshift({
+    id: 'undo:fence:site',
+    title: `Lift the fence of ${unproven.join(', ')} at ${fromSite} and start again what it stopped`,
+    work: async () => {
+      const lifted = await run.at.unfenceSite({ application: run.app.name, site: fromSite, epoch });
+      run.afterUndo = [...run.afterUndo, ...(lifted?.notes ?? [])];
+      return lifted
+        ? `started: ${[...lifted.started, ...lifted.notes].join(', ') || 'nothing'}`
+        : 'no fence is configured';
+    },
+  });
+  await control.must('evidence', `Prove that ${unproven.join(', ')} at ${fromSite} can take no writes`, async () => {
+    const { attestation } = control;
+    control.evidence = [...seen, await fenceSite(run, unproven), ...(attestation ? [attested(run, attestation)] : [])];
+    const left = open(control.evidence);
+    if (left.length === 0) return;
+    throw failure('FencingUnconfirmed', `${fromSite} is not proven to be fenced for ${left.join(', ')}`, {
+      next: 'Retry, or let a named person attest that nothing writes there: drctl switchover attest --by <name> --reason <why>.',
+    });
+  });
+}
+
+/** The second copy, once users are served: what the engine cannot do by itself is named for people. */
+export async function followTheNewPrimary(run: SwitchoverRun): Promise<void> {
+  const { app, fromSite: site, site: primarySite, epoch, stores } = run;
+  run.steps.enter('making standbys');
+  const answers = await Promise.all(
+    stores.map((store) =>
+      run.control.step(
+        `follow:${store}`,
+        `Make ${store} at ${site} the standby`,
+        () => run.at.followNewPrimary({ application: app.name, store, site, primarySite, epoch }),
+        ({ how }) => how,
+      ),
+    ),
+  );
+  run.following = answers.filter((each) => each !== null);
+  for (const { store, how } of run.following.filter(({ follows }) => !follows)) {
+    run.steps.mark(`follow:${store}`, 'skipped', how);
+    run.steps.say(`${store} has no standby at ${site} yet: ${how}`);
+  }
+}
+
+/** All of them to their end, whatever one does: nothing may still be at work when an undo begins. */
+async function allOf<T>(works: readonly Promise<T>[]): Promise<T[]> {
+  const ended = await Promise.allSettled(works);
+  const failed = ended.find((each) => each.status === 'rejected');
+  if (failed) throw failed.reason;
+  return ended.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
+}

@@ -1,0 +1,19 @@
+import type { ServiceState } from '../../core/services';
+import type { Following, HandOver, SwitchOverFacts } from '../../core/hand-over';
+import { FailoverRun } from '../failover/run';
+
+/** What the chapters of one switchover share besides: both sites live, and each store has to prove that it lost nothing. */
+export class SwitchoverRun extends FailoverRun {
+  /** The old site's services as they were before anything was changed. */
+  servicesBefore: readonly ServiceState[] = [];
+  handOvers: readonly HandOver[] = [];
+  following: readonly Following[] = [];
+  /** When the first service was told to stop. */
+  stoppedAt: string | null = null;
+
+  override get facts(): SwitchOverFacts {
+    const { handOvers, following, stoppedAt, verifiedAt } = this;
+    const outageSeconds = stoppedAt && verifiedAt ? (Date.parse(verifiedAt) - Date.parse(stoppedAt)) / 1_000 : null;
+    return { handOvers, following, stoppedAt, outageSeconds };
+  }
+}
