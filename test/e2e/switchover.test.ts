@@ -1,0 +1,101 @@
+import Redis from 'ioredis';
+import { layout } from '../../core/layout';
+import { workflowIds } from '../../core/names';
+import type { FailOverResult } from '../../core/runs';
+import { catalogUrl, ordersUrl } from '../../lab/demo/accident';
+import { compareOrders, readOrderEventsFromMongo, readOrdersFromPostgres } from '../../lab/load/journal';
+import { STORES } from '../../lab/sites/build';
+import { REDIS_SECRET } from '../../lab/sites/redis';
+import { testContext } from '../support/call-context';
+import { E2eLab, keysOf, waitUntil } from '../support/e2e-lab';
+
+jest.setTimeout(300_000);
+
+const RUN = workflowIds.roleChange('ultramarket');
+
+let e2e: E2eLab;
+
+beforeAll(async () => {
+  e2e = await E2eLab.up();
+  await e2e.ask('schedules', 'apply');
+  await e2e.shoppers.start(20);
+}, 300_000);
+
+afterAll(() => e2e?.destroy());
+
+test('aborted in the middle of its hand-over, everything returns: the same services serve at the same site', async () => {
+  await e2e.shoppers.waitForOrders(40, new Date(), 60, 'primary');
+  const before = await e2e.supervisor.services('primary');
+  await e2e.ask('switchover', 'start', '--to', 'dr', '--reason', 'maintenance', '--detach');
+  await e2e.waitForActivity(RUN, 'measureCatchUp');
+  await e2e.drctl(['switchover', 'approve', '--by', 'oncall-lead']);
+  await e2e.waitForActivity(RUN, 'handOverStore');
+  const abort = { by: 'platform-lead', reason: 'the other way round' };
+  await e2e.handle(RUN).executeUpdate('abort', { args: [abort] });
+  const result = (await e2e.handle(RUN).result()) as FailOverResult;
+  expect(result).toMatchObject({ outcome: 'aborted', epoch: 1, toSite: 'dr' });
+  expect(await keysOf(e2e.offsite, layout.epochs())).toEqual([layout.epoch(1), layout.epoch(2)]);
+  const replicas = (services: typeof before) => services.map(({ name, desiredReplicas }) => [name, desiredReplicas]);
+  expect(replicas(await e2e.supervisor.services('primary'))).toEqual(replicas(before));
+  expect(await e2e.supervisor.fenceOf('primary')).toBeNull();
+  for (const store of [STORES.postgresql, STORES.mongodb, STORES.redis]) {
+    // MongoDB elects: the member with the highest priority takes the lead back once it may.
+    await waitUntil(
+      `${store} led from primary`,
+      async () => (await e2e.open.engine(store).probe('primary', testContext())).writable === true,
+      { deadlineMs: 60_000, intervalMs: 500 },
+    );
+  }
+  await e2e.shoppers.waitForOrders(40, new Date(), 60, 'primary');
+});
+
+test('under load nothing that was acknowledged is lost, and the old primaries follow or are fenced', async () => {
+  const since = new Date();
+  await e2e.shoppers.waitForOrders(40, since, 60, 'primary');
+  const result = await e2e.ask<FailOverResult>(
+    ...['switchover', 'start', '--to', 'dr', '--reason', 'maintenance', '--yes', '--by', 'oncall-lead'],
+  );
+  process.stderr.write(`switchover: ${result.switchover?.outageSeconds?.toFixed(1)} s without service\n`);
+  expect(result).toMatchObject({ outcome: 'completed', approvedBy: 'oncall-lead', epoch: 3 });
+  await e2e.shoppers.waitForOrders(40, new Date(), 60, 'dr');
+  await e2e.shoppers.stop();
+
+  const journal = await e2e.shoppers.journal();
+  const compared = { sentSince: since };
+  const orders = compareOrders(
+    await readOrdersFromPostgres(ordersUrl(e2e.access, 'dr')),
+    journal,
+    new Date(),
+    compared,
+  );
+  const events = compareOrders(await readOrderEventsFromMongo(catalogUrl(e2e.access)), journal, new Date(), compared);
+  expect({ orders: orders.missing, events: events.missing }).toEqual({ orders: [], events: [] });
+  expect({ orders: orders.altered, events: events.altered }).toEqual({ orders: [], events: [] });
+  expect(orders.confirmed).toBeGreaterThan(80);
+
+  const { following = [], handOvers = [] } = result.switchover ?? {};
+  expect(handOvers.map(({ store }) => store).toSorted()).toEqual(
+    [STORES.postgresql, STORES.mongodb, STORES.redis].toSorted(),
+  );
+  expect(Object.fromEntries(following.map(({ store, follows }) => [store, follows]))).toEqual({
+    [STORES.postgresql]: false,
+    [STORES.mongodb]: true,
+    [STORES.redis]: true,
+  });
+  expect(await e2e.supervisor.fenceOf('primary')).toMatchObject({ epoch: 3, stores: [STORES.postgresql] });
+  expect(await roleOfRedis('primary')).toMatch(/role:slave[^]*master_link_status:up/);
+  expect(await roleOfRedis('dr')).toMatch(/role:master/);
+});
+
+async function roleOfRedis(site: 'primary' | 'dr'): Promise<string> {
+  const client = new Redis({
+    ...e2e.access.plan.sites[site].redis,
+    password: e2e.access.secrets.password(REDIS_SECRET),
+    retryStrategy: () => null,
+  });
+  try {
+    return await client.info('replication');
+  } finally {
+    client.disconnect();
+  }
+}
