@@ -1,13 +1,17 @@
 import { Client as PgClient } from 'pg';
 import { readSamples } from '../../activities/sample-log';
+import { FAILURES } from '../../core/errors';
 import { layout } from '../../core/layout';
 import { workflowIds } from '../../core/names';
+import { alarming, type ReadinessResult } from '../../core/readiness';
+import type { RoleChangePlan } from '../../core/role-change-plan';
 import type { ApprovalCard, FailOverResult, FailOverStatus } from '../../core/runs';
 import { catalogUrl, ordersUrl } from '../../lab/demo/accident';
 import { lossOf } from '../../lab/demo/measured';
 import { compareOrders, readOrderEventsFromMongo, readOrdersFromPostgres } from '../../lab/load/journal';
 import { STORES } from '../../lab/sites/build';
 import { POSTGRES_ROLES } from '../../lab/sites/postgresql';
+import { testContext } from '../support/call-context';
 import { E2eLab, keysOf, waitUntil } from '../support/e2e-lab';
 import { countOf, seededRandom } from '../support/random';
 
@@ -48,6 +52,7 @@ function plannedKills(): Kills[] {
 
 describe.each(plannedKills())('killed at $measuring, while it waits, and at $moving', ({ measuring, moving }) => {
   let e2e: E2eLab;
+  let plannedSteps: readonly string[] = [];
 
   beforeAll(async () => {
     e2e = await E2eLab.up();
@@ -65,6 +70,34 @@ describe.each(plannedKills())('killed at $measuring, while it waits, and at $mov
     expect(await roles(e2e)).toEqual(before);
     expect(before).toMatchObject({ epochs: [], primaryTimeline: 1, drTimeline: 1, drInRecovery: true, fence: null });
     await e2e.shoppers.waitForOrders(20, new Date(), 30, 'primary');
+  });
+
+  test('before anybody starts one, the plan says what would run and the other site is ready; a lost standby is found', async () => {
+    for (const store of [STORES.postgresql, STORES.mongodb, STORES.redis]) await sampled(e2e, store);
+    const { plan, readiness } = await e2e.ask<Planned>('plan', 'failover', '--dry-run');
+    const notReady = alarming(readiness.checks).map(({ id, found }) => `${id}: ${found}`);
+    expect({ verdict: readiness.verdict, notReady }).toEqual({ verdict: 'ready', notReady: [] });
+    expect(readiness).toMatchObject({ fromSite: 'primary', toSite: 'dr' });
+    expect(readiness.checks.map(({ id }) => id)).toEqual(
+      expect.arrayContaining([`promotion:${STORES.postgresql}`, 'fence', 'control-repository', 'service:order']),
+    );
+    plannedSteps = plan.groups.flatMap(({ steps }) => steps.map(({ id }) => id));
+
+    await e2e.supervisor.stop('redis-dr');
+    try {
+      const lost = await e2e.drctl(['plan', 'failover', '--dry-run', '--output', 'json']);
+      expect(lost.exitCode).toBe(FAILURES.NotReady.exitCode);
+      const found = alarming((JSON.parse(lost.out) as Planned).readiness.checks).map(({ id }) => id);
+      expect(found).toContain(`standby:${STORES.redis}`);
+      expect(found.filter((id) => !id.endsWith(`:${STORES.redis}`))).toEqual([]);
+    } finally {
+      await e2e.supervisor.start('redis-dr');
+    }
+    const follows = async () => {
+      const { reachable, problems } = await e2e.open.engine(STORES.redis).probe('dr', testContext());
+      return reachable && problems.length === 0;
+    };
+    await waitUntil('the standby of redis following again', follows, { deadlineMs: 60_000, intervalMs: 250 });
   });
 
   test('the worker is killed again and again: the same run asks, waits and completes, and nothing is promoted twice', async () => {
@@ -101,6 +134,9 @@ describe.each(plannedKills())('killed at $measuring, while it waits, and at $mov
     const result = (await e2e.client.workflow.getHandle(RUN, runId, { followRuns: false }).result()) as FailOverResult;
     expect(result).toMatchObject({ outcome: 'completed', approvedBy: 'oncall-lead', epoch: 1 });
     expect((await e2e.handle(RUN).describe()).runId).toBe(runId);
+    expect(result.steps.map(({ id }) => id).filter((id) => !id.startsWith('notify:'))).toEqual(
+      plannedSteps.filter((id) => !id.startsWith('notify:')),
+    );
     const workers = (await e2e.workersOf(RUN)).filter((identity) => identity.startsWith('dr/'));
     expect(workers.length).toBeGreaterThan(2); // before, between and after the kills
     expect(workers.length).toBeLessThanOrEqual(moving.length + 3);
@@ -212,15 +248,23 @@ async function timeline(e2e: E2eLab, site: 'primary' | 'dr') {
   }
 }
 
+/** What `drctl plan failover --dry-run` answers. */
+interface Planned {
+  readonly plan: RoleChangePlan;
+  readonly readiness: ReadinessResult;
+}
+
 /** The price of the loss comes from samples taken before the trouble. */
 async function bothStoresSampled(e2e: E2eLab): Promise<void> {
-  for (const store of [STORES.postgresql, STORES.mongodb]) {
-    await waitUntil(
-      `samples of the replication of ${store}`,
-      async () => ((await readSamples(e2e.open.control))[store]?.length ?? 0) >= SAMPLES_FOR_A_RATE,
-      { deadlineMs: 60_000, intervalMs: 500 },
-    );
-  }
+  for (const store of [STORES.postgresql, STORES.mongodb]) await sampled(e2e, store);
+}
+
+async function sampled(e2e: E2eLab, store: string): Promise<void> {
+  await waitUntil(
+    `samples of the replication of ${store}`,
+    async () => ((await readSamples(e2e.open.control))[store]?.length ?? 0) >= SAMPLES_FOR_A_RATE,
+    { deadlineMs: 60_000, intervalMs: 500 },
+  );
 }
 
 async function lossIsWithinTheBound(
