@@ -41,6 +41,7 @@ export function toApplication(config: Config): Application {
       switchover: {
         withinSeconds: failover.switchover.within.seconds,
         maxLagSeconds: failover.switchover.maxLag.seconds,
+        lowerTtlToSeconds: failover.switchover.lowerTtlTo?.seconds ?? null,
       },
     },
     backup: {

@@ -6,7 +6,7 @@ import { duration, hostAndPort, name } from './values';
 /** RFC 2181 §8: a TTL is a whole number of seconds below 2³¹. */
 const GREATEST_TTL_SECONDS = 2 ** 31 - 1;
 
-const ttl = duration.refine(
+export const ttl = duration.refine(
   ({ seconds }) => Number.isInteger(seconds) && seconds >= 1 && seconds <= GREATEST_TTL_SECONDS,
   {
     error: 'must be whole seconds, at least 1s',

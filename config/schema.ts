@@ -6,7 +6,7 @@ import {
   serviceControllerSettings,
   metricsSettings,
 } from './adapter-settings';
-import { dnsSettings } from './dns';
+import { dnsSettings, ttl } from './dns';
 import { alertSettings, dashboardSettings, lifecycleSettings, monitoringSettings, retentionSettings } from './keeping';
 import { crossReferences } from './references';
 import { scheduleSettings } from './schedules';
@@ -76,6 +76,10 @@ const failover = z
         }),
         maxLag: duration.default({ text: '10s', milliseconds: 10_000, seconds: 10 }).meta({
           description: 'A standby that needs longer to have what its primary has now does not take over',
+        }),
+        lowerTtlTo: ttl.optional().meta({
+          description:
+            'TTL of the public names from before the approval until they have settled; left out: not lowered',
         }),
       })
       .prefault({})

@@ -63,6 +63,8 @@ export interface SwitchoverPolicy {
   readonly withinSeconds: number;
   /** A standby that needs longer to have what its primary has now does not take over. */
   readonly maxLagSeconds: number;
+  /** The TTL of the public names while it is under way; null: they keep theirs. */
+  readonly lowerTtlToSeconds: number | null;
 }
 
 export interface BackupPolicy {

@@ -8,6 +8,7 @@ import { end } from './failover/run';
 import { roleChange } from './proxies';
 import { wasCancelled } from './step-table';
 import { fenceTheRest, followTheNewPrimary, handOver, stopServices, withinTheLimit } from './switchover/hand-over';
+import { lowerTtls, restoreTtls } from './switchover/lower-ttl';
 import { askForApproval, requireReady } from './switchover/prepare';
 import { SwitchoverRun } from './switchover/run';
 
@@ -30,8 +31,10 @@ export async function switchOver(input: SwitchOverInput): Promise<FailOverResult
   const run = new SwitchoverRun(input, app, fromSite, control);
 
   try {
-    const evidence = await requireReady(run);
+    const ready = await requireReady(run);
+    const evidence = [...ready, ...(await lowerTtls(run, epoch))];
     if ((await askForApproval(run, evidence)) === 'rejected') {
+      await restoreTtls(run);
       return await end(run, 'rejected', `${control.rejectedBy?.by}: ${control.rejectedBy?.reason}`);
     }
     await control.clearance();
@@ -69,13 +72,14 @@ export async function switchOver(input: SwitchOverInput): Promise<FailOverResult
  */
 async function turnBack(run: SwitchoverRun, error: unknown): Promise<FailOverResult> {
   const aborted = hasCode(error, 'Aborted');
+  run.workAt(run.fromSite);
+  run.steps.waitingFor = null;
+  const left = run.undoEpoch ? await undo(run, true) : [];
+  await restoreTtls(run);
   if (!run.undoEpoch && !aborted) {
     await end(run, 'failed', wasCancelled(error) ? 'the run was cancelled' : reasonOf(error));
     throw error;
   }
-  run.workAt(run.fromSite);
-  run.steps.waitingFor = null;
-  const left = run.undoEpoch ? await undo(run, true) : [];
   const why = wasCancelled(error) ? 'the run was cancelled' : reasonOf(error);
   if (left.length > 0) return end(run, 'undo incomplete', `${why}; still to be done by hand: ${left.join('; ')}`);
   if (aborted) return end(run, 'aborted', why);

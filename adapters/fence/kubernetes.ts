@@ -15,7 +15,7 @@ const NOT_KNOWN = 'Whether the site is fenced is not known; nothing was promoted
 /** One site's databases in its cluster. */
 interface Place {
   readonly cluster: Cluster;
-  /** Every StatefulSet of the site's stores. */
+  /** Every StatefulSet of the stores. */
   readonly sets: readonly string[];
   readonly stores: readonly string[];
 }
@@ -28,12 +28,12 @@ interface Place {
  * Needs only what deploy/kubernetes/rbac-fence.yaml grants.
  */
 export function createKubernetesFence(settings: KubernetesFenceSettings, stores: readonly string[]): SiteFence {
-  async function placeOf(site: string): Promise<Place> {
+  async function placeOf(site: string, wanted: readonly string[] = stores): Promise<Place> {
     const found = settings.sites[site];
     if (!found) throw failure('NotFound', `the fence of site ${site}: the config names no Kubernetes cluster for it`);
     const cluster = await connectCluster(site, found.cluster, settings.timeoutSeconds, 'rbac-fence.yaml');
-    const covered = Object.keys(found.stores).filter((store) => stores.includes(store));
-    return { cluster, sets: [...new Set(Object.values(found.stores).flat())], stores: covered };
+    const covered = Object.keys(found.stores).filter((store) => stores.includes(store) && wanted.includes(store));
+    return { cluster, sets: [...new Set(covered.flatMap((store) => found.stores[store] ?? []))], stores: covered };
   }
 
   return {
@@ -47,8 +47,8 @@ export function createKubernetesFence(settings: KubernetesFenceSettings, stores:
       return { fencedByEpoch: marker && !marker.lifted ? marker.epoch : null };
     },
 
-    async fence(site, epoch, ctx) {
-      const { cluster, sets, stores: covered } = await placeOf(site);
+    async fence(site, epoch, ctx, wanted) {
+      const { cluster, sets, stores: covered } = await placeOf(site, wanted);
       const by = `Kubernetes API at ${cluster.server}`;
       if (covered.length === 0) {
         const how = `the config names no StatefulSet at ${site}`;

@@ -164,6 +164,14 @@ suite('the fence of databases in Kubernetes, on a real API server', () => {
       expect(await pods()).toHaveLength(5);
     }, 60_000);
 
+    test('of some stores only, it leaves the others running', async () => {
+      const fence = fenceAt();
+      const evidence = await fence.fence('primary', 5, ctx, ['orders-db', 'sessions']);
+      expect(evidence).toMatchObject({ strength: 'proven', stores: ['orders-db'] });
+      expect(await pods()).toEqual(['bystander-0', 'catalog-a-0', 'catalog-b-0']);
+      await expect(fence.unfence('primary', 5, ctx)).resolves.toEqual({ started: ['orders-db'], notes: [] });
+    }, 60_000);
+
     test('a pod on a node that is cut off is no proof, however long it takes; when it has ended, it is', async () => {
       await labelPod('catalog-a-0', 'true');
       const fence = fenceAt({ goneWithinSeconds: 1 });

@@ -35,7 +35,7 @@ export const shop: Application = {
     requesterMayApprove: false,
     servicesReadySeconds: 120,
     dnsPropagationSeconds: 120,
-    switchover: { withinSeconds: 120, maxLagSeconds: 10 },
+    switchover: { withinSeconds: 120, maxLagSeconds: 10, lowerTtlToSeconds: null },
   },
   backup: { maxAgeHours: 25, mode: 'spool', volumeBytes: 128 * 2 ** 20 },
 };

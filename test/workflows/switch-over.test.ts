@@ -19,14 +19,14 @@ afterAll(() => env?.teardown());
 type Handle = WorkflowHandle<() => Promise<FailOverResult>>;
 
 /** Both sites are well, and the site's fence is there for what PostgreSQL cannot prove. */
-function healthyWorld(withinSeconds = 120): FakeWorld {
+function healthyWorld(withinSeconds = 120, lowerTtlToSeconds: number | null = null): FakeWorld {
   const world = fakeFailoverWorld();
   world.verdict = { alive: true, healthy: true };
   world.servedBefore = {
     writableStores: ['orders', 'events', 'sessions'],
     services: [{ service: 'order', readyReplicas: 7 }],
   };
-  const switchover = { ...shop.failover.switchover, withinSeconds };
+  const switchover = { ...shop.failover.switchover, withinSeconds, lowerTtlToSeconds };
   const application = { ...shop, failover: { ...shop.failover, switchover } };
   const describeApplication = world.activities.describeApplication!;
   world.activities.describeApplication = async (input) => ({ ...(await describeApplication(input)), application });
@@ -45,7 +45,8 @@ async function withSwitchover(world: FakeWorld, drive: (handle: Handle) => Promi
       await drive(handle);
     } finally {
       const archives = ['orders', 'events'].map((store) => workflowIds.archive(shop.name, store));
-      for (const id of [handle.workflowId, ...archives, workflowIds.watch(shop.name), workflowIds.settle(shop.name, 1)])
+      const after = [workflowIds.settle(shop.name, 1), workflowIds.holdFence(shop.name, 1)];
+      for (const id of [handle.workflowId, ...archives, workflowIds.watch(shop.name), ...after])
         await env.client.workflow
           .getHandle(id)
           .terminate()
@@ -275,5 +276,45 @@ test('after the promotion there is no abort: a step that fails waits for a decis
     for (const store of ['orders', 'events', 'sessions'])
       await handle.executeUpdate('skip', { args: [{ by: 'dana', reason: 'later', step: `follow:${store}` }] });
     await expect(handle.result()).resolves.toMatchObject({ outcome: 'completed', switchover: { following: [] } });
+  });
+});
+
+test('TTLs are lowered before people are asked and come back when the names have settled, or when nothing was moved', async () => {
+  const moved = healthyWorld(120, 5);
+  await withSwitchover(moved, async (handle) => {
+    const { card } = await waitingFor(handle, /approval/);
+    expect(card?.evidence.join()).toContain('api.shop.test: TTL 5 s; caches may hold the old one of 60 s until');
+    expect(moved.calls).toContain('lowerTtl:api.shop.test 5 of epoch 0');
+    await approved(handle);
+    await expect(handle.result()).resolves.toMatchObject({ outcome: 'completed' });
+    await env.client.workflow.getHandle(workflowIds.settle(shop.name, 1)).result();
+    expect(moved.calls.filter((call) => call.startsWith('restoreTtl'))).toEqual([
+      'restoreTtl:api.shop.test of epoch 1',
+    ]);
+  });
+
+  const rejected = healthyWorld(120, 5);
+  await withSwitchover(rejected, async (handle) => {
+    await waitingFor(handle, /approval/);
+    await handle.executeUpdate('reject', { args: [{ by: 'dana', reason: 'not today' }] });
+    await expect(handle.result()).resolves.toMatchObject({ outcome: 'rejected' });
+    expect(rejected.calls).toContain('restoreTtl:api.shop.test of epoch 0');
+  });
+
+  const aborted = healthyWorld(120, 5);
+  aborted.before['fenceSite'] = () => {
+    throw failure('AccessDenied', 'no fence today');
+  };
+  aborted.before['lowerTtl'] = () => {
+    throw failure('RoleMismatch', 'the zone says something else');
+  };
+  await withSwitchover(aborted, async (handle) => {
+    const { card } = await waitingFor(handle, /approval/);
+    expect(card?.evidence.join()).toContain('the TTL was not lowered: the zone says something else');
+    await approved(handle);
+    await waitingFor(handle, /decision/);
+    await handle.executeUpdate('abort', { args: [{ by: 'dana', reason: 'not today' }] });
+    await expect(handle.result()).resolves.toMatchObject({ outcome: 'aborted' });
+    expect(aborted.calls).toContain('restoreTtl:api.shop.test of epoch 2');
   });
 });

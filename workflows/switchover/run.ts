@@ -6,6 +6,8 @@ import { FailoverRun } from '../failover/run';
 export class SwitchoverRun extends FailoverRun {
   /** The old site's services as they were before anything was changed. */
   servicesBefore: readonly ServiceState[] = [];
+  /** The epoch that held when it began; null until the names were looked at. */
+  epochBefore: number | null = null;
   handOvers: readonly HandOver[] = [];
   following: readonly Following[] = [];
   /** When the first service was told to stop. */
