@@ -2,6 +2,7 @@ import type { Application, DnsTarget } from './application';
 import { formatDuration } from './clock';
 import { recordLabel } from './dns-moves';
 import { isSkippable, named, roleChangeSteps, type StepName } from './role-change-steps';
+import type { RoleChangeKind } from './runs';
 
 /** How long something took in earlier runs. */
 export interface ExpectedTime {
@@ -21,6 +22,8 @@ export interface PlannedStep {
   readonly undo: { readonly id: string; readonly title: string } | null;
   /** Whether a person may leave it out when it has failed for good. */
   readonly skippable: boolean;
+  /** Where it may turn out not to be needed: when it is; null: it always runs. */
+  readonly onlyWhere: string | null;
   /** From earlier runs to the same site; null: not known yet. */
   readonly expected: ExpectedTime | null;
 }
@@ -39,7 +42,7 @@ export interface PlannedGroup {
 }
 
 export interface RoleChangePlan {
-  readonly kind: 'failover';
+  readonly kind: RoleChangeKind;
   readonly application: string;
   readonly fromSite: string;
   readonly toSite: string;
@@ -60,49 +63,8 @@ export interface PlanDetails {
   readonly siteFence: string | null;
 }
 
-/**
- * The runbook of an unplanned failover for this application: the steps that `workflows/fail-over.ts` runs, in its order
- * and under its names (`test/workflows/fail-over.test.ts` holds the two together).
- */
-export function planFailover(
-  app: Application,
-  { fromSite, toSite, epoch }: { readonly fromSite: string; readonly toSite: string; readonly epoch: number },
-  details: PlanDetails | null,
-): RoleChangePlan {
-  const stores = app.stores.filter(({ hasReplication }) => hasReplication).map(({ name }) => name);
-  const planning: Planning = { app, stores, fromSite, toSite, epoch, details };
-  return {
-    kind: 'failover',
-    application: app.name,
-    fromSite,
-    toSite,
-    epoch,
-    nextEpoch: epoch + 1,
-    rtoSeconds: app.objectives.rtoSeconds,
-    approvalToVerified: null,
-    groups: [
-      ...deciding(planning),
-      ...fencing(planning),
-      group('promoting', promoting(planning), { pivot: true }),
-      ...app.serviceGroups.map(({ services }) =>
-        group(
-          'starting services',
-          services.map((service) => starting(planning, service)),
-        ),
-      ),
-      group(
-        'moving the name',
-        app.dns.map((target) => pointing(planning, target)),
-      ),
-      group('verifying', verifying(planning)),
-      group('archiving the new lineage', [continuing(planning)]),
-      group('archiving the new lineage', settling(planning)),
-      ...ending(planning),
-    ].filter(({ steps }) => steps.length > 0),
-  };
-}
-
-interface Planning {
+/** What every part of a plan is made of. */
+export interface Planning {
   readonly app: Application;
   /** Those with a role to change. */
   readonly stores: readonly string[];
@@ -112,7 +74,7 @@ interface Planning {
   readonly details: PlanDetails | null;
 }
 
-function group(
+export function group(
   phase: string,
   steps: readonly PlannedStep[],
   more: Partial<Omit<PlannedGroup, 'phase' | 'steps'>> = {},
@@ -120,87 +82,67 @@ function group(
   return { phase, steps, within: null, waitsFor: null, pivot: false, ...more };
 }
 
-function step(name: StepName, does: string, undo: StepName | null = null): PlannedStep {
-  return { ...named(name), does, undo: undo && named(undo), skippable: isSkippable(name[0]), expected: null };
+export function step(name: StepName, does: string, undo: StepName | null = null): PlannedStep {
+  const always = { onlyWhere: null, expected: null };
+  return { ...named(name), does, undo: undo && named(undo), skippable: isSkippable(name[0]), ...always };
 }
 
-function deciding({ app, stores, fromSite, toSite, details }: Planning): PlannedGroup[] {
-  const { approvers, requesterMayApprove, escalateAfterSeconds } = app.failover;
-  const standbys = stores.map((store) => `${store}${at(details, store, toSite)}`).join(', ');
-  const approval =
+export const onlyWhere = (condition: string, planned: PlannedStep): PlannedStep => ({
+  ...planned,
+  onlyWhere: condition,
+});
+
+/** The stores whose role changes. */
+export function replicatedStores(app: Application): string[] {
+  return app.stores.filter(({ hasReplication }) => hasReplication).map(({ name }) => name);
+}
+
+/** Where people decide, before anything is changed. */
+export function approvalOf({ failover }: Application): string {
+  const { approvers, requesterMayApprove, escalateAfterSeconds } = failover;
+  return (
     `approval by ${approvers.join(' or ') || 'anybody'}${requesterMayApprove ? '' : ', but not by whoever asked'}; ` +
-    `asked again every ${duration(escalateAfterSeconds)}, never assumed`;
-  return [
-    group('confirming', [
-      step(
-        roleChangeSteps.confirm(app, fromSite),
-        `asks every server of ${fromSite} and every endpoint at its own address; a site that is healthy ends the run`,
-      ),
-    ]),
-    group('confirming', [
-      step(
-        roleChangeSteps.standbys(toSite),
-        `asks ${standbys || 'no store'}; again after the approval; one that does not answer ends the run`,
-      ),
-    ]),
-    group('confirming', [
-      step(
-        roleChangeSteps.assess(),
-        `bounds the loss of every store by the samples kept at ${toSite} and what its standby has now`,
-      ),
-    ]),
-    group(
-      'waiting for approval',
-      [
-        step(
-          roleChangeSteps.lookAgain(fromSite),
-          'one more look: a site that has recovered ends the run; notes what still serves there, for the undo',
-        ),
-      ],
-      { waitsFor: approval },
-    ),
-  ];
-}
-
-function fencing({ app, stores, fromSite, epoch, details }: Planning): PlannedGroup[] {
-  const siteFence =
-    details === null
-      ? 'by the fence of the config'
-      : details.siteFence === null
-        ? 'none is configured: only a store of its own or a person can prove that it cannot write'
-        : `by the ${details.siteFence} of the config: kills what writes, sees it gone, keeps it down`;
-  const proof = step(
-    roleChangeSteps.evidence(fromSite),
-    `lasts until every store is proven to refuse writes or an approver attests it; nothing is promoted without`,
-    roleChangeSteps.undoAtWork(fromSite),
+    `asked again every ${duration(escalateAfterSeconds)}, never assumed`
   );
+}
+
+export function whole(
+  { app, fromSite, toSite, epoch }: Planning,
+  kind: RoleChangeKind,
+  groups: readonly PlannedGroup[],
+): RoleChangePlan {
+  return {
+    kind,
+    application: app.name,
+    fromSite,
+    toSite,
+    epoch,
+    nextEpoch: epoch + 1,
+    rtoSeconds: app.objectives.rtoSeconds,
+    approvalToVerified: null,
+    groups: groups.filter(({ steps }) => steps.length > 0),
+  };
+}
+
+/** From the started services to the verified one. */
+export function serving(planning: Planning): PlannedGroup[] {
+  const { app } = planning;
   return [
-    group('fencing', [
-      step(
-        roleChangeSteps.epoch(),
-        `creates epoch ${epoch + 1} of ${app.name} in the control repository, where only one run can`,
-        roleChangeSteps.undoEpoch(fromSite),
+    ...app.serviceGroups.map(({ services }) =>
+      group(
+        'starting services',
+        services.map((service) => starting(planning, service)),
       ),
-    ]),
-    group('fencing', [proof]),
-    group('fencing', [step(roleChangeSteps.fenceSite(fromSite), siteFence, roleChangeSteps.undoFenceSite(fromSite))], {
-      within: proof.id,
-    }),
-    group(
-      'fencing',
-      stores.map((store) =>
-        step(
-          roleChangeSteps.fenceStore(store, fromSite),
-          `by ${engineOf(app, store)}'s own means${at(details, store, fromSite)}`,
-          roleChangeSteps.undoFenceStore(store, fromSite),
-        ),
-      ),
-      { within: proof.id },
     ),
+    group(
+      'moving the name',
+      app.dns.map((target) => pointing(planning, target)),
+    ),
+    group('verifying', verifying(planning)),
   ];
 }
 
-function promoting({ app, stores, toSite, epoch, details }: Planning): PlannedStep[] {
+export function promoting({ app, stores, toSite, epoch, details }: Planning): PlannedStep[] {
   return stores.map((store) =>
     step(
       roleChangeSteps.promote(store, toSite),
@@ -271,11 +213,14 @@ function settling({ app }: Planning): PlannedStep[] {
   ];
 }
 
-function ending({ app }: Planning): PlannedGroup[] {
+/** Once users are served again. */
+export function ending(planning: Planning, kind: 'Failover' | 'Switchover'): PlannedGroup[] {
   return [
+    group('archiving the new lineage', [continuing(planning)]),
+    group('archiving the new lineage', settling(planning)),
     group('archiving the new lineage', [
       step(
-        roleChangeSteps.tell('end', `Failover of ${app.name}: completed`),
+        roleChangeSteps.tell('end', `${kind} of ${planning.app.name}: completed`),
         'tells every channel of the config; one that fails holds nothing up',
       ),
     ]),
@@ -285,13 +230,14 @@ function ending({ app }: Planning): PlannedGroup[] {
   ];
 }
 
-function at(details: PlanDetails | null, store: string, site: string): string {
+export function at(details: PlanDetails | null, store: string, site: string): string {
   const servers = details?.servers(store, site) ?? [];
   return servers.length === 0 ? ` of ${store} at ${site}` : ` at ${servers.join(', ')}`;
 }
 
-const engineOf = (app: Application, store: string) => app.stores.find(({ name }) => name === store)?.engine ?? store;
+export const engineOf = (app: Application, store: string) =>
+  app.stores.find(({ name }) => name === store)?.engine ?? store;
 
-const duration = (seconds: number) => formatDuration(seconds * 1_000);
+export const duration = (seconds: number) => formatDuration(seconds * 1_000);
 
 const count = (many: number, what: string) => `${many} ${what}${many === 1 ? '' : 's'}`;

@@ -24,10 +24,7 @@ export const roleChangeSteps = {
   promote: (store: string, toSite: string): StepName => [`promote:${store}`, `Promote ${store} at ${toSite}`],
   service: (service: string, toSite: string): StepName => [`service:${service}`, `Start ${service} at ${toSite}`],
   /** Only where somebody's word alone says that the old primaries are dead. */
-  holdFence: (stores: readonly string[], fromSite: string): StepName => [
-    'hold:fence',
-    `Keep trying to fence ${stores.join(', ')} at ${fromSite}, in a run of its own`,
-  ],
+  holdFence: (fromSite: string): StepName => ['hold:fence', `Keep trying to fence ${fromSite}, in a run of its own`],
   dns: (target: DnsTarget, toSite: string): StepName => [
     `dns:${recordLabel(target)}`,
     `Point ${recordLabel(target)} to ${(target.valuesBySite[toSite] ?? []).join(', ')}`,
@@ -55,6 +52,41 @@ export const roleChangeSteps = {
     'undo:at-work',
     `See that ${fromSite} serves as it did before the fence`,
   ],
+} as const;
+
+/** Those that only a planned move has, or has under another title. */
+export const switchoverSteps = {
+  ready: (fromSite: string, toSite: string): StepName => ['ready', `Check that ${fromSite} and ${toSite} are healthy`],
+  lag: ({ failover }: Application, toSite: string): StepName => [
+    'lag',
+    `Check that ${toSite} is at most ${failover.switchover.maxLagSeconds} s behind`,
+  ],
+  lowerTtl: (target: DnsTarget, ttlSeconds: number): StepName => [
+    `ttl:${recordLabel(target)}`,
+    `Lower the TTL of ${recordLabel(target)} to ${ttlSeconds} s`,
+  ],
+  stop: (service: string, fromSite: string): StepName => [`stop:${service}`, `Stop ${service} at ${fromSite}`],
+  handOver: (store: string, fromSite: string, toSite: string): StepName => [
+    `hand-over:${store}`,
+    `End the writes of ${store} at ${fromSite} and wait until ${toSite} has all of them`,
+  ],
+  evidence: (fromSite: string): StepName => ['evidence', `Prove that every store at ${fromSite} can take no writes`],
+  fenceSite: (fromSite: string): StepName => ['fence:site', `Fence at ${fromSite} what has not proven it by itself`],
+  follow: (store: string, fromSite: string): StepName => [
+    `follow:${store}`,
+    `Make ${store} at ${fromSite} the standby`,
+  ],
+
+  /** `replicas`: how many ran; null while that is not known. */
+  undoStop: (service: string, fromSite: string, replicas: number | null): StepName => [
+    `undo:service:${service}`,
+    `Start ${service} at ${fromSite} again, ${replicas ?? 'as many'} of it${replicas === null ? ' as there were' : ''}`,
+  ],
+  undoHandOver: (store: string, fromSite: string): StepName => [
+    `undo:hand-over:${store}`,
+    `Let ${store} at ${fromSite} take writes again`,
+  ],
+  undoAtWork: (fromSite: string): StepName => ['undo:at-work', `See that ${fromSite} serves as it did before`],
 } as const;
 
 /** As an object, for what is kept under its name. */

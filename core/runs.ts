@@ -318,6 +318,8 @@ export interface CheckReadinessInput {
   readonly application: string;
   /** The site that would take over; the first that is not active where it is left out. */
   readonly toSite?: string;
+  /** Also look at what only a planned move needs: both sites well, the standbys close behind. */
+  readonly planned?: boolean;
   readonly requestedBy: string;
   /** Tell people when something would fail on the day; false where a person looks at the result anyway. */
   readonly tell: boolean;

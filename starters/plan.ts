@@ -4,8 +4,10 @@ import { formatDuration } from '../core/clock';
 import { failure } from '../core/errors';
 import { type PastRun, withExpectedTimes } from '../core/expected-times';
 import { layout } from '../core/layout';
+import { planFailover } from '../core/plan-failover';
+import { planSwitchover } from '../core/plan-switchover';
 import type { StoredObject } from '../core/repository';
-import { type ExpectedTime, planFailover, type PlannedGroup, type RoleChangePlan } from '../core/role-change-plan';
+import type { ExpectedTime, PlannedGroup, RoleChangePlan } from '../core/role-change-plan';
 import type { Session } from './session';
 
 /** Older runs say little of how long the next one takes. */
@@ -41,13 +43,19 @@ const pastRun = z.union([
     .transform((result): PastRun => ({ kind: 'failover', ...result })),
 ]);
 
-/** What a failover to `toSite` (null: the only other site) would do. Needs the config and the control repository only. */
-export async function planFailoverTo(session: Session, toSite: string | null): Promise<RoleChangePlan> {
+const PLANS = { failover: planFailover, switchover: planSwitchover } as const;
+
+/** What a role change to `toSite` (null: the only other site) would do. Needs the config and the control repository only. */
+export async function planRoleChange(
+  session: Session,
+  kind: RoleChangePlan['kind'],
+  toSite: string | null,
+): Promise<RoleChangePlan> {
   const { config } = session;
   const open = await session.open();
   const current = await open.epochs.current();
   const fromSite = current?.activeSite ?? config.initialSite;
-  const plan = planFailover(
+  const plan = PLANS[kind](
     toApplication(config),
     { fromSite, toSite: otherSite(session, fromSite, toSite), epoch: current?.epoch ?? 0 },
     {
@@ -55,7 +63,7 @@ export async function planFailoverTo(session: Session, toSite: string | null): P
       siteFence: open.siteFence?.kind ?? null,
     },
   );
-  return withExpectedTimes(plan, await pastRuns(session, plan.kind));
+  return withExpectedTimes(plan, await pastRuns(session, kind));
 }
 
 /** The site that would take over: the one that was asked for, else the only one that is not active. */
@@ -103,10 +111,10 @@ function parseJson(text: string): unknown {
 }
 
 export function planLines(plan: RoleChangePlan): string[] {
-  const { application, fromSite, toSite, epoch, nextEpoch, approvalToVerified, rtoSeconds, groups } = plan;
+  const { kind, application, fromSite, toSite, epoch, nextEpoch, approvalToVerified, rtoSeconds, groups } = plan;
   const steps = groups.reduce((sum, group) => sum + group.steps.length, 0);
   return [
-    `Failover of ${application} ${fromSite} → ${toSite}: ${steps} steps, epoch ${epoch} → ${nextEpoch}`,
+    `${kind === 'failover' ? 'Failover' : 'Switchover'} of ${application} ${fromSite} → ${toSite}: ${steps} steps, epoch ${epoch} → ${nextEpoch}`,
     `  from the approval to the verified service: ${timeText(approvalToVerified)}; objective ${formatDuration(rtoSeconds * 1_000)}`,
     ...groups.flatMap((group, index) => groupLines(group, index + 1)),
     '',
@@ -123,6 +131,7 @@ function groupLines({ steps, pivot, waitsFor }: PlannedGroup, number: number): s
     ...steps.flatMap((step, index) => [
       ...(index === 0 ? [''] : []),
       `  ${`${index === 0 ? number : ''}`.padStart(2)}  ${step.title.padEnd(58)}  ${timeText(step.expected)}`,
+      ...(step.onlyWhere ? [`        only where ${step.onlyWhere}:`] : []),
       `        ${step.does}`,
       ...(step.undo ? [`        undo: ${step.undo.title}`] : []),
     ]),

@@ -11,14 +11,20 @@ import type { Session } from './session';
 /** Shows the plan, then what of it would fail today. Answers the exit code: NotReady's where something would. */
 export async function checkReadinessFor(session: Session, plan: RoleChangePlan): Promise<number> {
   const { application, io } = session;
-  const { toSite } = plan;
+  const { toSite, kind } = plan;
   const workflowId = workflowIds.readiness(application, newRunName(io.now()));
-  const input: CheckReadinessInput = { application, toSite, requestedBy: io.user, tell: false };
+  const input: CheckReadinessInput = {
+    application,
+    toSite,
+    requestedBy: io.user,
+    tell: false,
+    ...(kind === 'switchover' ? { planned: true } : {}),
+  };
   const handle = await startRun(session, {
     workflowId,
     type: 'checkReadiness',
     input,
-    summary: `could ${application} fail over to ${toSite}? (${io.user})`,
+    summary: `could ${application} ${kind === 'switchover' ? 'switch' : 'fail'} over to ${toSite}? (${io.user})`,
   });
   return follow<ReadinessResult>(session, handle, {
     back: backTo(workflowId),

@@ -1,4 +1,5 @@
 import type { ApplicationState } from '../activities/application';
+import type { Application } from '../core/application';
 import { failure, reasonOf } from '../core/errors';
 import type { Notification, Severity } from '../core/notify';
 import {
@@ -31,11 +32,13 @@ export async function checkReadiness(input: CheckReadinessInput): Promise<Readin
     throw failure('RoleMismatch', `${toSite} is the active site of ${application}: nothing would be moved there`);
 
   steps.enter('looking');
-  const checks = await lookFrom(steps, { application, fromSite, toSite });
+  const place = { application, fromSite, toSite };
+  const checks = [...(await lookFrom(steps, place)), ...(input.planned ? await lookAtBoth(steps, place, app) : [])];
   const at = new Date().toISOString();
   const [verdict, score] = [verdictOf(checks), readinessScore(checks)];
   const result: ReadinessResult = { application, fromSite, toSite, at, verdict, score, checks };
-  await tellAndKeep(steps, result, input.tell);
+  // What is kept, and told of when it changes, is whether a failover would succeed.
+  if (!input.planned) await tellAndKeep(steps, result, input.tell);
   steps.finish(`${verdict}, ${score} of 100`);
   return result;
 }
@@ -87,6 +90,39 @@ async function lookFrom(
     lookAt(steps, 'control', 'Look at the approvers, the fence and the repositories', () => at.checkControl(place)),
   ]);
   return [...worker, ...others.flat()];
+}
+
+/** What a planned move needs besides; `switch-over.ts` asks the same before it asks people. */
+async function lookAtBoth(
+  steps: StepTable,
+  place: { readonly application: string; readonly fromSite: string; readonly toSite: string },
+  app: Application,
+): Promise<ReadinessCheck[]> {
+  const { application, fromSite, toSite } = place;
+  const at = lookingFrom(application, toSite);
+  const refuses = 'a switchover refuses to begin; a failover does not ask for it';
+  const well = async () => {
+    const verdict = await at.probeSite({ application, site: fromSite });
+    const found = verdict.healthy ? 'every store takes writes, every endpoint answers' : verdict.findings.join('; ');
+    return [
+      check(
+        'active-site',
+        `Active site ${fromSite}`,
+        verdict.healthy ? ['ok', found, null] : ['failing', found, refuses],
+      ),
+    ];
+  };
+  const withinSeconds = app.failover.switchover.maxLagSeconds;
+  const close = async () => {
+    const lags = await at.measureCatchUp({ ...place, withinSeconds });
+    const found = lags.map(({ store, seconds }) => `${store} within ${seconds.toFixed(1)} s`).join(', ');
+    return [check('catch-up', `Standbys at ${toSite} catch up`, ['ok', found || 'no store has a standby', null])];
+  };
+  const looks = await Promise.all([
+    lookAt(steps, 'active-site', `See that ${fromSite} is healthy`, well, ['unknown', refuses]),
+    lookAt(steps, 'catch-up', `See that ${toSite} is at most ${withinSeconds} s behind`, close, ['failing', refuses]),
+  ]);
+  return looks.flat();
 }
 
 async function lookAt(

@@ -1,6 +1,7 @@
 import { CancellationScope, defineQuery, setHandler } from '@temporalio/workflow';
 import { failure, hasCode, reasonOf } from '../core/errors';
-import { planFailover, type RoleChangePlan } from '../core/role-change-plan';
+import { planFailover } from '../core/plan-failover';
+import type { RoleChangePlan } from '../core/role-change-plan';
 import { type FailOverInput, type FailOverResult, queries } from '../core/runs';
 import { roleChange } from './proxies';
 import { askForApproval, priceTheLoss } from './failover/approval';

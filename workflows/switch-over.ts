@@ -1,6 +1,8 @@
-import { CancellationScope } from '@temporalio/workflow';
+import { CancellationScope, defineQuery, setHandler } from '@temporalio/workflow';
 import { failure, hasCode, reasonOf } from '../core/errors';
-import type { FailOverResult, SwitchOverInput } from '../core/runs';
+import { planSwitchover } from '../core/plan-switchover';
+import type { RoleChangePlan } from '../core/role-change-plan';
+import { type FailOverResult, queries, type SwitchOverInput } from '../core/runs';
 import { FailoverControl } from './failover/control';
 import { takeEpoch, undo } from './failover/fence';
 import { continueTheNewLineage, pointDns, promote, settle, startServices, verify } from './failover/move';
@@ -29,6 +31,8 @@ export async function switchOver(input: SwitchOverInput): Promise<FailOverResult
   }
   Object.assign(control, { fromSite, policy: app.failover });
   const run = new SwitchoverRun(input, app, fromSite, control);
+  const plan = planSwitchover(app, { fromSite, toSite: input.toSite, epoch }, null);
+  setHandler(defineQuery<RoleChangePlan>(queries.plan), () => plan);
 
   try {
     const ready = await requireReady(run);

@@ -1,6 +1,7 @@
 import type { Application } from '../application';
 import { recordLabel } from '../dns-moves';
 import { unfencedStores } from '../fencing';
+import type { HandOver } from '../hand-over';
 import type { ApprovalCard, FailOverInput, FailOverOutcome, FailOverResult, StepStatus } from '../runs';
 import {
   type ActualLoss,
@@ -12,7 +13,7 @@ import {
   type RunReport,
 } from './run-report';
 
-/** What a failover knows at its end. */
+/** What a role change knows at its end, planned or not. */
 export interface FailoverFacts {
   readonly workflowId: string;
   readonly runId: string;
@@ -65,10 +66,10 @@ export function failoverReport(facts: FailoverFacts): RunReport {
       .map(({ name, engine }) => ({
         store: name,
         engine,
-        results: [
-          { what: 'promoted', ...(stepOf(`promote:${name}`) ?? NOT_REACHED) },
-          { what: 'written and read back', ...(stepOf(`verify:${name}`) ?? NOT_REACHED) },
-        ],
+        results: storeSteps(result).map(([what, topic]) => ({
+          what,
+          ...(stepOf(`${topic}:${name}`) ?? NOT_REACHED),
+        })),
       })),
     services: app.serviceGroups.flatMap(({ services }) => services.map(({ name }) => named('service', name))),
     dns: app.dns.map((target) => ({
@@ -82,6 +83,14 @@ export function failoverReport(facts: FailoverFacts): RunReport {
     messages: facts.messages,
   };
 }
+
+/** What is done to each store, in the order of the runbook: the words of the report, and the topic of the step's id. */
+const storeSteps = ({ switchover, fromSite }: FailOverResult): readonly (readonly [what: string, topic: string])[] => [
+  ...(switchover ? [['handed over', 'hand-over'] as const] : []),
+  ['promoted', 'promote'],
+  ['written and read back', 'verify'],
+  ...(switchover ? [[`standby at ${fromSite}`, 'follow'] as const] : []),
+];
 
 const NOT_REACHED: PartResult = { state: 'waiting', note: null };
 
@@ -139,9 +148,9 @@ function lossOf({ app, result, approvedAt }: FailoverFacts): LossReport {
           'promoted is the loss: keep its data until somebody has looked.',
       }
     : null;
-  const nothing = (store: string): ActualLoss | null => {
-    const how = result.switchover?.handOvers.find((each) => each.store === store)?.how;
-    return how && promotionBegan ? { certainty: 'proven', bytes: 0, operations: 0, seconds: 0, basis: how } : null;
+  const proven = (name: string): ActualLoss | null => {
+    const handOver = result.switchover?.handOvers.find(({ store }) => store === name);
+    return handOver && promotionBegan ? noneLost(handOver, toSite) : null;
   };
   const of = <T extends { readonly store: string }>(list: readonly T[], name: string) =>
     list.find(({ store }) => store === name) ?? null;
@@ -155,10 +164,19 @@ function lossOf({ app, result, approvedAt }: FailoverFacts): LossReport {
         rpoSeconds,
         estimate: of(losses, name),
         atApproval: of(lossesAtApproval, name),
-        actual: nothing(name) ?? actual,
+        actual: proven(name) ?? actual,
       })),
   };
 }
+
+/** The token of a planned move: where the old primary ended, and that the new one had all of it before it was promoted. */
+const noneLost = ({ final, reached, how }: HandOver, toSite: string): ActualLoss => ({
+  certainty: 'proven',
+  bytes: 0,
+  operations: 0,
+  seconds: 0,
+  basis: `the old primary ended at ${final.value}, and ${toSite} had ${reached.value} before it was promoted: ${how}`,
+});
 
 /** Whatever somebody should not have to find in a table. */
 function warningsOf({ app, result }: FailoverFacts): string[] {

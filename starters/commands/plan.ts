@@ -1,5 +1,6 @@
+import type { RoleChangeKind } from '../../core/runs';
 import type { Front } from '../front';
-import { planFailoverTo, planLines } from '../plan';
+import { planLines, planRoleChange } from '../plan';
 import { checkReadinessFor } from '../readiness';
 
 interface Options {
@@ -7,28 +8,32 @@ interface Options {
   dryRun?: boolean;
 }
 
+/** What each kind looks at besides its steps when somebody asks for a dry run. */
+const LOOKS: Readonly<Record<RoleChangeKind, string>> = {
+  failover: 'what would fail today: looks at everything from the other site, changes nothing',
+  switchover: 'what would fail today: looks at both sites and at how far the standbys are behind, changes nothing',
+};
+
 export function registerPlan(front: Front): void {
   const group = front.group('plan', 'what a role change would do, step by step, before anybody starts one');
-
-  front
-    .command<Options>(
-      group,
-      'failover',
-      'the steps of a failover: what each does, what runs side by side, how long it took before, what undoes it',
-      [
-        ['drctl plan failover', 'to the other site'],
+  for (const kind of ['failover', 'switchover'] as const) {
+    front
+      .command<Options>(
+        group,
+        kind,
+        `the steps of a ${kind}: what each does, what runs side by side, how long it took before, what undoes it`,
         [
-          'drctl plan failover --dry-run',
-          'what would fail today: looks at everything from the other site, changes nothing',
+          [`drctl plan ${kind}`, 'to the other site'],
+          [`drctl plan ${kind} --dry-run`, LOOKS[kind]],
         ],
-      ],
-      async (session, _, { to, dryRun }) => {
-        const plan = await planFailoverTo(session, to ?? null);
-        if (dryRun) return checkReadinessFor(session, plan);
-        session.print({ plan, readiness: null }, () => planLines(plan));
-        return 0;
-      },
-    )
-    .option('--to <site>', 'the site that would take over (default: the only other one)')
-    .option('--dry-run', 'also carry out every check that changes nothing, by the worker of that site');
+        async (session, _, { to, dryRun }) => {
+          const plan = await planRoleChange(session, kind, to ?? null);
+          if (dryRun) return checkReadinessFor(session, plan);
+          session.print({ plan, readiness: null }, () => planLines(plan));
+          return 0;
+        },
+      )
+      .option('--to <site>', 'the site that would take over (default: the only other one)')
+      .option('--dry-run', 'also carry out every check that changes nothing, by the worker of that site');
+  }
 }

@@ -1,6 +1,7 @@
 import Redis from 'ioredis';
 import { layout } from '../../core/layout';
 import { workflowIds } from '../../core/names';
+import type { RoleChangePlan } from '../../core/role-change-plan';
 import type { FailOverResult } from '../../core/runs';
 import { catalogUrl, ordersUrl } from '../../lab/demo/accident';
 import { compareOrders, readOrderEventsFromMongo, readOrdersFromPostgres } from '../../lab/load/journal';
@@ -8,6 +9,7 @@ import { STORES } from '../../lab/sites/build';
 import { REDIS_SECRET } from '../../lab/sites/redis';
 import { testContext } from '../support/call-context';
 import { E2eLab, keysOf, waitUntil } from '../support/e2e-lab';
+import { countOf } from '../support/random';
 
 jest.setTimeout(300_000);
 
@@ -23,40 +25,48 @@ beforeAll(async () => {
 
 afterAll(() => e2e?.destroy());
 
-test('aborted in the middle of its hand-over, everything returns: the same services serve at the same site', async () => {
-  await e2e.shoppers.waitForOrders(40, new Date(), 60, 'primary');
-  const before = await e2e.supervisor.services('primary');
-  await e2e.ask('switchover', 'start', '--to', 'dr', '--reason', 'maintenance', '--detach');
-  await e2e.waitForActivity(RUN, 'measureCatchUp');
-  await e2e.drctl(['switchover', 'approve', '--by', 'oncall-lead']);
-  await e2e.waitForActivity(RUN, 'handOverStore');
-  const abort = { by: 'platform-lead', reason: 'the other way round' };
-  await e2e.handle(RUN).executeUpdate('abort', { args: [abort] });
-  const result = (await e2e.handle(RUN).result()) as FailOverResult;
-  expect(result).toMatchObject({ outcome: 'aborted', epoch: 1, toSite: 'dr' });
-  expect(await keysOf(e2e.offsite, layout.epochs())).toEqual([layout.epoch(1), layout.epoch(2)]);
-  const replicas = (services: typeof before) => services.map(({ name, desiredReplicas }) => [name, desiredReplicas]);
-  expect(replicas(await e2e.supervisor.services('primary'))).toEqual(replicas(before));
-  expect(await e2e.supervisor.fenceOf('primary')).toBeNull();
-  for (const store of [STORES.postgresql, STORES.mongodb, STORES.redis]) {
-    // MongoDB elects: the member with the highest priority takes the lead back once it may.
-    await waitUntil(
-      `${store} led from primary`,
-      async () => (await e2e.open.engine(store).probe('primary', testContext())).writable === true,
-      { deadlineMs: 60_000, intervalMs: 500 },
-    );
-  }
-  await e2e.shoppers.waitForOrders(40, new Date(), 60, 'primary');
-});
+// A minute more, because MongoDB's members elect their leader anew twice. What is undone and in which order, and that each
+// engine takes writes again, is in test/workflows and test/contract, too.
+if (countOf('KILLS', 1) > 1) {
+  test('aborted in the middle of its hand-over, everything returns: the same services serve at the same site', async () => {
+    await e2e.shoppers.waitForOrders(40, new Date(), 60, 'primary');
+    const before = await e2e.supervisor.services('primary');
+    await e2e.ask('switchover', 'start', '--to', 'dr', '--reason', 'maintenance', '--detach');
+    await e2e.waitForActivity(RUN, 'measureCatchUp');
+    await e2e.drctl(['switchover', 'approve', '--by', 'oncall-lead']);
+    await e2e.waitForActivity(RUN, 'handOverStore');
+    const abort = { by: 'platform-lead', reason: 'the other way round' };
+    await e2e.handle(RUN).executeUpdate('abort', { args: [abort] });
+    const result = (await e2e.handle(RUN).result()) as FailOverResult;
+    expect(result).toMatchObject({ outcome: 'aborted', epoch: 1, toSite: 'dr' });
+    expect(await keysOf(e2e.offsite, layout.epochs())).toEqual([layout.epoch(1), layout.epoch(2)]);
+    const replicas = (services: typeof before) => services.map(({ name, desiredReplicas }) => [name, desiredReplicas]);
+    expect(replicas(await e2e.supervisor.services('primary'))).toEqual(replicas(before));
+    expect(await e2e.supervisor.fenceOf('primary')).toBeNull();
+    for (const store of [STORES.postgresql, STORES.mongodb, STORES.redis]) {
+      // MongoDB elects: the member with the highest priority takes the lead back once it may.
+      await waitUntil(
+        `${store} led from primary`,
+        async () => (await e2e.open.engine(store).probe('primary', testContext())).writable === true,
+        { deadlineMs: 60_000, intervalMs: 500 },
+      );
+    }
+    await e2e.shoppers.waitForOrders(40, new Date(), 60, 'primary');
+  });
+}
 
 test('under load nothing that was acknowledged is lost, and the old primaries follow or are fenced', async () => {
   const since = new Date();
+  const { plan } = await e2e.ask<{ plan: RoleChangePlan }>('plan', 'switchover');
   await e2e.shoppers.waitForOrders(40, since, 60, 'primary');
   const result = await e2e.ask<FailOverResult>(
     ...['switchover', 'start', '--to', 'dr', '--reason', 'maintenance', '--yes', '--by', 'oncall-lead'],
   );
   process.stderr.write(`switchover: ${result.switchover?.outageSeconds?.toFixed(1)} s without service\n`);
-  expect(result).toMatchObject({ outcome: 'completed', approvedBy: 'oncall-lead', epoch: 3 });
+  expect(result).toMatchObject({ outcome: 'completed', approvedBy: 'oncall-lead', epoch: plan.nextEpoch });
+  const ids = (steps: readonly { readonly id: string }[]) =>
+    steps.map(({ id }) => id).filter((id) => !/^notify/.test(id));
+  expect(ids(result.steps)).toEqual(ids(plan.groups.flatMap(({ steps }) => steps)));
   await e2e.shoppers.waitForOrders(40, new Date(), 60, 'dr');
   await e2e.shoppers.stop();
 
@@ -82,7 +92,7 @@ test('under load nothing that was acknowledged is lost, and the old primaries fo
     [STORES.mongodb]: true,
     [STORES.redis]: true,
   });
-  expect(await e2e.supervisor.fenceOf('primary')).toMatchObject({ epoch: 3, stores: [STORES.postgresql] });
+  expect(await e2e.supervisor.fenceOf('primary')).toMatchObject({ epoch: plan.nextEpoch, stores: [STORES.postgresql] });
   expect(await roleOfRedis('primary')).toMatch(/role:slave[^]*master_link_status:up/);
   expect(await roleOfRedis('dr')).toMatch(/role:master/);
 });

@@ -23,6 +23,11 @@ export function fakeReadinessWorld(): FakeReadinessWorld {
     checkStandbys: async () => ['standby:orders', 'loss:orders'].map(found),
     checkTraffic: async () => ['service:auth', 'dns:api.shop.test'].map(found),
     checkControl: async () => ['approvers', 'fence', 'control-repository'].map(found),
+    probeSite: async ({ site }) => ({
+      ...{ site, at: '2026-01-01T00:00:00.000Z', alive: true, healthy: true },
+      ...{ stores: [], findings: [] },
+    }),
+    measureCatchUp: async () => [{ store: 'orders', seconds: 0.2 }],
     lastReadiness: async () => world.kept,
     keepReadiness: async ({ kept, site }) => {
       world.kept = kept;

@@ -4,17 +4,28 @@ import { join } from 'node:path';
 import { createRepository } from '../../adapters/repository';
 import { withExpectedTimes, type PastRun } from '../../core/expected-times';
 import { layout } from '../../core/layout';
-import { planFailover, type PlannedStep, type RoleChangePlan } from '../../core/role-change-plan';
+import { planFailover } from '../../core/plan-failover';
+import { planSwitchover } from '../../core/plan-switchover';
+import type { PlannedStep, RoleChangePlan } from '../../core/role-change-plan';
 import { main } from '../../starters/main';
 import { planLines } from '../../starters/plan';
 import { recordingIo } from '../support/recording-io';
 import { shop } from '../support/shop-application';
 
-const plan = planFailover(
-  shop,
-  { fromSite: 'primary', toSite: 'dr', epoch: 4 },
-  { servers: (store, site) => [`${store}-${site}:1`], siteFence: 'agent' },
-);
+const DETAILS = { servers: (store: string, site: string) => [`${store}-${site}:1`], siteFence: 'agent' };
+const plan = planFailover(shop, { fromSite: 'primary', toSite: 'dr', epoch: 4 }, DETAILS);
+
+/** What both kinds end with. */
+const SERVED_AGAIN = [
+  'service:auth',
+  'service:order service:cart',
+  'dns:api.shop.test',
+  'verify:GET http://api.shop.test/health verify:orders verify:events verify:sessions',
+  'lineage',
+  'settle',
+  'notify:end',
+  'report',
+];
 
 const stepOf = (of: RoleChangePlan, id: string): PlannedStep => {
   const found = of.groups.flatMap(({ steps }) => steps).find((step) => step.id === id);
@@ -33,15 +44,41 @@ test('the groups are in the order of the runbook, and what can be done side by s
     'fence:site',
     'fence:orders fence:events fence:sessions',
     'promote:orders promote:events promote:sessions',
-    'service:auth',
-    'service:order service:cart',
-    'dns:api.shop.test',
-    'verify:GET http://api.shop.test/health verify:orders verify:events verify:sessions',
-    'lineage',
-    'settle',
-    'notify:end',
-    'report',
+    'hold:fence',
+    ...SERVED_AGAIN,
   ]);
+  const conditional = plan.groups.flatMap(({ steps }) => steps.filter(({ onlyWhere }) => onlyWhere !== null));
+  expect(conditional.map(({ id }) => id)).toEqual(['hold:fence']);
+});
+
+test('a switchover hands every store over before its pivot; TTLs, running services and PostgreSQL alone have conditions', () => {
+  const policy = { ...shop.failover.switchover, lowerTtlToSeconds: 5 };
+  const lowering = { ...shop, failover: { ...shop.failover, switchover: policy } };
+  const ids = (of: RoleChangePlan) => of.groups.map(({ steps }) => steps.map(({ id }) => id).join(' '));
+  const moved = planSwitchover(lowering, { fromSite: 'primary', toSite: 'dr', epoch: 4 }, DETAILS);
+  const [ready, lag, ttl, ...rest] = ids(moved);
+  expect([ready, lag, ttl]).toEqual(['ready', 'lag', 'ttl:api.shop.test']);
+  expect(rest).toEqual([
+    'epoch',
+    'stop:auth stop:order stop:cart',
+    'hand-over:orders hand-over:events hand-over:sessions',
+    'evidence',
+    'fence:site',
+    'promote:orders promote:events promote:sessions',
+    ...SERVED_AGAIN.slice(0, 4),
+    'follow:orders follow:events follow:sessions',
+    ...SERVED_AGAIN.slice(4),
+  ]);
+  const without = planSwitchover(shop, { fromSite: 'primary', toSite: 'dr', epoch: 4 }, DETAILS);
+  expect(ids(without)).toEqual([ready, lag, ...rest]);
+  expect(stepOf(moved, 'ttl:api.shop.test')).toMatchObject({ title: 'Lower the TTL of api.shop.test to 5 s' });
+  const pivot = moved.groups.findIndex((group) => group.pivot);
+  expect(moved.groups[pivot]?.steps[0]?.id).toBe('promote:orders');
+  expect(moved.groups.findIndex(({ waitsFor }) => waitsFor !== null)).toBe(3);
+  const text = planLines(moved).join('\n');
+  expect(text).toMatch(/^Switchover of shop primary → dr: 30 steps, epoch 4 → 5/);
+  expect(text).toMatch(/only where it runs there:\n {8}scales it to nothing/);
+  expect(text).toMatch(/ends the writes of postgresql at orders-primary:1, reads where it ended/);
 });
 
 test('people decide once before anything is changed, and the pivot is the promotion', () => {
@@ -110,7 +147,7 @@ test('expected times are medians of earlier runs to the same site; what none of 
   expect(text).toMatch(/══ the pivot.*\n\n +9 {2}Promote orders at dr/);
 });
 
-describe('drctl plan failover', () => {
+describe('drctl plan', () => {
   const folder = mkdtempSync(join(tmpdir(), 'drctl-plan-'));
   const config = join(folder, 'ultramarket.yaml');
   const example = readFileSync('config/examples/ultramarket.yaml', 'utf8');
@@ -161,6 +198,17 @@ describe('drctl plan failover', () => {
     expect(stepOf(shown, 'promote:catalog').does).toMatch(/at mongodb-dr-0:27017, mongodb-dr-1:27017 the primary/);
     expect(stepOf(shown, 'fence:orders-db').does).toMatch(/at postgresql-primary:5432$/);
     expect(stepOf(shown, 'fence:site').does).toMatch(/^by the command of the config/);
+  });
+
+  test('of a switchover counts the times of switchovers alone', async () => {
+    const times = { outcome: 'completed', kind: 'switchover', move: { to: 'dr' }, recovery: null };
+    await store('switchover-1', { ...times, steps: [took('hand-over:sessions', 2)] });
+    const { exitCode, io } = await drctl('plan', 'switchover', '--to', 'dr', '--output', 'json');
+    expect(exitCode).toBe(0);
+    const { plan: shown } = JSON.parse(io.outLines.join('\n')) as { plan: RoleChangePlan };
+    expect(shown).toMatchObject({ kind: 'switchover', fromSite: 'primary', toSite: 'dr', approvalToVerified: null });
+    expect(stepOf(shown, 'hand-over:sessions').expected).toMatchObject({ medianSeconds: 2, runs: 1 });
+    expect(stepOf(shown, 'dns:api.ultramarket.com').expected).toBeNull();
   });
 
   test('a site that is active already, or that there is not, is refused', async () => {

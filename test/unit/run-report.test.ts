@@ -199,6 +199,44 @@ describe('the report of a failover', () => {
   });
 });
 
+test('a planned move proves that nothing was lost, and counts its outage from the first stop', () => {
+  const position = (value: string) => ({ engine: 'fake', lineage: '1', value });
+  const handOver = (store: string) => ({
+    ...{ store, final: position('0/5000100'), reached: position('0/5000148'), at: at(715) },
+    how: 'read-only, every session ended',
+    evidence: completed.evidence![0]!,
+  });
+  const handOvers = ['orders', 'events', 'sessions'].map(handOver);
+  const steps = [...completed.steps, { ...completed.steps[0]!, id: 'hand-over:orders' }];
+  const verifiedAt = at(723.4);
+  const switchover = { handOvers, following: [], stoppedAt: at(715), outageSeconds: 8.4 };
+  const facts = failoverThat({ losses: [], lossesAtApproval: [], switchover, steps }, { verifiedAt });
+  const report = failoverReport(facts);
+  expect(report.id).toMatch(/^switchover-/);
+  expect(figure(report, /Data loss/)).toMatchObject({
+    value: 'none',
+    note: expect.stringMatching(/^proven for 3 of 3 stores/),
+  });
+  expect(figure(report, /Service back/)).toMatchObject({
+    value: '8.4 s',
+    note: expect.stringMatching(/^since the first service was stopped/),
+  });
+  expect(report.stores[0]?.results.map(({ what, state }) => [what, state])).toEqual([
+    ['handed over', 'done'],
+    ['promoted', 'done'],
+    ['written and read back', 'done'],
+    ['standby at primary', 'waiting'],
+  ]);
+  expect(markdownOf(report)).toContain('| orders | none |');
+  expect(markdownOf(report)).toContain('dr had 0/5000148 before it was promoted: read-only, every session ended');
+  // One that did not hand over is no reason to say that nothing was lost.
+  const partly = failoverReport({
+    ...facts,
+    result: { ...facts.result, switchover: { ...switchover, handOvers: [] } },
+  });
+  expect(figure(partly, /Data loss/)).toMatchObject({ value: 'unknown' });
+});
+
 test('a restore has the same report with fewer sections', () => {
   const steps = completed.steps
     .slice(0, 2)

@@ -163,3 +163,34 @@ test('a look at the site that is active already is refused', async () => {
     });
   });
 });
+
+test('before a planned move both sites have to be well and the standbys close behind; that look is not kept', async () => {
+  const world = fakeReadinessWorld();
+  const planned = { planned: true, toSite: 'dr', tell: false };
+  await withWorld(world, AT_DR, async (look) => {
+    const { result } = await look(planned);
+    expect(result).toMatchObject({ verdict: 'ready', score: 100 });
+    expect(result.checks.slice(-2)).toMatchObject([
+      { id: 'active-site', state: 'ok' },
+      { id: 'catch-up', state: 'ok', found: 'orders within 0.2 s' },
+    ]);
+    expect(world.kept).toBeNull();
+  });
+  const { probeSite } = world.activities;
+  world.activities.probeSite = async (input) => ({
+    ...(await probeSite!(input)),
+    healthy: false,
+    findings: ['orders at primary: does not answer'],
+  });
+  world.activities.measureCatchUp = async () => {
+    throw failure('SwitchoverRefused', 'orders at dr cannot take over: it does not answer');
+  };
+  await withWorld(world, AT_DR, async (look) => {
+    const { result } = await look(planned);
+    expect(result.verdict).toBe('not ready');
+    expect(result.checks.slice(-2)).toMatchObject([
+      { id: 'active-site', state: 'failing', found: 'orders at primary: does not answer' },
+      { id: 'catch-up', state: 'failing', found: 'orders at dr cannot take over: it does not answer' },
+    ]);
+  });
+});

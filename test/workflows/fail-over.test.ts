@@ -3,7 +3,7 @@ import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import type { WorkflowHandle } from '@temporalio/client';
 import { failure } from '../../core/errors';
 import { taskQueues, workflowIds } from '../../core/names';
-import { planFailover } from '../../core/role-change-plan';
+import { planFailover } from '../../core/plan-failover';
 import type { FailOverResult, FailOverStatus, RunStatus } from '../../core/runs';
 import { fakeFailoverWorld, type FakeWorld } from '../support/fake-failover';
 import { follow } from '../support/follow';
@@ -99,7 +99,8 @@ test('runs the runbook in its order after an approval', async () => {
     // What was planned is what ran, in its order and under its names: the two cannot drift apart.
     const names = (steps: readonly { readonly id: string; readonly title: string }[]) =>
       steps.map(({ id, title }) => [id, title]);
-    expect(names(result.steps)).toEqual(names(planned.groups.flatMap(({ steps }) => steps)));
+    const always = planned.groups.flatMap(({ steps }) => steps.filter(({ onlyWhere }) => onlyWhere === null));
+    expect(names(result.steps)).toEqual(names(always));
     await expect(handle.query('plan')).resolves.toEqual(planned);
     expect(world.reports).toMatchObject([
       {
@@ -314,6 +315,14 @@ test('a named person may attest that the site is dead; should it only hang, it i
     expect(result.outcome).toBe('completed');
     expect(result.evidence).toContainEqual(
       expect.objectContaining({ strength: 'attested', by: 'erin', stores: ['orders', 'events', 'sessions'] }),
+    );
+    const ids = result.steps.map(({ id }) => id).filter((id) => id !== 'notify:waiting');
+    expect(ids).toEqual(planned.groups.flatMap(({ steps }) => steps.map(({ id }) => id)));
+    expect(result.steps).toContainEqual(
+      expect.objectContaining({
+        title: planned.groups.flatMap(({ steps }) => steps).find(({ id }) => id === 'hold:fence')?.title,
+        note: 'for orders, events, sessions: drctl runs status fence:shop:1',
+      }),
     );
     const waiting = env.client.workflow.getHandle(workflowIds.holdFence(shop.name, 1));
     const states = async () =>

@@ -3,6 +3,8 @@ import type { WorkflowHandle } from '@temporalio/client';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { failure, findFailure } from '../../core/errors';
 import { taskQueues, workflowIds } from '../../core/names';
+import { planSwitchover } from '../../core/plan-switchover';
+import type { PlannedStep, RoleChangePlan } from '../../core/role-change-plan';
 import type { FailOverResult, FailOverStatus } from '../../core/runs';
 import { fakeFailoverWorld, type FakeWorld } from '../support/fake-failover';
 import { follow } from '../support/follow';
@@ -17,6 +19,12 @@ beforeAll(async () => {
 afterAll(() => env?.teardown());
 
 type Handle = WorkflowHandle<() => Promise<FailOverResult>>;
+
+const SITES = { fromSite: 'primary', toSite: 'dr', epoch: 0 };
+const planned = planSwitchover(shop, SITES, null);
+const stepsOf = ({ groups }: RoleChangePlan): PlannedStep[] => groups.flatMap(({ steps }) => steps);
+const names = (steps: readonly { readonly id: string; readonly title: string }[]) =>
+  steps.map(({ id, title }) => [id, title]);
 
 /** Both sites are well, and the site's fence is there for what PostgreSQL cannot prove. */
 function healthyWorld(withinSeconds = 120, lowerTtlToSeconds: number | null = null): FakeWorld {
@@ -118,6 +126,10 @@ test('runs the runbook in its order after an approval, and proves for every stor
       ['sessions', true],
     ]);
     expect(result.switchover?.outageSeconds).toBeGreaterThan(0);
+    // What was planned is what ran, in its order and under its names; `cart` did not run, so that it was not stopped.
+    expect(names(result.steps)).toEqual(names(stepsOf(planned).filter(({ id }) => id !== 'stop:cart')));
+    expect(stepsOf(planned).find(({ id }) => id === 'stop:cart')?.onlyWhere).toBe('it runs there');
+    await expect(handle.query('plan')).resolves.toEqual(planned);
     const first = (name: string) => world.calls.findIndex((call) => call.startsWith(name));
     const order = [
       'takeEpoch:dr',
@@ -191,13 +203,16 @@ test('an abort before the promotion takes everything back, with as many services
   world.siteFence = 'none';
   await withSwitchover(world, async (handle) => {
     await approved(handle);
-    const status = await waitingFor(handle, /Prove that orders/);
+    const status = await waitingFor(handle, /not proven to be fenced for orders/);
     expect(status.accepts).toEqual(['retry', 'attest', 'abort', 'pause']);
     await handle.executeUpdate('abort', { args: [{ by: 'dana', reason: 'enough' }] });
     await expect(handle.result()).resolves.toMatchObject({ outcome: 'aborted' });
     expect(world.epoch).toMatchObject({ activeSite: 'primary', epoch: 2 });
     expect(undone(world)).toEqual(UNDONE);
     expect(world.calls.filter((call) => call.startsWith('promoteStore'))).toEqual([]);
+    const { steps } = await handle.query<FailOverStatus>('status');
+    const undoOf = stepsOf(planned).flatMap(({ undo }) => (undo && undo.id !== 'undo:service:cart' ? [undo.id] : []));
+    expect(steps.flatMap(({ id }) => (id.startsWith('undo:') ? [id] : [])).toSorted()).toEqual(undoOf.toSorted());
   });
 });
 
@@ -206,7 +221,7 @@ test('without a fence of the site a named person may vouch for the store that ca
   world.siteFence = 'none';
   await withSwitchover(world, async (handle) => {
     await approved(handle);
-    await waitingFor(handle, /Prove that orders/);
+    await waitingFor(handle, /not proven to be fenced for orders/);
     await handle.executeUpdate('attest', { args: [{ by: 'erin', reason: 'its port is closed' }] });
     const result = await handle.result();
     expect(result.outcome).toBe('completed');
@@ -253,7 +268,7 @@ test('nothing is unfenced where a store at the other side is seen to take writes
   world.siteFence = 'none';
   await withSwitchover(world, async (handle) => {
     await approved(handle);
-    await waitingFor(handle, /Prove that orders/);
+    await waitingFor(handle, /not proven to be fenced for orders/);
     world.promoted.add('orders');
     await handle.executeUpdate('abort', { args: [{ by: 'dana', reason: 'enough' }] });
     await expect(handle.result()).resolves.toMatchObject({

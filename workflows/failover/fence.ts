@@ -3,7 +3,7 @@ import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
 import { failure, hasCode, reasonOf } from '../../core/errors';
 import { unfencedStores, type FenceEvidence } from '../../core/fencing';
 import { workflowIds } from '../../core/names';
-import { named, roleChangeSteps } from '../../core/role-change-steps';
+import { named, roleChangeSteps, switchoverSteps } from '../../core/role-change-steps';
 import { holdFence } from '../hold-fence';
 import { roleChangeWithin } from '../proxies';
 import type { FailoverRun, UndoStep } from './run';
@@ -128,10 +128,9 @@ export async function fenceSite(run: FailoverRun, stores?: readonly string[]): P
   const { fromSite: site, epoch } = run;
   const only = stores ? { stores } : {};
   const work = () => run.at.fenceSite({ application: run.app.name, site, epoch, ...only });
-  const [id, title] = roleChangeSteps.fenceSite(site);
-  const what = stores ? `Fence ${stores.join(', ')} at its host at ${site}` : title;
+  const [id, title] = stores ? switchoverSteps.fenceSite(site) : roleChangeSteps.fenceSite(site);
   try {
-    return await seek(run, id, what, work);
+    return await seek(run, id, title, work);
   } catch (error) {
     if (hasCode(error, 'StaleEpoch')) throw error;
     const how = reasonOf(error);
@@ -155,7 +154,7 @@ export async function holdWhatIsAttested(run: FailoverRun): Promise<void> {
   if (left.length === 0) return;
   const workflowId = workflowIds.holdFence(app.name, epoch);
   await run.control.step(
-    ...roleChangeSteps.holdFence(left, site),
+    ...roleChangeSteps.holdFence(site),
     async () => {
       try {
         await startChild(holdFence, {
@@ -168,7 +167,7 @@ export async function holdWhatIsAttested(run: FailoverRun): Promise<void> {
         if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error; // this step, tried again
       }
     },
-    () => `drctl runs status ${workflowId}`,
+    () => `for ${left.join(', ')}: drctl runs status ${workflowId}`,
   );
 }
 

@@ -1,6 +1,7 @@
 import { CancellationScope } from '@temporalio/workflow';
 import { failure } from '../../core/errors';
 import { unfencedStores, type FenceEvidence } from '../../core/fencing';
+import { named, roleChangeSteps, switchoverSteps } from '../../core/role-change-steps';
 import { wasCancelled } from '../step-table';
 import { roleChangeWithin } from '../proxies';
 import { attested, fenceSite, seeAtWork } from '../failover/fence';
@@ -30,8 +31,7 @@ export async function stopServices(run: SwitchoverRun): Promise<void> {
   const application = app.name;
   run.steps.enter('stopping services');
   run.undo.push({
-    id: 'undo:at-work',
-    title: `See that ${site} serves as it did before`,
+    ...named(switchoverSteps.undoAtWork(site)),
     work: () => seeAtWork(run),
   });
   run.stoppedAt = new Date().toISOString();
@@ -39,8 +39,7 @@ export async function stopServices(run: SwitchoverRun): Promise<void> {
   const running = run.servicesBefore.filter(({ desiredReplicas }) => desiredReplicas > 0);
   for (const { service, desiredReplicas: replicas } of running) {
     run.undo.unshift({
-      id: `undo:service:${service}`,
-      title: `Start ${service} at ${site} again, ${replicas} of it`,
+      ...named(switchoverSteps.undoStop(service, site, replicas)),
       async work() {
         // The site's own epoch again: the number that it got back, or the one that it never lost.
         const now = run.epochGivenBack ?? epoch - 1;
@@ -54,8 +53,7 @@ export async function stopServices(run: SwitchoverRun): Promise<void> {
   await allOf(
     running.map(({ service, desiredReplicas }) =>
       run.control.must(
-        `stop:${service}`,
-        `Stop ${service} at ${site}`,
+        ...switchoverSteps.stop(service, site),
         () => within.stopService({ application, site, service, epoch }),
         () => `${desiredReplicas} replicas are gone`,
       ),
@@ -70,8 +68,7 @@ export async function handOver(run: SwitchoverRun): Promise<void> {
   run.steps.enter('handing over');
   for (const store of stores) {
     run.undo.unshift({
-      id: `undo:hand-over:${store}`,
-      title: `Let ${store} at ${fromSite} take writes again`,
+      ...named(switchoverSteps.undoHandOver(store, fromSite)),
       async work() {
         await run.at.unfenceStore({ application, store, site: fromSite, epoch });
         return null;
@@ -84,8 +81,7 @@ export async function handOver(run: SwitchoverRun): Promise<void> {
   run.handOvers = await allOf(
     stores.map((store) =>
       run.control.must(
-        `hand-over:${store}`,
-        `End the writes of ${store} at ${fromSite} and wait until ${toSite} has all of them`,
+        ...switchoverSteps.handOver(store, fromSite, toSite),
         () => within.handOverStore({ application, store, fromSite, toSite, epoch, withinSeconds }),
         ({ final, reached }) => `ended at ${final.value}, ${toSite} has ${reached.value}`,
       ),
@@ -106,8 +102,7 @@ export async function fenceTheRest(run: SwitchoverRun): Promise<void> {
   if (unproven.length === 0) return;
   run.steps.enter('fencing');
   run.undo.unshift({
-    id: 'undo:fence:site',
-    title: `Lift the fence of ${unproven.join(', ')} at ${fromSite} and start again what it stopped`,
+    ...named(roleChangeSteps.undoFenceSite(fromSite)),
     work: async () => {
       const lifted = await run.at.unfenceSite({ application: run.app.name, site: fromSite, epoch });
       run.afterUndo = [...run.afterUndo, ...(lifted?.notes ?? [])];
@@ -116,7 +111,7 @@ export async function fenceTheRest(run: SwitchoverRun): Promise<void> {
         : 'no fence is configured';
     },
   });
-  await control.must('evidence', `Prove that ${unproven.join(', ')} at ${fromSite} can take no writes`, async () => {
+  await control.must(...switchoverSteps.evidence(fromSite), async () => {
     const { attestation } = control;
     control.evidence = [...seen, await fenceSite(run, unproven), ...(attestation ? [attested(run, attestation)] : [])];
     const left = open(control.evidence);
@@ -134,8 +129,7 @@ export async function followTheNewPrimary(run: SwitchoverRun): Promise<void> {
   const answers = await Promise.all(
     stores.map((store) =>
       run.control.step(
-        `follow:${store}`,
-        `Make ${store} at ${site} the standby`,
+        ...switchoverSteps.follow(store, site),
         () => run.at.followNewPrimary({ application: app.name, store, site, primarySite, epoch }),
         ({ how }) => how,
       ),

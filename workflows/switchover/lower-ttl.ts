@@ -1,5 +1,6 @@
 import { recordLabel } from '../../core/dns-moves';
 import { reasonOf } from '../../core/errors';
+import { switchoverSteps } from '../../core/role-change-steps';
 import { wasCancelled } from '../step-table';
 import type { SwitchoverRun } from './run';
 
@@ -19,8 +20,7 @@ export async function lowerTtls(run: SwitchoverRun, epoch: number): Promise<stri
         run.at.lowerTtl({ application: app.name, target, ttlSeconds, epoch, by: run.input.requestedBy });
       try {
         const lowered = await steps.run(
-          `ttl:${label}`,
-          `Lower the TTL of ${label} to ${ttlSeconds} s`,
+          ...switchoverSteps.lowerTtl(target, ttlSeconds),
           work,
           ({ previousTtlSeconds, effectiveAt }) => `was ${previousTtlSeconds} s, which is over at ${effectiveAt}`,
         );
@@ -37,13 +37,14 @@ export async function lowerTtls(run: SwitchoverRun, epoch: number): Promise<stri
 export async function restoreTtls(run: SwitchoverRun): Promise<void> {
   const { app, steps } = run;
   const epoch = run.epochGivenBack ?? run.epochBefore;
-  if (app.failover.switchover.lowerTtlToSeconds === null || epoch === null) return;
+  const { lowerTtlToSeconds: ttlSeconds } = app.failover.switchover;
+  if (ttlSeconds === null || epoch === null) return;
   await Promise.all(
     app.dns.map(async (target) => {
       const label = recordLabel(target);
       try {
         await run.at.restoreTtl({ application: app.name, target, epoch });
-        steps.mark(`ttl:${label}`, 'undone', 'restored');
+        steps.mark(switchoverSteps.lowerTtl(target, ttlSeconds)[0], 'undone', 'restored');
       } catch (error) {
         steps.say(`the TTL of ${label} stays lowered: ${reasonOf(error)}; restore it with \`drctl dns restore-ttl\``);
       }

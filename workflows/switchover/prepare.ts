@@ -2,6 +2,7 @@ import { condition, sleep } from '@temporalio/workflow';
 import type { SiteVerdict } from '../../activities/primary';
 import type { CatchUp } from '../../activities/hand-over';
 import { failure } from '../../core/errors';
+import { switchoverSteps } from '../../core/role-change-steps';
 import { tell } from '../failover/run';
 import type { SwitchoverRun } from './run';
 
@@ -14,7 +15,7 @@ export async function requireReady(run: SwitchoverRun): Promise<string[]> {
   const application = app.name;
   const { confirmProbes, confirmIntervalSeconds, switchover } = app.failover;
   run.steps.enter('checking');
-  const verdicts = await run.steps.run('ready', `Check that ${fromSite} and ${toSite} are healthy`, async () => {
+  const verdicts = await run.steps.run(...switchoverSteps.ready(fromSite, toSite), async () => {
     for (let look = 1; ; look += 1) {
       const [from, to] = await Promise.all([
         run.at.probeSite({ application, site: fromSite }),
@@ -28,8 +29,7 @@ export async function requireReady(run: SwitchoverRun): Promise<string[]> {
     }
   });
   const caughtUp = await run.steps.run(
-    'lag',
-    `Check that ${toSite} is at most ${switchover.maxLagSeconds} s behind`,
+    ...switchoverSteps.lag(app, toSite),
     () => run.at.measureCatchUp({ application, fromSite, toSite, withinSeconds: switchover.maxLagSeconds }),
     (lags) => lags.map(inWords).join(', '),
   );

@@ -1,0 +1,122 @@
+import type { Application } from './application';
+import {
+  approvalOf,
+  at,
+  ending,
+  engineOf,
+  group,
+  onlyWhere,
+  type PlanDetails,
+  type PlannedGroup,
+  type PlannedStep,
+  type Planning,
+  promoting,
+  replicatedStores,
+  type RoleChangePlan,
+  serving,
+  step,
+  whole,
+} from './role-change-plan';
+import { roleChangeSteps } from './role-change-steps';
+
+/**
+ * The runbook of an unplanned failover for this application: the steps that `workflows/fail-over.ts` runs, in its order
+ * and under its names (`test/workflows/fail-over.test.ts` holds the two together).
+ */
+export function planFailover(
+  app: Application,
+  { fromSite, toSite, epoch }: { readonly fromSite: string; readonly toSite: string; readonly epoch: number },
+  details: PlanDetails | null,
+): RoleChangePlan {
+  const planning: Planning = { app, stores: replicatedStores(app), fromSite, toSite, epoch, details };
+  return whole(planning, 'failover', [
+    ...deciding(planning),
+    ...fencing(planning),
+    group('promoting', promoting(planning), { pivot: true }),
+    group('promoting', [holding(planning)]),
+    ...serving(planning),
+    ...ending(planning, 'Failover'),
+  ]);
+}
+
+function deciding({ app, stores, fromSite, toSite, details }: Planning): PlannedGroup[] {
+  const standbys = stores.map((store) => `${store}${at(details, store, toSite)}`).join(', ');
+  return [
+    group('confirming', [
+      step(
+        roleChangeSteps.confirm(app, fromSite),
+        `asks every server of ${fromSite} and every endpoint at its own address; a site that is healthy ends the run`,
+      ),
+    ]),
+    group('confirming', [
+      step(
+        roleChangeSteps.standbys(toSite),
+        `asks ${standbys || 'no store'}; again after the approval; one that does not answer ends the run`,
+      ),
+    ]),
+    group('confirming', [
+      step(
+        roleChangeSteps.assess(),
+        `bounds the loss of every store by the samples kept at ${toSite} and what its standby has now`,
+      ),
+    ]),
+    group(
+      'waiting for approval',
+      [
+        step(
+          roleChangeSteps.lookAgain(fromSite),
+          'one more look: a site that has recovered ends the run; notes what still serves there, for the undo',
+        ),
+      ],
+      { waitsFor: approvalOf(app) },
+    ),
+  ];
+}
+
+function fencing({ app, stores, fromSite, epoch, details }: Planning): PlannedGroup[] {
+  const siteFence =
+    details === null
+      ? 'by the fence of the config'
+      : details.siteFence === null
+        ? 'none is configured: only a store of its own or a person can prove that it cannot write'
+        : `by the ${details.siteFence} of the config: kills what writes, sees it gone, keeps it down`;
+  const proof = step(
+    roleChangeSteps.evidence(fromSite),
+    `lasts until every store is proven to refuse writes or an approver attests it; nothing is promoted without`,
+    roleChangeSteps.undoAtWork(fromSite),
+  );
+  return [
+    group('fencing', [
+      step(
+        roleChangeSteps.epoch(),
+        `creates epoch ${epoch + 1} of ${app.name} in the control repository, where only one run can`,
+        roleChangeSteps.undoEpoch(fromSite),
+      ),
+    ]),
+    group('fencing', [proof]),
+    group('fencing', [step(roleChangeSteps.fenceSite(fromSite), siteFence, roleChangeSteps.undoFenceSite(fromSite))], {
+      within: proof.id,
+    }),
+    group(
+      'fencing',
+      stores.map((store) =>
+        step(
+          roleChangeSteps.fenceStore(store, fromSite),
+          `by ${engineOf(app, store)}'s own means${at(details, store, fromSite)}`,
+          roleChangeSteps.undoFenceStore(store, fromSite),
+        ),
+      ),
+      { within: proof.id },
+    ),
+  ];
+}
+
+function holding({ fromSite }: Planning): PlannedStep {
+  return onlyWhere(
+    "somebody's word alone says that an old primary is dead",
+    step(
+      roleChangeSteps.holdFence(fromSite),
+      `starts a run that asks those stores at ${fromSite} until each was seen to refuse writes, and tells people; does not wait for it`,
+    ),
+  );
+}
