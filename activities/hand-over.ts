@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { failure } from '../core/errors';
+import type { StoreEnd } from '../core/fencing';
 import type { Following, HandOver } from '../core/hand-over';
 import { requireEpoch } from './application';
 import { withCallContext } from './context';
@@ -51,19 +52,53 @@ export function createHandOverActivities(deps: ActivityDeps) {
       });
     },
 
-    /** See `Replication.follow`. */
+    /**
+     * The token once its server was shut down: the new side has all of it, to the last record. VerificationFailed where the
+     * server that ended is not the one that handed over.
+     */
+    async confirmEnd(input: {
+      application: string;
+      handOver: HandOver;
+      end: StoreEnd;
+      toSite: string;
+      epoch: number;
+      withinSeconds: number;
+    }): Promise<HandOver> {
+      return withCallContext(async (ctx) => {
+        const open = deps.open(input.application);
+        await requireEpoch(open, input.epoch);
+        const { handOver, end, toSite: site, withinSeconds } = input;
+        const { store, final } = handOver;
+        const replication = replicationOf(open, store);
+        if (!replication.passedEnd) return handOver;
+        const ended = { ...final, value: end.value };
+        if (end.lineage !== final.lineage || open.engine(store).positions.compare(ended, final) < 0)
+          throw failure(
+            'VerificationFailed',
+            `${store} was shut down at ${end.value} of ${end.lineage}, but handed over at ${final.value} of ${final.lineage}`,
+          );
+        const reached = await replication.passedEnd({ site, end, withinSeconds }, ctx);
+        const how = `${handOver.how}; shut down cleanly at ${end.value}, which ${site} has replayed past (${reached.value})`;
+        return { ...handOver, final: ended, reached, at: new Date().toISOString(), how };
+      });
+    },
+
+    /** See `Replication.follow`. `startStandby`: its host has shut it down cleanly and may start it as a standby. */
     async followNewPrimary(input: {
       application: string;
       store: string;
       site: string;
       primarySite: string;
       epoch: number;
+      startStandby?: boolean;
     }): Promise<Following> {
       return withCallContext(async (ctx) => {
         const open = deps.open(input.application);
         await requireEpoch(open, input.epoch);
-        const { site, primarySite, epoch } = input;
-        return replicationOf(open, input.store).follow({ site, primarySite, epoch }, ctx);
+        const { site, primarySite, epoch, store } = input;
+        const fence = input.startStandby ? open.siteFence : null;
+        const starting = (await fence?.startStandby?.({ site, store }, epoch, ctx)) ?? false;
+        return replicationOf(open, store).follow({ site, primarySite, epoch, starting }, ctx);
       });
     },
   };

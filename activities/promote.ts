@@ -1,6 +1,6 @@
 import type { PromoteResult, WriteProbe } from '../core/engine';
 import { failure } from '../core/errors';
-import type { FenceEvidence, Unfenced } from '../core/fencing';
+import type { FenceEvidence, FenceScope, Unfenced } from '../core/fencing';
 import { requireEpoch } from './application';
 import { withCallContext } from './context';
 import type { ActivityDeps, OpenApplication } from './deps';
@@ -26,8 +26,8 @@ export function createPromoteActivities(deps: ActivityDeps) {
       application: string;
       site: string;
       epoch: number;
-      /** Only these; all of the site where it is left out. */
-      stores?: readonly string[];
+      /** Of a planned role change; left out: all of the site, at once. */
+      scope?: FenceScope;
     }): Promise<FenceEvidence> {
       return withCallContext(async (ctx) => {
         const open = deps.open(input.application);
@@ -43,7 +43,7 @@ export function createPromoteActivities(deps: ActivityDeps) {
             by: 'drctl',
           };
         }
-        return open.siteFence.fence(input.site, input.epoch, ctx, input.stores);
+        return open.siteFence.fence(input.site, input.epoch, ctx, input.scope);
       });
     },
 

@@ -1,6 +1,6 @@
 import type { CallContext } from './call';
 import type { ArtifactKind, BackupType, DumpResult, DumpSource, Manifest } from './catalog';
-import type { FenceEvidence } from './fencing';
+import type { FenceEvidence, StoreEnd } from './fencing';
 import type { Following, FollowRequest, HandOver, HandOverRequest } from './hand-over';
 import type { LogArchive, LogNaming } from './log-archive';
 import type { Position, PositionCodec } from './positions';
@@ -257,6 +257,15 @@ export interface Replication {
    * HandOverIncomplete (retryable) where the other side did not get that far in time.
    */
   handOver(request: HandOverRequest, ctx: CallContext): Promise<HandOver>;
+  /**
+   * Waits until the site has replayed past the place where its old primary was shut down: nothing can have been acknowledged
+   * behind that. Answers what it has reached, HandOverIncomplete (retryable) as `handOver`. Left out by engines whose
+   * `handOver` leaves nothing to prove.
+   */
+  passedEnd?(
+    request: { readonly site: string; readonly end: StoreEnd; readonly withinSeconds: number },
+    ctx: CallContext,
+  ): Promise<Position>;
   /**
    * After `promote`: makes the old primary follow the new one where the engine can do that through its own door, and says
    * what somebody else has to do where it cannot. Never makes anything writable. Repeatable; StaleEpoch as `fence`.

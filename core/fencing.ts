@@ -16,6 +16,24 @@ export interface FenceEvidence {
   /** How, in words for the report: "power controller killed 5 processes and saw them gone". */
   readonly how: string;
   readonly by: string;
+  /** Where servers ended that it shut down cleanly, as far as the fence can read that; a kill leaves nothing to read. */
+  readonly ended?: readonly StoreEnd[];
+}
+
+/** Where a server ended, by its own files after a clean shutdown. Nothing was ever acknowledged behind it. */
+export interface StoreEnd {
+  readonly store: string;
+  /** As the engine writes them; PostgreSQL: `<system id>/<timeline>` and the LSN of the shutdown checkpoint. */
+  readonly lineage: string;
+  readonly value: string;
+}
+
+/** What a planned role change asks of a fence. */
+export interface FenceScope {
+  /** These are enough, the others at the site shall go on (as standbys); a fence that can only take the whole site does that. */
+  readonly stores: readonly string[];
+  /** How long their servers may take to shut down cleanly before they are killed. */
+  readonly endWithinSeconds: number;
 }
 
 /** Something that can make a whole site unable to write: its host's agent, a cloud's power API. */
@@ -23,10 +41,18 @@ export interface SiteFence {
   readonly kind: string;
   /**
    * Fences the site for this epoch and proves it; repeatable. The fence persists: a site that comes back stays fenced.
-   * Throws FencingUnconfirmed where it cannot be proven, StaleEpoch when a newer epoch holds the fence. `stores`: these
-   * are enough, the others at the site shall go on (as standbys); a fence that can only take the whole site does that.
+   * Throws FencingUnconfirmed where it cannot be proven, StaleEpoch when a newer epoch holds the fence.
    */
-  fence(site: string, epoch: number, ctx: CallContext, stores?: readonly string[]): Promise<FenceEvidence>;
+  fence(site: string, epoch: number, ctx: CallContext, scope?: FenceScope): Promise<FenceEvidence>;
+  /**
+   * After the promotion elsewhere: starts a store that it shut down cleanly again, as a standby, and lifts the fence from it
+   * alone. Repeatable. False where it cannot do that; StaleEpoch when another epoch holds the fence.
+   */
+  startStandby?(
+    place: { readonly site: string; readonly store: string },
+    epoch: number,
+    ctx: CallContext,
+  ): Promise<boolean>;
   /**
    * Undoes the fence before anything was promoted: lifts it and starts again what it stopped, nothing else. Repeatable; only
    * with the epoch that set it or a newer one (StaleEpoch). It does not wait until what it started serves.

@@ -30,6 +30,8 @@ export interface FollowRequest {
   /** Where the new primary is. */
   readonly primarySite: string;
   readonly epoch: number;
+  /** True where its host was told to start it as a standby a moment ago: it is waited for. */
+  readonly starting?: boolean;
 }
 
 /** Whether the old primary is the new one's standby by now. */

@@ -113,14 +113,14 @@ function handingOver({ app, stores, fromSite, toSite, details }: Planning): Plan
 }
 
 /** PostgreSQL can be asked to take no writes, and a session may change its mind. */
-function fencing({ fromSite, details }: Planning): PlannedGroup[] {
+function fencing({ fromSite, toSite, details }: Planning): PlannedGroup[] {
   const condition = 'a store could only be asked to take no writes (PostgreSQL)';
   const by =
     details === null
       ? 'by the fence of the config'
       : details.siteFence === null
         ? 'none is configured: an approver has to attest that nothing writes there'
-        : `by the ${details.siteFence} of the config, that store alone: the others stay up and follow`;
+        : `by the ${details.siteFence} of the config, that store alone: shuts it down, reads where it ended, and waits until ${toSite} has that`;
   const proof = onlyWhere(
     condition,
     step(
@@ -137,8 +137,7 @@ function following({ app, stores, fromSite, toSite, details }: Planning): Planne
   return stores.map((store) =>
     step(
       switchoverSteps.follow(store, fromSite),
-      `${engineOf(app, store)}${at(details, store, fromSite)} follows ${toSite} where it can do so through its own port; else ` +
-        'says what is left to do',
+      `${engineOf(app, store)}${at(details, store, fromSite)} follows ${toSite}, by itself or started so by its host; else says what is left to do`,
     ),
   );
 }

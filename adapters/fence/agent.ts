@@ -14,6 +14,8 @@ const evidenceAnswer = z.object({
   /** Null: every store of the site. */
   stores: z.array(z.string()).nullish(),
   processes: z.array(z.object({ name: z.string(), pid: z.int().nullable().default(null), gone: z.boolean() })),
+  /** Of those that shut down cleanly, where that can be read. */
+  ended: z.array(z.object({ store: z.string(), lineage: z.string(), value: z.string() })).default([]),
 });
 
 /** What a process that the fence stopped is now; `owner` names who starts it where that is not the agent. */
@@ -51,12 +53,29 @@ export function createAgentFence(settings: AgentFenceSettings, stores: readonly 
       return { fencedByEpoch: (await readState(site, ctx.signal))?.epoch ?? null };
     },
 
-    async fence(site, epoch, ctx, wanted) {
-      const what = wanted ? `fencing ${wanted.join(', ')} at site ${site}` : `fencing site ${site}`;
-      const body = wanted ? { epoch, stores: wanted } : { epoch };
+    async fence(site, epoch, ctx, scope) {
+      const what = scope ? `fencing ${scope.stores.join(', ')} at site ${site}` : `fencing site ${site}`;
+      const body = { epoch, ...scope };
       const answer = await ask({ what, method: 'PUT', path: fencePath(site), body }, epoch, ctx.signal);
       if (answer.status === 404) throw failure('NotFound', `${what}: ${answer.reason}`);
       return prove(answer.read(evidenceAnswer), { site, epoch, stores, by: `agent at ${new URL(settings.url).host}` });
+    },
+
+    async startStandby({ site, store }, epoch, ctx) {
+      const path = `/sites/${encodeURIComponent(site)}/stores/${encodeURIComponent(store)}/standby`;
+      const request = {
+        what: `starting ${store} at site ${site} as a standby`,
+        method: 'PUT',
+        path,
+        body: { epoch },
+      } as const;
+      const answer = await requestSupervisor(settings, request, ctx.signal);
+      // An agent that does not know the request, and one that cannot do it for this store, say so: a person does it.
+      if (answer.status === 404 || answer.status === 422) return false;
+      if (answer.status === 409)
+        throw failure('StaleEpoch', `${request.what}: ${answer.reason}`, { context: { epoch } });
+      if (answer.status >= 300) throw failure('RoleMismatch', `${request.what}: ${answer.reason}`);
+      return true;
     },
 
     async unfence(site, epoch, ctx) {
@@ -106,7 +125,10 @@ function prove(
   const alive = answer.processes.filter((each) => !each.gone).map((each) => `${each.name} (pid ${each.pid})`);
   if (alive.length > 0) throw unconfirmed(`did not see ${alive.join(', ')} gone`);
   const names = answer.processes.map((each) => each.name).join(', ');
-  const how = `killed and saw gone ${answer.processes.length} processes (${names}); they stay down until the fence is lifted`;
+  const ended = answer.ended.filter(({ store }) => wanted.stores.includes(store));
+  const clean = ended.map(({ store, value }) => `; ${store} was shut down cleanly at ${value}`).join('');
+  const how = `${ended.length > 0 ? 'ended' : 'killed'} and saw gone ${answer.processes.length} processes (${names}); they stay down until the fence is lifted${clean}`;
   const stores = wanted.stores.filter((store) => answer.stores?.includes(store) ?? true);
-  return { strength: 'proven', site, stores, epoch, at: answer.at, how, by: wanted.by };
+  const ends = ended.length > 0 ? { ended } : {};
+  return { strength: 'proven', site, stores, epoch, at: answer.at, how, by: wanted.by, ...ends };
 }

@@ -18,6 +18,8 @@ const fenceAnswer = z.object({
   how: z.string().min(1).max(500),
   /** The stores that it covers; all of the application when absent. */
   stores: z.array(z.string()).optional(),
+  /** Where those ended that it shut down cleanly. */
+  ended: z.array(z.object({ store: z.string(), lineage: z.string(), value: z.string() })).optional(),
 });
 const unfenceAnswer = z.object({
   fenced: z.literal(false),
@@ -38,13 +40,13 @@ export function createCommandFence(settings: CommandFenceSettings, stores: reado
 
   async function run<T>(
     action: Action,
-    { site, epoch, stores: wanted }: { site: string; epoch: number; stores: readonly string[] },
+    place: { site: string; epoch: number; stores: readonly string[]; endWithinSeconds?: number },
     schema: z.ZodType<T>,
     signal: AbortSignal,
   ) {
-    const what = `${action} of site ${site} for epoch ${epoch} by ${program}`;
+    const what = `${action} of site ${place.site} for epoch ${place.epoch} by ${program}`;
     try {
-      const answer = await runJsonCommand({ ...settings, input: { action, site, epoch, stores: wanted }, signal });
+      const answer = await runJsonCommand({ ...settings, input: { action, ...place }, signal });
       const parsed = schema.safeParse(answer);
       if (parsed.success) return parsed.data;
       const issue = parsed.error.issues[0];
@@ -67,14 +69,16 @@ export function createCommandFence(settings: CommandFenceSettings, stores: reado
       throw failure('ToolMissing', `the fence ${program} is not there, or may not be run`);
     },
 
-    async fence(site, epoch, ctx, wanted = stores) {
-      const answer = await run('fence', { site, epoch, stores: wanted }, fenceAnswer, ctx.signal);
+    async fence(site, epoch, ctx, scope) {
+      const asked = scope ?? { stores };
+      const answer = await run('fence', { site, epoch, ...asked }, fenceAnswer, ctx.signal);
       if (!answer.proven) {
         throw failure('FencingUnconfirmed', `fence of site ${site} for epoch ${epoch} by ${program}: ${answer.how}`);
       }
-      const covered = (answer.stores ?? wanted).filter((store) => stores.includes(store));
+      const covered = (answer.stores ?? asked.stores).filter((store) => stores.includes(store));
       const at = new Date().toISOString();
-      return { strength: 'proven', site, stores: covered, epoch, at, how: answer.how, by: program };
+      const ended = answer.ended ? { ended: answer.ended } : {};
+      return { strength: 'proven', site, stores: covered, epoch, at, how: answer.how, by: program, ...ended };
     },
 
     async unfence(site, epoch, ctx) {

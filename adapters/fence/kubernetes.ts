@@ -47,8 +47,8 @@ export function createKubernetesFence(settings: KubernetesFenceSettings, stores:
       return { fencedByEpoch: marker && !marker.lifted ? marker.epoch : null };
     },
 
-    async fence(site, epoch, ctx, wanted) {
-      const { cluster, sets, stores: covered } = await placeOf(site, wanted);
+    async fence(site, epoch, ctx, scope) {
+      const { cluster, sets, stores: covered } = await placeOf(site, scope?.stores);
       const by = `Kubernetes API at ${cluster.server}`;
       if (covered.length === 0) {
         const how = `the config names no StatefulSet at ${site}`;

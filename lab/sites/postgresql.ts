@@ -21,6 +21,7 @@ export async function startPostgresSites(build: LabBuild): Promise<void> {
   const primary = clusterFolder(build, 'primary');
   const standby = clusterFolder(build, 'dr');
   await initPostgres({ dataDir: primary, password: build.secrets.password(POSTGRES_ROLES.superuser.secret) });
+  nameFuturePrimary(build, primary);
   const primaryRuns = await runCluster(build, 'primary', primary);
   if (!fs.existsSync(path.join(standby, 'PG_VERSION'))) {
     if (!primaryRuns) throw new Error('the standby does not exist yet and its primary does not run: destroy this lab');
@@ -28,6 +29,16 @@ export async function startPostgresSites(build: LabBuild): Promise<void> {
     await copyToStandby(build, standby);
   }
   await runCluster(build, 'dr', standby);
+}
+
+/** After a switchover the first primary follows the other site: whom, and as whom, it reads only when it starts as a standby. */
+function nameFuturePrimary(build: LabBuild, dataDir: string): void {
+  const file = path.join(dataDir, 'postgresql.conf');
+  if (/^primary_conninfo/m.test(fs.readFileSync(file, 'utf8'))) return;
+  const { host, port } = build.plan.sites.dr.postgresql;
+  const { name, secret } = POSTGRES_ROLES.backup;
+  const login = `host=${host} port=${port} user=${name} password=${build.secrets.password(secret)} application_name=primary`;
+  fs.appendFileSync(file, `primary_conninfo = '${login}'\n`);
 }
 
 function clusterFolder(build: LabBuild, site: SiteName): string {
@@ -48,6 +59,7 @@ function runCluster(build: LabBuild, site: SiteName, dataDir: string): Promise<b
     store: STORES.postgresql,
     restart: true,
     stopSignal: 'SIGINT',
+    postgresql: { dataDir, controldata: postgresTool('pg_controldata') },
   };
   return runServer(build, spec, () => postgresReady(address));
 }

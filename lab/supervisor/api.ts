@@ -21,6 +21,7 @@ const program = z.strictObject({
   restart: z.boolean().default(false),
   stopSignal: z.enum(SIGNALS).optional(),
   healthUrl: z.url().optional(),
+  postgresql: z.strictObject({ dataDir: z.string(), controldata: z.string() }).optional(),
 });
 const service = z.strictObject({
   ...command,
@@ -29,7 +30,14 @@ const service = z.strictObject({
   upstreamsFile: z.string(),
   initialReplicas: z.int().min(0),
 });
-const fence = z.strictObject({ epoch: z.int().min(0), stores: z.array(name).optional() });
+const epoch = z.int().min(0);
+const fence = z.strictObject({
+  epoch,
+  stores: z.array(name).optional(),
+  /** Killing and seeing gone has to fit into the caller's patience as well. */
+  endWithinSeconds: z.number().min(0).max(60).default(0),
+});
+const standby = z.strictObject({ epoch });
 const lift = z.strictObject({ epoch: z.int().min(0), restart: z.boolean().default(false) });
 const replicas = z.strictObject({ replicas: z.int().min(0).max(20) });
 const signal = z.strictObject({ signal: z.enum(SIGNALS) });
@@ -53,6 +61,11 @@ const ROUTES: readonly (readonly [method: string, pattern: string, handler: Hand
   ['GET', '/sites/:site/fence', (lab, [site = '']) => lab.fenceOf(site)],
   ['PUT', '/sites/:site/fence', putFence],
   ['DELETE', '/sites/:site/fence', deleteFence],
+  [
+    'PUT',
+    '/sites/:site/stores/:store/standby',
+    (lab, [site = '', store = ''], body) => lab.startStandby(site, store, standby.parse(body).epoch),
+  ],
   ['GET', '/sites/:site/services', (lab, [site = '']) => lab.services(site)],
   [
     'PUT',
@@ -64,7 +77,7 @@ const ROUTES: readonly (readonly [method: string, pattern: string, handler: Hand
 
 function putFence(supervisor: Supervisor, [site = '']: readonly string[], body: unknown): Promise<unknown> {
   const request = fence.parse(body);
-  return supervisor.fence(site, request.epoch, request.stores ?? null);
+  return supervisor.fence(site, request.epoch, request.stores ?? null, request.endWithinSeconds);
 }
 
 function deleteFence(supervisor: Supervisor, [site = '']: readonly string[], body: unknown): unknown {

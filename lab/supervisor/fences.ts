@@ -26,6 +26,17 @@ export function mayLift(current: Fence, epoch: number): void {
     throw new Refusal(409, `epoch ${epoch} cannot lift the fence of epoch ${current.epoch}: it is older`);
 }
 
+/** The fence when it lets go of a store; null when that was the last that it held. */
+export function withoutStore(
+  fence: Fence,
+  store: string,
+  programs: readonly { readonly spec: ProgramSpec }[],
+): Fence | null {
+  const all = programs.flatMap(({ spec }) => (spec.kind === 'store' && spec.store ? [spec.store] : []));
+  const stores = [...new Set(fence.stores ?? all)].filter((each) => each !== store);
+  return stores.length === 0 ? null : { ...fence, stores };
+}
+
 /** A fence holds the site's stores and its services, which would write into whatever store they reach. */
 export function isFenced(fence: Fence | undefined, spec: ProgramSpec): boolean {
   if (!fence) return false;

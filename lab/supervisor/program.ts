@@ -2,6 +2,7 @@ import type { ChildProcess } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
 import { identify, isAlive, killTree, type ProcessIdentity } from '../servers/process-tree';
 import { type ServerCommand, spawnServer } from '../servers/process';
+import type { PostgresqlCluster } from './postgresql-cluster';
 
 /** What the supervisor needs to know to run a program; kept in its state file, so it holds no secrets. */
 export interface ProgramSpec extends ServerCommand {
@@ -13,6 +14,8 @@ export interface ProgramSpec extends ServerCommand {
   /** Started again when it ends by itself. */
   readonly restart: boolean;
   readonly stopSignal?: NodeJS.Signals;
+  /** Where it is a PostgreSQL server. */
+  readonly postgresql?: PostgresqlCluster;
   /** A service is ready when this URL answers 200. */
   readonly healthUrl?: string;
 }
@@ -86,22 +89,27 @@ export class Program {
   /** Asks it to stop, repeatedly (Redis drops the request while it writes its first AOF), and kills it when it does not. */
   async stop(): Promise<void> {
     this.holdAs('stopped');
-    const deadline = Date.now() + (this.spec.kind === 'infrastructure' ? INFRASTRUCTURE_GRACE_MS : STOP_GRACE_MS);
-    while (this.running && Date.now() < deadline) {
-      this.signal(this.spec.stopSignal ?? 'SIGTERM');
-      await this.gone(1000);
-    }
+    await this.askToEnd(this.spec.kind === 'infrastructure' ? INFRASTRUCTURE_GRACE_MS : STOP_GRACE_MS);
     await this.killNow();
   }
 
-  /** Kills it with all its children and resolves, with what was killed, when none is left. */
-  async kill(hold: Exclude<Hold, null>): Promise<ProcessIdentity[]> {
+  /** Kills it with all its children and resolves, with what was killed, when none is left. Asks it to end by itself first, for so long. */
+  async kill(hold: Exclude<Hold, null>, { askSeconds = 0 } = {}): Promise<ProcessIdentity[]> {
     this.holdAs(hold);
+    await this.askToEnd(askSeconds * 1_000);
     return this.killNow();
   }
 
   signal(signal: NodeJS.Signals): void {
     if (this.child?.pid !== undefined) process.kill(this.child.pid, signal);
+  }
+
+  private async askToEnd(graceMs: number): Promise<void> {
+    const deadline = Date.now() + graceMs;
+    while (this.running && Date.now() < deadline) {
+      this.signal(this.spec.stopSignal ?? 'SIGTERM');
+      await this.gone(Math.min(1_000, deadline - Date.now()));
+    }
   }
 
   private async killNow(): Promise<ProcessIdentity[]> {

@@ -2,7 +2,7 @@
 export class Refusal extends Error {
   readonly status: number;
 
-  constructor(status: 400 | 401 | 404 | 409, message: string) {
+  constructor(status: 400 | 401 | 404 | 409 | 422, message: string) {
     super(message);
     this.status = status;
   }

@@ -1,8 +1,9 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { identify, isAlive, killTree } from '../servers/process-tree';
-import { type Fence, isFenced, mayLift, raiseFence } from './fences';
+import { type Fence, isFenced, mayLift, raiseFence, withoutStore } from './fences';
 import { type Hold, Program, type ProgramSpec, type ProgramStatus, stillAlive } from './program';
+import { endsOf, makeStandbys, type StoreEnd } from './postgresql-cluster';
 import { forgetPid, leftovers, recordPid } from './pid-files';
 import { Refusal } from './refusal';
 import { countReady, replicaSpec, type ServiceStatus, type ServiceTemplate, writeUpstreams } from './services';
@@ -15,6 +16,8 @@ export interface FenceAnswer {
   readonly stores: readonly string[] | null;
   /** Every process that the fence covers, with the pid it last had (null: never started); all seen to be gone. */
   readonly processes: readonly { readonly name: string; readonly pid: number | null; readonly gone: true }[];
+  /** Where those stores ended that were shut down cleanly and say so. */
+  readonly ended: readonly StoreEnd[];
 }
 
 export interface UnfenceAnswer {
@@ -124,8 +127,16 @@ export class Supervisor {
     return this.state.fences[site] ?? null;
   }
 
-  /** Makes the site unable to write and proves it. The marker is durable before the first process is killed. */
-  async fence(site: string, epoch: number, stores: readonly string[] | null): Promise<FenceAnswer> {
+  /**
+   * Makes the site unable to write and proves it. The marker is durable before the first process ends. `endWithinSeconds`: how
+   * long each may take to shut down cleanly before it is killed.
+   */
+  async fence(
+    site: string,
+    epoch: number,
+    stores: readonly string[] | null,
+    endWithinSeconds = 0,
+  ): Promise<FenceAnswer> {
     this.refuseUnknownStores(site, stores);
     const raised = raiseFence(this.state.fences[site], epoch, stores);
     const covered = this.ofSite(site).filter((program) => isFenced(raised, program.spec));
@@ -133,14 +144,40 @@ export class Supervisor {
     const fence = { ...raised, before: { ...raised.before, ...Object.fromEntries(holds) } };
     this.state.fences[site] = fence;
     this.save();
-    const victims = (await Promise.all(covered.map((program) => program.kill('fenced')))).flat();
+    const victims = (
+      await Promise.all(covered.map((program) => program.kill('fenced', { askSeconds: endWithinSeconds })))
+    ).flat();
     const alive = [...covered.filter(stillAlive).map(({ process }) => process), ...victims.filter(isAlive)];
     if (alive.length > 0)
       throw new Error(`site ${site} is not fenced: ${alive.map((each) => each?.pid).join(', ')} still run`);
     const processes = covered.map(
       ({ spec, process }) => ({ name: spec.name, pid: process?.pid ?? null, gone: true }) as const,
     );
-    return { site, epoch: fence.epoch, at: fence.at, stores: fence.stores, processes };
+    return {
+      site,
+      epoch: fence.epoch,
+      at: fence.at,
+      stores: fence.stores,
+      processes,
+      ended: await endsOf(covered.map(({ spec }) => spec)),
+    };
+  }
+
+  /** Starts a store of the site as a standby, which was shut down cleanly under the fence of this epoch, and lifts the fence from it. */
+  async startStandby(site: string, store: string, epoch: number): Promise<ProgramStatus[]> {
+    this.refuseUnknownStores(site, [store]);
+    const servers = this.ofSite(site).filter(({ spec }) => spec.kind === 'store' && spec.store === store);
+    const fence = this.state.fences[site];
+    if (fence && fence.epoch !== epoch) throw new Refusal(409, `epoch ${fence.epoch} holds the fence, not ${epoch}`);
+    if (!servers.some(({ running, hold }) => running && hold === null)) {
+      await makeStandbys(servers.map(({ spec }) => spec));
+      const left = fence && withoutStore(fence, store, this.ofSite(site));
+      if (left) this.state.fences[site] = left;
+      else this.unfence(site, epoch);
+      this.save();
+      for (const program of servers) program.start();
+    }
+    return servers.map((program) => program.status());
   }
 
   /**

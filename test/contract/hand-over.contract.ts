@@ -96,6 +96,13 @@ export function handOverContract(engineName: string, start: () => Promise<RolesH
       const client = writer(harness, primary, 'second');
       await client.has(20);
       const given = await handOver(2);
+      const end = await harness.agent?.shutDown(primary);
+      const reached = end && (await roles.passedEnd?.({ site: standby, end, withinSeconds: 30 }, testContext()));
+      if (end) {
+        expect(end.lineage).toBe(given.final.lineage);
+        expect(engine.positions.compare({ ...given.final, value: end.value }, given.final)).toBeGreaterThanOrEqual(0);
+        expect(reached?.lineage).toBe(end.lineage);
+      }
       const attested: FenceEvidence = { ...given.evidence, strength: 'attested', how: 'seen by the test', by: 'test' };
       const evidence = given.evidence.strength === 'proven' ? [given.evidence] : [given.evidence, attested];
       await roles.promote({ site: standby, epoch: 2, evidence }, testContext());
@@ -105,27 +112,53 @@ export function handOverContract(engineName: string, start: () => Promise<RolesH
       expect(await missingAt(standby, kept)).toEqual([]);
       await harness.write(standby, 'at-the-new-one');
 
-      const follow = () => roles.follow({ site: primary, primarySite: standby, epoch: 2 }, testContext());
-      const following = await follow();
-      expect(following).toMatchObject({ store: engine.store, site: primary });
-      expect(following.how).toMatch(following.follows ? /follow|replica|stream/ : /standby/);
-      expect((await follow()).follows).toBe(following.follows);
-      await expect(harness.write(primary, 'split')).rejects.toThrow();
-      if (following.follows) {
-        const arrived = async () => (await missingAt(primary, ['at-the-new-one'])).length === 0;
-        await waitUntil('the new row at the old primary', arrived);
+      const follow = (starting = false) =>
+        roles.follow({ site: primary, primarySite: standby, epoch: 2, starting }, testContext());
+      if (harness.agent) {
+        // Becoming a standby takes a file in its data directory and a start: until somebody did that it says so.
+        expect(await follow()).toMatchObject({
+          follows: false,
+          how: expect.stringMatching(/make it a standby/) as string,
+        });
+        await harness.agent.startStandby(primary);
       }
-      // Becoming a standby takes PostgreSQL a file in its data directory.
-      expect(following.follows).toBe(engine.kind !== 'postgresql');
+      const following = await follow(true);
+      expect(following).toMatchObject({ store: engine.store, site: primary, follows: true });
+      expect(following.how).toMatch(/follow|replica|stream/);
+      expect((await follow()).follows).toBe(true);
+      await expect(harness.write(primary, 'split')).rejects.toThrow();
+      const arrived = async () => (await missingAt(primary, ['at-the-new-one'])).length === 0;
+      await waitUntil('the new row at the old primary', arrived);
       expect(await missingAt(standby, kept)).toEqual([]);
     }, 120_000);
 
+    test('and back again: the first primary takes over with everything, and its fence of before hinders no write', async () => {
+      const there = { fromSite: standby, toSite: primary, epoch: 3, withinSeconds: 30 };
+      const client = writer(harness, standby, 'third');
+      await client.has(20);
+      const given = await roles.handOver(there, testContext());
+      await client.stop();
+      kept.push(...client.acknowledged);
+      const end = await harness.agent?.shutDown(standby);
+      if (end) await roles.passedEnd?.({ site: primary, end, withinSeconds: 30 }, testContext());
+      const attested: FenceEvidence = { ...given.evidence, strength: 'attested', how: 'seen by the test', by: 'test' };
+      const evidence = given.evidence.strength === 'proven' ? [given.evidence] : [attested];
+      await roles.promote({ site: primary, epoch: 3, evidence }, testContext());
+      await harness.write(primary, 'back-home');
+      expect(await missingAt(primary, kept)).toEqual([]);
+      await harness.agent?.startStandby(standby);
+      const follow = { site: standby, primarySite: primary, epoch: 3, starting: true };
+      expect(await roles.follow(follow, testContext())).toMatchObject({ follows: true });
+      const arrived = async () => (await missingAt(standby, ['back-home'])).length === 0;
+      await waitUntil('the new row at the second site', arrived);
+    }, 120_000);
+
     test('what belongs to an older role change is refused', async () => {
-      const stale = { fromSite: standby, toSite: primary, epoch: 1, withinSeconds: 30 };
+      const stale = { fromSite: primary, toSite: standby, epoch: 1, withinSeconds: 30 };
       await codeOf(roles.handOver(stale, testContext()), 'StaleEpoch');
-      await codeOf(roles.follow({ site: primary, primarySite: standby, epoch: 1 }, testContext()), 'StaleEpoch');
-      await harness.write(standby, 'still-writable');
-      expect(await missingAt(standby, ['still-writable'])).toEqual([]);
+      await codeOf(roles.follow({ site: standby, primarySite: primary, epoch: 1 }, testContext()), 'StaleEpoch');
+      await harness.write(primary, 'still-writable');
+      expect(await missingAt(primary, ['still-writable'])).toEqual([]);
     }, 60_000);
   });
 }

@@ -1,6 +1,6 @@
 import type { Engine, Replication } from '../../core/engine';
 import { hasCode } from '../../core/errors';
-import type { FenceEvidence } from '../../core/fencing';
+import type { FenceEvidence, StoreEnd } from '../../core/fencing';
 import { waitUntil } from '../../lab/servers/process';
 import { testContext } from '../support/engine-harness';
 
@@ -17,6 +17,11 @@ export interface RolesHarness {
   write(site: string, row: string): Promise<void>;
   /** Every row that a reader at the site sees, sorted. */
   rows(site: string): Promise<string[]>;
+  /**
+   * What the host's agent does at the end of a planned hand-over, for an engine that cannot follow by itself: shuts the
+   * site's server down cleanly and reads where it ended, then starts it as a standby.
+   */
+  readonly agent?: { shutDown(site: string): Promise<StoreEnd>; startStandby(site: string): Promise<void> };
   stop(): Promise<void>;
 }
 

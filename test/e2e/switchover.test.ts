@@ -2,7 +2,7 @@ import Redis from 'ioredis';
 import { layout } from '../../core/layout';
 import { workflowIds } from '../../core/names';
 import type { RoleChangePlan } from '../../core/role-change-plan';
-import type { FailOverResult } from '../../core/runs';
+import type { FailOverResult, FailOverStatus } from '../../core/runs';
 import { catalogUrl, ordersUrl } from '../../lab/demo/accident';
 import { compareOrders, readOrderEventsFromMongo, readOrdersFromPostgres } from '../../lab/load/journal';
 import { STORES } from '../../lab/sites/build';
@@ -32,8 +32,9 @@ if (countOf('KILLS', 1) > 1) {
     await e2e.shoppers.waitForOrders(40, new Date(), 60, 'primary');
     const before = await e2e.supervisor.services('primary');
     await e2e.ask('switchover', 'start', '--to', 'dr', '--reason', 'maintenance', '--detach');
-    await e2e.waitForActivity(RUN, 'measureCatchUp');
-    await e2e.drctl(['switchover', 'approve', '--by', 'oncall-lead']);
+    const asked = async () => (await e2e.status<FailOverStatus>(RUN))?.accepts.includes('approve') ?? false;
+    await waitUntil('the question for approval', asked, { deadlineMs: 120_000 });
+    expect((await e2e.drctl(['switchover', 'approve', '--by', 'oncall-lead'])).exitCode).toBe(0);
     await e2e.waitForActivity(RUN, 'handOverStore');
     const abort = { by: 'platform-lead', reason: 'the other way round' };
     await e2e.handle(RUN).executeUpdate('abort', { args: [abort] });
@@ -88,14 +89,27 @@ test('under load nothing that was acknowledged is lost, and the old primaries fo
     [STORES.postgresql, STORES.mongodb, STORES.redis].toSorted(),
   );
   expect(Object.fromEntries(following.map(({ store, follows }) => [store, follows]))).toEqual({
-    [STORES.postgresql]: false,
+    [STORES.postgresql]: true,
     [STORES.mongodb]: true,
     [STORES.redis]: true,
   });
-  expect(await e2e.supervisor.fenceOf('primary')).toMatchObject({ epoch: plan.nextEpoch, stores: [STORES.postgresql] });
+  expect(handOvers.find(({ store }) => store === STORES.postgresql)?.how).toMatch(
+    /shut down cleanly at .*replayed past/,
+  );
+  expect(await e2e.supervisor.fenceOf('primary')).toBeNull();
   expect(await roleOfRedis('primary')).toMatch(/role:slave[^]*master_link_status:up/);
   expect(await roleOfRedis('dr')).toMatch(/role:master/);
 });
+
+if (countOf('KILLS', 1) > 1) {
+  test('and back: the first site takes over again, and every store of the second follows', async () => {
+    const back = ['switchover', 'start', '--to', 'primary', '--reason', 'back home', '--yes', '--by', 'oncall-lead'];
+    const { outcome, switchover } = await e2e.ask<FailOverResult>(...back);
+    expect(outcome).toBe('completed');
+    expect(switchover?.following.map(({ follows }) => follows)).toEqual([true, true, true]);
+    expect(await e2e.supervisor.fenceOf('dr')).toBeNull();
+  });
+}
 
 async function roleOfRedis(site: 'primary' | 'dr'): Promise<string> {
   const client = new Redis({

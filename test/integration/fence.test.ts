@@ -62,11 +62,18 @@ describe('the fence of a host agent, on the real supervisor', () => {
   });
 
   test('of some stores only, it leaves the others running', async () => {
-    const evidence = await fence.fence('primary', 5, ctx, ['orders-db']);
+    const evidence = await fence.fence('primary', 5, ctx, { stores: ['orders-db'], endWithinSeconds: 5 });
     expect(evidence).toMatchObject({ strength: 'proven', epoch: 5, stores: ['orders-db'] });
     expect(unfencedStores(STORES, [evidence])).toEqual(['cache']);
     const states = Object.fromEntries(lab.supervisor.processes().map(({ name, state }) => [name, state]));
     expect(states).toMatchObject({ 'primary-orders-db': 'fenced', 'primary-cache': 'running' });
+    // Its process takes a signal and ends, but is no server that could say where.
+    expect(evidence.ended).toBeUndefined();
+    const orders = { site: 'primary', store: 'orders-db' };
+    await expect(fence.startStandby?.(orders, 5, ctx)).resolves.toBe(false);
+    await expectFailure(fence.startStandby?.(orders, 4, ctx) ?? Promise.resolve(), 'StaleEpoch', 'epoch 5 holds');
+    await expect(fence.startStandby?.({ ...orders, store: 'files' }, 5, ctx)).resolves.toBe(false);
+    expect(lab.supervisor.fenceOf('primary')).toMatchObject({ stores: ['orders-db'] });
   });
 
   test('lifting it starts again what ran before it, with its replicas, and nothing that was down or is stopped', async () => {
@@ -222,8 +229,12 @@ describe('the fence of a command', () => {
     const evidence = await fence.fence('primary; rm -rf /', 5, ctx);
     expect(evidence).toMatchObject({ strength: 'proven', epoch: 5, stores: STORES, by: process.execPath });
     expect(JSON.parse(evidence.how)).toEqual({ action: 'fence', site: 'primary; rm -rf /', epoch: 5, stores: STORES });
-    const some = await fence.fence('primary', 5, ctx, ['cache']);
-    expect([some.stores, JSON.parse(some.how)]).toEqual([['cache'], expect.objectContaining({ stores: ['cache'] })]);
+    const some = await fence.fence('primary', 5, ctx, { stores: ['cache'], endWithinSeconds: 5 });
+    const asked = { stores: ['cache'], endWithinSeconds: 5 };
+    expect([some.stores, JSON.parse(some.how)]).toEqual([['cache'], expect.objectContaining(asked)]);
+    const ended = [{ store: 'orders-db', lineage: '7000000000000000001/1', value: '0/3000028' }];
+    const clean = commandFence(`say({ proven: true, how: 'stopped', ended: ${JSON.stringify(ended)} });`);
+    await expect(clean.fence('primary', 5, ctx)).resolves.toMatchObject({ ended });
   });
 
   test('its word that nothing is fenced any more is wanted when the fence is lifted', async () => {

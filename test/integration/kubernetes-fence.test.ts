@@ -166,7 +166,7 @@ suite('the fence of databases in Kubernetes, on a real API server', () => {
 
     test('of some stores only, it leaves the others running', async () => {
       const fence = fenceAt();
-      const evidence = await fence.fence('primary', 5, ctx, ['orders-db', 'sessions']);
+      const evidence = await fence.fence('primary', 5, ctx, { stores: ['orders-db', 'sessions'], endWithinSeconds: 5 });
       expect(evidence).toMatchObject({ strength: 'proven', stores: ['orders-db'] });
       expect(await pods()).toEqual(['bystander-0', 'catalog-a-0', 'catalog-b-0']);
       await expect(fence.unfence('primary', 5, ctx)).resolves.toEqual({ started: ['orders-db'], notes: [] });

@@ -22,6 +22,8 @@ export interface FakeWorld {
   servedBefore: SiteAtWork;
   siteFence: FenceEvidence['strength'];
   storeFence: FenceEvidence['strength'];
+  /** Whether the site's fence shuts a server down cleanly where it is given the time, and says where it ended. */
+  shutsDown: boolean;
   /** What a planned hand-over proves by itself. */
   handOverFence: Record<string, FenceEvidence['strength']>;
   /** The services of the old site, with how many replicas each has. */
@@ -47,6 +49,7 @@ export function fakeFailoverWorld(): FakeWorld {
     servedBefore: { writableStores: [], services: [] },
     siteFence: 'proven',
     storeFence: 'none',
+    shutsDown: false,
     // As the engines do: PostgreSQL can be asked to take no writes, and a session may change its mind.
     handOverFence: { orders: 'weak', events: 'proven', sessions: 'proven' },
     replicasBefore: { auth: 2, order: 7, cart: 0 },
@@ -118,9 +121,15 @@ export function fakeFailoverWorld(): FakeWorld {
       world.epoch = { ...world.epoch, epoch: world.epoch.epoch + 1, activeSite: toSite, reason, workflowId, runId };
       return world.epoch;
     },
-    fenceSite: async ({ site, epoch, stores: only }) => {
-      note('fenceSite', only ? `${site}/${only.join()}` : site);
-      return evidence(world.siteFence, [...(only ?? stores)], site, epoch);
+    fenceSite: async ({ site, epoch, scope }) => {
+      note('fenceSite', scope ? `${site}/${scope.stores.join()}` : site);
+      const seen = evidence(world.siteFence, [...(scope?.stores ?? stores)], site, epoch);
+      const ended = (scope?.stores ?? []).map((store) => ({ store, lineage: position.lineage, value: '43' }));
+      return world.shutsDown && seen.strength === 'proven' ? { ...seen, ended } : seen;
+    },
+    confirmEnd: async ({ handOver, end }) => {
+      note('confirmEnd', handOver.store);
+      return { ...handOver, final: { ...position, value: end.value }, reached: { ...position, value: '44' } };
     },
     measureCatchUp: async () => {
       note('measureCatchUp');
@@ -140,9 +149,10 @@ export function fakeFailoverWorld(): FakeWorld {
         evidence: { ...evidence(strength, [store], fromSite, epoch), stores: [store] },
       };
     },
-    followNewPrimary: async ({ store, site }) => {
+    followNewPrimary: async ({ store, site, startStandby = false }) => {
       note('followNewPrimary', store);
-      return { store, site, follows: store !== 'orders', how: store === 'orders' ? 'rebuild it' : 'it follows' };
+      const follows = store !== 'orders' || startStandby;
+      return { store, site, follows, how: follows ? 'it follows' : 'rebuild it' };
     },
     unfenceSite: async ({ site }) => {
       note('unfenceSite', site);

@@ -157,6 +157,23 @@ test('runs the runbook in its order after an approval, and proves for every stor
   });
 });
 
+test('a server that its host shuts down cleanly is confirmed to its last record, and started again as the standby', async () => {
+  const world = healthyWorld();
+  world.shutsDown = true;
+  await withSwitchover(world, async (handle) => {
+    await approved(handle);
+    const { switchover } = await handle.result();
+    const orders = switchover?.handOvers.find(({ store }) => store === 'orders');
+    expect([orders?.final.value, orders?.reached.value]).toEqual(['43', '44']);
+    expect(switchover?.following.map(({ follows }) => follows)).toEqual([true, true, true]);
+    const order = ['fenceSite:primary/orders', 'confirmEnd:orders', 'promoteStore', 'followNewPrimary:orders'];
+    const found = order.map((call) => world.calls.findIndex((each) => each.startsWith(call)));
+    expect(found).not.toContain(-1);
+    expect(found).toEqual(found.toSorted((a, b) => a - b));
+    expect(world.calls.filter((call) => call.startsWith('confirmEnd'))).toEqual(['confirmEnd:orders']);
+  });
+});
+
 test.each([
   ['the active site is not well', (world: FakeWorld) => void (world.verdict = { alive: true, healthy: false })],
   ['a standby does not answer', (world: FakeWorld) => void world.standbysGone.add('events')],

@@ -1,7 +1,7 @@
 import { ParentClosePolicy, startChild, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
 import { failure, hasCode, reasonOf } from '../../core/errors';
-import { unfencedStores, type FenceEvidence } from '../../core/fencing';
+import { type FenceScope, unfencedStores, type FenceEvidence } from '../../core/fencing';
 import { workflowIds } from '../../core/names';
 import { named, roleChangeSteps, switchoverSteps } from '../../core/role-change-steps';
 import { holdFence } from '../hold-fence';
@@ -124,11 +124,11 @@ async function seek(
 }
 
 /** A site fence that proves nothing is no reason to stop: the stores' own proofs or an attestation may do. */
-export async function fenceSite(run: FailoverRun, stores?: readonly string[]): Promise<FenceEvidence> {
+export async function fenceSite(run: FailoverRun, scope?: FenceScope): Promise<FenceEvidence> {
   const { fromSite: site, epoch } = run;
-  const only = stores ? { stores } : {};
+  const only = scope ? { scope } : {};
   const work = () => run.at.fenceSite({ application: run.app.name, site, epoch, ...only });
-  const [id, title] = stores ? switchoverSteps.fenceSite(site) : roleChangeSteps.fenceSite(site);
+  const [id, title] = scope ? switchoverSteps.fenceSite(site) : roleChangeSteps.fenceSite(site);
   try {
     return await seek(run, id, title, work);
   } catch (error) {

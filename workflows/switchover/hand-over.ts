@@ -1,11 +1,17 @@
 import { CancellationScope } from '@temporalio/workflow';
 import { failure } from '../../core/errors';
-import { unfencedStores, type FenceEvidence } from '../../core/fencing';
+import { type FenceEvidence, type StoreEnd, unfencedStores } from '../../core/fencing';
 import { named, roleChangeSteps, switchoverSteps } from '../../core/role-change-steps';
 import { wasCancelled } from '../step-table';
 import { roleChangeWithin } from '../proxies';
 import { attested, fenceSite, seeAtWork } from '../failover/fence';
 import type { SwitchoverRun } from './run';
+
+/**
+ * How long a server may take to shut down cleanly: its checkpoint was taken a moment before, and its archiver, which it waits
+ * for, is a second or two behind. An agent's answer is waited for 30 s (`fence.timeoutSeconds`).
+ */
+const END_WITHIN_SECONDS = 15;
 
 /** Runs the steps before the pivot within the limit of the config; past it they are cancelled, and it says so. */
 export async function withinTheLimit(run: SwitchoverRun, work: () => Promise<void>): Promise<void> {
@@ -113,13 +119,29 @@ export async function fenceTheRest(run: SwitchoverRun): Promise<void> {
   });
   await control.must(...switchoverSteps.evidence(fromSite), async () => {
     const { attestation } = control;
-    control.evidence = [...seen, await fenceSite(run, unproven), ...(attestation ? [attested(run, attestation)] : [])];
+    const bySite = await fenceSite(run, { stores: unproven, endWithinSeconds: END_WITHIN_SECONDS });
+    control.evidence = [...seen, bySite, ...(attestation ? [attested(run, attestation)] : [])];
     const left = open(control.evidence);
-    if (left.length === 0) return;
+    if (left.length === 0) return confirmEnds(run, bySite.ended ?? []);
     throw failure('FencingUnconfirmed', `${fromSite} is not proven to be fenced for ${left.join(', ')}`, {
       next: 'Retry, or let a named person attest that nothing writes there: drctl switchover attest --by <name> --reason <why>.',
     });
   });
+}
+
+/** A server that was shut down cleanly ended at one place: the token goes to the very end of it, whatever wrote there until then. */
+async function confirmEnds(run: SwitchoverRun, ends: readonly StoreEnd[]): Promise<void> {
+  const { app, site: toSite, epoch } = run;
+  const { withinSeconds } = app.failover.switchover;
+  const within = roleChangeWithin(app.name, run.worksAt, withinSeconds + 30);
+  run.handOvers = await allOf(
+    run.handOvers.map(async (given) => {
+      const end = ends.find(({ store }) => store === given.store);
+      if (!end) return given;
+      return within.confirmEnd({ application: app.name, handOver: given, end, toSite, epoch, withinSeconds });
+    }),
+  );
+  run.endedCleanly = ends.map(({ store }) => store);
 }
 
 /** The second copy, once users are served: what the engine cannot do by itself is named for people. */
@@ -130,7 +152,10 @@ export async function followTheNewPrimary(run: SwitchoverRun): Promise<void> {
     stores.map((store) =>
       run.control.step(
         ...switchoverSteps.follow(store, site),
-        () => run.at.followNewPrimary({ application: app.name, store, site, primarySite, epoch }),
+        () => {
+          const startStandby = run.endedCleanly.includes(store) ? { startStandby: true } : {};
+          return run.at.followNewPrimary({ application: app.name, store, site, primarySite, epoch, ...startStandby });
+        },
         ({ how }) => how,
       ),
     ),

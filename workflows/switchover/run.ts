@@ -9,6 +9,8 @@ export class SwitchoverRun extends FailoverRun {
   /** The epoch that held when it began; null until the names were looked at. */
   epochBefore: number | null = null;
   handOvers: readonly HandOver[] = [];
+  /** Stores whose old server was shut down cleanly, and which the new site has to the last record. */
+  endedCleanly: readonly string[] = [];
   following: readonly Following[] = [];
   /** When the first service was told to stop. */
   stoppedAt: string | null = null;

@@ -1,9 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from 'pg';
 import type { CallContext } from '../../../core/call';
-import { failure, findFailure } from '../../../core/errors';
-import type { Following, FollowRequest, HandOver, HandOverRequest } from '../../../core/hand-over';
-import { answerWithin, LOOK_MILLISECONDS } from '../answer-within';
+import { failure } from '../../../core/errors';
+import type { HandOver, HandOverRequest } from '../../../core/hand-over';
 import { addressOf, sqlState, withClient } from './connection';
 import { fencePrimary } from './fence';
 import { formatLsn, lineageOf, positionAt } from './lsn';
@@ -72,7 +71,7 @@ export async function handOverPrimary(
   );
 }
 
-interface Wait {
+export interface Wait {
   readonly ctx: CallContext;
   /** Epoch milliseconds. */
   readonly deadline: number;
@@ -146,7 +145,7 @@ async function ownEnd(primary: Client): Promise<OwnEnd> {
   return { lsn: BigInt(lsn), transactions };
 }
 
-async function replayedUntil(standby: Client, wanted: bigint, { ctx, deadline, where }: Wait): Promise<bigint> {
+export async function replayedUntil(standby: Client, wanted: bigint, { ctx, deadline, where }: Wait): Promise<bigint> {
   for (;;) {
     const { rows } = await standby.query(`SELECT (pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::text AS lsn`);
     const replayed = BigInt((rows[0] as { lsn: string | null }).lsn ?? '0');
@@ -159,45 +158,7 @@ async function replayedUntil(standby: Client, wanted: bigint, { ctx, deadline, w
   }
 }
 
-function refuseOlderEpoch(store: string, site: string, epoch: number, noted: number | null): void {
+export function refuseOlderEpoch(store: string, site: string, epoch: number, noted: number | null): void {
   if (noted === null || noted <= epoch) return;
   throw failure('StaleEpoch', `${store} at ${site} is at epoch ${noted}; this role change is ${epoch}`);
-}
-
-/** Starting as a standby takes a file in its data directory and a restart, which nobody can do through its port. */
-export async function followNewPrimary(
-  store: string,
-  { site, primarySite, epoch }: FollowRequest,
-  siteOf: (site: string) => PostgresqlSite,
-  ctx: CallContext,
-): Promise<Following> {
-  const [old, primary] = [siteOf(site), siteOf(primarySite)];
-  const answer = (follows: boolean, how: string): Following => ({ store, site, follows, how });
-  const todo =
-    `make it a standby at its host before it serves anybody: stop it, pg_rewind it against ${primary.host}:${primary.port} ` +
-    `with -R (or take a new pg_basebackup -R), start it`;
-  const look = (signal: AbortSignal) =>
-    withClient(
-      old,
-      async (client) => {
-        refuseOlderEpoch(store, site, epoch, await readEpoch(client));
-        const { rows } = await client.query(
-          'SELECT pg_is_in_recovery() AS standby, (SELECT status FROM pg_stat_wal_receiver) AS receiver',
-        );
-        const { standby, receiver } = rows[0] as { standby: boolean; receiver: string | null };
-        if (!standby) return answer(false, `${addressOf(old)} is still a primary of its own, read-only: ${todo}`);
-        return receiver === 'streaming'
-          ? answer(true, `${addressOf(old)} is a standby and streams`)
-          : answer(false, `${addressOf(old)} is a standby that does not stream: ${todo}`);
-      },
-      { statementMilliseconds: LOOK_MILLISECONDS, signal },
-    );
-  const current = await withClient(primary, readEpoch, { signal: ctx.signal });
-  refuseOlderEpoch(store, primarySite, epoch, current);
-  try {
-    return await answerWithin(ctx.signal, LOOK_MILLISECONDS, addressOf(old), look);
-  } catch (error) {
-    if (findFailure(error)?.code !== 'TargetUnreachable') throw error;
-    return answer(false, `${addressOf(old)} does not answer (fenced by its host, as a rule): ${todo}`);
-  }
 }

@@ -7,12 +7,14 @@ import type { ReplicaState, ReplicationSample } from '../../../core/replication'
 import { answerWithin, LOOK_MILLISECONDS } from '../answer-within';
 import { addressOf, sqlState, withClient } from './connection';
 import { fencePrimary, unfencePrimary } from './fence';
-import { followNewPrimary, handOverPrimary } from './hand-over';
+import { followNewPrimary } from './follow';
+import { handOverPrimary } from './hand-over';
 import { lineageOf, positionAt } from './lsn';
 import { promotionObstacles } from './promotion-obstacles';
 import { noteEpoch, readEpoch } from './role-epoch';
 import { ensureSchema, SCHEMA } from './schema';
 import { readFacts } from './server-facts';
+import { passedShutdownCheckpoint } from './shutdown-checkpoint';
 import type { PostgresqlSite } from './settings';
 
 /** pg_promote's own wait; a promotion takes a second or two once what was received is replayed. */
@@ -54,6 +56,7 @@ export function createReplication(store: string, siteOf: (site: string) => Postg
     fence: (site, _survivingSite, epoch, ctx) => fencePrimary(store, site, siteOf(site), epoch, ctx),
     unfence: (site, epoch, ctx) => unfencePrimary(store, site, siteOf(site), epoch, ctx),
     handOver: (request, ctx) => handOverPrimary(store, request, siteOf, ctx),
+    passedEnd: (request, ctx) => passedShutdownCheckpoint(siteOf(request.site), request, ctx),
     follow: (request, ctx) => followNewPrimary(store, request, siteOf, ctx),
 
     async promote(request, ctx) {
