@@ -1,10 +1,17 @@
 import { hasCode } from '../core/errors';
 import { layout } from '../core/layout';
-import type { ReplicationSample } from '../core/replication';
+import { growthPerSecond, type ReplicationSample } from '../core/replication';
 import type { OpenApplication } from './deps';
 
 /** A minute and a half at one sample each 1.5 s: enough for a peak rate and for a standby that is a minute behind. */
 const KEPT_SAMPLES = 60;
+
+/**
+ * How long the busiest moment is kept beyond that. After a checkpoint PostgreSQL logs the whole of each page that changes, a
+ * hundred times what it logs else, and checkpoints are minutes apart (`checkpoint_timeout`: five by default, an hour is
+ * unusual): a peak without one would promise a loss in bytes that the next checkpoint breaks.
+ */
+const PEAK_KEPT_MILLISECONDS = 3_600_000;
 
 /**
  * Rounds between two writes while the primary answers. Only what was taken since the last write can be lost, and only when
@@ -42,7 +49,7 @@ export class SampleLog {
     for (const sample of round) {
       // A sample without the primary is kept only while it is the newest: a dead primary must not push out its last words.
       const kept = (this.#samples.get(sample.store) ?? []).filter((each) => each.primary !== null);
-      this.#samples.set(sample.store, [...kept, sample].slice(-KEPT_SAMPLES));
+      this.#samples.set(sample.store, newestAndPeaks([...kept, sample]));
     }
     this.#unsavedRounds += 1;
     if (this.#unsavedRounds >= ROUNDS_A_WRITE || round.some(({ primary }) => primary === null)) await this.save();
@@ -54,6 +61,27 @@ export class SampleLog {
     await this.#control.put(layout.samples(), Buffer.from(JSON.stringify(Object.fromEntries(this.#samples))));
     this.#unsavedRounds = 0;
   }
+}
+
+/** The newest samples, and before them the two around the greatest growth of each counter within the time it is kept. */
+function newestAndPeaks(samples: readonly ReplicationSample[]): ReplicationSample[] {
+  const older = samples.length - KEPT_SAMPLES;
+  if (older <= 0) return [...samples];
+  const since = Date.parse(samples.at(-1)?.takenAt ?? '') - PEAK_KEPT_MILLISECONDS;
+  const kept = new Set<number>();
+  for (const counter of ['bytes', 'operations'] as const) {
+    let peak = 0;
+    let at = 0;
+    for (const [index, { primary, takenAt }] of samples.entries()) {
+      const before = samples[index - 1]?.primary;
+      if (!primary || !before || Date.parse(takenAt) < since) continue;
+      const growth = growthPerSecond(before, primary, counter) ?? 0;
+      // Of equal ones the newest, which is kept for longest.
+      if (growth >= peak && growth > 0) [peak, at] = [growth, index];
+    }
+    if (at > 0) for (const index of [at - 1, at]) kept.add(index);
+  }
+  return samples.filter((_, index) => index >= older || kept.has(index));
 }
 
 /** The samples that are kept, by store, oldest first; none for an application that was never watched. */

@@ -52,26 +52,32 @@ const SKEW_THAT_MATTERS_SECONDS = 0.25;
 const secondsBetween = (from: string, to: string) => Math.max(0, (Date.parse(to) - Date.parse(from)) / 1_000);
 
 /**
- * The greatest growth a second of a counter between neighbouring samples; null when it was never measured twice. By the
- * server's own clock where it says it, because that was read together with the counter.
+ * The growth a second of a counter between two samples of one lineage; null where it is not known. By the server's own clock
+ * where it says it, because that was read together with the counter.
  */
+export function growthPerSecond(
+  before: ReplicaState,
+  after: ReplicaState,
+  counter: 'bytes' | 'operations',
+): number | null {
+  if (before.position.lineage !== after.position.lineage) return null;
+  const [from, to] = [before[counter], after[counter]];
+  if (from === null || to === null) return null;
+  const elapsedSeconds =
+    before.serverAt && after.serverAt
+      ? secondsBetween(before.serverAt, after.serverAt)
+      : secondsBetween(before.at, after.at);
+  return elapsedSeconds > 0 ? (to - from) / elapsedSeconds : null;
+}
+
+/** The greatest growth a second of a counter between neighbouring samples; null when it was never measured twice. */
 function peakPerSecond(samples: readonly ReplicationSample[], counter: 'bytes' | 'operations'): number | null {
-  let peak: number | null = null;
-  let previous: ReplicaState | null = null;
-  for (const { primary } of samples) {
-    if (!primary) continue;
-    const before = previous?.position.lineage === primary.position.lineage ? previous : null;
-    const [from, to] = [before?.[counter] ?? null, primary[counter]];
-    if (before && from !== null && to !== null) {
-      const elapsedSeconds =
-        before.serverAt && primary.serverAt
-          ? secondsBetween(before.serverAt, primary.serverAt)
-          : secondsBetween(before.at, primary.at);
-      if (elapsedSeconds > 0) peak = Math.max(peak ?? 0, (to - from) / elapsedSeconds);
-    }
-    previous = primary;
-  }
-  return peak;
+  const states = samples.flatMap(({ primary }) => primary ?? []);
+  return states.reduce<number | null>((peak, state, index) => {
+    const before = states[index - 1];
+    const growth = before ? growthPerSecond(before, state, counter) : null;
+    return growth === null ? peak : Math.max(peak ?? 0, growth);
+  }, null);
 }
 
 /**

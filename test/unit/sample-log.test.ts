@@ -143,6 +143,36 @@ describe('the samples of replication', () => {
     }
   });
 
+  test('keep the busiest moment, as after a checkpoint, for an hour beyond the others, and no more than that', async () => {
+    const log = await SampleLog.open(control);
+    // Half a minute apart, so that an hour is few of them.
+    const step = 20;
+    const burstAt = 10 * step;
+    const burst = 100_000;
+    const sampleAt = (round: number) => {
+      const sample = sampleOf('orders', round);
+      const { primary } = sample;
+      if (!primary || round < burstAt) return sample;
+      const bytes = (primary.bytes ?? 0) + burst;
+      return { ...sample, primary: { ...primary, bytes } };
+    };
+    const hour = 3_600 / INTERVAL_SECONDS;
+    const takenAt = async () => ((await readSamples(control))['orders'] ?? []).map((each) => each.takenAt);
+    const around = [burstAt - step, burstAt].map((round) => iso(round * INTERVAL_SECONDS));
+    for (let round = 0; round < hour; round += step) await log.add([sampleAt(round)]);
+    await log.save();
+    expect((await takenAt()).slice(0, 2)).toEqual(around);
+    expect((await takenAt()).length).toBeLessThanOrEqual(64);
+    const samples = (await readSamples(control))['orders'] ?? [];
+    const bound = estimateLoss('orders', samples, stateAt(0), iso(3_600), () => 1);
+    expect(bound.growth.bytesPerSecond).toBeCloseTo(BYTES_PER_SECOND + burst / (step * INTERVAL_SECONDS));
+
+    for (let round = hour; round < hour + burstAt + 2 * step; round += step) await log.add([sampleAt(round)]);
+    await log.save();
+    expect(await takenAt()).not.toEqual(expect.arrayContaining(around));
+    expect((await takenAt()).length).toBeLessThanOrEqual(64);
+  });
+
   test('are none where nothing was ever watched', async () => {
     expect(await readSamples(control)).toEqual({});
   });
