@@ -153,14 +153,9 @@ export class Supervisor {
     const processes = covered.map(
       ({ spec, process }) => ({ name: spec.name, pid: process?.pid ?? null, gone: true }) as const,
     );
-    return {
-      site,
-      epoch: fence.epoch,
-      at: fence.at,
-      stores: fence.stores,
-      processes,
-      ended: await endsOf(covered.map(({ spec }) => spec)),
-    };
+    // A fence that kills asks for nothing more: what cannot be read must not keep it from being proven.
+    const ended = endWithinSeconds > 0 ? await endsOf(covered.map(({ spec }) => spec)) : [];
+    return { site, epoch: fence.epoch, at: fence.at, stores: fence.stores, processes, ended };
   }
 
   /** Starts a store of the site as a standby, which was shut down cleanly under the fence of this epoch, and lifts the fence from it. */
