@@ -1,4 +1,3 @@
-import { CreateHostedZoneCommand, Route53Client } from '@aws-sdk/client-route-53';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import * as fs from 'node:fs/promises';
 import * as os from 'node:os';
@@ -8,21 +7,17 @@ import { createDnsActivities } from '../../activities/dns';
 import { createTrafficActivities } from '../../activities/traffic';
 import { createEpochs } from '../../adapters/catalog/epochs';
 import { createRepository } from '../../adapters/repository';
-import { createDnsZone, createPublicProbe } from '../../adapters/traffic';
-import { settings as zoneSettings } from '../../adapters/traffic/settings';
+import { createPublicProbe } from '../../adapters/traffic';
 import type { DnsTarget } from '../../core/application';
 import { layout } from '../../core/layout';
-import { Secret } from '../../core/secret';
 import type { DnsZone } from '../../core/traffic';
-import { type RunningDns, startDns } from '../../lab/dns/main';
-import { freeLoopbackHost } from '../../lab/servers/loopback';
 import { expectFailure } from '../contract/services.contract';
 import { testContext } from '../support/call-context';
 import { shop } from '../support/shop-application';
-import { startMoto, waitUntil } from '../support/servers';
+import { type ServedZone, serveZone } from '../support/route53-zone';
+import { waitUntil } from '../support/servers';
 
 /** The DNS steps of a role change against real DNS servers: two authoritative ones, of which one is late, and a resolver. */
-const DNS_PORT = 5353;
 const LATE_MS = 1_000;
 const TTL_SECONDS = 6;
 const ctx = testContext();
@@ -37,12 +32,10 @@ const A = target('api', 'A', ['10.0.1.100'], ['10.0.2.100', '10.0.2.101']);
 const AAAA = target('api', 'AAAA', ['2001:DB8::1'], ['2001:db8:0:0::2']);
 const CNAME = target('www', 'CNAME', ['edge.primary.example.net'], ['api.shop.test']);
 
-let moto: Awaited<ReturnType<typeof startMoto>>;
-let dns: RunningDns;
+let hosting: ServedZone;
 let folder: string;
 let zone: DnsZone;
 let open: OpenApplication;
-let nameServers: string[];
 let resolver: string;
 
 const run = <T>(work: () => Promise<T>) => new MockActivityEnvironment().run<[], T, () => Promise<T>>(work);
@@ -67,34 +60,8 @@ const everywhere = async ({ name, type }: DnsTarget) => {
 };
 
 beforeAll(async () => {
-  moto = await startMoto();
-  const credentials = { accessKeyId: 'test', secretAccessKey: 'test' };
-  const aws = new Route53Client({ endpoint: moto.endpoint, region: 'us-east-1', credentials });
-  const created = await aws.send(new CreateHostedZoneCommand({ Name: 'shop.test', CallerReference: 'test' }));
-  aws.destroy();
-  const zoneId = (created.HostedZone?.Id ?? '').replace('/hostedzone/', '');
-  const secret = new Secret('test');
-  zone = createDnsZone(
-    zoneSettings.parse({
-      kind: 'route53',
-      zoneId,
-      endpoint: moto.endpoint,
-      accessKeyId: secret,
-      secretAccessKey: secret,
-    }),
-  );
-  const hosts = [await freeLoopbackHost(DNS_PORT), await freeLoopbackHost(DNS_PORT)];
-  const resolverHost = await freeLoopbackHost(DNS_PORT);
-  dns = await startDns({
-    hosts,
-    port: DNS_PORT,
-    route53Endpoint: moto.endpoint,
-    hostedZoneId: zoneId,
-    delaysMs: [0, LATE_MS],
-    resolverHosts: [resolverHost],
-  });
-  nameServers = hosts.map((host) => `${host}:${DNS_PORT}`);
-  resolver = `${resolverHost}:${DNS_PORT}`;
+  hosting = await serveZone('shop.test', [0, LATE_MS]);
+  ({ zone, resolver } = hosting);
 });
 
 beforeEach(async () => {
@@ -103,7 +70,7 @@ beforeEach(async () => {
   open = {
     application: { ...shop, dns: [A, AAAA, CNAME] },
     zone,
-    probe: createPublicProbe({ nameServers, resolvers: [resolver], queryTimeoutSeconds: 1 }),
+    probe: createPublicProbe({ nameServers: [...hosting.nameServers], resolvers: [resolver], queryTimeoutSeconds: 1 }),
     control,
     epochs: createEpochs(control),
   } as unknown as OpenApplication;
@@ -114,10 +81,7 @@ beforeEach(async () => {
   await waitUntil('every server naming the primary', async () => (await everywhere(A)) === `10.0.1.100 ${TTL_SECONDS}`);
 });
 afterEach(() => fs.rm(folder, { recursive: true, force: true }));
-afterAll(async () => {
-  await dns?.stop();
-  await moto?.stop();
-});
+afterAll(() => hosting?.stop());
 
 test('A, AAAA and CNAME move at once; a resolver that answers from its cache is reported apart and holds up nothing', async () => {
   await takeEpoch(1, 'dr');
@@ -129,7 +93,7 @@ test('A, AAAA and CNAME move at once; a resolver that answers from its cache is 
 
   const [a, aaaa, cname] = await Promise.all([A, AAAA, CNAME].map((each) => pointTo('dr', each, 1)));
   expect(a?.answers.map(({ server, values }) => [server, values])).toEqual(
-    nameServers.map((server) => [server, ['10.0.2.100', '10.0.2.101']]),
+    hosting.nameServers.map((server) => [server, ['10.0.2.100', '10.0.2.101']]),
   );
   expect(aaaa?.answers.map(({ values }) => values)).toEqual([['2001:db8::2'], ['2001:db8::2']]);
   expect(cname?.answers.map(({ values }) => values)).toEqual([['api.shop.test'], ['api.shop.test']]);

@@ -5,24 +5,18 @@ import type { AppsV1Api, CoreV1Api, KubeConfig, KubernetesObject, V1StatefulSet 
 import { createSiteFence } from '../../adapters/fence';
 import { settings as fenceSettings } from '../../adapters/fence/settings';
 import { type SiteFence, unfencedStores } from '../../core/fencing';
-import { whyNoApiServer } from '../../lab/kubernetes/build';
 import { type RunningKubernetes, startKubernetes } from '../../lab/kubernetes/server';
 import { expectFailure } from '../contract/services.contract';
 import { testContext } from '../support/call-context';
+import { type KubernetesClient, kubernetesSuite } from '../support/kubernetes-suite';
 import { waitUntil } from '../support/servers';
-
-type Client = typeof import('@kubernetes/client-node', { with: { 'resolution-mode': 'import' } });
 
 const RBAC = resolve(__dirname, '../../deploy/kubernetes/rbac-fence.yaml');
 const NAMESPACE = 'ultramarket-databases';
 const STORES = ['orders-db', 'catalog', 'sessions'];
 const HOLD = 'test/hold-deletion';
 
-const whyNot = whyNoApiServer();
-// On a person's machine without Go these are listed as skipped; in CI a missing server fails the build below.
-const suite = whyNot && process.env['CI'] !== 'true' ? describe.skip : describe;
-
-let client: Client;
+let client: KubernetesClient;
 let folder: string;
 let cluster: RunningKubernetes;
 let admin: KubeConfig;
@@ -87,7 +81,7 @@ async function labelPod(name: string, value: 'true' | null): Promise<void> {
   await core.patchNamespacedPod({ name, namespace: NAMESPACE, body }, merge());
 }
 
-suite('the fence of databases in Kubernetes, on a real API server', () => {
+kubernetesSuite('the fence of databases in Kubernetes, on a real API server', () => {
   beforeAll(async () => {
     client = await import('@kubernetes/client-node');
     folder = mkdtempSync(join(tmpdir(), 'drctl-kubernetes-fence-'));

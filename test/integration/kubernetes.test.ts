@@ -5,23 +5,17 @@ import type { AppsV1Api, KubeConfig, KubernetesObject, V1Deployment } from '@kub
 import { createServices } from '../../adapters/services';
 import { settings as servicesSettings } from '../../adapters/services/settings';
 import { isReady, type ServiceController, type ServiceState } from '../../core/services';
-import { whyNoApiServer } from '../../lab/kubernetes/build';
 import { type RunningKubernetes, startKubernetes } from '../../lab/kubernetes/server';
 import { expectFailure, servicesContract } from '../contract/services.contract';
 import { testContext } from '../support/call-context';
+import { type KubernetesClient, kubernetesSuite } from '../support/kubernetes-suite';
 import { waitUntil } from '../support/servers';
-
-type Client = typeof import('@kubernetes/client-node', { with: { 'resolution-mode': 'import' } });
 
 const RBAC = resolve(__dirname, '../../deploy/kubernetes/rbac-failover.yaml');
 const NAMESPACE = 'ultramarket-dr';
 const SITE = 'dr';
 
-const whyNot = whyNoApiServer();
-// On a person's machine without Go these are listed as skipped; in CI a missing server fails the build below.
-const suite = whyNot && process.env['CI'] !== 'true' ? describe.skip : describe;
-
-let client: Client;
+let client: KubernetesClient;
 let folder: string;
 let cluster: RunningKubernetes;
 let admin: KubeConfig;
@@ -69,7 +63,7 @@ async function grant(): Promise<void> {
   }
 }
 
-suite('services on a real Kubernetes API server', () => {
+kubernetesSuite('services on a real Kubernetes API server', () => {
   beforeAll(async () => {
     client = await import('@kubernetes/client-node');
     folder = mkdtempSync(join(tmpdir(), 'drctl-kubernetes-'));

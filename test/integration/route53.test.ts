@@ -1,69 +1,29 @@
-import {
-  ChangeResourceRecordSetsCommand,
-  CreateHostedZoneCommand,
-  ListResourceRecordSetsCommand,
-  Route53Client,
-} from '@aws-sdk/client-route-53';
-import { createDnsZone, createPublicProbe } from '../../adapters/traffic';
-import { settings as zoneSettings } from '../../adapters/traffic/settings';
-import { Secret } from '../../core/secret';
+import { ChangeResourceRecordSetsCommand, ListResourceRecordSetsCommand } from '@aws-sdk/client-route-53';
+import { createPublicProbe } from '../../adapters/traffic';
 import type { DnsZone, PublicProbe } from '../../core/traffic';
-import { type RunningDns, startDns } from '../../lab/dns/main';
 import { freeLoopbackHost } from '../../lab/servers/loopback';
 import { expectFailure } from '../contract/services.contract';
 import { testContext } from '../support/call-context';
-import { startMoto, waitUntil } from '../support/servers';
+import { DNS_PORT, route53Zone, type ServedZone, serveZone, zoneKeys } from '../support/route53-zone';
+import { waitUntil } from '../support/servers';
 
 const NAME = 'api.ultramarket.com';
-const DNS_PORT = 5353;
 const SLOWER_MS = 1_200;
 const ctx = testContext();
 
-let moto: Awaited<ReturnType<typeof startMoto>>;
-let aws: Route53Client;
-let zoneId: string;
+let served: ServedZone;
 let zone: DnsZone;
-let dns: RunningDns;
-let nameServers: string[];
 let probe: PublicProbe;
 
-const secretKey = 'the-secret-access-key';
-const zoneAt = (endpoint: string, id = zoneId, timeoutSeconds = 10) =>
-  createDnsZone(
-    zoneSettings.parse({
-      kind: 'route53',
-      zoneId: id,
-      endpoint,
-      accessKeyId: new Secret('the-access-key-id'),
-      secretAccessKey: new Secret(secretKey),
-      timeoutSeconds,
-    }),
-  );
+const zoneAt = (endpoint: string, id = served.zoneId, timeoutSeconds = 10) => route53Zone(endpoint, id, timeoutSeconds);
 
 beforeAll(async () => {
-  moto = await startMoto();
-  const credentials = { accessKeyId: 'test', secretAccessKey: 'test' };
-  aws = new Route53Client({ endpoint: moto.endpoint, region: 'us-east-1', credentials });
-  const created = await aws.send(new CreateHostedZoneCommand({ Name: 'ultramarket.com', CallerReference: 'test' }));
-  zoneId = (created.HostedZone?.Id ?? '').replace('/hostedzone/', '');
-  zone = zoneAt(moto.endpoint);
-  const hosts = [await freeLoopbackHost(DNS_PORT), await freeLoopbackHost(DNS_PORT)];
-  dns = await startDns({
-    hosts,
-    port: DNS_PORT,
-    route53Endpoint: moto.endpoint,
-    hostedZoneId: zoneId,
-    delaysMs: [0, SLOWER_MS],
-  });
-  nameServers = hosts.map((host) => `${host}:${DNS_PORT}`);
-  probe = createPublicProbe({ nameServers, queryTimeoutSeconds: 1 });
+  served = await serveZone('ultramarket.com', [0, SLOWER_MS]);
+  ({ zone } = served);
+  probe = createPublicProbe({ nameServers: [...served.nameServers], queryTimeoutSeconds: 1 });
 });
 
-afterAll(async () => {
-  await dns?.stop();
-  aws?.destroy();
-  await moto?.stop();
-});
+afterAll(() => served?.stop());
 
 test('a record that is not there is null; once set it is read back, whatever the case and the dot of its name', async () => {
   await expect(zone.record('absent.ultramarket.com', 'A', ctx)).resolves.toBeNull();
@@ -106,32 +66,34 @@ test('an alias or a weighted record is refused and stays as it is', async () => 
     ResourceRecords: [{ Value: '10.0.1.100' }],
   };
   const ChangeBatch = { Changes: [{ Action: 'CREATE' as const, ResourceRecordSet }] };
-  await aws.send(new ChangeResourceRecordSetsCommand({ HostedZoneId: zoneId, ChangeBatch }));
+  await served.aws.send(new ChangeResourceRecordSetsCommand({ HostedZoneId: served.zoneId, ChangeBatch }));
   const wanted = { name: 'weighted.ultramarket.com', type: 'A', ttlSeconds: 60, values: ['10.0.2.100'] } as const;
   await expectFailure(zone.upsert(wanted, ctx), 'ConfigInvalid', 'one of several weighted or routed records');
-  const { ResourceRecordSets = [] } = await aws.send(new ListResourceRecordSetsCommand({ HostedZoneId: zoneId }));
+  const { ResourceRecordSets = [] } = await served.aws.send(
+    new ListResourceRecordSetsCommand({ HostedZoneId: served.zoneId }),
+  );
   const left = ResourceRecordSets.filter(({ Name }) => Name === 'weighted.ultramarket.com.');
   expect(left).toMatchObject([{ SetIdentifier: 'primary', ResourceRecords: [{ Value: '10.0.1.100' }] }]);
 });
 
 test('an unknown zone, nobody there and a silent peer are told apart', async () => {
   const record = { name: NAME, type: 'A', ttlSeconds: 60, values: ['10.0.2.100'] } as const;
-  await expectFailure(zoneAt(moto.endpoint, 'ZNOSUCHZONE').upsert(record, ctx), 'NotFound', 'ZNOSUCHZONE');
+  await expectFailure(zoneAt(served.moto.endpoint, 'ZNOSUCHZONE').upsert(record, ctx), 'NotFound', 'ZNOSUCHZONE');
   const nobody = zoneAt(`http://${await freeLoopbackHost(5000)}:5000`);
   const refused = await expectFailure(nobody.upsert(record, ctx), 'TargetUnreachable', 'ECONNREFUSED');
   expect(refused.nonRetryable).toBe(false);
-  expect(JSON.stringify([refused, refused.message])).not.toContain(secretKey);
-  await moto.server.kill('SIGSTOP');
+  expect(JSON.stringify([refused, refused.message])).not.toContain(zoneKeys.secretAccessKey);
+  await served.moto.server.kill('SIGSTOP');
   try {
     const startedAt = performance.now();
     await expectFailure(
-      zoneAt(moto.endpoint, zoneId, 1).record(NAME, 'A', ctx),
+      zoneAt(served.moto.endpoint, served.zoneId, 1).record(NAME, 'A', ctx),
       'TargetUnreachable',
       'no answer within 1 s',
     );
     expect(performance.now() - startedAt).toBeLessThan(4_000);
   } finally {
-    await moto.server.kill('SIGCONT');
+    await served.moto.server.kill('SIGCONT');
   }
 });
 
@@ -150,13 +112,13 @@ test('a change is seen at each authoritative server when that server has it, not
   await expect(answers()).resolves.toEqual(['10.0.2.100', '10.0.1.100']);
   await waitUntil('both servers naming the DR site', everywhere('10.0.2.100'));
   await expect(probe.authoritative(NAME, 'A', ctx)).resolves.toEqual(
-    nameServers.map((server) => ({ server, values: ['10.0.2.100'], ttlSeconds: 60, problem: null })),
+    served.nameServers.map((server) => ({ server, values: ['10.0.2.100'], ttlSeconds: 60, problem: null })),
   );
 });
 
 test('a server that is down is told beside the one that answers', async () => {
   const closed = `${await freeLoopbackHost(DNS_PORT)}:${DNS_PORT}`;
-  const halfDead = createPublicProbe({ nameServers: [closed, nameServers[0] ?? ''], queryTimeoutSeconds: 1 });
+  const halfDead = createPublicProbe({ nameServers: [closed, served.nameServers[0] ?? ''], queryTimeoutSeconds: 1 });
   const [dead, alive] = await halfDead.authoritative('www.ultramarket.com', 'A', ctx);
   expect(dead).toMatchObject({ server: closed, values: [] });
   expect(dead?.problem).toMatch(/ECONNREFUSED|no answer within 1 s/);

@@ -1,6 +1,9 @@
+import type { DnsTarget } from '../../core/application';
 import type { FailoverFacts } from '../../core/report/from-failover';
 import type { LossEstimate } from '../../core/replication';
+import { roleChangeSteps as run, type StepName } from '../../core/role-change-steps';
 import type { ApprovalCard, FailOverResult, StepState, StepStatus } from '../../core/runs';
+import type { EndpointCheck } from '../../core/traffic';
 import { shop } from './shop-application';
 
 const BEGIN = Date.parse('2026-11-22T13:05:00.000Z');
@@ -9,8 +12,7 @@ const BEGIN = Date.parse('2026-11-22T13:05:00.000Z');
 export const at = (seconds: number): string => new Date(BEGIN + seconds * 1_000).toISOString();
 
 const step = (
-  id: string,
-  title: string,
+  [id, title]: StepName,
   [from, to]: readonly [number, number],
   note: string | null = null,
   state: StepState = 'done',
@@ -50,44 +52,36 @@ const card: ApprovalCard = {
   rpoSeconds: 900,
 };
 
+const [target] = shop.dns as [DnsTarget];
+const [endpoint] = shop.endpoints as [EndpointCheck];
+const proven = 'agent killed 5 processes and saw them gone';
+const none = 'no proof: primary does not answer';
+const majority = 'proven: a majority elected 10.0.2.12 in term 9';
+const bounds = 'orders: ≤ 752.4 s, events: ≤ 751.1 s, sessions: ≤ 751.9 s (13:16:30Z)';
+
 const steps: StepStatus[] = [
-  step('confirm', 'Confirm that primary is down (3 looks, 10 s apart)', [0, 21.2], 'it is down'),
-  step('standbys', 'Check that every store has a standby at dr', [712, 712.6]),
-  step(
-    'assess',
-    'Measure what a failover would lose',
-    [21.9, 23.4],
-    'orders: ≤ 752.4 s, events: ≤ 751.1 s, sessions: ≤ 751.9 s (13:16:30Z)',
-  ),
-  step('look-again', 'Look at primary once more', [707.9, 711.9], 'still down'),
-  step('epoch', 'Take the epoch: from here on steps of older role changes refuse', [712.6, 712.7], 'epoch 7'),
-  step(
-    'evidence',
-    'Fence primary and prove it for every store',
-    [712.7, 717.4],
-    'agent killed 5 processes and saw them gone',
-  ),
-  step('fence:site', 'Fence the site primary', [712.7, 713.2], 'proven: agent killed 5 processes and saw them gone'),
-  step('fence:orders', 'Fence orders at primary', [713.2, 717.2], 'no proof: primary does not answer', 'skipped'),
-  step('fence:events', 'Fence events at primary', [713.2, 713.9], 'proven: a majority elected 10.0.2.12 in term 9'),
-  step('promote:orders', 'Promote orders at dr', [717.4, 718.6], 'promoted at 0/5000148'),
-  step('promote:events', 'Promote events at dr', [717.4, 717.9], 'promoted at 1763816717:3'),
-  step('promote:sessions', 'Promote sessions at dr', [717.4, 717.5], 'promoted at 818342'),
-  step('service:auth', 'Start auth at dr', [718.6, 720.1], '2 ready'),
-  step('service:order', 'Start order at dr', [720.1, 722.3], '3 ready'),
-  step('service:cart', 'Start cart at dr', [720.1, 721.4], '1 ready'),
-  step('dns:api.shop.test', 'Point api.shop.test to 10.0.2.100', [722.3, 723.5], '2 authoritative servers answer so'),
-  step(
-    'verify:GET http://api.shop.test/health',
-    'GET http://api.shop.test/health through the new record',
-    [723.5, 723.7],
-    '200 from 10.0.2.100 in 43 ms',
-  ),
-  step('verify:orders', 'Write to orders and read it back', [723.5, 723.6], '12 ms'),
-  step('verify:events', 'Write to events and read it back', [723.5, 723.8], '31 ms'),
-  step('verify:sessions', 'Write to sessions and read it back', [723.5, 723.6], '2 ms'),
-  step('lineage', 'Archive and back up from dr', [723.8, 724.4]),
-  step('notify:end', 'Tell people: Failover of shop: completed', [724.4, 724.9], 'oncall: told'),
+  step(run.confirm(shop, 'primary'), [0, 21.2], 'it is down'),
+  step(run.standbys('dr'), [712, 712.6]),
+  step(run.assess(), [21.9, 23.4], bounds),
+  step(run.lookAgain('primary'), [707.9, 711.9], 'still down'),
+  step(run.epoch(), [712.6, 712.7], 'epoch 7'),
+  step(run.evidence('primary'), [712.7, 717.4], proven),
+  step(run.fenceSite('primary'), [712.7, 713.2], `proven: ${proven}`),
+  step(run.fenceStore('orders', 'primary'), [713.2, 717.2], none, 'skipped'),
+  step(run.fenceStore('events', 'primary'), [713.2, 713.9], majority),
+  step(run.promote('orders', 'dr'), [717.4, 718.6], 'promoted at 0/5000148'),
+  step(run.promote('events', 'dr'), [717.4, 717.9], 'promoted at 1763816717:3'),
+  step(run.promote('sessions', 'dr'), [717.4, 717.5], 'promoted at 818342'),
+  step(run.service('auth', 'dr'), [718.6, 720.1], '2 ready'),
+  step(run.service('order', 'dr'), [720.1, 722.3], '3 ready'),
+  step(run.service('cart', 'dr'), [720.1, 721.4], '1 ready'),
+  step(run.dns(target, 'dr'), [722.3, 723.5], '2 authoritative servers answer so'),
+  step(run.verifyEndpoint(endpoint), [723.5, 723.7], '200 from 10.0.2.100 in 43 ms'),
+  step(run.verifyStore('orders'), [723.5, 723.6], '12 ms'),
+  step(run.verifyStore('events'), [723.5, 723.8], '31 ms'),
+  step(run.verifyStore('sessions'), [723.5, 723.6], '2 ms'),
+  step(run.lineage('dr'), [723.8, 724.4]),
+  step(run.tell('end', 'Failover of shop: completed'), [724.4, 724.9], 'oncall: told'),
 ];
 
 const result: FailOverResult = {
@@ -107,7 +101,7 @@ const result: FailOverResult = {
       stores: ['orders', 'events', 'sessions'],
       epoch: 7,
       at: at(713.2),
-      how: 'agent killed 5 processes and saw them gone',
+      how: proven,
       by: 'agent at primary',
     },
   ],
