@@ -3,7 +3,7 @@ import type { ServiceState } from '../core/services';
 import { requireEpoch } from './application';
 import { withCallContext } from './context';
 import type { ActivityDeps } from './deps';
-import { servicesOf } from './traffic';
+import { type ServiceStep, servicesOf } from './traffic';
 
 const POLL_MILLISECONDS = 200;
 
@@ -37,6 +37,15 @@ export function createServiceSizeActivities(deps: ActivityDeps) {
           state = await services.state(input.site, input.service, ctx);
         }
         return state;
+      });
+    },
+
+    /** Gives a service back its size. Not waited for: whether it serves as it did before is `awaitAtWork`'s to see. */
+    async resizeService(input: ServiceStep): Promise<ServiceState> {
+      return withCallContext(async (ctx) => {
+        const open = deps.open(input.application);
+        await requireEpoch(open, input.epoch);
+        return servicesOf(open).scale(input.site, input.service, input.replicas, ctx);
       });
     },
   };

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { failure, findFailure } from '../core/errors';
+import { failure, findFailure, hasCode } from '../core/errors';
 import { withCallContext } from './context';
 import type { ActivityDeps } from './deps';
 
@@ -7,7 +7,14 @@ import type { ActivityDeps } from './deps';
 export interface SiteAtWork {
   /** Stores that took writes. */
   readonly writableStores: readonly string[];
-  readonly services: readonly { readonly service: string; readonly readyReplicas: number }[];
+  /** Those that had replicas, or were to have some. */
+  readonly services: readonly {
+    readonly service: string;
+    readonly readyReplicas: number;
+    readonly desiredReplicas: number;
+  }[];
+  /** Services of which nothing could be seen. */
+  readonly unseenServices: readonly string[];
 }
 
 /** A look at one server: as long as a probe of a site's store may take. */
@@ -26,19 +33,25 @@ export function createSiteActivities(deps: ActivityDeps) {
           (await open.engine(name).probe(input.site, bounded)).writable ? [name] : [],
         );
         const names = open.application.serviceGroups.flatMap((group) => group.services.map(({ name }) => name));
+        const unseenServices: string[] = [];
         const services = names.map(async (service) => {
           try {
             const state = await open.services?.state(input.site, service, bounded);
-            return state && state.readyReplicas > 0 ? [{ service, readyReplicas: state.readyReplicas }] : [];
+            if (!state || state.readyReplicas + state.desiredReplicas === 0) return [];
+            const { readyReplicas, desiredReplicas } = state;
+            return [{ service, readyReplicas, desiredReplicas }];
           } catch (error) {
             ctx.signal.throwIfAborted();
             if (!findFailure(error) && !bounded.signal.aborted) throw error;
-            return []; // it cannot be seen to run, so nothing is promised about it
+            // It cannot be seen to run, so nothing is promised about it; one that is not there at all does not.
+            if (!hasCode(error, 'NotFound')) unseenServices.push(service);
+            return [];
           }
         });
         return {
           writableStores: (await Promise.all(stores)).flat(),
           services: (await Promise.all(services)).flat(),
+          unseenServices,
         };
       });
     },

@@ -97,4 +97,6 @@ export interface HoldFenceInput {
   readonly site: string;
   readonly survivingSite: string;
   readonly epoch: number;
+  /** Those of `stores` whose old primary answered when it was asked to refuse writes: it never was away. */
+  readonly answering?: readonly string[];
 }

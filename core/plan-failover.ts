@@ -99,16 +99,27 @@ function fencing({ app, stores, fromSite, epoch, details }: Planning): PlannedGr
     }),
     group(
       'fencing',
-      stores.map((store) =>
-        step(
-          roleChangeSteps.fenceStore(store, fromSite),
-          `by ${engineOf(app, store)}'s own means${at(details, store, fromSite)}`,
-          roleChangeSteps.undoFenceStore(store, fromSite),
+      [
+        ...stores.map((store) =>
+          step(
+            roleChangeSteps.fenceStore(store, fromSite),
+            `by ${engineOf(app, store)}'s own means${at(details, store, fromSite)}`,
+            roleChangeSteps.undoFenceStore(store, fromSite),
+          ),
         ),
-      ),
+        ...app.serviceGroups.flatMap(({ services }) => services.map(({ name }) => stopping(name, fromSite))),
+      ],
       { within: proof.id },
     ),
   ];
+}
+
+function stopping(service: string, fromSite: string): PlannedStep {
+  return step(
+    roleChangeSteps.stopService(service, fromSite),
+    'scales it to nothing and keeps its size for the undo; where it is out of reach for 10 s people are told, and nothing waits',
+    roleChangeSteps.undoStopService(service, fromSite),
+  );
 }
 
 function holding({ fromSite }: Planning): PlannedStep {

@@ -92,7 +92,7 @@ function stopping({ app, fromSite }: Planning): PlannedStep[] {
     onlyWhere(
       'it runs there',
       step(
-        switchoverSteps.stop(name, fromSite),
+        roleChangeSteps.stopService(name, fromSite),
         `scales it to nothing and waits until no replica is left (${duration(app.failover.servicesReadySeconds)} a try); users ` +
           'are not served from here on',
         switchoverSteps.undoStop(name, fromSite, null),

@@ -21,6 +21,7 @@ export const roleChangeSteps = {
   evidence: (fromSite: string): StepName => ['evidence', `Fence ${fromSite} and prove it for every store`],
   fenceSite: (fromSite: string): StepName => ['fence:site', `Fence the site ${fromSite}`],
   fenceStore: (store: string, fromSite: string): StepName => [`fence:${store}`, `Fence ${store} at ${fromSite}`],
+  stopService: (service: string, fromSite: string): StepName => [`stop:${service}`, `Stop ${service} at ${fromSite}`],
   promote: (store: string, toSite: string): StepName => [`promote:${store}`, `Promote ${store} at ${toSite}`],
   service: (service: string, toSite: string): StepName => [`service:${service}`, `Start ${service} at ${toSite}`],
   /** Only where somebody's word alone says that the old primaries are dead. */
@@ -48,6 +49,10 @@ export const roleChangeSteps = {
     `undo:fence:${store}`,
     `Unfence ${store} at ${fromSite}`,
   ],
+  undoStopService: (service: string, fromSite: string): StepName => [
+    `undo:stop:${service}`,
+    `Give ${service} at ${fromSite} its size back`,
+  ],
   undoAtWork: (fromSite: string): StepName => [
     'undo:at-work',
     `See that ${fromSite} serves as it did before the fence`,
@@ -65,7 +70,6 @@ export const switchoverSteps = {
     `ttl:${recordLabel(target)}`,
     `Lower the TTL of ${recordLabel(target)} to ${ttlSeconds} s`,
   ],
-  stop: (service: string, fromSite: string): StepName => [`stop:${service}`, `Stop ${service} at ${fromSite}`],
   handOver: (store: string, fromSite: string, toSite: string): StepName => [
     `hand-over:${store}`,
     `End the writes of ${store} at ${fromSite} and wait until ${toSite} has all of them`,

@@ -153,6 +153,20 @@ export const roleChange = (application: string, site: string) =>
     retry: urgent,
   });
 
+/**
+ * What helps a role change and must not hold it up: two tries at something that may be out of reach. As long as the slowest
+ * fence of a store takes, which runs at the same time.
+ */
+export const roleChangeBriefly = (application: string, site: string) =>
+  summarised({
+    ...waiting,
+    taskQueue: taskQueues.site(application, site),
+    startToCloseTimeout: '8 seconds',
+    scheduleToCloseTimeout: '10 seconds',
+    heartbeatTimeout: HEARTBEAT,
+    retry: urgent,
+  });
+
 /** Steps whose length is the application's own: services that start, names that spread. The config says how long. */
 export const roleChangeWithin = (application: string, site: string, seconds: number) =>
   summarised({

@@ -46,7 +46,7 @@ export function fakeFailoverWorld(): FakeWorld {
     verdict: { alive: false, healthy: false },
     standbysGone: new Set(),
     lossSeconds: 2.5,
-    servedBefore: { writableStores: [], services: [] },
+    servedBefore: { writableStores: [], services: [], unseenServices: [] },
     siteFence: 'proven',
     storeFence: 'none',
     shutsDown: false,
@@ -140,6 +140,11 @@ export function fakeFailoverWorld(): FakeWorld {
     stopService: async ({ site, service }) => {
       note('stopService', service);
       return serviceState(site, service, 0);
+    },
+    resizeService: async ({ site, service, replicas, epoch }) => {
+      note('resizeService', `${site}/${service} ${replicas}`);
+      if (epoch !== (world.epoch?.epoch ?? 0)) throw failure('StaleEpoch', `epoch ${epoch} is over`);
+      return serviceState(site, service, replicas);
     },
     handOverStore: async ({ store, fromSite, epoch }) => {
       note('handOverStore', store);

@@ -42,7 +42,7 @@ test('the groups are in the order of the runbook, and what can be done side by s
     'epoch',
     'evidence',
     'fence:site',
-    'fence:orders fence:events fence:sessions',
+    'fence:orders fence:events fence:sessions stop:auth stop:order stop:cart',
     'promote:orders promote:events promote:sessions',
     'hold:fence',
     ...SERVED_AGAIN,

@@ -253,7 +253,14 @@ test('nothing is promoted without a proven fence; an abort then undoes in revers
 /** A failover whose fence is never proven, of a site where something still served, aborted by dana. */
 async function abortedWhileFencing(world: FakeWorld): Promise<FailOverResult> {
   const ended = Promise.withResolvers<FailOverResult>();
-  world.servedBefore = { writableStores: ['orders'], services: [{ service: 'auth', readyReplicas: 2 }] };
+  world.servedBefore = {
+    writableStores: ['orders'],
+    services: [
+      { service: 'auth', readyReplicas: 2, desiredReplicas: 3 },
+      { service: 'order', readyReplicas: 0, desiredReplicas: 1 },
+    ],
+    unseenServices: [],
+  };
   world.activities.fenceSite = async () => {
     throw failure('FencingUnconfirmed', 'one process is still there');
   };
@@ -274,6 +281,17 @@ test('an undo brings back what served before the fence, and names what belongs t
     outcome: 'aborted',
     afterUndo: ['sessions belongs to systemd, which has to start it'],
   });
+  const stopped = world.calls.filter((call) => call.startsWith('stopService'));
+  expect(stopped.toSorted()).toEqual(['stopService:auth', 'stopService:order']);
+  const noted = result.steps.filter(({ id }) => /^(undo:)?stop:/.test(id)).map(({ id, note }) => `${id} ${note}`);
+  expect(noted).toEqual([
+    'stop:auth 3 replicas are gone',
+    'stop:order 1 replicas are gone',
+    'stop:cart it had no replicas',
+    'undo:stop:auth 3 replicas',
+    'undo:stop:order 1 replicas',
+    'undo:stop:cart it was not stopped',
+  ]);
   const step = result.steps.find(({ id }) => id === 'undo:at-work');
   expect(step).toMatchObject({ state: 'done', note: 'orders, auth × 2 serve again' });
   expect(world.calls.slice(world.calls.indexOf('unfenceSite:primary'))).toEqual([
@@ -281,10 +299,45 @@ test('an undo brings back what served before the fence, and names what belongs t
     'unfenceStore:sessions',
     'unfenceStore:events',
     'unfenceStore:orders',
+    'resizeService:primary/auth 3',
+    'resizeService:primary/order 1',
     'awaitAtWork:primary',
     'notify:Failover of shop: aborted',
     'storeReport',
   ]);
+});
+
+test('services of the old site that cannot be stopped are told of as unknown, and hold nothing up', async () => {
+  const world = fakeFailoverWorld();
+  const running = { readyReplicas: 2, desiredReplicas: 2 };
+  world.servedBefore = {
+    writableStores: [],
+    services: ['auth', 'order'].map((service) => ({ service, ...running })),
+    unseenServices: ['cart'],
+  };
+  const { stopService } = world.activities;
+  world.activities.stopService = async (input) => {
+    return input.service === 'order' ? follow() : stopService!(input); // it never answers
+  };
+  await withFailover(world, async (handle) => {
+    await waitingFor(handle, /approval/);
+    await approve(handle);
+    const { outcome, steps } = await handle.result();
+    expect(outcome).toBe('completed');
+    expect(steps.filter(({ id }) => id.startsWith('stop:')).map(({ state, note }) => `${state}: ${note}`)).toEqual([
+      'done: 2 replicas are gone',
+      'skipped: unknown: no answer in time',
+      'skipped: unknown: it could not be looked at',
+    ]);
+    expect(world.reports[0]?.messages.toSorted()).toEqual([
+      'whether cart still runs at primary is unknown: it could not be looked at',
+      'whether order still runs at primary is unknown: no answer in time',
+    ]);
+    // Before anything is promoted, and after the strongest fence.
+    const order = ['fenceSite', 'stopService:auth', 'promoteStore', 'startService:auth'];
+    const found = order.map((name) => world.calls.findIndex((call) => call.startsWith(name)));
+    expect(found).toEqual(found.toSorted((a, b) => a - b));
+  });
 });
 
 test('an undo after which something does not serve again is incomplete, and says what', async () => {
@@ -298,43 +351,50 @@ test('an undo after which something does not serve again is incomplete, and says
   });
 });
 
-test('a named person may attest that the site is dead; should it only hang, it is refused when it wakes up', async () => {
-  const world = fakeFailoverWorld();
-  world.siteFence = 'none';
-  world.activities.holdFence = async ({ stores, site, epoch }) => {
-    if (!stores.includes('orders')) return follow();
-    const how = 'a write was refused';
-    return [{ strength: 'weak', site, stores: ['orders'], epoch, at: '2026-01-01T00:00:00.000Z', how, by: 'fake' }];
-  };
-  await withFailover(world, async (handle) => {
-    await waitingFor(handle, /approval/);
-    await approve(handle);
-    await waitingFor(handle, /Fence primary/);
-    await handle.executeUpdate('attest', { args: [{ by: 'erin', reason: 'I pulled the power cord' }] });
-    const result = await handle.result();
-    expect(result.outcome).toBe('completed');
-    expect(result.evidence).toContainEqual(
-      expect.objectContaining({ strength: 'attested', by: 'erin', stores: ['orders', 'events', 'sessions'] }),
-    );
-    const ids = result.steps.map(({ id }) => id).filter((id) => id !== 'notify:waiting');
-    expect(ids).toEqual(planned.groups.flatMap(({ steps }) => steps.map(({ id }) => id)));
-    expect(result.steps).toContainEqual(
-      expect.objectContaining({
-        title: planned.groups.flatMap(({ steps }) => steps).find(({ id }) => id === 'hold:fence')?.title,
-        note: 'for orders, events, sessions: drctl runs status fence:shop:1',
-      }),
-    );
-    const waiting = env.client.workflow.getHandle(workflowIds.holdFence(shop.name, 1));
-    const states = async () =>
-      (await waiting.query<RunStatus>('status')).steps.map(({ id, state }) => `${id} ${state}`);
-    await waitUntil('orders being refused', async () => (await states()).includes('orders done'));
-    expect(await states()).toEqual(['orders done', 'events waiting', 'sessions waiting']);
-    await waitUntil('people being told', async () =>
-      world.calls.some((call) => /^notify:The old primary of orders at primary has come back/.test(call)),
-    );
-    expect((await waiting.describe()).status.name).toBe('RUNNING');
-  });
-});
+test.each([
+  ['hangs', 'none', 'has come back'],
+  ['answers and cannot be proven to refuse writes', 'weak', 'still answers'],
+] as const)(
+  'a named person may attest that the site is dead; where it only %s, it is refused',
+  async (_, fence, news) => {
+    const world = fakeFailoverWorld();
+    world.siteFence = 'none';
+    world.storeFence = fence;
+    world.activities.holdFence = async ({ stores, site, epoch }) => {
+      if (!stores.includes('orders')) return follow();
+      const how = 'a write was refused';
+      return [{ strength: 'weak', site, stores: ['orders'], epoch, at: '2026-01-01T00:00:00.000Z', how, by: 'fake' }];
+    };
+    await withFailover(world, async (handle) => {
+      await waitingFor(handle, /approval/);
+      await approve(handle);
+      await waitingFor(handle, /Fence primary/);
+      await handle.executeUpdate('attest', { args: [{ by: 'erin', reason: 'I pulled the power cord' }] });
+      const result = await handle.result();
+      expect(result.outcome).toBe('completed');
+      expect(result.evidence).toContainEqual(
+        expect.objectContaining({ strength: 'attested', by: 'erin', stores: ['orders', 'events', 'sessions'] }),
+      );
+      const ids = result.steps.map(({ id }) => id).filter((id) => id !== 'notify:waiting');
+      expect(ids).toEqual(planned.groups.flatMap(({ steps }) => steps.map(({ id }) => id)));
+      expect(result.steps).toContainEqual(
+        expect.objectContaining({
+          title: planned.groups.flatMap(({ steps }) => steps).find(({ id }) => id === 'hold:fence')?.title,
+          note: 'for orders, events, sessions: drctl runs status fence:shop:1',
+        }),
+      );
+      const waiting = env.client.workflow.getHandle(workflowIds.holdFence(shop.name, 1));
+      const states = async () =>
+        (await waiting.query<RunStatus>('status')).steps.map(({ id, state }) => `${id} ${state}`);
+      await waitUntil('orders being refused', async () => (await states()).includes('orders done'));
+      expect(await states()).toEqual(['orders done', 'events waiting', 'sessions waiting']);
+      await waitUntil('people being told', async () =>
+        world.calls.some((call) => call.startsWith(`notify:The old primary of orders at primary ${news}`)),
+      );
+      expect((await waiting.describe()).status.name).toBe('RUNNING');
+    });
+  },
+);
 
 test('after the promotion there is no abort, and a step that fails for good waits for a decision', async () => {
   const world = fakeFailoverWorld();

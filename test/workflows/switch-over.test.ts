@@ -32,7 +32,8 @@ function healthyWorld(withinSeconds = 120, lowerTtlToSeconds: number | null = nu
   world.verdict = { alive: true, healthy: true };
   world.servedBefore = {
     writableStores: ['orders', 'events', 'sessions'],
-    services: [{ service: 'order', readyReplicas: 7 }],
+    services: [{ service: 'order', readyReplicas: 7, desiredReplicas: 7 }],
+    unseenServices: [],
   };
   const switchover = { ...shop.failover.switchover, withinSeconds, lowerTtlToSeconds };
   const application = { ...shop, failover: { ...shop.failover, switchover } };

@@ -7,6 +7,7 @@ import { named, roleChangeSteps, switchoverSteps } from '../../core/role-change-
 import { holdFence } from '../hold-fence';
 import { roleChangeWithin } from '../proxies';
 import type { FailoverRun, UndoStep } from './run';
+import { registerSizes, stopOldServices } from './stop-services';
 
 /** From here on this role change is the only one: steps of older ones refuse (rule 7). */
 export async function takeEpoch(run: FailoverRun, current: number): Promise<void> {
@@ -73,6 +74,7 @@ export async function fence(run: FailoverRun): Promise<void> {
         : 'no fence is configured';
     },
   });
+  registerSizes(run);
   run.undo.push({
     ...named(roleChangeSteps.undoAtWork(site)),
     work: () => seeAtWork(run),
@@ -83,15 +85,14 @@ export async function fence(run: FailoverRun): Promise<void> {
       // The site's own fence first: an engine can only prove what it sees once the site's writers are gone.
       const evidence: FenceEvidence[] = [await fenceSite(run)];
       // All of them to their end, whatever one does: nothing may still be fencing when an undo begins.
-      const sought = await Promise.allSettled(
-        stores.map((store) =>
-          seek(run, ...roleChangeSteps.fenceStore(store, site), () =>
-            run.at.fenceStore({ application, store, site, survivingSite, epoch }),
-          ),
+      const sought = stores.map((store) =>
+        seek(run, ...roleChangeSteps.fenceStore(store, site), () =>
+          run.at.fenceStore({ application, store, site, survivingSite, epoch }),
         ),
       );
-      for (const each of sought) if (each.status === 'fulfilled') evidence.push(each.value);
-      const failed = sought.find((each) => each.status === 'rejected');
+      const [services, ...fences] = await Promise.allSettled([stopOldServices(run), ...sought]);
+      for (const each of fences) if (each.status === 'fulfilled') evidence.push(each.value);
+      const failed = [services, ...fences].find((each) => each.status === 'rejected');
       if (failed) throw failed.reason;
       const { attestation } = run.control;
       if (attestation) evidence.push(attested(run, attestation));
@@ -152,6 +153,7 @@ export async function holdWhatIsAttested(run: FailoverRun): Promise<void> {
   const proven = run.control.evidence.filter(({ strength }) => strength === 'proven');
   const left = unfencedStores(stores, proven, { epoch, promotedSite: survivingSite });
   if (left.length === 0) return;
+  const answering = run.control.evidence.filter(({ strength }) => strength === 'weak').flatMap((each) => each.stores);
   const workflowId = workflowIds.holdFence(app.name, epoch);
   await run.control.step(
     ...roleChangeSteps.holdFence(site),
@@ -159,7 +161,7 @@ export async function holdWhatIsAttested(run: FailoverRun): Promise<void> {
       try {
         await startChild(holdFence, {
           workflowId,
-          args: [{ application: app.name, stores: left, site, survivingSite, epoch }],
+          args: [{ application: app.name, stores: left, site, survivingSite, epoch, answering }],
           parentClosePolicy: ParentClosePolicy.ABANDON,
           staticSummary: `waits for the old primary of ${left.join(', ')} at ${site}`,
         });
@@ -174,12 +176,13 @@ export async function holdWhatIsAttested(run: FailoverRun): Promise<void> {
 /** The last step of an undo: what wrote and answered before does so again, or people are told what does not. */
 export async function seeAtWork(run: FailoverRun): Promise<string> {
   const { app, fromSite: site, site: otherSite, servedBefore: before } = run;
-  if (!before || before.writableStores.length + before.services.length === 0) return 'nothing served there before';
+  const served = before?.services.filter(({ readyReplicas }) => readyReplicas > 0) ?? [];
+  if (!before || before.writableStores.length + served.length === 0) return 'nothing served there before';
   const withinSeconds = app.failover.servicesReadySeconds;
   // The activity itself says what is absent when the time is over; the margin lets it.
   const within = roleChangeWithin(app.name, run.worksAt, withinSeconds + 30);
   await within.awaitAtWork({ application: app.name, site, otherSite, before, withinSeconds });
-  const services = before.services.map(({ service, readyReplicas }) => `${service} × ${readyReplicas}`);
+  const services = served.map(({ service, readyReplicas }) => `${service} × ${readyReplicas}`);
   return `${[...before.writableStores, ...services].join(', ')} serve again`;
 }
 

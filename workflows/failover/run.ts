@@ -38,6 +38,8 @@ export class FailoverRun {
   readonly undo: UndoStep[] = [];
   /** What served at the old site when the fences were about to be set; an undo brings it back. */
   servedBefore: SiteAtWork | null = null;
+  /** How many replicas each service of the old site was to have before it was stopped. */
+  readonly sizesBefore = new Map<string, number>();
   /** What people should know once it is undone. */
   afterUndo: readonly string[] = [];
   endpoints: readonly EndpointResult[] = [];

@@ -59,7 +59,7 @@ export async function stopServices(run: SwitchoverRun): Promise<void> {
   await allOf(
     running.map(({ service, desiredReplicas }) =>
       run.control.must(
-        ...switchoverSteps.stop(service, site),
+        ...roleChangeSteps.stopService(service, site),
         () => within.stopService({ application, site, service, epoch }),
         () => `${desiredReplicas} replicas are gone`,
       ),
