@@ -1,5 +1,6 @@
 import type { CallContext } from './call';
 import type { ArtifactKind, BackupType, DumpResult, DumpSource, Manifest } from './catalog';
+import type { Divergence } from './divergence';
 import type { FenceEvidence, StoreEnd } from './fencing';
 import type { Following, FollowRequest, HandOver, HandOverRequest } from './hand-over';
 import type { LogArchive, LogNaming } from './log-archive';
@@ -273,6 +274,11 @@ export interface Replication {
   follow(request: FollowRequest, ctx: CallContext): Promise<Following>;
   /** Makes the site's replica the writable primary and notes the epoch in the store itself; StaleEpoch if it holds a newer one. */
   promote(request: PromoteRequest, ctx: CallContext): Promise<PromoteResult>;
+  /**
+   * What the old primary, which can be read again, has beyond the point at which `newSite` was promoted. Changes nothing.
+   * RoleMismatch saying why where it cannot be told (any more), TargetUnreachable where a side does not answer.
+   */
+  divergence(oldSite: string, newSite: string, ctx: CallContext): Promise<Divergence>;
   /** The epoch noted in the store at the site; null when none is or when it does not answer. */
   epoch(site: string, ctx: CallContext): Promise<number | null>;
   /**

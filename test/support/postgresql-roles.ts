@@ -10,11 +10,19 @@ import { postgresTool, startPostgres } from './servers';
 
 type Postgres = Awaited<ReturnType<typeof startPostgres>>;
 
-/** A primary and its streaming standby; each write and read by a session of its own, as an ordinary client's. */
-export async function startPostgresRoles(programs?: string): Promise<RolesHarness> {
-  const primary = await startPostgres({ programs });
-  const query = async ({ url }: Postgres, text: string, values: string[] = []) => {
-    const client = new Client(url);
+/**
+ * A primary and its streaming standby; each write and read by a session of its own, as an ordinary client's.
+ * `byAccessRules`: the fence may shut the door, so that the application signs in as somebody else than drctl; what is there is
+ * read with drctl's account then.
+ */
+export async function startPostgresRoles(
+  programs?: string,
+  { byAccessRules = false } = {},
+): Promise<RolesHarness & { shop(site: string): Client }> {
+  const settings: Record<string, string> = byAccessRules ? { authentication_timeout: '1s' } : {};
+  const primary = await startPostgres({ programs, settings });
+  const query = ({ url }: Postgres, text: string) => queryBy(new Client(url), text);
+  const queryBy = async (client: Client, text: string, values: string[] = []) => {
     client.on('error', () => undefined); // a fence drops sessions; the query says so
     await client.connect();
     try {
@@ -24,15 +32,24 @@ export async function startPostgresRoles(programs?: string): Promise<RolesHarnes
     }
   };
   await query(primary, 'CREATE TABLE entries (row text PRIMARY KEY)');
-  const standby = await startPostgresStandby(primary, {}, programs);
+  await query(primary, `CREATE ROLE shop SUPERUSER LOGIN PASSWORD '${primary.password}'`);
+  const standby = await startPostgresStandby(primary, settings, programs);
   const at = (site: string) => (site === 'dr' ? standby : primary);
+  const shop = (site: string) => {
+    const { host, port, password } = at(site);
+    return new Client({ host, port, user: 'shop', password, database: 'postgres' });
+  };
   const siteOf = ({ host, port, password }: Postgres) => ({ host, port, password: new Secret(password) });
   return {
-    engine: await engineOf('postgresql', 'orders-db', { sites: { primary: siteOf(primary), dr: siteOf(standby) } }),
+    engine: await engineOf('postgresql', 'orders-db', {
+      sites: { primary: siteOf(primary), dr: siteOf(standby) },
+      fenceByAccessRules: byAccessRules,
+    }),
+    shop,
     primarySite: 'primary',
     standbySite: 'dr',
     async write(site, row) {
-      await query(at(site), 'INSERT INTO entries VALUES ($1) ON CONFLICT DO NOTHING', [row]);
+      await queryBy(shop(site), 'INSERT INTO entries VALUES ($1) ON CONFLICT DO NOTHING', [row]);
     },
     rows: async (site) => (await query(at(site), 'SELECT row FROM entries')).map(({ row }) => row).toSorted(),
     agent: {

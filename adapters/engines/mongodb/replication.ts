@@ -42,6 +42,13 @@ export function createReplication(members: Members): Replication {
     },
     handOver: (request, ctx) => handOverSet(members, request, ctx),
     follow: (request, ctx) => followSet(members, request, ctx),
+    async divergence(oldSite) {
+      throw failure(
+        'RoleMismatch',
+        `what ${members.store} has lost cannot be read: a member of ${oldSite} that comes back takes back by itself what no ` +
+          'majority had, and keeps it below `rollback` in its data directory; nothing that a majority acknowledged is lost',
+      );
+    },
     promote: (request, ctx) => promoteSite(members, request, ctx),
     epoch: (site) => currentEpoch(members, site),
     async obstacles(site, lostSite) {

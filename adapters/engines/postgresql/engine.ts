@@ -42,7 +42,7 @@ export function createPostgresqlEngine(options: PostgresqlEngineOptions): Engine
     artifactKind: (type) => type,
     positions,
     log: createLogShipping(store, siteOf),
-    replication: createReplication(store, siteOf),
+    replication: createReplication(store, siteOf, settings),
     probe: (site, ctx) => probe(site, siteOf(site), slotName(store), ctx),
     planDump: (request, ctx) => planDump({ sites: options.sites, settings }, siteOf(request.site), request, ctx),
     dump: (plan, parent, sink, ctx) => dump({ sites: options.sites, settings }, plan, parent, sink, ctx),

@@ -1,7 +1,9 @@
+import type { Client } from 'pg';
 import type { CallContext } from '../../../core/call';
 import { failure, findFailure } from '../../../core/errors';
 import type { FenceEvidence } from '../../../core/fencing';
 import { answerWithin } from '../answer-within';
+import { admitOthers, readAccessFence, type Rejection, rejectOthers, secondsClosed } from './access-fence';
 import { addressOf, sqlState, withClient } from './connection';
 import { noteEpoch, readEpoch } from './role-epoch';
 import { ensureSchema, SCHEMA } from './schema';
@@ -11,10 +13,13 @@ import type { PostgresqlSite } from './settings';
 const FENCE_MILLISECONDS = 5_000;
 /** Connecting, each of the statements and the look for a refused write take milliseconds where the server lives. */
 const FENCE_TOTAL_MILLISECONDS = 10_000;
+/** With the access rules: connections that were signing in are waited for as well. */
+const FENCE_DOOR_MILLISECONDS = 20_000;
 
 /**
  * Makes an old primary that still answers refuse writes and drops its sessions, and tries a write to see it refused. That
- * is `weak`: any session may switch its transactions back to read-write (documentation, default_transaction_read_only).
+ * is `weak`: any session may switch its transactions back to read-write (documentation, default_transaction_read_only), so
+ * that a proof takes more: where the config allows it nobody else is let in any more, and nobody else is connected.
  * A server that does not answer gives `none`: a timeout is no fence. The setting and the epoch stay in the server: it comes
  * back as it was left, and a step of an older role change can no longer lift the fence.
  */
@@ -24,6 +29,7 @@ export async function fencePrimary(
   site: PostgresqlSite,
   epoch: number,
   ctx: CallContext,
+  byAccessRules = false,
 ): Promise<FenceEvidence> {
   const evidence = (strength: FenceEvidence['strength'], how: string): FenceEvidence => ({
     strength,
@@ -35,10 +41,12 @@ export async function fencePrimary(
     by: 'PostgreSQL engine',
   });
   const fence = async (signal: AbortSignal): Promise<FenceEvidence> => {
+    let closedFor = 0;
     const dropped = await withClient(
       site,
       async (client) => {
-        await refuseOlderEpoch(await readEpoch(client), store, name, epoch);
+        await refuseOlderEpoch(client, store, name, epoch);
+        if (byAccessRules) closedFor = await secondsClosed(client);
         const recovery = await client.query('SELECT pg_is_in_recovery() AS yes');
         if ((recovery.rows[0] as { yes: boolean }).yes) return null;
         await client.query('SET default_transaction_read_only = off');
@@ -57,16 +65,22 @@ export async function fencePrimary(
       { statementMilliseconds: FENCE_MILLISECONDS, signal },
     );
     if (dropped === null) return evidence('none', `${addressOf(site)} is a standby: there is no primary to fence`);
-    const refused = await writeIsRefused(site, signal);
-    return refused
-      ? evidence(
-          'weak',
-          `default_transaction_read_only set, ${dropped} sessions dropped, a write was refused; a session can override it`,
-        )
-      : evidence('none', `${addressOf(site)} still accepts writes after default_transaction_read_only was set`);
+    if (!(await writeIsRefused(site, signal)))
+      return evidence('none', `${addressOf(site)} still accepts writes after default_transaction_read_only was set`);
+    const seen = `default_transaction_read_only set, ${dropped} sessions dropped, a write was refused`;
+    if (!byAccessRules) return evidence('weak', `${seen}; a session can override it`);
+    const { proven, how } = await closeDoor(site, { epoch, closedFor }, signal);
+    return proven
+      ? evidence('proven', `${seen}; ${how}`)
+      : evidence('weak', `${seen}; a session can override it: ${how}`);
   };
   try {
-    return await answerWithin(ctx.signal, FENCE_TOTAL_MILLISECONDS, addressOf(site), fence);
+    return await answerWithin(
+      ctx.signal,
+      byAccessRules ? FENCE_DOOR_MILLISECONDS : FENCE_TOTAL_MILLISECONDS,
+      addressOf(site),
+      fence,
+    );
   } catch (error) {
     const known = findFailure(error);
     if (known?.code !== 'TargetUnreachable') throw error;
@@ -85,12 +99,33 @@ export async function unfencePrimary(
   await withClient(
     site,
     async (client) => {
-      await refuseOlderEpoch(await readEpoch(client), store, name, epoch);
-      await client.query('ALTER SYSTEM RESET default_transaction_read_only');
-      await client.query('SELECT pg_reload_conf()');
+      await refuseOlderEpoch(client, store, name, epoch);
+      await liftFence(client);
     },
     { statementMilliseconds: FENCE_MILLISECONDS, signal: ctx.signal },
   );
+}
+
+/** Whatever a role change has set at this server, for a server that is to serve (again). */
+export async function liftFence(client: Client): Promise<void> {
+  await client.query('SET default_transaction_read_only = off');
+  await admitOthers(client);
+  await client.query('ALTER SYSTEM RESET default_transaction_read_only');
+  await client.query('SELECT pg_reload_conf()');
+}
+
+/** Whether a fence of an earlier role change has outlived it here: a standby keeps its own files. */
+export async function isFenced(client: Client): Promise<boolean> {
+  const { rows } = await client.query(`SELECT current_setting('default_transaction_read_only') = 'on' AS fenced`);
+  return (rows[0] as { fenced: boolean }).fenced || (await readAccessFence(client)) !== null;
+}
+
+function closeDoor(site: PostgresqlSite, at: { epoch: number; closedFor: number }, signal: AbortSignal) {
+  const close = async (client: Client): Promise<Rejection> => {
+    await client.query('SET default_transaction_read_only = off');
+    return rejectOthers(client, site, at, signal);
+  };
+  return withClient(site, close, { statementMilliseconds: FENCE_MILLISECONDS, signal });
 }
 
 async function writeIsRefused(site: PostgresqlSite, signal: AbortSignal): Promise<boolean> {
@@ -116,8 +151,8 @@ async function writeIsRefused(site: PostgresqlSite, signal: AbortSignal): Promis
   return false;
 }
 
-async function refuseOlderEpoch(noted: number | null, store: string, site: string, epoch: number): Promise<void> {
-  if (noted !== null && noted > epoch) {
-    throw failure('StaleEpoch', `${store} at ${site} is at epoch ${noted}; this role change is ${epoch}`);
-  }
+async function refuseOlderEpoch(client: Client, store: string, site: string, epoch: number): Promise<void> {
+  const newest = Math.max((await readEpoch(client)) ?? 0, (await readAccessFence(client)) ?? 0);
+  if (newest > epoch)
+    throw failure('StaleEpoch', `${store} at ${site} is at epoch ${newest}; this role change is ${epoch}`);
 }

@@ -6,7 +6,8 @@ import { unfencedStores } from '../../../core/fencing';
 import type { ReplicaState, ReplicationSample } from '../../../core/replication';
 import { answerWithin, LOOK_MILLISECONDS } from '../answer-within';
 import { addressOf, sqlState, withClient } from './connection';
-import { fencePrimary, unfencePrimary } from './fence';
+import { divergenceOf } from './divergence';
+import { fencePrimary, isFenced, liftFence, unfencePrimary } from './fence';
 import { followNewPrimary } from './follow';
 import { handOverPrimary } from './hand-over';
 import { lineageOf, positionAt } from './lsn';
@@ -15,12 +16,16 @@ import { noteEpoch, readEpoch } from './role-epoch';
 import { ensureSchema, SCHEMA } from './schema';
 import { readFacts } from './server-facts';
 import { passedShutdownCheckpoint } from './shutdown-checkpoint';
-import type { PostgresqlSite } from './settings';
+import type { PostgresqlSettings, PostgresqlSite } from './settings';
 
 /** pg_promote's own wait; a promotion takes a second or two once what was received is replayed. */
 const PROMOTE_SECONDS = 60;
 
-export function createReplication(store: string, siteOf: (site: string) => PostgresqlSite): Replication {
+export function createReplication(
+  store: string,
+  siteOf: (site: string) => PostgresqlSite,
+  { fenceByAccessRules }: Pick<PostgresqlSettings, 'fenceByAccessRules'>,
+): Replication {
   const measure = (site: string, ctx: CallContext) => measureState(site, siteOf(site), ctx);
 
   return {
@@ -53,11 +58,14 @@ export function createReplication(store: string, siteOf: (site: string) => Postg
       }
     },
 
-    fence: (site, _survivingSite, epoch, ctx) => fencePrimary(store, site, siteOf(site), epoch, ctx),
+    fence: (site, _survivingSite, epoch, ctx) =>
+      fencePrimary(store, site, siteOf(site), epoch, ctx, fenceByAccessRules),
     unfence: (site, epoch, ctx) => unfencePrimary(store, site, siteOf(site), epoch, ctx),
     handOver: (request, ctx) => handOverPrimary(store, request, siteOf, ctx),
     passedEnd: (request, ctx) => passedShutdownCheckpoint(siteOf(request.site), request, ctx),
     follow: (request, ctx) => followNewPrimary(store, request, siteOf, ctx),
+
+    divergence: (oldSite, newSite, ctx) => divergenceOf(store, { from: siteOf(oldSite), to: siteOf(newSite) }, ctx),
 
     async promote(request, ctx) {
       if (unfencedStores([store], request.evidence, { epoch: request.epoch, promotedSite: request.site }).length > 0) {
@@ -151,6 +159,7 @@ async function promote(
           throw failure('PromotionFailed', `${where} did not end its recovery within ${PROMOTE_SECONDS} s`);
         }
       }
+      if (await isFenced(client)) await liftFence(client);
       await dropDeadSynchronousStandbys(client);
       await ensureSchema(client);
       await noteEpoch(client, store, request);

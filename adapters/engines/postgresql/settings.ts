@@ -82,6 +82,10 @@ export const settings = z.strictObject({
     .refine((all) => new Set(all.map(({ name }) => name)).size === all.length, 'two checks have the same name')
     .optional()
     .meta({ description: 'What must hold in every restored copy, in restores and drills' }),
+  fenceByAccessRules: z.boolean().default(false).meta({
+    description:
+      'Fence an old primary by its pg_hba.conf too, which proves it: `user` must be an account that only drctl uses',
+  }),
   maxRateKilobytesPerSecond: z.int().min(32).max(1_048_576).optional().meta({
     description: 'Throttles a base backup at the server',
   }),

@@ -89,6 +89,16 @@ export function tlsOptions({ host, tls }: Pick<RedisEndpoint, 'host' | 'tls'>) {
 const isConnectionLoss = (error: unknown) =>
   isNativeError(error) && /Connection is closed|max retries per request|Socket closed/i.test(error.message);
 
+/** Null where the server refuses the command: a right that our account lacks, a name that it does not know. */
+export async function unlessRefused<T>(work: () => Promise<T>): Promise<T | null> {
+  try {
+    return await work();
+  } catch (error) {
+    if (isNativeError(error) && error.name === 'ReplyError') return null;
+    throw error;
+  }
+}
+
 /** The error that a person is shown for what Redis or the network said; unknown ones keep their words. */
 export function redisFailure(thrown: unknown, address: string): unknown {
   if (!isNativeError(thrown) || findFailure(thrown)) return thrown;

@@ -2,6 +2,7 @@ import type { CallContext } from '../../../core/call';
 import type { DumpPlan, DumpRequest, Engine, StoreProbe } from '../../../core/engine';
 import { failure, findFailure } from '../../../core/errors';
 import { nearestBackupWindows, planNearestBackup } from '../../../core/nearest-backup';
+import { readAclFence } from './acl-fence';
 import { addressOf, lookAtRedis, type RedisEndpoint, withRedis } from './connection';
 import { dumpRedis } from './dump';
 import { fingerprintRedis } from './fingerprint';
@@ -84,7 +85,7 @@ async function probe(site: string, endpoint: RedisEndpoint, ctx: CallContext): P
         ...nothing,
         reachable: true,
         role: roleOf(info),
-        writable: writable(info, settings),
+        writable: (await readAclFence(client)) === null ? writable(info, settings) : false,
         identity: info.get('master_replid') ?? null,
         serverVersion: infoVersion(info),
         position: infoPosition(info),

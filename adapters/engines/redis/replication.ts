@@ -2,7 +2,9 @@ import type { CallContext } from '../../../core/call';
 import type { Replication } from '../../../core/engine';
 import { failure, findFailure } from '../../../core/errors';
 import type { ReplicaState } from '../../../core/replication';
+import { readAclFence } from './acl-fence';
 import { addressOf, lookAtRedis, type RedisEndpoint, withRedis } from './connection';
+import { divergenceOf } from './divergence';
 import { PROBE_KEY, readEpoch } from './epoch';
 import { fenceRedis, unfenceRedis } from './fence';
 import { followRedis, handOverRedis } from './hand-over';
@@ -81,6 +83,9 @@ export function redisReplication(store: string, endpointOf: (site: string) => Re
 
     follow: (request, ctx) => followRedis(store, request, endpointOf, ctx),
 
+    divergence: (oldSite, newSite, ctx) =>
+      divergenceOf(store, { from: endpointOf(oldSite), to: endpointOf(newSite) }, ctx),
+
     promote: (request, ctx) => promoteRedis(store, request, endpointOf(request.site), ctx),
 
     async epoch(site, ctx) {
@@ -96,8 +101,11 @@ export function redisReplication(store: string, endpointOf: (site: string) => Re
       withRedis(endpointOf(site), ctx, async (client) => {
         const started = performance.now();
         const at = new Date().toISOString();
-        await client.set(PROBE_KEY, marker).catch((error: Error) => {
-          throw refused(site, addressOf(endpointOf(site)), error);
+        await client.set(PROBE_KEY, marker).catch(async (error: Error) => {
+          const fenced = /^NOPERM/.test(error.message) && (await readAclFence(client)) !== null;
+          throw fenced || /^(READONLY|NOREPLICAS|MISCONF|OOM)/.test(error.message)
+            ? refused(site, addressOf(endpointOf(site)), error)
+            : error;
         });
         const read = await client.get(PROBE_KEY);
         if (read !== marker) {
@@ -118,6 +126,5 @@ function serverTime(info: RedisInfo): string | null {
 }
 
 function refused(site: string, address: string, error: Error): unknown {
-  if (!/^(READONLY|NOREPLICAS|MISCONF|OOM)/.test(error.message)) return error;
   return failure('RoleMismatch', `Redis at ${site} (${address}) refused a write: ${error.message}`, { cause: error });
 }
