@@ -50,7 +50,7 @@ export async function listReports(session: Session, limit: number): Promise<List
 }
 
 /** Null for what is no report of this version: one that cannot be read must not hide the others. */
-function parsed(text: string): RunReport | null {
+export function parsed(text: string): RunReport | null {
   try {
     return readReport(JSON.parse(text) as Json);
   } catch (error) {
@@ -105,7 +105,7 @@ export async function openReport(session: Session, id: string | null): Promise<v
   if (!shown) session.io.note('There is no desktop here: open this file in a browser.');
 }
 
-async function choose(session: Session, id: string | null, kind?: RunReport['kind']): Promise<string> {
+export async function choose(session: Session, id: string | null, kind?: RunReport['kind']): Promise<string> {
   const reports = await reportIds(session, id === null && kind ? `${kind}-` : '');
   const chosen = id === null ? reports[0] : reports.find((each) => each.id === id);
   if (chosen) return chosen.id;
@@ -118,7 +118,7 @@ async function choose(session: Session, id: string | null, kind?: RunReport['kin
   );
 }
 
-async function readStored(session: Session, id: string, format: ReportFormat): Promise<Buffer> {
+export async function readStored(session: Session, id: string, format: ReportFormat): Promise<Buffer> {
   const { control } = await session.open();
   return control.read(layout.report(id, EXTENSIONS[format]));
 }

@@ -8,6 +8,7 @@ import { checkLine } from '../core/restore-checks';
 import { queries, type RestorePlaceInput, type RestoreStoresInput, type RestoreStoresResult } from '../core/runs';
 import { follow } from './follow';
 import { backTo, newRunName, printDetached, startRun } from './runs';
+import { quietContext } from './quiet-context';
 import { runAsScript } from './script';
 import { sendCommand } from './send-command';
 import type { Session } from './session';
@@ -197,16 +198,6 @@ function resultLines({ stores, seconds }: RestoreStoresResult): string[] {
     ...stores.flatMap(({ store, restored }) => restored.notes.map((note) => `${store}: ${note}`)),
     `Restored and read completely in ${formatDuration(seconds * 1_000)}.`,
   ];
-}
-
-/** For reading the repository from a command: nothing to cancel, no progress to report, nothing to log. */
-function quietContext() {
-  const silent = () => {};
-  return {
-    signal: new AbortController().signal,
-    log: { debug: silent, info: silent, warn: silent, error: silent },
-    progress: silent,
-  };
 }
 
 runAsScript(module, 'restore');

@@ -145,7 +145,7 @@ function lossOf({ app, result, approvedAt }: FailoverFacts): LossReport {
         seconds: null,
         basis:
           `${fromSite} was not read after it was fenced. What its store holds beyond the point at which ${toSite} was ` +
-          'promoted is the loss: keep its data until somebody has looked.',
+          'promoted is the loss: keep its data, and once it can be read again: drctl report measure.',
       }
     : null;
   const proven = (name: string): ActualLoss | null => {

@@ -1,5 +1,6 @@
 import { Option } from 'commander';
 import type { Front } from '../front';
+import { measureLoss } from '../measure-loss';
 import { limitOption } from '../options';
 import { listReports, openReport, REPORT_FORMATS, type ReportFormat, reportLines, showReport } from '../reports';
 
@@ -36,5 +37,12 @@ export function registerReport(front: Front): void {
     'the page of a report in the browser; where there is no desktop its path is printed',
     [['drctl report open', 'the newest one']],
     (session, [id]) => openReport(session, id ?? null),
+  );
+  front.command(
+    group,
+    'measure [id]',
+    'read what a failover has really lost, once its old primaries can be read again, and add it to the report',
+    [['drctl report measure', 'the newest failover; the old site stays fenced, nothing is changed there']],
+    (session, [id]) => measureLoss(session, id ?? null),
   );
 }
