@@ -85,12 +85,16 @@ export async function rejectOthers(
     : { proven: false, how: why };
 }
 
-/** Opens the door again; false where it was open. The caller has the configuration reloaded. */
-export async function admitOthers(client: Client): Promise<boolean> {
+/**
+ * Opens the door again where it is closed. The caller has the configuration reloaded. A standby cannot write a file so: there it
+ * stays until the promotion asks again.
+ */
+export async function admitOthers(client: Client): Promise<void> {
   const rules = await unlessForbidden(() => readRules(client));
-  if (!rules || fencedBy(rules.content) === null) return false;
+  if (!rules || fencedBy(rules.content) === null) return;
+  const { rows } = await client.query('SELECT pg_is_in_recovery() AS standby');
+  if ((rows[0] as { standby: boolean }).standby) return;
   await writeFile(client, rules.file, withoutFence(rules.content));
-  return true;
 }
 
 /** Answers why not, or nothing. */
