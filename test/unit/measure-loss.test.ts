@@ -1,0 +1,90 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { OpenApplication } from '../../activities/deps';
+import { createRepository } from '../../adapters/repository';
+import type { Json } from '../../core/catalog';
+import { failure } from '../../core/errors';
+import { layout } from '../../core/layout';
+import { failoverReport } from '../../core/report/from-failover';
+import { readReport } from '../../core/report/run-report';
+import { writeReport } from '../../core/report/write';
+import { measureLoss } from '../../starters/measure-loss';
+import { Session } from '../../starters/session';
+import { expectFailure } from '../contract/services.contract';
+import { completedFailover, failoverThat } from '../support/failover-facts';
+import { recordingIo } from '../support/recording-io';
+
+const report = failoverReport(completedFailover);
+
+let folder: string;
+beforeEach(() => (folder = mkdtempSync(join(tmpdir(), 'drctl-measure-'))));
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+/** A session over a control repository in a folder; `bytes` is what each store's two sides say, or why they cannot. */
+function sessionWith(bytes: Readonly<Record<string, number | string>>, epoch = 7) {
+  const control = createRepository('control', { kind: 'local', directory: folder, prefix: '' }, 'shop');
+  const divergence = (store: string) => async (from: string, to: string) => {
+    const found = bytes[store] ?? 'it does not answer';
+    if (typeof found === 'string') throw failure('RoleMismatch', found);
+    const position = { engine: 'fake', lineage: '1', value: '42' };
+    return {
+      store,
+      fork: position,
+      end: position,
+      bytes: found,
+      how: `${to} left ${from} ${found} bytes before its end`,
+    };
+  };
+  const open = {
+    control,
+    epochs: { current: async () => ({ epoch, workflowId: 'role-change:shop' }) },
+    engine: (store: string) => ({ replication: { divergence: divergence(store) } }),
+  } as unknown as OpenApplication;
+  const io = recordingIo();
+  const session = new Session(io, {});
+  session.open = async () => open;
+  const stored = async () => {
+    const text = (await control.read(layout.report(report.id, 'json'))).toString('utf8');
+    return readReport(JSON.parse(text) as Json);
+  };
+  return { session, io, control, stored };
+}
+
+test('what was lost stands beside what was approved, in all forms of the report; what cannot be read stays unknown', async () => {
+  const { session, io, control, stored } = sessionWith({
+    orders: 4_096,
+    events: 'its members settled it',
+    sessions: 0,
+  });
+  await writeReport(control, report);
+  await measureLoss(session, null);
+  const actual = (await stored())?.loss?.stores.map((each) => each.actual);
+  expect(actual).toEqual([
+    { certainty: 'measured', bytes: 4_096, operations: null, seconds: null, basis: expect.stringContaining('dr left') },
+    { certainty: 'not known', bytes: null, operations: null, seconds: null, basis: 'its members settled it' },
+    { certainty: 'proven', bytes: 0, operations: null, seconds: null, basis: expect.stringContaining('0 bytes') },
+  ]);
+  expect((await stored())?.messages.at(-1)).toMatch(/^what was lost was read from primary at .*: orders, sessions$/);
+  expect((await control.read(layout.report(report.id, 'md'))).toString('utf8')).toMatch(/\| orders .*4\.0 KiB \|/);
+  expect(io.text()).toMatch(/orders +≤ .*changes.* +time unknown · changes unknown · 4/);
+});
+
+test('what was read once is not forgotten when the old primary is rebuilt', async () => {
+  const first = sessionWith({ orders: 4_096, events: 10, sessions: 20 });
+  await writeReport(first.control, report);
+  await measureLoss(first.session, report.id);
+  const measured = (await first.stored())?.loss;
+  const later = sessionWith({});
+  await measureLoss(later.session, report.id);
+  expect((await later.stored())?.loss).toEqual(measured);
+});
+
+test('a newer role change, and a run that promoted nothing, have nothing to measure', async () => {
+  const { session, control } = sessionWith({}, 8);
+  await writeReport(control, report);
+  await expectFailure(measureLoss(session, report.id), 'StaleEpoch', 'is of epoch 7');
+  const nothing = failoverReport(failoverThat({ outcome: 'rejected', steps: [], epoch: null }, { runId: 'rejected' }));
+  await writeReport(control, nothing);
+  await expectFailure(measureLoss(session, nothing.id), 'UsageInvalid', 'nothing was promoted');
+});
