@@ -33,6 +33,8 @@ export function createHoldFenceActivities(deps: ActivityDeps) {
           const engine = open.engine(store);
           const evidence = await engine.replication?.fence(site, survivingSite, epoch, ctx);
           if (!evidence || evidence.strength !== 'none') return evidence ?? null;
+          // Members that elect their primary themselves take no writes before the election, and that is no fence.
+          if (engine.replication?.electsItself) return null;
           // Somebody has made it a replica meanwhile: there is no primary to fence, and it takes no writes.
           const { reachable, writable } = await engine.probe(site, ctx);
           return reachable && writable === false ? evidence : null;

@@ -69,16 +69,23 @@ export function createPrimaryActivities(deps: ActivityDeps) {
 
     /**
      * Prices the loss that promoting `toSite` would mean, per store: samples taken before the trouble against the
-     * surviving side as it is now. Unknown stays unknown.
+     * surviving side as it is now. Unknown stays unknown. Also says which promotion would have to be forced.
      */
     async assessLoss(input: { application: string; toSite: string }): Promise<LossEstimate[]> {
       return withCallContext(async (ctx) => {
         const open = deps.open(input.application);
         const replicated = open.application.stores.filter(({ hasReplication }) => hasReplication);
-        const samples = await readSamples(open.control);
+        const [samples, current] = await Promise.all([readSamples(open.control), open.epochs.current()]);
+        const lostSite = current?.activeSite ?? open.application.initialSite;
         // Side by side: a standby that is silent must not hold up what the others say.
         const estimates = await Promise.all(
-          replicated.map(({ name }) => lossOfStore(open, name, samples, input.toSite, ctx)),
+          replicated.map(async ({ name }) => {
+            const [loss, mustForce] = await Promise.all([
+              lossOfStore(open, name, samples, input.toSite, ctx),
+              open.engine(name).replication?.mustForce?.(input.toSite, lostSite, ctx),
+            ]);
+            return loss && mustForce ? { ...loss, mustForce } : loss;
+          }),
         );
         return estimates.filter((loss) => loss !== null);
       });

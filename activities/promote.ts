@@ -1,6 +1,6 @@
 import type { PromoteResult, WriteProbe } from '../core/engine';
 import { failure } from '../core/errors';
-import type { FenceEvidence, FenceScope, Unfenced } from '../core/fencing';
+import type { FenceEvidence, FenceScope, ForceAttestation, Unfenced } from '../core/fencing';
 import { requireEpoch } from './application';
 import { withCallContext } from './context';
 import type { ActivityDeps, OpenApplication } from './deps';
@@ -70,13 +70,15 @@ export function createPromoteActivities(deps: ActivityDeps) {
       );
     },
 
-    /** Makes the site's replica the writable primary. Refuses without evidence for this store (rule 2). */
-    async promoteStore(input: RoleStep & { evidence: readonly FenceEvidence[] }): Promise<PromoteResult> {
+    /** Makes the site's replica the writable primary. Refuses without evidence for this store (rule 2); see `PromoteRequest.force`. */
+    async promoteStore(
+      input: RoleStep & { evidence: readonly FenceEvidence[]; force?: ForceAttestation },
+    ): Promise<PromoteResult> {
       return withCallContext(async (ctx) => {
         const open = deps.open(input.application);
         await requireEpoch(open, input.epoch);
-        const { site, epoch, evidence } = input;
-        return replicationOf(open, input.store).promote({ site, epoch, evidence }, ctx);
+        const { site, epoch, evidence, force } = input;
+        return replicationOf(open, input.store).promote({ site, epoch, evidence, ...(force ? { force } : {}) }, ctx);
       });
     },
 

@@ -9,6 +9,7 @@ import {
   judgeFence,
   judgeHistory,
   judgeLoss,
+  judgeMajority,
   judgeObstacles,
   judgeProblems,
   judgeRecord,
@@ -40,6 +41,7 @@ export async function checkStandby(
   const engine = open.engine(store);
   const { replication } = engine;
   if (!replication) return [];
+  const mustForce = replication.mustForce?.bind(replication);
   // Asked once, judged by several; a site that the store does not have throws before it promises anything.
   const probeAt = async (site: string) => engine.probe(site, ctx);
   const [standby, primary] = [probeAt(toSite), probeAt(fromSite)];
@@ -70,6 +72,16 @@ export async function checkStandby(
         return judgeObstacles(obstacles, noted, (current?.epoch ?? 0) + 1);
       },
     ],
+    ...(mustForce
+      ? [
+          [
+            'majority',
+            `Majority of ${store} without ${fromSite}`,
+            'whether it elects a primary by itself is not known',
+            async () => judgeMajority(await mustForce(toSite, fromSite, ctx)),
+          ] as const,
+        ]
+      : []),
     [
       'loss',
       `Loss of ${store}`,

@@ -15,7 +15,9 @@ export function whyAskAgain(shown: ApprovalCard, now: ApprovalCard): string[] {
   if (now.problem !== null && shown.problem === null) return [`the loss could not be measured anew: ${now.problem}`];
   return now.losses.flatMap((loss) => {
     const before = shown.losses.find(({ store }) => store === loss.store);
-    return before ? notCovered(before, loss, shown.rpoSeconds).map((why) => `${loss.store}: ${why}`) : [];
+    if (!before) return [];
+    const forced = loss.mustForce && !before.mustForce ? [`it would have to be forced now: ${loss.mustForce}`] : [];
+    return [...notCovered(before, loss, shown.rpoSeconds), ...forced].map((why) => `${loss.store}: ${why}`);
   });
 }
 

@@ -1,7 +1,7 @@
 import type { CallContext } from './call';
 import type { ArtifactKind, BackupType, DumpResult, DumpSource, Manifest } from './catalog';
 import type { Divergence } from './divergence';
-import type { FenceEvidence, StoreEnd } from './fencing';
+import type { FenceEvidence, ForceAttestation, StoreEnd } from './fencing';
 import type { Following, FollowRequest, HandOver, HandOverRequest } from './hand-over';
 import type { LogArchive, LogNaming } from './log-archive';
 import type { Position, PositionCodec } from './positions';
@@ -215,6 +215,18 @@ export interface PromoteRequest {
   readonly epoch: number;
   /** Refuses with FencingUnconfirmed unless it covers this store (rule 2). */
   readonly evidence: readonly FenceEvidence[];
+  /**
+   * Where the members that are left are no majority: an approver's word that they shall go on without the others. Does
+   * nothing where a majority answers, and nothing without *proven* evidence.
+   */
+  readonly force?: ForceAttestation;
+}
+
+/** What a promotion by force did to a set that elects its primary itself. */
+export interface ForcedPromotion {
+  readonly kept: readonly string[];
+  /** Members that do not belong to the set any more. Returning together, and cut off from those kept, they may elect a primary of their own. */
+  readonly removed: readonly string[];
 }
 
 export interface PromoteResult {
@@ -223,6 +235,8 @@ export interface PromoteResult {
   readonly promotedAt: string;
   /** True when it was writable at this epoch already: the step was repeated. */
   readonly already: boolean;
+  /** Only where this role change had to force it. */
+  readonly forced?: ForcedPromotion;
 }
 
 /** One write and one read back through the store's normal door, as proof that it serves. */
@@ -272,7 +286,10 @@ export interface Replication {
    * what somebody else has to do where it cannot. Never makes anything writable. Repeatable; StaleEpoch as `fence`.
    */
   follow(request: FollowRequest, ctx: CallContext): Promise<Following>;
-  /** Makes the site's replica the writable primary and notes the epoch in the store itself; StaleEpoch if it holds a newer one. */
+  /**
+   * Makes the site's replica the writable primary and notes the epoch in the store itself; StaleEpoch if it holds a newer one,
+   * MajorityLost where it would have to be forced and nobody attests that.
+   */
   promote(request: PromoteRequest, ctx: CallContext): Promise<PromoteResult>;
   /**
    * What the old primary, which can be read again, has beyond the point at which `newSite` was promoted. Changes nothing.
@@ -286,6 +303,11 @@ export interface Replication {
    * the account lacks, a copy that is not whole, votes that are not there. Changes nothing. Throws where it cannot be seen.
    */
   obstacles(site: string, lostSite: string, ctx: CallContext): Promise<readonly string[]>;
+  /**
+   * Why `promote` at the site would have to be forced once `lostSite` is gone, null where it would not; changes nothing.
+   * Absent for engines whose promotion needs no votes.
+   */
+  mustForce?(site: string, lostSite: string, ctx: CallContext): Promise<string | null>;
   /** Throws RoleMismatch where the site's server follows or refuses writes. */
   writeProbe(site: string, marker: string, ctx: CallContext): Promise<WriteProbe>;
 }

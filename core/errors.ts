@@ -145,6 +145,12 @@ export const FAILURES = {
     data: 'The old primary stays fenced; the replica may or may not be promoted yet.',
     next: 'Look at the replica, then let the step be tried again.',
   },
+  MajorityLost: {
+    retryable: false,
+    exitCode: 45,
+    data: 'This store was not promoted: those of its members that are left are no majority and elect nobody. Nothing of it was changed.',
+    next: 'Bring a member outside the lost site back and retry; where they are lost for good an approver may force it: drctl failover force --by <name> --reason <why>.',
+  },
   StaleEpoch: {
     retryable: false,
     exitCode: 36,

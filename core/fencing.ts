@@ -18,6 +18,8 @@ export interface FenceEvidence {
   readonly by: string;
   /** Where servers ended that it shut down cleanly, as far as the fence can read that; a kill leaves nothing to read. */
   readonly ended?: readonly StoreEnd[];
+  /** As `Replication.mustForce`, as the fence found it; absent where the promotion need not be forced. */
+  readonly mustForce?: string;
 }
 
 /** Where a server ended, by its own files after a clean shutdown. Nothing was ever acknowledged behind it. */
@@ -34,6 +36,13 @@ export interface FenceScope {
   readonly stores: readonly string[];
   /** How long their servers may take to shut down cleanly before they are killed. */
   readonly endWithinSeconds: number;
+}
+
+/** Somebody's word that what is left of a store shall go on alone, without those that could outvote it. */
+export interface ForceAttestation {
+  readonly by: string;
+  readonly reason: string;
+  readonly at: string;
 }
 
 /** Something that can make a whole site unable to write: its host's agent, a cloud's power API. */
@@ -88,6 +97,19 @@ export function unfencedStores(
       (!roleChange || (epoch === roleChange.epoch && site !== roleChange.promotedSite)),
   );
   return stores.filter((store) => !strong.some((each) => each.stores.includes(store)));
+}
+
+/** As `unfencedStores`, for a promotion by force: nobody's word replaces the proof that the old primary is dead. */
+export function unprovenStores(
+  stores: readonly string[],
+  evidence: readonly FenceEvidence[],
+  roleChange: { readonly epoch: number; readonly promotedSite: string },
+): string[] {
+  return unfencedStores(
+    stores,
+    evidence.filter(({ strength }) => strength === 'proven'),
+    roleChange,
+  );
 }
 
 /** Stores whose old primary nobody has proven to be unable to write: somebody's word let them be promoted. */

@@ -82,6 +82,18 @@ export function judgeObstacles(obstacles: readonly string[], noted: number | nul
     : ['failing', all.join('; '), 'the promotion would fail, with the old site fenced'];
 }
 
+/** Whether a promotion there would have to be forced, and why (`Replication.mustForce`). */
+export function judgeMajority(mustForce: string | null): Judgement {
+  return mustForce === null
+    ? ok('a majority of the votes is elsewhere, and answers')
+    : [
+        'warning',
+        mustForce,
+        'no majority would survive: the failover stops until an approver attests a forced reconfiguration and the old primary ' +
+          'is proven dead, and what only the lost members have is lost, also what a majority had acknowledged',
+      ];
+}
+
 /** What the servers of the store at the site want to be mended; the first look at a failover is no time for it. */
 export function judgeProblems({ problems }: StoreProbe): Judgement {
   return problems.length === 0

@@ -44,6 +44,8 @@ export interface LossEstimate {
   readonly growth: { readonly bytesPerSecond: number | null; readonly operationsPerSecond: number | null };
   /** The arithmetic in words, shown on the approval card. */
   readonly basis: string;
+  /** Why the promotion would have to be forced (`Replication.mustForce`); absent where it need not be. */
+  readonly mustForce?: string;
 }
 
 /** Clocks of workers that differ by less do not change what a person decides, and NTP keeps them closer. */

@@ -61,6 +61,11 @@ export interface PlanDetails {
   servers(store: string, site: string): readonly string[];
   /** The kind of the site's fence; null where none is configured. */
   readonly siteFence: string | null;
+  /**
+   * How many members of a store that elects its primary itself the config names at other sites than this one, of how many;
+   * null for other stores, and absent where nobody knows.
+   */
+  survivors?(store: string, lostSite: string): { readonly left: number; readonly all: number } | null;
 }
 
 /** What every part of a plan is made of. */
@@ -142,13 +147,25 @@ export function serving(planning: Planning): PlannedGroup[] {
   ];
 }
 
-export function promoting({ app, stores, toSite, epoch, details }: Planning): PlannedStep[] {
+export function promoting({ app, stores, fromSite, toSite, epoch, details }: Planning): PlannedStep[] {
   return stores.map((store) =>
     step(
       roleChangeSteps.promote(store, toSite),
-      `makes ${engineOf(app, store)}${at(details, store, toSite)} the primary, and notes epoch ${epoch + 1} in it`,
+      `makes ${engineOf(app, store)}${at(details, store, toSite)} the primary, and notes epoch ${epoch + 1} in it` +
+        forcing(details?.survivors?.(store, fromSite) ?? null, fromSite),
     ),
   );
+}
+
+/** By what the config says of the members: the set itself decides on the day, and may have voters that the config does not name. */
+function forcing(survivors: { readonly left: number; readonly all: number } | null, fromSite: string): string {
+  if (survivors === null) return '';
+  const { left, all } = survivors;
+  const members = `the config names ${left} of ${all} members elsewhere than at ${fromSite}`;
+  const only = 'only once an approver attests it (drctl failover force) and the old primary is proven dead';
+  return 2 * left > all
+    ? `; ${members}, and a majority elects it; where none answers on the day, it is forced, ${only}`
+    : `; ${members}: unless a voter that it does not name makes them a majority, it has to be forced, ${only}`;
 }
 
 function starting(

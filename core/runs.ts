@@ -1,5 +1,6 @@
 import type { BackupType } from './catalog';
-import type { FenceEvidence } from './fencing';
+import type { ForcedPromotion } from './engine';
+import type { FenceEvidence, ForceAttestation } from './fencing';
 import type { SwitchOverFacts } from './hand-over';
 import type { Fingerprint, Leave, RecoveryTarget, RestoredStore, RestorePlan } from './recovery';
 import type { LossEstimate } from './replication';
@@ -45,11 +46,12 @@ export const commands = {
   retry: 'retry',
   skip: 'skip',
   attest: 'attest',
+  force: 'force',
   /** Entity workflows (archiveLog, watchReplication) only: work at another site from now on. */
   moveTo: 'moveTo',
 } as const;
 
-/** The payload of every command. `by` is the person; `reason` is wanted for reject, abort, skip and attest. */
+/** The payload of every command. `by` is the person; `reason` is wanted for reject, abort, skip, attest and force. */
 export interface Command {
   readonly by: string;
   readonly reason?: string;
@@ -266,6 +268,12 @@ export interface FailOverStatus extends RunStatus {
   readonly outcome: FailOverOutcome | null;
 }
 
+/** A store that was promoted by force: what is not kept is lost, and must not come back by itself. */
+export interface ForcedStore extends ForcedPromotion {
+  readonly store: string;
+  readonly attestation: ForceAttestation;
+}
+
 export interface FailOverResult {
   readonly outcome: FailOverOutcome;
   readonly reason: string;
@@ -285,6 +293,8 @@ export interface FailOverResult {
   readonly steps: readonly StepStatus[];
   /** From the approval to the verified service; null when it was not reached. */
   readonly approvalToVerifiedSeconds: number | null;
+  /** Absent where nothing was. */
+  readonly forced?: readonly ForcedStore[];
   /** Key of the report in the repository (JSON; the Markdown and the page are beside it). */
   readonly reportKey: string | null;
   /** Only a planned role change has it. */

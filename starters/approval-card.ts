@@ -30,6 +30,7 @@ export function cardLines(card: ApprovalCard, now: Date): string[] {
           ...indent(tableLines(['store', 'certainty', 'time', 'changes', 'bytes', ''], rows)),
           ...card.losses.map(({ store, basis }) => `  ${store}: ${basis}`),
           ...growthLines(card.losses),
+          ...forceLines(card.losses),
         ]),
     `  objectives: RPO ${formatDuration(card.rpoSeconds * 1_000)}, RTO ${formatDuration(card.rtoSeconds * 1_000)}`,
     '',
@@ -60,6 +61,18 @@ function growthLines(losses: readonly LossEstimate[]): string[] {
   return [
     `  These bounds grow by a second each second until the old site is fenced${peak}:`,
     `  an approval covers ${GROWTH_COVERED_SECONDS} s of that; if it is worse by then, you are asked again.`,
+  ];
+}
+
+/** What the approval alone does not allow: it is not undone by anything, and takes an approver's word of its own. */
+function forceLines(losses: readonly LossEstimate[]): string[] {
+  const forced = losses.filter(({ mustForce }) => mustForce !== undefined);
+  if (forced.length === 0) return [];
+  return [
+    '',
+    ...forced.map(({ store, mustForce }) => `  ! ${store} would have to be reconfigured by force: ${mustForce}.`),
+    '    What only the lost members have is lost then, also what was acknowledged by a majority, and the old site has to be',
+    '    proven dead. Bring a member back, or attest it besides the approval: drctl failover force --by <name> --reason <why>',
   ];
 }
 

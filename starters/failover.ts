@@ -197,6 +197,7 @@ const ANSWERS: readonly (readonly [FailOverCommand, string])[] = [
   ['retry', '--by <name>'],
   ['skip', '--by <name> --reason <why>'],
   ['attest', '--by <name> --reason <why>     (the old site is dead, and you vouch for it)'],
+  ['force', '--by <name> --reason <why>     (the majority is lost for good, and the rest shall go on alone)'],
   ['abort', '--by <name> --reason <why>     (what was done is undone)'],
 ];
 
@@ -210,7 +211,8 @@ function howToGoOn(kind: RoleChangeKind, accepts: readonly FailOverCommand[]): s
 }
 
 export function resultLines(result: FailOverResult): string[] {
-  const { outcome, reason, fromSite, toSite, approvedBy, approvalToVerifiedSeconds, reportKey, switchover } = result;
+  const { outcome, reason, fromSite, toSite, approvedBy, approvalToVerifiedSeconds, forced, reportKey, switchover } =
+    result;
   const kind = switchover ? 'switchover' : 'failover';
   return [
     '',
@@ -219,6 +221,10 @@ export function resultLines(result: FailOverResult): string[] {
     ...(approvalToVerifiedSeconds === null
       ? []
       : [`  approval to verified service  ${formatDuration(approvalToVerifiedSeconds * 1_000)}`]),
+    ...(forced ?? []).map(
+      ({ store, removed, attestation }) =>
+        `  ! ${store} was reconfigured by force (${attestation.by}): keep ${removed.join(', ')} down, see the report`,
+    ),
     ...(switchover?.outageSeconds == null
       ? []
       : [`  without service              ${formatDuration(switchover.outageSeconds * 1_000)}`]),

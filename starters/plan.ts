@@ -61,9 +61,20 @@ export async function planRoleChange(
     {
       servers: (store, site) => config.stores[store]?.servers[site] ?? [],
       siteFence: open.siteFence?.kind ?? null,
+      ...(kind === 'failover' && { survivors: (store, lostSite) => survivorsOf(session, store, lostSite) }),
     },
   );
   return withExpectedTimes(plan, await pastRuns(session, kind));
+}
+
+/** See `PlanDetails.survivors`. */
+function survivorsOf({ config }: Session, store: string, lostSite: string) {
+  const entry = config.stores[store];
+  // The one engine whose members elect their primary themselves.
+  if (entry?.engine !== 'mongodb') return null;
+  const all = new Set(Object.values(entry.servers).flat());
+  const lost = new Set(entry.servers[lostSite] ?? []);
+  return { left: [...all].filter((each) => !lost.has(each)).length, all: all.size };
 }
 
 /** The site that would take over: the one that was asked for, else the only one that is not active. */

@@ -192,6 +192,12 @@ function warningsOf({ app, result }: FailoverFacts): string[] {
     ...(vouchedFor.length > 0
       ? [`Nothing proves that ${fromSite} cannot write to ${vouchedFor.join(', ')}: a person vouches for it.`]
       : []),
+    ...(result.forced ?? []).map(
+      ({ store, kept, removed, attestation }) =>
+        `${store} was reconfigured by force, attested by ${attestation.by} (${attestation.reason}): ${removed.join(', ')} ` +
+        `were removed, ${kept.join(', ')} go on. What only the removed ones had is not in ${store} any more, whatever it was ` +
+        'acknowledged with. Keep them down until each is empty or seen REMOVED: together they could elect a primary of their own.',
+    ),
     ...losses
       .filter(({ certainty }) => certainty === 'unknown' && outcome === 'completed')
       .map(({ store, basis }) => `What ${store} may have lost was unknown when it was approved: ${basis}`),

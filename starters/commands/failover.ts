@@ -16,6 +16,7 @@ const COMMANDS: readonly (readonly [keyof typeof commands, string, boolean])[] =
   ['retry', 'try the step again that waits for a person', false],
   ['skip', 'leave out the step that waits for a person', true],
   ['attest', 'vouch, as a named person, that the old site is dead, where no fence can prove it', true],
+  ['force', 'attest, as a named person, that what is left of a store without a majority shall go on alone', true],
 ];
 
 export function registerFailover(front: Front): void {
@@ -67,6 +68,7 @@ export function registerCommands(front: Front, group: Command, kind: RoleChangeK
     .addOption(followOption());
 
   for (const [name, description, needsReason] of COMMANDS) {
+    if (name === 'force' && kind !== 'failover') continue; // nothing of a planned move is forced
     const command = front
       .command<{ by?: string; reason?: string; step?: string }>(
         group,

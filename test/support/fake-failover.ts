@@ -2,7 +2,7 @@ import type { SiteVerdict } from '../../activities/primary';
 import type { SiteAtWork } from '../../activities/site';
 import type { EpochRecord } from '../../core/epoch';
 import { failure } from '../../core/errors';
-import type { FenceEvidence } from '../../core/fencing';
+import { type FenceEvidence, unprovenStores } from '../../core/fencing';
 import type { RunReport } from '../../core/report/run-report';
 import { follow } from './follow';
 import type { FakeActivities } from './workflow-environment';
@@ -28,6 +28,10 @@ export interface FakeWorld {
   handOverFence: Record<string, FenceEvidence['strength']>;
   /** The services of the old site, with how many replicas each has. */
   replicasBefore: Record<string, number>;
+  /** Why the promotion of events would have to be forced; null while its members elect by themselves. */
+  majorityLost: string | null;
+  /** Whether the fences have found that out. */
+  fencesSeeIt: boolean;
   promoted: Set<string>;
   /** What was stored, oldest first. */
   readonly reports: RunReport[];
@@ -53,6 +57,8 @@ export function fakeFailoverWorld(): FakeWorld {
     // As the engines do: PostgreSQL can be asked to take no writes, and a session may change its mind.
     handOverFence: { orders: 'weak', events: 'proven', sessions: 'proven' },
     replicasBefore: { auth: 2, order: 7, cart: 0 },
+    majorityLost: null,
+    fencesSeeIt: true,
     promoted: new Set(),
     reports: [],
     before: {},
@@ -75,6 +81,8 @@ export function fakeFailoverWorld(): FakeWorld {
     how: 'as the test says',
     by: 'fake',
   });
+  const mustForce = (store: string) =>
+    store === 'events' && world.majorityLost !== null ? { mustForce: world.majorityLost } : {};
   const answer = (server: string, value: string) => ({ server, values: [value], ttlSeconds: 60, problem: null });
   const serviceState = (site: string, service: string, replicas: number) => ({
     ...{ site, service, desiredReplicas: replicas, readyReplicas: replicas, settled: true },
@@ -107,6 +115,7 @@ export function fakeFailoverWorld(): FakeWorld {
         sampleAgeSeconds: 2,
         growth: { bytesPerSecond: 100, operationsPerSecond: 1 },
         basis: 'as the test says',
+        ...mustForce(store),
       }));
     },
     takeEpoch: async ({ record }) => {
@@ -170,16 +179,22 @@ export function fakeFailoverWorld(): FakeWorld {
     },
     fenceStore: async ({ store, site, epoch }) => {
       note('fenceStore', store);
-      return evidence(world.storeFence, [store], site, epoch);
+      const found = { ...evidence(world.storeFence, [store], site, epoch), stores: [store] };
+      return world.fencesSeeIt ? { ...found, ...mustForce(store) } : found;
     },
     holdFence: follow,
     unfenceStore: async ({ store }) => note('unfenceStore', store),
     mayBePromoted: async ({ store }) => world.promoted.has(store),
-    promoteStore: async ({ store, site }) => {
-      note('promoteStore', store);
+    promoteStore: async ({ store, site, evidence: given, epoch, force }) => {
+      note('promoteStore', force ? `${store} by force of ${force.by}` : store);
+      const forced = store === 'events' && world.majorityLost !== null;
+      if (forced && !force) throw failure('MajorityLost', world.majorityLost ?? '');
+      if (forced && unprovenStores([store], given, { epoch, promotedSite: site }).length > 0)
+        throw failure('FencingUnconfirmed', 'its primary is not proven dead');
       const already = world.promoted.has(store);
       world.promoted.add(store);
-      return { site, position, promotedAt: at, already };
+      const left = { kept: ['dr-1:27017'], removed: ['primary-1:27017', 'witness:27017'] };
+      return { site, position, promotedAt: at, already, ...(forced ? { forced: left } : {}) };
     },
     startService: async ({ site, service, replicas, epoch }) => {
       note('startService', site === shop.initialSite ? `${site}/${service} ${replicas}` : service);

@@ -13,7 +13,11 @@ import { recordingIo } from '../support/recording-io';
 import { shop } from '../support/shop-application';
 
 const DETAILS = { servers: (store: string, site: string) => [`${store}-${site}:1`], siteFence: 'agent' };
-const plan = planFailover(shop, { fromSite: 'primary', toSite: 'dr', epoch: 4 }, DETAILS);
+const plan = planFailover(
+  shop,
+  { fromSite: 'primary', toSite: 'dr', epoch: 4 },
+  { ...DETAILS, survivors: (store) => (store === 'events' ? { left: 1, all: 3 } : null) },
+);
 
 /** What both kinds end with. */
 const SERVED_AGAIN = [
@@ -98,6 +102,9 @@ test('people decide once before anything is changed, and the pivot is the promot
 test('each step says exactly what it will do', () => {
   expect(stepOf(plan, 'promote:orders').does).toBe(
     'makes postgresql at orders-dr:1 the primary, and notes epoch 5 in it',
+  );
+  expect(stepOf(plan, 'promote:events').does).toMatch(
+    /the config names 1 of 3 members elsewhere than at primary: .* it has to be forced, only once an approver attests it/,
   );
   expect(stepOf(plan, 'fence:sessions').does).toBe("by redis's own means at sessions-primary:1");
   expect(stepOf(plan, 'fence:site').does).toMatch(/^by the agent of the config/);

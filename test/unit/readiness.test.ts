@@ -18,6 +18,7 @@ import {
   judgeFence,
   judgeHistory,
   judgeLoss,
+  judgeMajority,
   judgeObstacles,
   judgeRecord,
   judgeService,
@@ -143,6 +144,12 @@ test('approvers, services, promotions and fences', () => {
     'failing',
     'drctl may not promote; it holds epoch 6, a failover would be 5',
   ]);
+  expect(stateOf(judgeMajority(null))).toBe('ok');
+  expect(judgeMajority('1 of 3 votes answer')).toEqual([
+    'warning',
+    '1 of 3 votes answer',
+    expect.stringMatching(/attests a forced reconfiguration .* also what a majority had acknowledged/),
+  ]);
   const approvers = (names: string[], requesterMayApprove = false) =>
     judgeApprovers({ ...shop.failover, approvers: names, requesterMayApprove });
   expect(stateOf(approvers(['dana', 'erin']))).toBe('ok');
@@ -253,6 +260,18 @@ test('each store, service, name and repository is looked at, and the control rep
     stores.map((store) => [`loss:${store}`, 'unknown', 'the primary was never sampled']),
   );
   expect([await world.notHolding('checkTraffic'), await world.notHolding('checkControl')]).toEqual([[], []]);
+});
+
+test('a store whose members elect by themselves is asked for its majority without the other site', async () => {
+  const { engine } = readinessOf({});
+  const electing = (store: string) => {
+    const plain = engine(store);
+    const mustForce = async (site: string, lostSite: string) => `${site} without ${lostSite}: 1 of 3 votes`;
+    return store === 'events' ? { ...plain, replication: { ...plain.replication, mustForce } } : plain;
+  };
+  const world = readinessOf({ engine: electing });
+  const found = (await world.notHolding('checkStandbys')).filter(([id]) => String(id).startsWith('majority:'));
+  expect(found).toEqual([['majority:events', 'warning', 'dr without primary: 1 of 3 votes']]);
 });
 
 test('what throws is what was found, and the others are seen all the same', async () => {

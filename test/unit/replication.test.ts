@@ -130,6 +130,15 @@ describe('what an approval does not cover', () => {
     expect(whyAskAgain(card({}), card({}, 'no S3'))).toEqual([expect.stringMatching(/not be measured anew: no S3/)]);
   });
 
+  test('a promotion that would have to be forced now is asked about, and no more once that was shown', () => {
+    const mustForce = '1 of 3 votes answer';
+    expect(whyAskAgain(card({}), card({ mustForce }))).toEqual([
+      'orders: it would have to be forced now: 1 of 3 votes answer',
+    ]);
+    expect(whyAskAgain(card(unknown), card({ mustForce }))).toHaveLength(1);
+    expect(whyAskAgain(card({ mustForce }), card({ mustForce: '0 of 3 votes answer' }))).toEqual([]);
+  });
+
   test('nothing is worse than an unknown loss that was approved, nor the same problem again', () => {
     expect(whyAskAgain(card(unknown), card({ seconds: 5_000 }))).toEqual([]);
     expect(whyAskAgain(card({}, 'no S3'), card({}, 'still no S3'))).toEqual([]);

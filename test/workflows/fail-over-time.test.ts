@@ -67,3 +67,31 @@ test('the loss that people are shown is fresh, and unmeasurable is said', async 
     await expect(handle.result()).resolves.toMatchObject({ outcome: 'rejected' });
   });
 }, 120_000);
+
+test('a store without a majority is forced by no silence, and all of it can still be undone a day later', async () => {
+  const world = fakeFailoverWorld();
+  world.majorityLost = 'without primary 1 of 3 votes answer: no majority could elect a primary';
+  await withWorkers(env, world.activities, [taskQueues.site(shop.name, 'dr')], async () => {
+    const handle = await env.client.workflow.start<() => Promise<FailOverResult>>('failOver', {
+      taskQueue: taskQueues.workflows,
+      workflowId: randomUUID(),
+      args: [{ application: shop.name, toSite: 'dr', requestedBy: 'sam', reason: 'both halls burn' }] as never,
+    });
+    const status = () => handle.query<FailOverStatus>('status');
+    await env.sleep('1 minute');
+    expect((await status()).card?.losses.map(({ store, mustForce }) => [store, mustForce])).toEqual([
+      ['orders', undefined],
+      ['events', world.majorityLost],
+      ['sessions', undefined],
+    ]);
+    await handle.executeUpdate('approve', { args: [{ by: 'dana' }] });
+    await env.sleep('24 hours');
+    expect((await status()).waitingFor).toMatch(
+      /^a decision \(retry, force or abort\) on .*events: without primary 1 of 3 votes/,
+    );
+    await handle.executeUpdate('abort', { args: [{ by: 'dana', reason: 'the witness is being repaired' }] });
+    await expect(handle.result()).resolves.toMatchObject({ outcome: 'aborted' });
+    expect(world.calls.filter((call) => call.startsWith('promoteStore'))).toEqual([]);
+    expect(world.epoch).toMatchObject({ activeSite: 'primary' });
+  });
+}, 120_000);

@@ -101,6 +101,19 @@ export function commandRules(control: FailoverControl): CommandRules {
       },
       act: ({ by, reason }) => void (control.attestation = { by, reason: reason ?? '', at: new Date().toISOString() }),
     },
+    force: {
+      possible() {
+        running();
+        if (control.force) throw refuse(`already attested by ${control.force.by}`);
+        const known = control.card?.losses.some(({ mustForce }) => mustForce !== undefined) ?? false;
+        if (!known || control.pivotPassed) control.questions.wanted('force');
+      },
+      check(command) {
+        wantsReason(command);
+        approver(command);
+      },
+      act: ({ by, reason }) => void (control.force = { by, reason: reason ?? '', at: new Date().toISOString() }),
+    },
     abort: {
       possible: beforeThePivot,
       check: wantsReason,

@@ -1,7 +1,7 @@
 import { condition, defineQuery, setHandler, upsertSearchAttributes } from '@temporalio/workflow';
 import type { FailoverPolicy } from '../../core/application';
 import { failure, hasCode, reasonOf } from '../../core/errors';
-import type { FenceEvidence } from '../../core/fencing';
+import type { FenceEvidence, ForceAttestation } from '../../core/fencing';
 import {
   queries,
   type ApprovalCard,
@@ -47,6 +47,8 @@ export class FailoverControl {
   rejectedBy: { by: string; reason: string } | null = null;
   abortedBy: { by: string; reason: string } | null = null;
   attestation: { by: string; reason: string; at: string } | null = null;
+  /** An approver's word that what is left of a store without a majority goes on alone. */
+  force: ForceAttestation | null = null;
   epoch: number | null = null;
   evidence: FenceEvidence[] = [];
   fromSite: string | null = null;
@@ -161,11 +163,17 @@ export class FailoverControl {
   }
 
   private async ask(id: string, title: string, error: unknown): Promise<Decision> {
-    const question = this.questions.ask(id, title, reasonOf(error), hasCode(error, 'FencingUnconfirmed'));
+    const question = this.questions.ask(id, {
+      title,
+      reason: reasonOf(error),
+      attestable: hasCode(error, 'FencingUnconfirmed'),
+      forceable: hasCode(error, 'MajorityLost') && this.force === null,
+    });
     const attestedBefore = this.attestation;
     // Only a fence without proof is answered by somebody who vouches for it, and only by one who did so after being asked.
     const attested = () => question.attestable && this.attestation !== attestedBefore;
-    const decided = () => question.decision !== null || this.mustStop() || attested();
+    const forced = () => question.forceable && this.force !== null;
+    const decided = () => question.decision !== null || this.mustStop() || attested() || forced();
     this.show();
     try {
       do await this.onWaiting(title, question.reason);

@@ -1,7 +1,7 @@
 import { ParentClosePolicy, startChild, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
 import { failure, hasCode, reasonOf } from '../../core/errors';
-import { type FenceScope, unfencedStores, type FenceEvidence } from '../../core/fencing';
+import { type FenceEvidence, type FenceScope, unfencedStores, unprovenStores } from '../../core/fencing';
 import { workflowIds } from '../../core/names';
 import { named, roleChangeSteps, switchoverSteps } from '../../core/role-change-steps';
 import { holdFence } from '../hold-fence';
@@ -103,12 +103,33 @@ export async function fence(run: FailoverRun): Promise<void> {
           next: 'Retry, or let a named person attest that the site is dead: drctl failover attest --by <name> --reason <why>.',
         });
       }
+      refuseUnattestedForce(run, evidence);
     },
     () =>
       run.control.evidence
         .filter(({ strength }) => strength === 'proven' || strength === 'attested')
         .map(({ how }) => how)
         .join('; '),
+  );
+}
+
+/**
+ * Found before the pivot, where everything can still be undone: a store whose members elect nobody any more is promoted
+ * by force only, with an approver's word for that, and with a proof (nobody's word) that the old primary is dead.
+ */
+function refuseUnattestedForce(run: FailoverRun, evidence: readonly FenceEvidence[]): void {
+  const needed = evidence.filter(({ mustForce }) => mustForce !== undefined);
+  for (const { stores } of needed) for (const store of stores) run.mustForce.add(store);
+  if (needed.length === 0) return;
+  const words = needed.map(({ stores, mustForce }) => `${stores.join(', ')}: ${mustForce}`).join('; ');
+  if (!run.control.force) throw failure('MajorityLost', words);
+  const roleChange = { epoch: run.epoch, promotedSite: run.site };
+  const unproven = unprovenStores([...run.mustForce], evidence, roleChange);
+  if (unproven.length === 0) return;
+  throw failure(
+    'MajorityLost',
+    `${words}; ${unproven.join(', ')} can only be forced once ${run.fromSite} is proven to be fenced, which an attestation does not replace`,
+    { next: `Fence ${run.fromSite} so that it is proven, then retry; or abort.` },
   );
 }
 
@@ -147,11 +168,15 @@ export function attested(
   return { strength: 'attested', site: run.fromSite, stores: run.stores, epoch: run.epoch, at, how, by };
 }
 
-/** Where only somebody's word says that the old primary is dead, a run of its own waits for it, lest it wakes up. */
+/**
+ * Where only somebody's word says that the old primary is dead, a run of its own waits for it, lest it wakes up. So does one
+ * for members that a forced promotion left behind: they may elect a primary of their own.
+ */
 export async function holdWhatIsAttested(run: FailoverRun): Promise<void> {
   const { app, fromSite: site, site: survivingSite, epoch, stores } = run;
-  const proven = run.control.evidence.filter(({ strength }) => strength === 'proven');
-  const left = unfencedStores(stores, proven, { epoch, promotedSite: survivingSite });
+  const unproven = unprovenStores(stores, run.control.evidence, { epoch, promotedSite: survivingSite });
+  const forced = run.forced.map(({ store }) => store);
+  const left = stores.filter((store) => unproven.includes(store) || forced.includes(store));
   if (left.length === 0) return;
   const answering = run.control.evidence.filter(({ strength }) => strength === 'weak').flatMap((each) => each.stores);
   const workflowId = workflowIds.holdFence(app.name, epoch);

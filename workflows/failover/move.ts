@@ -1,26 +1,50 @@
 import { ParentClosePolicy, startChild, workflowInfo } from '@temporalio/workflow';
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
+import type { PromoteResult } from '../../core/engine';
+import { hasCode } from '../../core/errors';
+import { unprovenStores } from '../../core/fencing';
 import { workflowIds } from '../../core/names';
 import { roleChangeSteps } from '../../core/role-change-steps';
 import { roleChangeWithin } from '../proxies';
 import { settleDns } from '../settle-dns';
+import { fenceSite } from './fence';
 import { continueAt } from './new-lineage';
 import type { FailoverRun } from './run';
 
 /** All stores at once: each has its own proof, and every second counts. */
 export async function promote(run: FailoverRun): Promise<void> {
   run.steps.enter('promoting');
-  const { site, epoch } = run;
-  const { evidence } = run.control;
-  await Promise.all(
+  const promoted = await Promise.all(
     run.stores.map((store) =>
       run.control.step(
-        ...roleChangeSteps.promote(store, site),
-        () => run.at.promoteStore({ application: run.app.name, store, site, epoch, evidence }),
-        ({ position, already }) => `${already ? 'was promoted already' : 'promoted'} at ${position.value}`,
+        ...roleChangeSteps.promote(store, run.site),
+        () => promoteStore(run, store),
+        ({ position, already, forced }) =>
+          `${already ? 'was promoted already' : 'promoted'} at ${position.value}` +
+          (forced ? ` by force; removed: ${forced.removed.join(', ')}; kept: ${forced.kept.join(', ')}` : ''),
       ),
     ),
   );
+  const { force } = run.control;
+  run.forced = promoted.flatMap((each, index) =>
+    each?.forced && force ? [{ store: run.stores[index] ?? '', ...each.forced, attestation: force }] : [],
+  );
+}
+
+/** By force only once an approver attests that, and then with a proof that the old primary is dead, sought again if need be. */
+async function promoteStore(run: FailoverRun, store: string): Promise<PromoteResult> {
+  const { site, epoch, control } = run;
+  const step = { application: run.app.name, store, site, epoch };
+  try {
+    const force = run.mustForce.has(store) ? control.force : null;
+    if (!force) return await run.at.promoteStore({ ...step, evidence: control.evidence });
+    if (unprovenStores([store], control.evidence, { epoch, promotedSite: site }).length > 0)
+      control.evidence = [...control.evidence, await fenceSite(run)];
+    return await run.at.promoteStore({ ...step, evidence: control.evidence, force });
+  } catch (error) {
+    if (hasCode(error, 'MajorityLost')) run.mustForce.add(store);
+    throw error;
+  }
 }
 
 export async function startServices(run: FailoverRun): Promise<void> {

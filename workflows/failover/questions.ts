@@ -9,18 +9,20 @@ interface Question {
   readonly reason: string;
   /** Whether somebody's word that the site is dead would answer it. */
   readonly attestable: boolean;
+  /** Whether somebody's word that the promotion may be forced would answer it. */
+  readonly forceable: boolean;
   decision: Decision | null;
 }
 
 /** The commands that answer a question, in the order in which people should think of them. */
-const ANSWERS: readonly FailOverCommand[] = ['retry', 'skip', 'attest', 'abort'];
+const ANSWERS: readonly FailOverCommand[] = ['retry', 'skip', 'attest', 'force', 'abort'];
 
 /** What a failover asks people about steps that failed for good; steps run side by side, so there may be several at once. */
 export class Questions {
   private readonly open = new Map<string, Question>();
 
-  ask(id: string, title: string, reason: string, attestable: boolean): Question {
-    const question: Question = { title, reason, attestable, decision: null };
+  ask(id: string, asked: Omit<Question, 'decision'>): Question {
+    const question: Question = { ...asked, decision: null };
     this.open.set(id, question);
     return question;
   }
@@ -38,12 +40,14 @@ export class Questions {
   }
 
   /** Throws while no step waits for this decision, whatever the step. */
-  wanted(decision: Decision | 'attest'): void {
+  wanted(decision: Decision | 'attest' | 'force'): void {
     if (this.open.size === 0) throw refuse('no step waits for a decision');
     if (decision === 'skip' && ![...this.open.keys()].some(isSkippable))
       throw refuse('this step cannot be skipped: data would be at risk');
     if (decision === 'attest' && ![...this.open.values()].some(({ attestable }) => attestable))
       throw refuse('no fence waits for a proof');
+    if (decision === 'force' && ![...this.open.values()].some(({ forceable }) => forceable))
+      throw refuse('no promotion waits to be forced');
   }
 
   /** Throws what the person is told where the command fits no question. */

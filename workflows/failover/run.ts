@@ -5,7 +5,7 @@ import { failure, reasonOf } from '../../core/errors';
 import type { Severity } from '../../core/notify';
 import type { SwitchOverFacts } from '../../core/hand-over';
 import { failoverReport } from '../../core/report/from-failover';
-import type { FailOverInput, FailOverOutcome, FailOverResult } from '../../core/runs';
+import type { FailOverInput, FailOverOutcome, FailOverResult, ForcedStore } from '../../core/runs';
 import type { SiteAtWork } from '../../activities/site';
 import type { EndpointResult } from '../../core/traffic';
 import { roleChange, telling } from '../proxies';
@@ -42,6 +42,10 @@ export class FailoverRun {
   readonly sizesBefore = new Map<string, number>();
   /** What people should know once it is undone. */
   afterUndo: readonly string[] = [];
+  /** Stores whose promotion has to be forced, as was found so far. */
+  readonly mustForce = new Set<string>();
+  /** What was promoted by force. */
+  forced: readonly ForcedStore[] = [];
   endpoints: readonly EndpointResult[] = [];
   /** The names that were moved; one whose step was skipped is not among them. */
   moved: readonly MovedName[] = [];
@@ -154,6 +158,7 @@ export async function end(run: FailoverRun, outcome: FailOverOutcome, reason: st
     endpoints: run.endpoints,
     steps: run.steps.steps.map((step) => ({ ...step })),
     approvalToVerifiedSeconds,
+    ...(run.forced.length > 0 ? { forced: run.forced } : {}),
     reportKey: null,
     ...(run.facts ? { switchover: run.facts } : {}),
   };

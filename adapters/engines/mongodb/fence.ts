@@ -2,9 +2,11 @@ import type { Document } from 'mongodb';
 import type { CallContext } from '../../../core/call';
 import type { FenceEvidence } from '../../../core/fencing';
 import { refuseOlderEpoch } from './epoch';
+import { noMajority } from './force';
+import { holdOffLeftBehind } from './left-behind';
 import type { Members } from './members';
 import { pollUntil } from './poll';
-import { askOutside, type MemberReport, siteVotes } from './votes';
+import { askOutside, electionMilliseconds, hasMajority, type MemberReport, primarySeenBy, siteVotes } from './votes';
 
 /** How long a fenced member may not stand for election; the fence is repeated or made needless by the promotion before. */
 const FREEZE_SECONDS = 600;
@@ -20,7 +22,9 @@ const ELECTION_GRACE_MILLISECONDS = 8_000;
  * old primary believes; what it still accepts with `w: 1` is rolled back when it returns. That is *proven*.
  *
  * No proof: that the old site does not answer, to us or to the majority (it may answer again in a second and still lead), that
- * its members are a minority, or that they were asked to step down. Before an election nothing durable stands against the old
+ * its members are a minority, or that they were asked to step down. Nor is a term one for members that a forced
+ * reconfiguration left behind: with the old configuration they elect by themselves, so that the evidence is *none* until so
+ * many of them know of the newer one that the rest is no majority. Before an election nothing durable stands against the old
  * primary, so the evidence is then *weak* (a majority survives and sees no primary of the site) or *none*.
  */
 export async function fenceSite(
@@ -38,8 +42,7 @@ export async function fenceSite(
   ]);
   let asked = await stepDown(members, states);
   const first = await survey(members, site, survivingSite);
-  const electionMilliseconds = Number(first.config?.['settings']?.['electionTimeoutMillis'] ?? 10_000);
-  const deadline = Date.now() + electionMilliseconds + ELECTION_GRACE_MILLISECONDS;
+  const deadline = Date.now() + electionMilliseconds(first.config) + ELECTION_GRACE_MILLISECONDS;
   let last = first;
   const proof = await pollUntil(deadline, ctx.signal, async () => {
     ctx.progress({ phase: 'waiting for the surviving majority to elect', note: last.how });
@@ -47,9 +50,16 @@ export async function fenceSite(
     if (last.sitePrimary) asked = await stepDown(members, await members.hellos(members.at(site)));
     return last.proven || !last.hasMajority ? last : null;
   });
-  const { strength, how } = verdict(proof ?? last);
-  return { ...base, strength, at: new Date().toISOString(), how: `${how}${asked}` };
+  const found = proof ?? last;
+  // The term of the new set says nothing to members that were left with the old configuration.
+  const left = found.config ? await holdOffLeftBehind(members, found.config) : NOBODY_LEFT;
+  const { strength, how } = left.mayElect ? { strength: 'none' as const, how: found.how } : verdict(found);
+  const said = [`${how}${asked}`, left.how].filter((each) => each !== '').join('; ');
+  const { mustForce } = found;
+  return { ...base, strength, at: new Date().toISOString(), how: said, ...(mustForce ? { mustForce } : {}) };
 }
+
+const NOBODY_LEFT = { mayElect: false, how: '' };
 
 interface Survey {
   readonly config: Document | null;
@@ -57,6 +67,8 @@ interface Survey {
   readonly hasMajority: boolean;
   readonly sitePrimary: boolean;
   readonly how: string;
+  /** Null while a majority could elect. */
+  readonly mustForce: string | null;
 }
 
 function verdict(found: Survey): Pick<FenceEvidence, 'strength' | 'how'> {
@@ -68,11 +80,12 @@ function verdict(found: Survey): Pick<FenceEvidence, 'strength' | 'how'> {
 /** Asks every member outside the fenced site, one by one. */
 async function survey(members: Members, site: string, survivingSite: string): Promise<Survey> {
   const outside = (host: string) => members.siteOf(host) !== site;
-  const { config, reports, votes, total } = await askOutside(members, site);
+  const asked = await askOutside(members, site);
+  const { config, reports, votes, total } = asked;
   if (!config) {
-    return { config, proven: false, hasMajority: false, sitePrimary: false, how: `no member outside ${site} answers` };
+    const how = `no member outside ${site} answers`;
+    return { config, proven: false, hasMajority: false, sitePrimary: false, how, mustForce: null };
   }
-  const hasMajority = votes > total / 2;
   const newestTerm = Math.max(...reports.map(termOf));
   const agreed = reports.filter((report) => termOf(report) === newestTerm);
   const leader = agreed.map(primarySeenBy).find((host) => host !== null && outside(host)) ?? null;
@@ -87,7 +100,8 @@ async function survey(members: Members, site: string, survivingSite: string): Pr
   const how = proven
     ? `${backing.votes} of ${total} votes outside ${site} are in term ${newestTerm} with ${leader} as primary: no older term can commit`
     : `${votes} of ${total} votes outside ${site} answer${leader ? `, primary ${leader}` : sitePrimary ? `, and see a primary at ${site}` : ', no primary elected yet'} (surviving site ${survivingSite})`;
-  return { config, proven, hasMajority, sitePrimary, how };
+  const mustForce = hasMajority(asked) ? null : noMajority(asked, site);
+  return { config, proven, hasMajority: mustForce === null, sitePrimary, how, mustForce };
 }
 
 /**
@@ -115,11 +129,4 @@ async function stepDown(members: Members, states: Awaited<ReturnType<Members['he
 
 function termOf({ status }: MemberReport): number {
   return Number(status?.['term'] ?? -1);
-}
-
-function primarySeenBy({ status }: MemberReport): string | null {
-  const primary = ((status?.['members'] ?? []) as Document[]).find(
-    (each) => each['state'] === 1 && each['health'] === 1,
-  );
-  return primary ? String(primary['name']) : null;
 }

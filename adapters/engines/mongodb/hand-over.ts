@@ -9,7 +9,7 @@ import type { Members } from './members';
 import { optimeFrom, replicaSetId, timestampOf } from './oplog';
 import { compareOptimes, type Optime, positionOf } from './positions';
 import { pollUntil } from './poll';
-import { leaderAnywhere } from './promote';
+import { askOutside, leaderOf } from './votes';
 import { thaw } from './thaw';
 
 /** A member that stepped down finds its new source within a heartbeat or two. */
@@ -33,7 +33,7 @@ export async function handOverSet(
   const evidence = await fenceSite(members, fromSite, toSite, epoch, ctx);
   if (evidence.strength !== 'proven')
     throw failure('HandOverIncomplete', `${members.store} was not handed over from ${fromSite}: ${evidence.how}`);
-  const leader = await leaderAnywhere(members);
+  const leader = leaderOf(await askOutside(members, null));
   if (!leader) throw failure('HandOverIncomplete', `no primary of ${members.store} is elected`);
   const final = await newestOfOlderTerm(members, fromSite, leader.term);
   const found = await pollUntil(deadline, ctx.signal, () =>

@@ -93,6 +93,29 @@ export class Members {
     );
   }
 
+  /**
+   * Which of these belong to the set and answer `hello`, asked without a login: an arbiter holds no users, so that nobody can
+   * log in to it. Never throws for those that do not answer.
+   */
+  async greeted(hosts: readonly string[]): Promise<string[]> {
+    const options = { ...this.options(false), directConnection: true };
+    const greet = async (host: string): Promise<string | null> => {
+      const where = `${this.store} at ${host}`;
+      const hello = async (signal: AbortSignal) => {
+        await answers(host, where);
+        const client = new MongoClient(`mongodb://${host}/`, options);
+        return this.with(client, where, (connected) => connected.db('admin').command({ hello: 1 }), signal);
+      };
+      try {
+        const answer = await answerWithin(new AbortController().signal, CONNECT_MILLISECONDS, where, hello);
+        return answer['setName'] === this.settings.replicaSet ? host : null;
+      } catch {
+        return null; // no answer is an answer here: it is counted as one that is missing
+      }
+    };
+    return (await Promise.all(hosts.map(greet))).filter((each) => each !== null);
+  }
+
   private async with<T>(
     client: MongoClient,
     where: string,
@@ -112,13 +135,13 @@ export class Members {
     }
   }
 
-  private options(): MongoClientOptions {
+  private options(login = true): MongoClientOptions {
     const { user, password, authSource, tls } = this.settings;
     return {
       appName: 'drctl',
       serverSelectionTimeoutMS: CONNECT_MILLISECONDS,
       connectTimeoutMS: CONNECT_MILLISECONDS,
-      ...(user && password ? { auth: { username: user, password: password.reveal() }, authSource } : {}),
+      ...(login && user && password ? { auth: { username: user, password: password.reveal() }, authSource } : {}),
       ...(tls && {
         tls: true,
         tlsAllowInvalidHostnames: tls.allowInvalidHostnames,

@@ -2,6 +2,7 @@ import type { StoreProbe } from '../../../core/engine';
 import type { CallContext } from '../../../core/call';
 import { failure, findFailure } from '../../../core/errors';
 import { LOOK_MILLISECONDS } from '../answer-within';
+import { leftBehindProblem } from './left-behind';
 import { currentGeneration, lineageOf } from './lineage';
 import type { Members } from './members';
 import { optimeFrom, replicaSetId } from './oplog';
@@ -50,7 +51,12 @@ export async function probeSite(members: Members, site: string, ctx: CallContext
   }
   try {
     const look = async (client: MongoClient): Promise<StoreProbe> => {
-      const [{ id }, build] = await Promise.all([replicaSetId(client), client.db('admin').command({ buildInfo: 1 })]);
+      const [{ id, config }, build] = await Promise.all([
+        replicaSetId(client),
+        client.db('admin').command({ buildInfo: 1 }),
+      ]);
+      const left = leftBehindProblem(config);
+      if (left) problems.push(left);
       const newest = hello['lastWrite']?.['opTime']?.['ts'] as Timestamp | undefined;
       const position = newest
         ? positionOf(optimeFrom(newest), lineageOf(id, await currentGeneration(client, id)))

@@ -4,6 +4,7 @@ import { failure } from '../../../core/errors';
 import type { ReplicaState } from '../../../core/replication';
 import { currentEpoch, refuseOlderEpoch } from './epoch';
 import { fenceSite } from './fence';
+import { noMajority } from './force';
 import { followSet, handOverSet } from './hand-over';
 import { currentGeneration, lineageOf, OWN_DATABASE } from './lineage';
 import type { Members } from './members';
@@ -11,7 +12,7 @@ import { optimeFrom, replicaSetId } from './oplog';
 import { positionOf } from './positions';
 import { promoteSite } from './promote';
 import { thawSite } from './thaw';
-import { askOutside } from './votes';
+import { askOutside, hasMajority } from './votes';
 
 export function createReplication(members: Members): Replication {
   return {
@@ -52,14 +53,14 @@ export function createReplication(members: Members): Replication {
     promote: (request, ctx) => promoteSite(members, request, ctx),
     epoch: (site) => currentEpoch(members, site),
     async obstacles(site, lostSite) {
-      const { votes, total, reports } = await askOutside(members, lostSite);
+      const { reports } = await askOutside(members, lostSite);
       const here = reports.some(({ member, status }) => members.at(site).includes(member) && canLead(status));
-      return [
-        ...(2 * votes > total
-          ? []
-          : [`without ${lostSite} ${votes} of ${total} votes answer: no majority could elect a primary`]),
-        ...(here ? [] : [`no member at ${site} is a secondary that could lead`]),
-      ];
+      return here ? [] : [`no member at ${site} is a secondary that could lead`];
+    },
+    async mustForce(_site, lostSite) {
+      const asked = await askOutside(members, lostSite);
+      // Where nobody answers there is nothing to force either: the look at the standby says so.
+      return asked.config === null || hasMajority(asked) ? null : noMajority(asked, lostSite);
     },
     async writeProbe(site, marker, ctx) {
       const startedAt = Date.now();

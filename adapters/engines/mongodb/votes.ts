@@ -40,26 +40,78 @@ export function hostsOf(config: Document): string[] {
 }
 
 export interface OutsideReport {
-  /** The newest configuration that anyone outside the site knows; null when nobody answers. */
+  /** The newest configuration that anyone of those asked knows; null when nobody answers. */
   readonly config: Document | null;
-  /** Those that answered, each speaking for itself. */
+  /** Its members that answered, each speaking for itself. One that belongs to it no more speaks for another set. */
   readonly reports: readonly MemberReport[];
+  /** The hosts of those, and of arbiters, which can be greeted only. */
+  readonly answering: readonly string[];
+  /** Of `answering`. */
   readonly votes: number;
   readonly total: number;
 }
 
-/** Asks every member of the set that is not at the site, also those (a witness) that only the set's own config names. */
-export async function askOutside(members: Members, site: string): Promise<OutsideReport> {
-  const outside = (host: string) => members.siteOf(host) !== site;
+/** Before anybody was asked, and where nobody answers. */
+export const NOBODY: OutsideReport = { config: null, reports: [], answering: [], votes: 0, total: 0 };
+
+/**
+ * Asks every member of the set that is not at the site (null: every member), also those (a witness) that only the set's own
+ * config names.
+ */
+export async function askOutside(members: Members, site: string | null): Promise<OutsideReport> {
+  const outside = (host: string) => site === null || members.siteOf(host) !== site;
   const named = await statusOf(members, members.all().filter(outside));
   const config = newestConfig(named);
-  if (!config) return { config, reports: [], votes: 0, total: 0 };
-  const others = hostsOf(config).filter((host) => outside(host) && !named.some(({ member }) => member === host));
-  const reports = [...named, ...(await statusOf(members, others))].filter(({ status }) => status !== null);
-  return { config, reports, ...siteVotes(config, (host) => reports.some(({ member }) => member === host)) };
+  if (!config) return NOBODY;
+  const hosts = hostsOf(config).filter(outside);
+  const others = hosts.filter((host) => !named.some(({ member }) => member === host));
+  const [asked, arbiters] = await Promise.all([
+    statusOf(members, others),
+    members.greeted(arbitersOf(config).filter((host) => hosts.includes(host))),
+  ]);
+  const reports = [...named, ...asked].filter(({ member, status }) => status !== null && hosts.includes(member));
+  const answering = [...new Set([...reports.map(({ member }) => member), ...arbiters])];
+  return { config, reports, answering, ...siteVotes(config, (host) => answering.includes(host)) };
+}
+
+export const hasMajority = ({ votes, total }: { readonly votes: number; readonly total: number }) => 2 * votes > total;
+
+/** How long the members of the set are without a primary before they elect one. */
+export function electionMilliseconds(config: Document | null): number {
+  return Number(config?.['settings']?.['electionTimeoutMillis'] ?? 10_000);
+}
+
+/** The primary of the newest term, by its own word. */
+export function leaderOf({ reports }: OutsideReport): { member: string; term: number } | null {
+  const leaders = reports
+    .filter(({ status }) => status?.['myState'] === 1)
+    .map(({ member, status }) => ({ member, term: Number(status?.['term']) }));
+  return leaders.toSorted((a, b) => b.term - a.term)[0] ?? null;
+}
+
+/** The living primary that a member knows of by its heartbeats. */
+export function primarySeenBy({ status }: MemberReport): string | null {
+  const primary = ((status?.['members'] ?? []) as Document[]).find(
+    (each) => each['state'] === 1 && each['health'] === 1,
+  );
+  return primary ? String(primary['name']) : null;
+}
+
+/**
+ * As mongod orders configurations: by term, then by version; by the version alone where one of them was forced, which
+ * takes its term away until somebody reconfigures the set without force.
+ */
+export function compareConfigs(a: Document, b: Document): number {
+  const [first, second] = [Number(a['term'] ?? -1), Number(b['term'] ?? -1)];
+  const terms = first === -1 || second === -1 ? 0 : first - second;
+  return terms || Number(a['version']) - Number(b['version']);
 }
 
 function newestConfig(reports: readonly MemberReport[]): Document | null {
   const configs = reports.map(({ config }) => config).filter((each) => each !== null);
-  return configs.toSorted((a, b) => Number(b['version']) - Number(a['version']))[0] ?? null;
+  return configs.toSorted((a, b) => compareConfigs(b, a))[0] ?? null;
+}
+
+function arbitersOf(config: Document): string[] {
+  return (config['members'] as Document[]).filter((each) => each['arbiterOnly']).map((each) => String(each['host']));
 }
