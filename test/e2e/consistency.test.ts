@@ -1,0 +1,141 @@
+import * as fs from 'node:fs';
+import * as os from 'node:os';
+import * as path from 'node:path';
+import { readSamples } from '../../activities/sample-log';
+import { workflowIds } from '../../core/names';
+import type { SiteName } from '../../lab/sites/address-plan';
+import { STORES } from '../../lab/sites/build';
+import { violations } from '../support/consistency/checker';
+import { factsOf } from '../support/consistency/facts';
+import type { Operation } from '../support/consistency/history';
+import { Nemesis, plannedRounds } from '../support/consistency/nemesis';
+import { type Ended, peopleDecide } from '../support/consistency/people';
+import { asSuperuser, interposeLinks, type SiteLinks } from '../support/consistency/site-links';
+import { Workload } from '../support/consistency/workload';
+import { E2eLab, waitUntil } from '../support/e2e-lab';
+import { countOf, seededRandom } from '../support/random';
+
+/**
+ * In the manner of Jepsen: a bank and registers in PostgreSQL, MongoDB and Redis are used through the public name, and by clients
+ * that ignore it, while the active site is killed, stopped or cut off, the failover's worker and Temporal are killed, and what
+ * was stopped wakes up. Then everything that the clients saw is held against what drctl promises.
+ */
+jest.setTimeout(600_000);
+
+const RUN = workflowIds.roleChange('ultramarket');
+/** The peak write rate is taken between samples. */
+const SAMPLES_FOR_A_RATE = 2;
+/** Acknowledged in each store by the end: enough that a fault cannot have fallen between them. */
+const WRITES = 20;
+
+const random = seededRandom('consistency');
+
+describe.each(plannedRounds(random, countOf('ROUNDS', 1)))('round $round: the site is $fault', (plan) => {
+  let e2e: E2eLab;
+  let links: SiteLinks;
+  let workload: Workload;
+  const say = (line: string) => process.stderr.write(`consistency, round ${plan.round}: ${line}\n`);
+
+  beforeAll(async () => {
+    e2e = await E2eLab.up();
+    links = await interposeLinks(e2e);
+    workload = new Workload(e2e, random);
+    await workload.start();
+    await e2e.ask('schedules', 'apply');
+  });
+
+  afterAll(async () => {
+    await workload?.stop();
+    links?.close();
+    await e2e?.destroy();
+  });
+
+  test('nobody sees anything that a failover must not show, and nothing is lost but its price', async () => {
+    const nemesis = new Nemesis(e2e, links, plan, say);
+    nemesis.lag();
+    await everyStore((store) => sampledAndUsed(e2e, workload, store, 0));
+    // The first change of a page after a checkpoint logs all of it, so a peak rate that has seen none is none.
+    await asSuperuser(e2e, 'primary', (client) => client.query('CHECKPOINT'));
+    const checkpointAtMs = Date.now();
+    await everyStore((store) => sampledAndUsed(e2e, workload, store, checkpointAtMs));
+
+    await nemesis.strike();
+    await e2e.ask('failover', 'start', '--to', 'dr', '--reason', plan.fault, '--detach');
+    const { runId } = await e2e.handle(RUN).describe();
+    const over = new AbortController();
+    const [ended] = await Promise.all([
+      peopleDecide(e2e, runId, RUN, async (question) => {
+        say(`a person is asked: ${question}`);
+        expect(await isStandby(e2e, 'dr')).toBe(true);
+        nemesis.heal();
+        await e2e.drctl(['failover', 'retry', '--by', 'oncall-lead']);
+      }).finally(() => over.abort()),
+      nemesis.haunt(RUN, over.signal),
+    ]);
+    nemesis.heal();
+    const leads = leader(ended);
+    say(`${ended.status.outcome}, ${leads} leads; ${summary(workload.history)}`);
+    const healedAtMs = Date.now();
+    await everyStore((store) =>
+      waitUntil(`writes to ${store}`, async () => workload.acknowledged(store, leads, healedAtMs) >= WRITES, {
+        deadlineMs: 120_000,
+      }),
+    );
+    await workload.stop();
+
+    say(`at the end ${summary(workload.history)}`);
+    const { result } = ended;
+    if (!result) throw ended.error;
+    const facts = await factsOf(e2e, result, ended.status, workload.history, await workload.survivors(leads));
+    const found = violations(workload.history, facts);
+    if (found.length > 0) say(`kept in ${kept({ plan, found, facts, result, history: workload.history })}`);
+    expect(found.slice(0, 20)).toEqual([]);
+    expect(result.outcome).toBe(plan.fault === 'aborted' ? 'aborted' : 'completed');
+    expect(facts.stores[STORES.postgresql]?.bound).not.toMatchObject({ operations: null });
+    expect(await isStandby(e2e, 'dr')).toBe(leads === 'primary');
+  });
+});
+
+async function everyStore(work: (store: string) => Promise<void>): Promise<void> {
+  await Promise.all(Object.values(STORES).map(work));
+}
+
+/** Nothing was promoted: the old site has to lead as before. */
+function leader({ status }: Ended): SiteName {
+  return status.outcome === 'completed' ? 'dr' : 'primary';
+}
+
+async function sampledAndUsed(e2e: E2eLab, workload: Workload, store: string, sinceMs: number): Promise<void> {
+  await waitUntil(
+    `samples of the replication of ${store}, and its use`,
+    async () => {
+      const samples = (await readSamples(e2e.open.control))[store] ?? [];
+      const fresh = samples.filter(({ primary, takenAt }) => primary !== null && Date.parse(takenAt) > sinceMs);
+      return fresh.length >= SAMPLES_FOR_A_RATE && workload.acknowledged(store, 'primary', sinceMs) >= WRITES;
+    },
+    { deadlineMs: 120_000, intervalMs: 500 },
+  );
+}
+
+async function isStandby(e2e: E2eLab, site: SiteName): Promise<boolean> {
+  return asSuperuser(e2e, site, async (client) => {
+    const { rows } = await client.query<{ yes: boolean }>('SELECT pg_is_in_recovery() AS yes');
+    return rows[0]?.yes ?? false;
+  });
+}
+
+/** A violation is worth a look at everything that led to it. */
+function kept(evidence: object): string {
+  const file = path.join(fs.mkdtempSync(path.join(os.tmpdir(), 'drctl-consistency-')), 'history.json');
+  fs.writeFileSync(file, JSON.stringify(evidence));
+  return file;
+}
+
+function summary(history: readonly Operation[]): string {
+  const counts = new Map<string, number>();
+  for (const { store, site, outcome } of history) {
+    const key = `${store} at ${site} ${outcome}`;
+    counts.set(key, (counts.get(key) ?? 0) + 1);
+  }
+  return [...counts].map((each) => each.join(' ')).join(', ');
+}
