@@ -74,24 +74,31 @@ describe.each(plannedKills())('killed at $measuring, while it waits, and at $mov
 
   test('before anybody starts one, the plan says what would run and the other site is ready; a lost standby is found', async () => {
     for (const store of [STORES.postgresql, STORES.mongodb, STORES.redis]) await sampled(e2e, store);
-    const { plan, readiness } = await e2e.ask<Planned>('plan', 'failover', '--dry-run');
-    const notReady = alarming(readiness.checks).map(({ id, found }) => `${id}: ${found}`);
-    expect({ verdict: readiness.verdict, notReady }).toEqual({ verdict: 'ready', notReady: [] });
-    expect(readiness).toMatchObject({ fromSite: 'primary', toSite: 'dr' });
-    expect(readiness.checks.map(({ id }) => id)).toEqual(
-      expect.arrayContaining([`promotion:${STORES.postgresql}`, 'fence', 'control-repository', 'service:order']),
-    );
+    const { plan } = await e2e.ask<Planned>('plan', 'failover');
     plannedSteps = plan.groups.flatMap(({ steps }) =>
       steps.filter(({ onlyWhere }) => onlyWhere === null).map(({ id }) => id),
+    );
+    // On a machine that is busy with other tests a server may take longer for an answer than a living one needs.
+    const dryRun = async () => {
+      const { out, exitCode } = await e2e.drctl(['plan', 'failover', '--dry-run', '--output', 'json']);
+      const { readiness } = JSON.parse(out) as Planned;
+      return { ...readiness, exitCode, alarms: alarming(readiness.checks).map(({ id }) => id) };
+    };
+    const until = (what: string, holds: (seen: Awaited<ReturnType<typeof dryRun>>) => boolean) =>
+      waitUntil(what, async () => holds((seen = await dryRun())), { deadlineMs: 120_000, intervalMs: 500 });
+    let seen = await dryRun();
+    await until('nothing that would fail', ({ alarms }) => alarms.length === 0);
+    expect(seen).toMatchObject({ verdict: 'ready', exitCode: 0, fromSite: 'primary', toSite: 'dr' });
+    expect(seen.checks.map(({ id }) => id)).toEqual(
+      expect.arrayContaining([`promotion:${STORES.postgresql}`, 'fence', 'control-repository', 'service:order']),
     );
 
     await e2e.supervisor.stop('redis-dr');
     try {
-      const lost = await e2e.drctl(['plan', 'failover', '--dry-run', '--output', 'json']);
-      expect(lost.exitCode).toBe(FAILURES.NotReady.exitCode);
-      const found = alarming((JSON.parse(lost.out) as Planned).readiness.checks).map(({ id }) => id);
-      expect(found).toContain(`standby:${STORES.redis}`);
-      expect(found.filter((id) => !id.endsWith(`:${STORES.redis}`))).toEqual([]);
+      const ofRedis = (id: string) => id.endsWith(`:${STORES.redis}`);
+      await until('nothing but the lost standby', ({ alarms }) => alarms.length > 0 && alarms.every(ofRedis));
+      expect(seen.exitCode).toBe(FAILURES.NotReady.exitCode);
+      expect(seen.alarms).toContain(`standby:${STORES.redis}`);
     } finally {
       await e2e.supervisor.start('redis-dr');
     }
