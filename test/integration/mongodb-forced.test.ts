@@ -83,7 +83,7 @@ describe('a set of three that loses its primary site and its witness', () => {
   };
 
   beforeAll(async () => {
-    harness = await startMongodb({ members: 3 });
+    harness = await startMongodb({ members: 3, living: true });
     key = fs.readFileSync(harness.set.keyFile!, 'utf8');
     folder = fs.mkdtempSync(path.join(os.tmpdir(), 'drctl-mongodb-forced-'));
     fs.chmodSync(folder, 0o755);

@@ -21,12 +21,13 @@ export interface MongodbHarness {
 
 /**
  * Members of a real set: of five, two at `primary`, two at `dr` and one at `witness`; of three or two, one at each in that
- * order. `nowhere` is dead, `silent` never answers.
+ * order. `nowhere` is dead, `silent` never answers; `living` leaves these out, because each look at the whole set waits
+ * for them.
  */
 export async function startMongodb(
-  options: { members?: number; extra?: readonly string[] } = {},
+  options: { members?: number; extra?: readonly string[]; living?: boolean } = {},
 ): Promise<MongodbHarness> {
-  const { members = 2, extra } = options;
+  const { members = 2, extra, living = false } = options;
   const set = await startMongoReplicaSet({ members, ...(extra ? { extra } : {}), priorities: [3, 2, 1, 1, 0] });
   const silent = await startSilentServer(27017);
   const host = (index: number) => `${set.members[index]?.host}:${set.members[index]?.port}`;
@@ -50,8 +51,10 @@ export async function startMongodb(
     sites: {
       ...split,
       ...(members > 2 ? { witness: site(2 * each, members) } : {}),
-      silent: { members: [`${silent.host}:${silent.port}`] },
-      nowhere: { members: ['127.23.255.254:27017'] },
+      ...(!living && {
+        silent: { members: [`${silent.host}:${silent.port}`] },
+        nowhere: { members: ['127.23.255.254:27017'] },
+      }),
     },
     allowPrimary: true,
     toolsDirectory: path.dirname(serverBinaries().mongod),
