@@ -13,8 +13,11 @@ const POLL_MILLISECONDS = 500;
  */
 const STANDSTILL_MILLISECONDS = 30 * 60_000;
 
-/** The archiver may be putting a segment in the place of its slices just while they are listed. */
-const RESTORABLE_LOOKS = 4;
+/**
+ * The archiver may be putting a segment in the place of its slices just while they are listed or read. A listing is believed
+ * for two seconds (adapters/repository/log-listing.ts): these looks see a newer one.
+ */
+const RESTORABLE_LOOKS = 8;
 
 /** Resolves when the archived log covers `result.stop`. Throws BackupIncomplete when it stands still before that. */
 export async function waitForLogTo(

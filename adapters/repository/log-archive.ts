@@ -8,7 +8,7 @@ import { packWhole, provenDigest, unpackWhole } from '../volumes/whole-frame';
 import { decompressFrames, ZstdFormatError } from '../volumes/zstd-frame-reader';
 import { zstdFrame } from '../volumes/zstd-frames';
 import { LogListing } from './log-listing';
-import { arrange, type ArrangedLog } from './log-order';
+import { arrange, type ArrangedLog, holesIn } from './log-order';
 
 /** Slices are small and many: a higher level would cost the archiver's CPU for little. */
 const ZSTD_LEVEL = 3;
@@ -30,6 +30,8 @@ const SUFFIX = '.zst';
 /** The log of one store in a repository: `data/log/<store>/<lineage>/<name>.zst`, each object one zstd frame. */
 export function createLogArchive(repository: Repository, store: string, naming: LogNaming): LogArchive {
   const listing = new LogListing(repository, layout.logs(store));
+  /** Seen twice: not asked about again. */
+  const realHoles = new Set<string>();
   const keyOf = (lineage: string, name: string) => `${layout.log(store, lineage, name)}${SUFFIX}`;
 
   function entryAt(lineage: string, fileName: string, sizeBytes: number): LogEntry | null {
@@ -39,10 +41,29 @@ export function createLogArchive(repository: Repository, store: string, naming: 
     return read && { key: keyOf(lineage, name), lineage, name, sizeBytes, ...read };
   }
 
-  async function arranged(lineage: string): Promise<ArrangedLog> {
+  async function listed(lineage: string): Promise<ArrangedLog> {
     const files = await listing.files(lineage);
     const all = [...files].flatMap(([name, sizeBytes]) => entryAt(lineage, name, sizeBytes) ?? []);
     return arrange(all, naming);
+  }
+
+  /**
+   * A listing is not one moment. A segment that takes the place of its slices just then may be seen as neither: its name had
+   * been passed before it was stored, theirs were reached after they had gone. A hole is one that a second listing, begun
+   * after the segment was stored, shows as well.
+   */
+  async function arranged(lineage: string): Promise<ArrangedLog> {
+    const seen = new Set(realHoles);
+    for (;;) {
+      const log = await listed(lineage);
+      const holes = holesIn(log.visible, naming);
+      if (holes.every((each) => seen.has(each))) {
+        for (const each of holes) realHoles.add(each);
+        return log;
+      }
+      for (const each of holes) seen.add(each);
+      listing.forget(lineage);
+    }
   }
 
   function corrupt(key: string, why: string, cause?: unknown): Error {

@@ -34,3 +34,15 @@ export function arrange(entries: readonly LogEntry[], { compare }: Pick<LogNamin
 function kindOrder(a: LogEntry, b: LogEntry): number {
   return a.kind === b.kind ? 0 : a.kind === 'segment' ? -1 : 1;
 }
+
+/** Keys of the entries before which something is missing: the pieces of a lineage touch each other. `inOrder` as of `arrange`. */
+export function holesIn(inOrder: readonly LogEntry[], { compare }: Pick<LogNaming, 'compare'>): string[] {
+  const holes: string[] = [];
+  let [furthest] = inOrder;
+  for (const entry of inOrder) {
+    if (!furthest) break;
+    if (compare(furthest.to, entry.from) < 0) holes.push(entry.key);
+    if (compare(furthest.to, entry.to) < 0) furthest = entry;
+  }
+  return holes;
+}
