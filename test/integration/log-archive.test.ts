@@ -176,13 +176,14 @@ test('a segment put in place of its slices while they are listed is no hole; one
     ...repository,
     async *list(prefix, options) {
       listings += 1;
-      if (listings > 1) return yield* repository.list(prefix, options);
       // The page with the segment's place was read before, that with its slices is read after.
       const before = [];
       for await (const object of repository.list(prefix, options)) before.push(object);
-      const other = open();
-      const slices = (await other.entries(LINEAGE)).slice(0, 3);
-      await other.replace(slices.slice(1), await other.append(piece(5, 15, 'segment')));
+      if (listings === 1) {
+        const other = open();
+        const slices = (await other.entries(LINEAGE)).slice(0, 3);
+        await other.replace(slices.slice(1), await other.append(piece(5, 15, 'segment')));
+      }
       for (const object of before) if (await repository.head(object.key)) yield object;
     },
   };
