@@ -1,3 +1,5 @@
+const { availableParallelism } = require('node:os');
+
 /** @type {import('jest').Config} */
 module.exports = {
   testEnvironment: 'node',
@@ -8,6 +10,6 @@ module.exports = {
   },
   modulePathIgnorePatterns: ['<rootDir>/dist/'],
   testTimeout: 60000,
-  // The default is one fewer than the cores; these tests mostly wait for servers.
-  maxWorkers: 2,
+  // The default is one fewer than the cores; these tests wait for servers a third of their time.
+  maxWorkers: availableParallelism() + 1,
 };

@@ -58,8 +58,9 @@ export async function windows(catalog: StoreCatalog): Promise<RecoveryWindow[]> 
 async function windowsIn(log: ArchivedLog, backups: readonly Manifest[]): Promise<RecoveryWindow[]> {
   const found: RecoveryWindow[] = [];
   for (const { backup, lineage, chain } of candidates(log, backups).toReversed()) {
-    const to = await log.coversUntil(chain);
-    if (to === null || to < backup.consistentAt) continue;
+    const covered = await log.coversUntil(chain);
+    // Its log reaches its end: the backup itself can be restored, whether a heartbeat came after it yet or not.
+    const to = covered === null || covered < backup.consistentAt ? backup.consistentAt : covered;
     const wider = found.some((each) => each.lineage === lineage && each.from <= backup.consistentAt && to <= each.to);
     if (!wider) found.push({ from: backup.consistentAt, to, lineage, exact: true });
   }
