@@ -1,4 +1,4 @@
-import type { PromoteResult, WriteProbe } from '../core/engine';
+import type { PromoteResult, WriteProbe } from '../core/roles';
 import { failure } from '../core/errors';
 import type { FenceEvidence, FenceScope, ForceAttestation, Unfenced } from '../core/fencing';
 import { requireEpoch } from './application';

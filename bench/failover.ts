@@ -1,4 +1,4 @@
-import type { FailOverStatus } from '../core/runs';
+import type { FailOverStatus } from '../core/role-change-runs';
 import { phaseSeconds } from '../lab/demo/measured';
 import { Shoppers } from '../lab/demo/shoppers';
 import { supervisorOf } from '../lab/lab';

@@ -1,4 +1,4 @@
-import type { FailOverResult, FailOverStatus } from '../core/runs';
+import type { FailOverResult, FailOverStatus } from '../core/role-change-runs';
 import { accessTo } from '../lab/demo/access';
 import { ordersUrl } from '../lab/demo/accident';
 import { phaseSeconds } from '../lab/demo/measured';

@@ -1,5 +1,5 @@
 import type { LossEstimate } from './replication';
-import type { ApprovalCard } from './runs';
+import type { ApprovalCard } from './role-change-runs';
 
 /**
  * How much growth of the bound an approval covers. A bound grows with every second in which the old primary may still be

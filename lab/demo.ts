@@ -1,6 +1,7 @@
 import * as path from 'node:path';
 import { parseArgs } from 'node:util';
-import type { FailOverStatus, RestoreStoresResult } from '../core/runs';
+import type { FailOverStatus } from '../core/role-change-runs';
+import type { RestoreStoresResult } from '../core/runs';
 import { applicationConfigFile, labDestroy, labDown, labUp, supervisorOf } from './lab';
 import { accessTo, type LabAccess } from './demo/access';
 import { catalogUrl, deleteAllOrders, ordersUrl } from './demo/accident';

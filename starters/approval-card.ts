@@ -1,7 +1,7 @@
 import { GROWTH_COVERED_SECONDS } from '../core/approval';
 import { formatBytes, formatDuration } from '../core/clock';
 import type { LossEstimate } from '../core/replication';
-import type { ApprovalCard } from '../core/runs';
+import type { ApprovalCard } from '../core/role-change-runs';
 import { relativeTime, shortTime, tableLines } from './table';
 
 /** What an approver signs: who asks, what was seen, what would be lost. Unknown is written as unknown, never as zero. */

@@ -4,14 +4,12 @@ import { FAILURES, failure, findFailure } from '../core/errors';
 import { workflowIds } from '../core/names';
 import type {
   ApprovalCard,
-  Command,
-  commands,
   FailOverCommand,
   FailOverInput,
   FailOverResult,
   FailOverStatus,
-  RoleChangeKind,
-} from '../core/runs';
+} from '../core/role-change-runs';
+import type { Command, commands, RoleChangeKind } from '../core/runs';
 import { cardLines } from './approval-card';
 import { durationText, follow, requireStatus, stepLine } from './follow';
 import { printDetached, startRun } from './runs';

@@ -2,7 +2,8 @@ import { CancellationScope, defineQuery, setHandler } from '@temporalio/workflow
 import { failure, hasCode, reasonOf } from '../core/errors';
 import { planFailover } from '../core/plan-failover';
 import type { RoleChangePlan } from '../core/role-change-plan';
-import { type FailOverInput, type FailOverResult, queries } from '../core/runs';
+import type { FailOverInput, FailOverResult } from '../core/role-change-runs';
+import { queries } from '../core/runs';
 import { roleChange } from './proxies';
 import { askForApproval, priceTheLoss } from './failover/approval';
 import { FailoverControl } from './failover/control';

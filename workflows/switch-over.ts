@@ -2,7 +2,8 @@ import { CancellationScope, defineQuery, setHandler } from '@temporalio/workflow
 import { failure, hasCode, reasonOf } from '../core/errors';
 import { planSwitchover } from '../core/plan-switchover';
 import type { RoleChangePlan } from '../core/role-change-plan';
-import { type FailOverResult, queries, type SwitchOverInput } from '../core/runs';
+import type { FailOverResult, SwitchOverInput } from '../core/role-change-runs';
+import { queries } from '../core/runs';
 import { FailoverControl } from './failover/control';
 import { takeEpoch, undo } from './failover/fence';
 import { continueTheNewLineage, pointDns, promote, settle, startServices, verify } from './failover/move';

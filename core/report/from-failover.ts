@@ -2,7 +2,8 @@ import type { Application } from '../application';
 import { recordLabel } from '../dns-moves';
 import { unfencedStores } from '../fencing';
 import type { HandOver } from '../hand-over';
-import type { ApprovalCard, FailOverInput, FailOverOutcome, FailOverResult, StepStatus } from '../runs';
+import type { ApprovalCard, FailOverInput, FailOverOutcome, FailOverResult } from '../role-change-runs';
+import type { StepStatus } from '../runs';
 import {
   type ActualLoss,
   type Decision,

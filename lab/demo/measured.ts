@@ -1,4 +1,4 @@
-import type { FailOverStatus } from '../../core/runs';
+import type { FailOverStatus } from '../../core/role-change-runs';
 import type { LossEstimate } from '../../core/replication';
 import type { Journal, JournalOrder } from '../load/journal';
 

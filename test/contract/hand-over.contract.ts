@@ -1,4 +1,5 @@
-import type { Engine, Replication } from '../../core/engine';
+import type { Replication } from '../../core/roles';
+import type { Engine } from '../../core/engine';
 import { hasCode } from '../../core/errors';
 import type { FenceEvidence } from '../../core/fencing';
 import type { HandOver } from '../../core/hand-over';
@@ -34,7 +35,7 @@ function writer(harness: RolesHarness, site: string, name: string) {
 }
 
 /**
- * The promises of `handOver` and `follow` in core/engine.ts, on two real members of which one is written to all the while:
+ * The promises of `handOver` and `follow` in core/roles.ts, on two real members of which one is written to all the while:
  * handed over and taken back, then handed over for good. Run by `engineContract`.
  */
 export function handOverContract(engineName: string, start: () => Promise<RolesHarness>): void {

@@ -1,4 +1,5 @@
-import type { Engine, Replication } from '../../core/engine';
+import type { Replication } from '../../core/roles';
+import type { Engine } from '../../core/engine';
 import { hasCode } from '../../core/errors';
 import type { FenceEvidence, StoreEnd } from '../../core/fencing';
 import { waitUntil } from '../../lab/servers/process';
@@ -26,7 +27,7 @@ export interface RolesHarness {
 }
 
 /**
- * The promises of `Replication` in core/engine.ts, on two real members: from healthy over fenced and unfenced to promoted.
+ * The promises of `Replication` in core/roles.ts, on two real members: from healthy over fenced and unfenced to promoted.
  * One story in several tests, each standing on the one before. Run by `engineContract`.
  */
 export function rolesContract(engineName: string, start: () => Promise<RolesHarness>): void {

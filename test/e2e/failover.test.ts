@@ -5,7 +5,7 @@ import { layout } from '../../core/layout';
 import { workflowIds } from '../../core/names';
 import { alarming, type ReadinessResult } from '../../core/readiness';
 import type { RoleChangePlan } from '../../core/role-change-plan';
-import type { ApprovalCard, FailOverResult, FailOverStatus } from '../../core/runs';
+import type { ApprovalCard, FailOverResult, FailOverStatus } from '../../core/role-change-runs';
 import { catalogUrl, ordersUrl } from '../../lab/demo/accident';
 import { lossOf } from '../../lab/demo/measured';
 import { compareOrders, readOrderEventsFromMongo, readOrdersFromPostgres } from '../../lab/load/journal';

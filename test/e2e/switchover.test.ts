@@ -2,7 +2,7 @@ import Redis from 'ioredis';
 import { layout } from '../../core/layout';
 import { workflowIds } from '../../core/names';
 import type { RoleChangePlan } from '../../core/role-change-plan';
-import type { FailOverResult, FailOverStatus } from '../../core/runs';
+import type { FailOverResult, FailOverStatus } from '../../core/role-change-runs';
 import { catalogUrl, ordersUrl } from '../../lab/demo/accident';
 import { compareOrders, readOrderEventsFromMongo, readOrdersFromPostgres } from '../../lab/load/journal';
 import { STORES } from '../../lab/sites/build';

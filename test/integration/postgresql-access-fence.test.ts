@@ -1,7 +1,7 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { Client } from 'pg';
-import type { Replication } from '../../core/engine';
+import type { Replication } from '../../core/roles';
 import { Secret } from '../../core/secret';
 import { type RolesHarness, rolesContract } from '../contract/roles.contract';
 import { engineOf, testContext } from '../support/engine-harness';

@@ -1,7 +1,8 @@
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { failure } from '../../core/errors';
 import { taskQueues } from '../../core/names';
-import type { FailOverStatus, RunStatus } from '../../core/runs';
+import type { FailOverStatus } from '../../core/role-change-runs';
+import type { RunStatus } from '../../core/runs';
 import { fakeBackupWorld } from '../support/fake-backup';
 import { fakeFailoverWorld } from '../support/fake-failover';
 import { fakeReadinessWorld } from '../support/fake-readiness';

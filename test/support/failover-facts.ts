@@ -1,8 +1,9 @@
 import type { DnsTarget } from '../../core/application';
 import type { FailoverFacts } from '../../core/report/from-failover';
 import type { LossEstimate } from '../../core/replication';
+import type { ApprovalCard, FailOverResult } from '../../core/role-change-runs';
 import { roleChangeSteps as run, type StepName } from '../../core/role-change-steps';
-import type { ApprovalCard, FailOverResult, StepState, StepStatus } from '../../core/runs';
+import type { StepState, StepStatus } from '../../core/runs';
 import type { EndpointCheck } from '../../core/traffic';
 import { shop } from './shop-application';
 

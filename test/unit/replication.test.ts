@@ -1,6 +1,6 @@
 import { whyAskAgain } from '../../core/approval';
 import { estimateLoss, type LossEstimate, type ReplicaState, type ReplicationSample } from '../../core/replication';
-import type { ApprovalCard } from '../../core/runs';
+import type { ApprovalCard } from '../../core/role-change-runs';
 
 const START = Date.parse('2026-11-22T13:00:00.000Z');
 const iso = (seconds: number) => new Date(START + seconds * 1_000).toISOString();

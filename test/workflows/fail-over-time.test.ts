@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { failure } from '../../core/errors';
 import { taskQueues } from '../../core/names';
-import type { FailOverResult, FailOverStatus } from '../../core/runs';
+import type { FailOverResult, FailOverStatus } from '../../core/role-change-runs';
 import { fakeFailoverWorld } from '../support/fake-failover';
 import { shop } from '../support/shop-application';
 import { timeSkippingEnvironment, withWorkers } from '../support/workflow-environment';

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { WorkflowHandle } from '@temporalio/client';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { taskQueues, workflowIds } from '../../core/names';
-import type { FailOverResult, FailOverStatus } from '../../core/runs';
+import type { FailOverResult, FailOverStatus } from '../../core/role-change-runs';
 import { resultLines } from '../../starters/failover';
 import { fakeFailoverWorld, type FakeWorld } from '../support/fake-failover';
 import { shop } from '../support/shop-application';

@@ -5,7 +5,7 @@ import { failure, findFailure } from '../../core/errors';
 import { taskQueues, workflowIds } from '../../core/names';
 import { planSwitchover } from '../../core/plan-switchover';
 import type { PlannedStep, RoleChangePlan } from '../../core/role-change-plan';
-import type { FailOverResult, FailOverStatus } from '../../core/runs';
+import type { FailOverResult, FailOverStatus } from '../../core/role-change-runs';
 import { fakeFailoverWorld, type FakeWorld } from '../support/fake-failover';
 import { follow } from '../support/follow';
 import { waitUntil } from '../support/servers';

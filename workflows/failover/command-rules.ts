@@ -1,7 +1,8 @@
 import { condition } from '@temporalio/workflow';
 import { failure } from '../../core/errors';
 import { whyNotApprover } from '../../core/failover-policy';
-import type { ApprovalCard, Command, FailOverCommand } from '../../core/runs';
+import type { ApprovalCard, FailOverCommand } from '../../core/role-change-runs';
+import type { Command } from '../../core/runs';
 import { refuse } from '../commands';
 import type { Approval, FailoverControl } from './control';
 

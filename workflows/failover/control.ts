@@ -2,15 +2,8 @@ import { condition, defineQuery, setHandler, upsertSearchAttributes } from '@tem
 import type { FailoverPolicy } from '../../core/application';
 import { failure, hasCode, reasonOf } from '../../core/errors';
 import type { FenceEvidence, ForceAttestation } from '../../core/fencing';
-import {
-  queries,
-  type ApprovalCard,
-  type Command,
-  type FailOverInput,
-  type FailOverOutcome,
-  type FailOverStatus,
-  type RoleChangeKind,
-} from '../../core/runs';
+import type { ApprovalCard, FailOverInput, FailOverOutcome, FailOverStatus } from '../../core/role-change-runs';
+import { queries, type Command, type RoleChangeKind } from '../../core/runs';
 import type { LossEstimate } from '../../core/replication';
 import type { Decision as DecisionMade } from '../../core/report/run-report';
 import { onCommand } from '../commands';

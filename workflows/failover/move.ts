@@ -1,6 +1,6 @@
 import { ParentClosePolicy, startChild, workflowInfo } from '@temporalio/workflow';
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
-import type { PromoteResult } from '../../core/engine';
+import type { PromoteResult } from '../../core/roles';
 import { hasCode } from '../../core/errors';
 import { unprovenStores } from '../../core/fencing';
 import { workflowIds } from '../../core/names';

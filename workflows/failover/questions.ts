@@ -1,6 +1,7 @@
+import type { FailOverCommand } from '../../core/role-change-runs';
 import { isSkippable } from '../../core/role-change-steps';
 import { refuse } from '../commands';
-import type { Command, FailOverCommand } from '../../core/runs';
+import type { Command } from '../../core/runs';
 
 export type Decision = 'retry' | 'skip';
 

@@ -1,6 +1,6 @@
 import type { Document, Timestamp } from 'mongodb';
 import type { CallContext } from '../../../core/call';
-import type { PromoteRequest } from '../../../core/engine';
+import type { PromoteRequest } from '../../../core/roles';
 import { failure } from '../../../core/errors';
 import { unprovenStores } from '../../../core/fencing';
 import { leftBehindBy, leftBehindTag } from './left-behind';

@@ -1,5 +1,5 @@
 import type { Document } from 'mongodb';
-import type { ForcedPromotion } from '../../../core/engine';
+import type { ForcedPromotion } from '../../../core/roles';
 import type { Members } from './members';
 import { compareConfigs, hostsOf } from './votes';
 

@@ -1,6 +1,6 @@
 import type { Document } from 'mongodb';
 import type { CallContext } from '../../../core/call';
-import type { PromoteRequest, PromoteResult } from '../../../core/engine';
+import type { PromoteRequest, PromoteResult } from '../../../core/roles';
 import { failure, hasCode } from '../../../core/errors';
 import { unfencedStores } from '../../../core/fencing';
 import { noteEpoch, readEpoch, refuseOlderEpoch } from './epoch';

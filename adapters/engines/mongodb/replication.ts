@@ -1,5 +1,5 @@
 import type { Document, MongoClient, Timestamp } from 'mongodb';
-import type { Replication } from '../../../core/engine';
+import type { Replication } from '../../../core/roles';
 import { failure } from '../../../core/errors';
 import type { ReplicaState } from '../../../core/replication';
 import { currentEpoch, refuseOlderEpoch } from './epoch';

@@ -1,6 +1,6 @@
 import type { Client } from 'pg';
 import type { CallContext } from '../../../core/call';
-import type { PromoteRequest, PromoteResult, Replication, WriteProbe } from '../../../core/engine';
+import type { PromoteRequest, PromoteResult, Replication, WriteProbe } from '../../../core/roles';
 import { failure, findFailure, hasCode } from '../../../core/errors';
 import { unfencedStores } from '../../../core/fencing';
 import type { ReplicaState, ReplicationSample } from '../../../core/replication';

@@ -1,5 +1,5 @@
 import type { Client } from 'pg';
-import type { PromoteRequest } from '../../../core/engine';
+import type { PromoteRequest } from '../../../core/roles';
 import { failure } from '../../../core/errors';
 import { SCHEMA } from './schema';
 

@@ -1,7 +1,7 @@
 import type Redis from 'ioredis';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { CallContext } from '../../../core/call';
-import type { PromoteRequest, PromoteResult } from '../../../core/engine';
+import type { PromoteRequest, PromoteResult } from '../../../core/roles';
 import { failure } from '../../../core/errors';
 import { unfencedStores } from '../../../core/fencing';
 import { addressOf, lookAtRedis, type RedisEndpoint, withRedis } from './connection';

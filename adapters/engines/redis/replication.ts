@@ -1,5 +1,5 @@
 import type { CallContext } from '../../../core/call';
-import type { Replication } from '../../../core/engine';
+import type { Replication } from '../../../core/roles';
 import { failure, findFailure } from '../../../core/errors';
 import type { ReplicaState } from '../../../core/replication';
 import { readAclFence } from './acl-fence';

@@ -1,4 +1,4 @@
-import type { FailOverResult, FailOverStatus } from '../../../core/runs';
+import type { FailOverResult, FailOverStatus } from '../../../core/role-change-runs';
 import { STORES } from '../../../lab/sites/build';
 import type { E2eLab } from '../e2e-lab';
 import { boundOf } from './bound';

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { FailOverResult, FailOverStatus } from '../../../core/runs';
+import type { FailOverResult, FailOverStatus } from '../../../core/role-change-runs';
 import type { E2eLab } from '../e2e-lab';
 
 /** Two minutes of trying a step, then a person is asked; a run that says nothing for longer is half done in silence. */
