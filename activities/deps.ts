@@ -7,6 +7,7 @@ import type { LogArchive } from '../core/log-archive';
 import type { MetricPublisher } from '../core/metrics';
 import type { AssetMirror } from '../core/mirror';
 import type { Notifier } from '../core/notify';
+import type { ProofStore } from '../core/proofs';
 import type { RestorePlace } from '../core/recovery';
 import type { Repository } from '../core/repository';
 import type { ServiceController } from '../core/services';
@@ -22,6 +23,8 @@ export interface OpenApplication {
   /** Null for stores without a log. */
   logArchive(store: string): LogArchive | null;
   transfer(store: string): BackupTransfer;
+  /** What was proven of the store, and when: kept beside its backups. */
+  proofs(store: string): ProofStore;
   /** Kept at the DR side: epochs, samples, reports. */
   readonly control: Repository;
   readonly epochs: EpochStore;

@@ -23,6 +23,8 @@ export const layout = {
   epoch: (epoch: number) => `epochs/${String(epoch).padStart(10, '0')}.json`,
   reports: () => 'reports/',
   report: (id: string, extension: 'json' | 'md' | 'html') => `reports/${id}.${extension}`,
+  proofs: (store: string) => `proofs/${store}/`,
+  proof: (store: string, proofId: string) => `proofs/${store}/${proofId}.json`,
   /** How ready the site was to take over when it was looked at last. */
   readiness: (site: string) => `readiness/${site}.json`,
   /** Overwritten with each look: that it can be is what is looked for. */

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import type { OpenApplication } from '../activities/deps';
 import { createCatalog } from '../adapters/catalog/catalog';
 import { createEpochs } from '../adapters/catalog/epochs';
+import { createProofs } from '../adapters/catalog/proofs';
 import { engineEntries } from '../adapters/engines/registry';
 import { createSiteFence } from '../adapters/fence';
 import { createMetricPublishers } from '../adapters/metrics';
@@ -80,6 +81,7 @@ export async function openApplication(config: LoadedConfig): Promise<WiredApplic
           targetVolumeBytes: config.backup.volumeSize.bytes,
         }),
       ),
+    proofs: (store) => createProofs(repositoryOf(store)),
     spool,
     control,
     epochs: createEpochs(control),
