@@ -7,12 +7,12 @@ import type { RestoredStore } from '../../../core/recovery';
 import { type Account, freePort } from '../restore-host';
 import { advance, newTry, writeMarker } from '../restore-marker';
 import type { RestoredServer } from '../restored-server';
-import { sqlState } from './connection';
 import type { BackupDetail } from './dump';
 import { ArchivedLog } from './log-chain';
 import { parseLsn, timelineOf } from './lsn';
 import { isInclusive } from './recovery-target';
-import { serverOf, withRestored } from './restored-server';
+import { serverOf } from './restored-server';
+import { type ReplayState, ReplayWatch } from './replay-watch';
 import { restored } from './restored-state';
 import { writeServerConfig } from './restore-config';
 import { type Marker, ownerOf, pathsOf, type PlacePaths, readMarker } from './restore-place';
@@ -30,9 +30,6 @@ const STALL_MILLISECONDS = 180_000;
 const OPENED_BY_ITSELF =
   'PostgreSQL opened it by itself at the target, on a timeline of its own: a transaction with more than 64 subtransactions ' +
   '(savepoints) was under way there, and before its end a server cannot be read while it waits.';
-/** Not ready yet, or ending while it is asked: that its process is gone is seen by the next look. */
-const CONNECT_CODES = new Set(['57P01', '57P02', '57P03', 'ENOENT', 'ECONNREFUSED', 'ECONNRESET', 'EPIPE']);
-
 /** Replays to the target and leaves the server paused there, readable (open, where PostgreSQL cannot pause); see core/engine.ts `Restore.replay`. */
 export async function replay(
   request: RestoreRequest,
@@ -169,7 +166,16 @@ class Replay {
   }
 
   /** The new marker at the target, or what the server said when it gave up. Aborted, the server goes on without us. */
-  private wait(marker: Marker, from: number): Promise<Marker | string> {
+  private async wait(marker: Marker, from: number): Promise<Marker | string> {
+    const watch = new ReplayWatch(this.paths, marker);
+    try {
+      return await this.untilThere(watch, marker, from);
+    } finally {
+      await watch.end();
+    }
+  }
+
+  private untilThere(watch: ReplayWatch, marker: Marker, from: number): Promise<Marker | string> {
     const there = (phase: Marker['phase'], state: ReplayState) => ({
       ready: { ...marker, phase, ...reached(marker, state, this.config) },
     });
@@ -178,7 +184,7 @@ class Replay {
         look: async () => {
           const { feed } = this.config;
           feed?.check();
-          const state = await this.state(marker);
+          const state = await watch.look();
           // Also where it was to pause: recovery ends by itself at a target before which nobody could read.
           if (state && !state.inRecovery) return there('open', state);
           if (state?.paused) {
@@ -204,23 +210,6 @@ class Replay {
       },
       this.ctx,
     );
-  }
-
-  /** Null while the server does not take connections yet. */
-  private async state(marker: Marker): Promise<ReplayState | null> {
-    try {
-      return await withRestored(this.paths, marker, async (client) => {
-        const { rows } = await client.query(`
-          SELECT pg_is_in_recovery() AS "inRecovery",
-                 CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay_pause_state() = 'paused' END AS paused,
-                 pg_last_wal_replay_lsn()::text AS lsn, pg_last_xact_replay_timestamp() AS at`);
-        return rows[0] as ReplayState;
-      });
-    } catch (error) {
-      const code = sqlState(error) ?? (error as { code?: string }).code ?? '';
-      if (CONNECT_CODES.has(code) || /Connection terminated|timeout/.test(String(error))) return null;
-      throw error;
-    }
   }
 
   /** Takes over a setting that the source had raised while the log was written. */
@@ -260,13 +249,6 @@ class Replay {
       next: `Read ${this.paths.log}.`,
     });
   }
-}
-
-interface ReplayState {
-  readonly inRecovery: boolean;
-  readonly paused: boolean | null;
-  readonly lsn: string | null;
-  readonly at: Date | null;
 }
 
 function reached(

@@ -27,16 +27,29 @@ export async function restoredMarker(paths: PlacePaths): Promise<Marker> {
   throw failure('NotFound', `${paths.root} carries no mark of a PostgreSQL restore`);
 }
 
+export interface RestoredLogin {
+  readonly port: number;
+  readonly user: string;
+  readonly database: string;
+}
+
 /** Runs `use` over the place's own socket. Errors of the driver come out as they are. */
 export async function withRestored<T>(
   paths: PlacePaths,
-  login: { readonly port: number; readonly user: string; readonly database: string },
+  login: RestoredLogin,
   use: (client: Client) => Promise<T>,
   options: { readonly signal?: AbortSignal; readonly statementMilliseconds?: number } = {},
 ): Promise<T> {
-  const { port, user, database } = login;
-  const statementMilliseconds = options.statementMilliseconds ?? 15_000;
-  const client = new Client({
+  return useAndEnd(restoredClient(paths, login, options.statementMilliseconds), use, options.signal);
+}
+
+/** Over the place's own socket; not connected yet. */
+export function restoredClient(
+  paths: PlacePaths,
+  { port, user, database }: RestoredLogin,
+  statementMilliseconds = 15_000,
+): Client {
+  return new Client({
     host: paths.socket,
     port,
     user,
@@ -46,5 +59,4 @@ export async function withRestored<T>(
     connectionTimeoutMillis: 5_000,
     query_timeout: statementMilliseconds,
   });
-  return useAndEnd(client, use, options.signal);
 }

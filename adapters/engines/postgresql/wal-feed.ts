@@ -14,8 +14,8 @@ import type { WalSegment } from './wal-fetch';
 const PARALLEL_SEGMENTS = 4;
 const WINDOW_BYTES = 2 ** 30;
 const FEWEST_AHEAD = 8;
-/** Replay takes 10 ms and more for a segment, and the window holds many. */
-const LOOK_MILLISECONDS = 20;
+/** Replay takes 10 ms and more for a segment, and the window holds many; the next fetch waits for none of these looks. */
+const LOOK_MILLISECONDS = 50;
 
 export interface FeedPlan {
   /** In the order of replay, no name twice. */
@@ -41,6 +41,8 @@ export class WalFeed {
   private readonly inFlight = new Map<number, Promise<void>>();
   /** Segments that lay in the folder when it was last looked at. */
   private present = new Set<number>();
+  /** Come since the folder was last looked at. */
+  private readonly landed = new Set<number>();
   private next = 0;
   private failure: unknown = null;
   private running: Promise<void> = Promise.resolve();
@@ -109,7 +111,9 @@ export class WalFeed {
   /** What the server has taken since, and what it waits for. */
   private async look(indexOf: ReadonlyMap<string, number>): Promise<void> {
     const wanted = await fs.readFile(path.join(this.folder, WANTED), 'utf8').catch(absent);
-    const now = new Set((await fs.readdir(this.folder)).flatMap((name) => indexOf.get(name) ?? []));
+    this.landed.clear();
+    const lying = (await fs.readdir(this.folder)).flatMap((name) => indexOf.get(name) ?? []);
+    const now = new Set([...lying, ...this.landed]);
     for (const index of this.present) if (!now.has(index) && index >= this.next) this.next = index + 1;
     this.present = now;
     // Asked for again, by a server that was started again: it will want what follows, too.
@@ -118,15 +122,23 @@ export class WalFeed {
   }
 
   private fill(): void {
+    if (this.ctx.signal.aborted || this.failure !== null) return;
     const { segments } = this.plan;
     const end = Math.min(segments.length, this.next + this.ahead);
     for (let index = this.next; index < end && this.inFlight.size < PARALLEL_SEGMENTS; index += 1) {
       if (this.present.has(index) || this.inFlight.has(index)) continue;
       const segment = segments[index] as WalSegment;
       const fetched = this.fetch(segment, path.join(this.folder, segment.name), this.ctx)
-        .then(() => void this.present.add(index)) // taken before the next look, it would be fetched again
+        .then(() => {
+          // Taken before the next look, or not seen by the one that is under way, it would be fetched again.
+          this.present.add(index);
+          this.landed.add(index);
+        })
         .catch((error: unknown) => void (this.failure ??= error))
-        .finally(() => this.inFlight.delete(index));
+        .finally(() => {
+          this.inFlight.delete(index);
+          this.fill();
+        });
       this.inFlight.set(index, fetched);
     }
   }
