@@ -123,23 +123,26 @@ export class WalFeed {
 
   private fill(): void {
     if (this.ctx.signal.aborted || this.failure !== null) return;
-    const { segments } = this.plan;
-    const end = Math.min(segments.length, this.next + this.ahead);
+    const end = Math.min(this.plan.segments.length, this.next + this.ahead);
     for (let index = this.next; index < end && this.inFlight.size < PARALLEL_SEGMENTS; index += 1) {
       if (this.present.has(index) || this.inFlight.has(index)) continue;
-      const segment = segments[index] as WalSegment;
-      const fetched = this.fetch(segment, path.join(this.folder, segment.name), this.ctx)
-        .then(() => {
-          // Taken before the next look, or not seen by the one that is under way, it would be fetched again.
-          this.present.add(index);
-          this.landed.add(index);
-        })
-        .catch((error: unknown) => void (this.failure ??= error))
-        .finally(() => {
-          this.inFlight.delete(index);
-          this.fill();
-        });
+      const fetched = this.fetchOne(index).finally(() => {
+        this.inFlight.delete(index);
+        this.fill();
+      });
       this.inFlight.set(index, fetched);
+    }
+  }
+
+  private async fetchOne(index: number): Promise<void> {
+    const segment = this.plan.segments[index] as WalSegment;
+    try {
+      await this.fetch(segment, path.join(this.folder, segment.name), this.ctx);
+      // Taken before the next look, or not seen by the one that is under way, it would be fetched again.
+      this.present.add(index);
+      this.landed.add(index);
+    } catch (error) {
+      this.failure ??= error;
     }
   }
 }
