@@ -66,11 +66,11 @@ const ROUTES: readonly (readonly [method: string, pattern: string, handler: Hand
     '/sites/:site/stores/:store/standby',
     (lab, [site = '', store = ''], body) => lab.startStandby(site, store, standby.parse(body).epoch),
   ],
-  ['GET', '/sites/:site/services', (lab, [site = '']) => lab.services(site)],
+  ['GET', '/sites/:site/services', (lab, [site = '']) => lab.services.of(site)],
   [
     'PUT',
     '/sites/:site/services/:name',
-    (lab, [site = '', each = ''], body) => lab.scale(site, each, replicas.parse(body).replicas),
+    (lab, [site = '', each = ''], body) => lab.services.scale(site, each, replicas.parse(body).replicas),
   ],
   ['POST', '/services', defineService],
 ];
@@ -87,7 +87,7 @@ function deleteFence(supervisor: Supervisor, [site = '']: readonly string[], bod
 
 function defineService(supervisor: Supervisor, _: readonly string[], body: unknown): Promise<unknown> {
   const { initialReplicas, ...template } = service.parse(body);
-  return supervisor.defineService(template, initialReplicas);
+  return supervisor.services.define(template, initialReplicas);
 }
 
 /** Serves the supervisor on one loopback address to whoever has the token. `onShutdown` runs after the reply was sent. */

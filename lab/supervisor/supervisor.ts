@@ -6,7 +6,7 @@ import { type Hold, Program, type ProgramSpec, type ProgramStatus, stillAlive } 
 import { endsOf, makeStandbys, type StoreEnd } from './postgresql-cluster';
 import { forgetPid, leftovers, recordPid } from './pid-files';
 import { Refusal } from './refusal';
-import { countReady, replicaSpec, type ServiceStatus, type ServiceTemplate, writeUpstreams } from './services';
+import { SiteServices } from './site-services';
 import { readState, type SupervisorState, writeState } from './state-file';
 
 export interface FenceAnswer {
@@ -34,12 +34,19 @@ export class Supervisor {
   private readonly folder: string;
   private readonly state: SupervisorState;
   private readonly programs = new Map<string, Program>();
+  readonly services: SiteServices;
   private closing = false;
 
   constructor(folder: string) {
     this.folder = folder;
     for (const each of ['pids', 'logs']) fs.mkdirSync(path.join(folder, each), { recursive: true });
     this.state = readState(this.stateFile);
+    this.services = new SiteServices(this.state, {
+      programs: () => [...this.programs.values()],
+      register: (spec) => this.register(spec),
+      unregister: (name) => this.unregister(name),
+      save: () => this.save(),
+    });
   }
 
   /** Ends what an earlier supervisor left behind, then starts what should run. */
@@ -197,34 +204,6 @@ export class Supervisor {
     return { site, processes };
   }
 
-  /** Declares a service of a site; its replicas stay as they are. */
-  async defineService(template: ServiceTemplate, initialReplicas: number): Promise<ServiceStatus> {
-    const key = `${template.site}/${template.name}`;
-    const known = this.state.services[key];
-    this.state.services[key] = known
-      ? { ...known, template }
-      : { template, desiredReplicas: initialReplicas, generation: 1 };
-    return this.applyService(key);
-  }
-
-  async services(site: string): Promise<ServiceStatus[]> {
-    const keys = Object.keys(this.state.services).filter((key) => key.startsWith(`${site}/`));
-    return Promise.all(keys.map((key) => this.serviceStatus(key)));
-  }
-
-  async scale(site: string, name: string, replicas: number): Promise<ServiceStatus> {
-    const key = `${site}/${name}`;
-    const service = this.state.services[key];
-    if (!service) throw new Refusal(404, `site ${site} has no service ${name}`);
-    if (replicas > 0 && this.state.fences[site])
-      throw new Refusal(
-        409,
-        `site ${site} is fenced by epoch ${this.state.fences[site]?.epoch}: its services may not start`,
-      );
-    this.state.services[key] = { ...service, desiredReplicas: replicas, generation: service.generation + 1 };
-    return this.applyService(key);
-  }
-
   /** Stops everything, what uses the stores before the stores. What should run is remembered for the next start. */
   async shutdown(): Promise<void> {
     this.closing = true;
@@ -232,28 +211,6 @@ export class Supervisor {
       program.spec.kind === 'store' ? 1 : program.spec.kind === 'infrastructure' ? 2 : 0;
     for (const turn of [0, 1, 2])
       await Promise.all([...this.programs.values()].filter((each) => rank(each) === turn).map((each) => each.stop()));
-  }
-
-  private async applyService(key: string): Promise<ServiceStatus> {
-    const { template, desiredReplicas } = this.state.services[key] as SupervisorState['services'][string];
-    const surplus = this.replicasOf(key).slice(desiredReplicas);
-    await Promise.all(surplus.map((program) => this.unregister(program.spec.name)));
-    for (let replica = 0; replica < desiredReplicas; replica += 1) await this.register(replicaSpec(template, replica));
-    this.save();
-    return this.serviceStatus(key);
-  }
-
-  private async serviceStatus(key: string): Promise<ServiceStatus> {
-    const { template, desiredReplicas, generation } = this.state.services[key] as SupervisorState['services'][string];
-    return { name: template.name, desiredReplicas, readyReplicas: await countReady(this.replicasOf(key)), generation };
-  }
-
-  private replicasOf(key: string): Program[] {
-    const prefix = `${key.replace('/', '-')}-`;
-    const found = [...this.programs.values()].filter(
-      ({ spec }) => spec.kind === 'service' && spec.name.startsWith(prefix),
-    );
-    return found.toSorted((a, b) => a.spec.name.localeCompare(b.spec.name, 'en', { numeric: true }));
   }
 
   private adopt(spec: ProgramSpec, hold: Hold): Program {
@@ -286,20 +243,8 @@ export class Supervisor {
     if (this.programs.get(program.spec.name) !== program) return;
     if (program.running && program.process) recordPid(this.pidFolder, program.spec.name, program.process);
     else forgetPid(this.pidFolder, program.spec.name);
-    if (program.spec.kind === 'service') this.tellGateway(program.spec.site);
+    if (program.spec.kind === 'service') this.services.tellGateway(program.spec.site);
     if (!this.closing) this.save();
-  }
-
-  private tellGateway(site: string): void {
-    const upstreams: Record<string, string[]> = {};
-    let file: string | undefined;
-    for (const [key, { template }] of Object.entries(this.state.services)) {
-      if (template.site !== site) continue;
-      file = template.upstreamsFile;
-      const running = this.replicasOf(key).filter((program) => program.running);
-      upstreams[template.name] = running.map(({ spec }) => new URL(spec.healthUrl ?? '').host);
-    }
-    if (file) writeUpstreams(file, upstreams);
   }
 
   private find(name: string): Program {

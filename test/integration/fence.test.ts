@@ -27,7 +27,7 @@ describe('the fence of a host agent, on the real supervisor', () => {
   beforeEach(async () => {
     lab = await startSupervisedSite('primary');
     fence = agentFence(lab.url, lab.token);
-    await lab.supervisor.scale('primary', 'auth', 2);
+    await lab.supervisor.services.scale('primary', 'auth', 2);
     await waitUntil('everything running', async () => runningPids().length === 4);
   });
   afterEach(async () => lab?.stop());
@@ -94,7 +94,7 @@ describe('the fence of a host agent, on the real supervisor', () => {
       'primary-auth-2': 'killed',
     });
     await waitUntil('auth being ready', async () => {
-      const [auth] = await lab.supervisor.services('primary');
+      const [auth] = await lab.supervisor.services.of('primary');
       return auth?.desiredReplicas === 2 && auth.readyReplicas === 1;
     });
     await expect(fence.unfence('primary', 5, ctx)).resolves.toEqual({ started: [], notes: [] });

@@ -36,12 +36,12 @@ const service = { application: APPLICATION, site: SITE, service: 'auth' };
 const stop = (of: number) => run(() => createServiceSizeActivities(deps).stopService({ ...service, epoch: of }));
 const resize = (replicas: number, of: number) =>
   run(() => createServiceSizeActivities(deps).resizeService({ ...service, replicas, epoch: of }));
-const auth = async () => (await lab.supervisor.services(SITE)).find(({ name }) => name === 'auth');
+const auth = async () => (await lab.supervisor.services.of(SITE)).find(({ name }) => name === 'auth');
 
 beforeAll(async () => {
   lab = await startSupervisedSite(SITE);
   ({ url } = lab);
-  await lab.supervisor.scale(SITE, 'auth', 2);
+  await lab.supervisor.services.scale(SITE, 'auth', 2);
   await waitUntil('both replicas', async () => (await auth())?.readyReplicas === 2);
 }, 60_000);
 afterAll(() => lab?.stop());

@@ -37,7 +37,7 @@ export async function startSupervisedSite(site: string): Promise<SupervisedSite>
     const argv = [process.execPath, '-e', REPLICA];
     const env = { HOST: '{host}', PORT: '{port}' };
     const place = { host, firstPort: 8101 + index * 100, upstreamsFile: join(folder, 'upstreams.json') };
-    await supervisor.defineService({ ...common, name, argv, env, ...place }, 0);
+    await supervisor.services.define({ ...common, name, argv, env, ...place }, 0);
   }
   return {
     supervisor,
