@@ -42,7 +42,7 @@ export async function followNewPrimary(
       await dropSlots(store, old, primary, ctx);
       return { store, site, follows: true, how: `${addressOf(old)} is a standby and streams` };
     }
-    if (Date.now() >= deadline) return { store, site, follows: false, how: toDo(look.state, old, primary) };
+    if (Date.now() >= deadline) return { store, site, follows: false, how: whatIsLeft(look.state, old, primary) };
     ctx.progress({ phase: `waiting for the standby at ${site}`, note: look.state });
     await delay(POLL_MILLISECONDS, undefined, { signal: ctx.signal });
   }
@@ -78,7 +78,7 @@ async function lookAt(
   }
 }
 
-function toDo(state: Look['state'], old: PostgresqlSite, primary: PostgresqlSite): string {
+function whatIsLeft(state: Look['state'], old: PostgresqlSite, primary: PostgresqlSite): string {
   const seen = {
     silent: 'does not answer (fenced by its host, as a rule)',
     primary: 'is still a primary of its own, read-only',
