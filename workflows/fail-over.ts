@@ -1,5 +1,5 @@
 import { CancellationScope, defineQuery, setHandler } from '@temporalio/workflow';
-import { failure, hasCode, reasonOf } from '../core/errors';
+import { failure } from '../core/errors';
 import { planFailover } from '../core/plan-failover';
 import type { RoleChangePlan } from '../core/role-change-plan';
 import type { FailOverInput, FailOverResult } from '../core/role-change-runs';
@@ -10,8 +10,7 @@ import { FailoverControl } from './failover/control';
 import { confirmPrimaryIsDown, lookAgain, requireStandbys } from './failover/decide';
 import { fence, holdWhatIsAttested, takeEpoch, undo } from './failover/fence';
 import { continueTheNewLineage, pointDns, promote, settle, startServices, verify } from './failover/move';
-import { end, FailoverRun } from './failover/run';
-import { wasCancelled } from './step-table';
+import { end, endTurnedBack, FailoverRun } from './failover/run';
 
 /**
  * The unplanned failover of an application to another site, in the order of the runbook: confirm that the primary is down
@@ -68,20 +67,7 @@ export async function failOver(input: FailOverInput): Promise<FailOverResult> {
   });
 }
 
-/**
- * Before the pivot everything is undone, whatever stopped the run; what could not be undone is said, never hidden. An abort
- * is an outcome, anything else stays the error that it is.
- */
+/** Before the pivot everything is undone, whatever stopped the run. */
 async function turnBack(run: FailoverRun, error: unknown): Promise<FailOverResult> {
-  const aborted = hasCode(error, 'Aborted');
-  if (!run.undoEpoch && !aborted) {
-    await end(run, 'failed', wasCancelled(error) ? 'the run was cancelled' : reasonOf(error));
-    throw error;
-  }
-  const left = run.undoEpoch ? await undo(run) : [];
-  const why = wasCancelled(error) ? 'the run was cancelled' : reasonOf(error);
-  if (left.length > 0) return end(run, 'undo incomplete', `${why}; still to be done by hand: ${left.join('; ')}`);
-  if (aborted) return end(run, 'aborted', why);
-  await end(run, 'rolled back', why);
-  throw error;
+  return endTurnedBack(run, error, run.undoEpoch ? await undo(run) : []);
 }

@@ -1,5 +1,5 @@
 import { CancellationScope, defineQuery, setHandler } from '@temporalio/workflow';
-import { failure, hasCode, reasonOf } from '../core/errors';
+import { failure } from '../core/errors';
 import { planSwitchover } from '../core/plan-switchover';
 import type { RoleChangePlan } from '../core/role-change-plan';
 import type { FailOverResult, SwitchOverInput } from '../core/role-change-runs';
@@ -7,9 +7,8 @@ import { queries } from '../core/runs';
 import { FailoverControl } from './failover/control';
 import { takeEpoch, undo } from './failover/fence';
 import { continueTheNewLineage, pointDns, promote, settle, startServices, verify } from './failover/move';
-import { end } from './failover/run';
+import { end, endTurnedBack } from './failover/run';
 import { roleChange } from './proxies';
-import { wasCancelled } from './step-table';
 import { fenceTheRest, followTheNewPrimary, handOver, stopServices, withinTheLimit } from './switchover/hand-over';
 import { lowerTtls, restoreTtls } from './switchover/lower-ttl';
 import { askForApproval, requireReady } from './switchover/prepare';
@@ -71,23 +70,14 @@ export async function switchOver(input: SwitchOverInput): Promise<FailOverResult
 }
 
 /**
- * Before the pivot everything is undone, whatever stopped the run; what could not be undone is said, never hidden. It is done
- * from the old site, which is the one that has to serve: the other may be what failed. Nobody but this run can have promoted
- * a store meanwhile (its id and its epoch see to that), and it has not: only one that is seen to take writes counts.
+ * Before the pivot everything is undone, whatever stopped the run. It is done from the old site, which is the one that has to
+ * serve: the other may be what failed. Nobody but this run can have promoted a store meanwhile (its id and its epoch see to
+ * that), and it has not: only one that is seen to take writes counts.
  */
 async function turnBack(run: SwitchoverRun, error: unknown): Promise<FailOverResult> {
-  const aborted = hasCode(error, 'Aborted');
   run.workAt(run.fromSite);
   run.steps.waitingFor = null;
   const left = run.undoEpoch ? await undo(run, true) : [];
   await restoreTtls(run);
-  if (!run.undoEpoch && !aborted) {
-    await end(run, 'failed', wasCancelled(error) ? 'the run was cancelled' : reasonOf(error));
-    throw error;
-  }
-  const why = wasCancelled(error) ? 'the run was cancelled' : reasonOf(error);
-  if (left.length > 0) return end(run, 'undo incomplete', `${why}; still to be done by hand: ${left.join('; ')}`);
-  if (aborted) return end(run, 'aborted', why);
-  await end(run, 'rolled back', why);
-  throw error;
+  return endTurnedBack(run, error, left);
 }

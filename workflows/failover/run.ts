@@ -1,7 +1,7 @@
 import { condition, allHandlersFinished, workflowInfo } from '@temporalio/workflow';
 import type { Application } from '../../core/application';
 import type { MovedName } from '../../core/dns-moves';
-import { failure, reasonOf } from '../../core/errors';
+import { failure, hasCode, reasonOf } from '../../core/errors';
 import type { Severity } from '../../core/notify';
 import type { SwitchOverFacts } from '../../core/hand-over';
 import { failoverReport } from '../../core/report/from-failover';
@@ -9,7 +9,7 @@ import type { SiteAtWork } from '../../activities/site';
 import type { FailOverInput, FailOverOutcome, FailOverResult, ForcedStore } from '../../core/role-change-runs';
 import type { EndpointResult } from '../../core/traffic';
 import { roleChange, telling } from '../proxies';
-import { type StepTable } from '../step-table';
+import { type StepTable, wasCancelled } from '../step-table';
 import type { FailoverControl } from './control';
 
 export interface UndoStep {
@@ -180,4 +180,20 @@ export async function end(run: FailoverRun, outcome: FailOverOutcome, reason: st
   await condition(allHandlersFinished);
   run.steps.finish(outcome);
   return { ...result, steps: run.steps.steps.map((step) => ({ ...step })), reportKey };
+}
+
+/**
+ * How a run ends that was stopped before the pivot, once everything was undone but what is `left`. What could not be undone is
+ * said, never hidden. An abort is an outcome, anything else stays the error that it is.
+ */
+export async function endTurnedBack(
+  run: FailoverRun,
+  error: unknown,
+  left: readonly string[],
+): Promise<FailOverResult> {
+  const why = wasCancelled(error) ? 'the run was cancelled' : reasonOf(error);
+  if (left.length > 0) return end(run, 'undo incomplete', `${why}; still to be done by hand: ${left.join('; ')}`);
+  if (hasCode(error, 'Aborted')) return end(run, 'aborted', why);
+  await end(run, run.undoEpoch ? 'rolled back' : 'failed', why);
+  throw error;
 }
