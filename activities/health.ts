@@ -1,8 +1,16 @@
-import { hasCode, reasonOf } from '../core/errors';
+import { getClient } from '@temporalio/activity';
+import type { CallContext } from '../core/call';
+import { reasonOf } from '../core/errors';
 import { backupSuccessSample } from '../core/metrics';
+import type { MonitoringPolicy } from '../core/monitoring/policy';
+import { atRiskSeconds, judgeStore, statusOf, type StoreView } from '../core/monitoring/store-view';
+import { EMPTY_TALLY, type Tally, tallyOf } from '../core/monitoring/tally';
 import type { CheckHealthResult, StoreHealth } from '../core/runs';
+import { updateTally } from './backup-tally';
 import { withCallContext } from './context';
 import type { ActivityDeps, OpenApplication } from './deps';
+import { failedBackupsOf } from './failed-backups';
+import { observeStore } from './observe-stores';
 import { lookAtServers, problemLines } from './servers';
 
 export function createHealthActivities(deps: ActivityDeps) {
@@ -12,10 +20,10 @@ export function createHealthActivities(deps: ActivityDeps) {
       return withCallContext(async (ctx) => {
         const open = deps.open(input.application);
         const at = new Date().toISOString();
-        const servers = await lookAtServers(open, ctx);
+        const [servers, tally] = await Promise.all([lookAtServers(open, ctx), countedNow(open, at)]);
         const stores = await Promise.all(
-          open.application.stores.map(async ({ name, rpoSeconds }) => ({
-            ...(await judge(open, name, rpoSeconds, at)),
+          open.application.stores.map(async ({ name }) => ({
+            ...(await lookAtStore(open, name, at, tallyOf(tally, name).lastFailureAt, ctx)),
             problems: problemLines(servers.filter(({ store }) => store === name)),
           })),
         );
@@ -43,43 +51,42 @@ export function createHealthActivities(deps: ActivityDeps) {
   };
 }
 
-async function judge(
-  open: OpenApplication,
-  store: string,
-  rpoSeconds: number,
-  at: string,
-): Promise<Omit<StoreHealth, 'problems'>> {
-  const catalog = open.catalog(store);
-  const [backups, damaged] = [await catalog.list(store), await catalog.damaged(store)];
-  const newest = backups.at(-1);
-  const archive = open.logArchive(store);
-  const reasons = damaged.map(({ backupId, problem }) => `backup ${backupId} cannot be restored: ${problem}`);
-  // What is damaged of one store must not hide how the others are.
-  const windows = archive
-    ? await open
-        .engine(store)
-        .windows({ backups, log: archive })
-        .catch((error: unknown) => {
-          if (!hasCode(error, 'BackupCorrupt')) throw error;
-          reasons.push(`its log cannot be read: ${reasonOf(error)}`);
-          return [];
-        })
-    : [];
-  const coveredUntil = windows.at(-1)?.to ?? null;
-  const atRisk = coveredUntil === null ? null : Math.max(0, (Date.parse(at) - Date.parse(coveredUntil)) / 1_000);
-  const ageHours = newest ? (Date.parse(at) - Date.parse(newest.committedAt)) / 3_600_000 : null;
-  if (ageHours !== null && ageHours >= open.application.backup.maxAgeHours)
-    reasons.push(`the newest backup is ${ageHours.toFixed(1)} hours old`);
-  if (archive && atRisk !== null && atRisk > rpoSeconds)
-    reasons.push(`${Math.round(atRisk)} s of changes are not archived`);
-  if (archive && newest && atRisk === null) reasons.push('the log window is unknown');
-  if (!newest) reasons.push('there is no backup');
+/** Which backups failed: without Temporal's list, or the control repository, that one reason is missing and the others hold. */
+async function countedNow(open: OpenApplication, at: string): Promise<Tally> {
+  try {
+    return await updateTally(open, new Map(), failedBackupsOf(getClient()), at);
+  } catch {
+    return EMPTY_TALLY;
+  }
+}
+
+function healthOf(view: StoreView, policy: MonitoringPolicy): Omit<StoreHealth, 'problems'> {
+  const { store, at, newest } = view;
+  const reasons = judgeStore(view, policy);
   return {
     store,
-    status: newest ? (reasons.length > 0 ? 'warning' : 'healthy') : 'error',
+    status: statusOf(reasons),
     reasons,
     lastBackupAt: newest?.committedAt ?? null,
-    lastBackupAgeHours: ageHours,
-    rpoSeconds: atRisk,
+    lastBackupAgeHours: newest ? (Date.parse(at) - Date.parse(newest.committedAt)) / 3_600_000 : null,
+    rpoSeconds: atRiskSeconds(view),
   };
+}
+
+/** One that cannot be looked at hides no other: what is not known is as bad as what is broken. */
+async function lookAtStore(
+  open: OpenApplication,
+  store: string,
+  at: string,
+  lastFailureAt: string | null,
+  ctx: CallContext,
+): Promise<Omit<StoreHealth, 'problems'>> {
+  try {
+    return healthOf(await observeStore(open, store, at, lastFailureAt), open.application.monitoring);
+  } catch (error) {
+    ctx.signal.throwIfAborted();
+    const text = `what is stored of it cannot be read: ${reasonOf(error)}`;
+    const reasons = [{ alert: 'rpoBreached', status: 'error', text }] as const;
+    return { store, status: 'error', reasons, lastBackupAt: null, lastBackupAgeHours: null, rpoSeconds: null };
+  }
 }

@@ -1,4 +1,5 @@
 import type { Application } from '../core/application';
+import { monitoringPolicy } from './monitoring';
 import type { Config } from './schema';
 
 /** What workflows may know of an application: no secret and no address of a store. */
@@ -45,9 +46,9 @@ export function toApplication(config: Config): Application {
       },
     },
     backup: {
-      maxAgeHours: config.monitoring.backupMaxAge.seconds / 3_600,
       mode: config.backup.mode,
       volumeBytes: config.backup.volumeSize.bytes,
     },
+    monitoring: monitoringPolicy(config),
   };
 }

@@ -10,6 +10,10 @@ interface Referring {
   readonly controlRepository?: string | undefined;
   readonly stores: Readonly<Record<string, StoreConfig>>;
   readonly dns?: { readonly records: readonly { readonly values: Readonly<Record<string, unknown>> }[] } | undefined;
+  readonly metrics: {
+    readonly prometheus?: { readonly listen: string | Readonly<Record<string, string>> } | undefined;
+  };
+  readonly monitoring: { readonly stores: Readonly<Record<string, unknown>> };
   readonly schedules: {
     readonly runs: Readonly<Record<string, { readonly run: string; readonly stores?: readonly string[] | undefined }>>;
   };
@@ -69,6 +73,10 @@ export function crossReferences(config: Referring, context: z.RefinementCtx): vo
   for (const [run, { stores = [] }] of Object.entries(config.schedules.runs)) {
     stores.forEach((store, index) => wants('store', store, ['schedules', 'runs', run, 'stores', index]));
   }
+  const listen = config.metrics.prometheus?.listen ?? '';
+  for (const site of typeof listen === 'string' ? [] : Object.keys(listen))
+    wants('site', site, ['metrics', 'prometheus', 'listen', site]);
+  for (const store of Object.keys(config.monitoring.stores)) wants('store', store, ['monitoring', 'stores', store]);
   const seen = new Set<string>();
   config.services?.groups.forEach((group, groupIndex) =>
     group.services.forEach(({ name }, index) => {

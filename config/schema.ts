@@ -129,15 +129,15 @@ export const configSchema = z
     endpoints: z.array(endpoint).default([]).meta({ description: 'What must answer for the application to be up' }),
     fence: fenceSettings.optional().meta({ description: 'What can make a whole site unable to write' }),
     notifications: z.record(name, notifierSettings).default({}),
-    metrics: metricsSettings.optional(),
+    metrics: metricsSettings.default({}).meta({ description: 'CloudWatch, and where Prometheus scrapes' }),
     failover,
     objectives,
     schedules: scheduleSettings,
     retention: retentionSettings,
     lifecycle: lifecycleSettings.optional(),
     monitoring: monitoringSettings,
-    alerts: alertSettings.optional(),
-    dashboard: dashboardSettings.optional(),
+    alerts: alertSettings,
+    dashboard: dashboardSettings,
     drill: z
       .strictObject({
         type: z.enum(['partial_failover']).default('partial_failover'),

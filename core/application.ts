@@ -1,3 +1,4 @@
+import type { MonitoringPolicy } from './monitoring/policy';
 import type { EndpointCheck } from './traffic';
 import type { DnsRecord } from './traffic';
 
@@ -17,6 +18,7 @@ export interface Application {
   readonly objectives: { readonly rtoSeconds: number; readonly rpoSeconds: number };
   readonly failover: FailoverPolicy;
   readonly backup: BackupPolicy;
+  readonly monitoring: MonitoringPolicy;
 }
 
 export interface StoreSummary {
@@ -68,8 +70,6 @@ export interface SwitchoverPolicy {
 }
 
 export interface BackupPolicy {
-  /** A newest backup older than this is a warning. */
-  readonly maxAgeHours: number;
   readonly mode: 'spool' | 'stream';
   readonly volumeBytes: number;
 }

@@ -8,6 +8,15 @@ export interface DamagedManifest {
   readonly problem: string;
 }
 
+/** What a listing and a few reads tell of a store with thousands of backups. */
+export interface CatalogSurvey {
+  /** Of every backup whose manifest is there, readable or not; oldest first. */
+  readonly ids: readonly string[];
+  /** The newest ones that were asked for and those that they build on, oldest first; what cannot be read is in `damaged`. */
+  readonly backups: readonly Manifest[];
+  readonly damaged: readonly DamagedManifest[];
+}
+
 /** The catalogue of one repository. Its only database is the listing (DESIGN §4). */
 export interface CatalogStore {
   /** Names of the stores that have at least one manifest. */
@@ -15,8 +24,11 @@ export interface CatalogStore {
   /**
    * Committed backups of a store, oldest first. A manifest that cannot be read is left out, so that it blocks neither the
    * next backup nor a restore of another one; `damaged` names it, and whoever shows backups to people shows both.
+   * `after`: only those with a greater id, without reading the others.
    */
-  list(store: string): Promise<Manifest[]>;
+  list(store: string, options?: { readonly after?: string }): Promise<Manifest[]>;
+  /** For a look that may take no time: reads the `newest` so many manifests, whatever the store has besides. */
+  survey(store: string, newest: number): Promise<CatalogSurvey>;
   damaged(store: string): Promise<DamagedManifest[]>;
   /** Throws NotFound, naming what exists, and BackupCorrupt naming a manifest that cannot be read. */
   get(store: string, backupId: string): Promise<Manifest>;

@@ -31,6 +31,10 @@ export const layout = {
   writeCheck: (site: string) => `readiness/${site}.write-check`,
   /** Replication samples of all stores, measured before trouble and kept at the DR side. */
   samples: () => 'samples/replication.json',
+  /** How many backups were ever taken and how many failed; see core/monitoring/tally.ts. */
+  tally: () => 'monitoring/backups.json',
+  /** The newest judgement of every store, and what people were told of. */
+  health: () => 'monitoring/health.json',
   /** The TTL that a record had before it was lowered for a move. */
   loweredTtl: (name: string, type: string) => `dns/${name}-${type}.json`,
 } as const;
@@ -44,4 +48,9 @@ export function backupIdOf(takenAt: string, type: BackupType, hex8: string): str
 
 export function isBackupId(text: string): boolean {
   return BACKUP_ID.test(text);
+}
+
+/** Whether an id says that it is a full. */
+export function isFullId(backupId: string): boolean {
+  return BACKUP_ID.exec(backupId)?.[1] === 'full';
 }

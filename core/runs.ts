@@ -1,4 +1,5 @@
 import type { BackupType } from './catalog';
+import type { HealthReason, HealthStatus } from './monitoring/store-view';
 import type { Fingerprint, Leave, RecoveryTarget, RestoredStore, RestorePlan } from './recovery';
 import type { CheckResult } from './restore-checks';
 
@@ -208,8 +209,8 @@ export interface CheckHealthInput {
 
 export interface StoreHealth {
   readonly store: string;
-  readonly status: 'healthy' | 'warning' | 'error';
-  readonly reasons: readonly string[];
+  readonly status: HealthStatus;
+  readonly reasons: readonly HealthReason[];
   readonly lastBackupAt: string | null;
   readonly lastBackupAgeHours: number | null;
   /** Seconds of changes that are not in the archive; null when unknown or when the store has no log. */

@@ -3,7 +3,7 @@ import * as path from 'node:path';
 import { stringify } from 'yaml';
 import { serverBinaries } from './runtime/servers';
 import { isRoot } from './servers/process';
-import { addressPlan, SITES, type SiteAddresses, type SiteName } from './sites/address-plan';
+import { type Address, addressPlan, SITES, type SiteAddresses, type SiteName } from './sites/address-plan';
 import { STORES } from './sites/build';
 import { CONFIGURATION_FOLDERS, applicationRoot, configurationRoot } from './sites/files';
 import type { LabDescription } from './sites/lab-folder';
@@ -74,7 +74,14 @@ function applicationConfig(lab: LabDescription): object {
     })),
     fence: { kind: 'agent', url: lab.supervisor.url, token },
     notifications: { 'backup-alerts': { kind: 'sns', topicArn: lab.aws.topicArn, ...aws } },
-    metrics: { cloudwatch: { namespace: 'UltraMarket/Backup', ...aws } },
+    metrics: {
+      cloudwatch: { namespace: 'UltraMarket/Backup', ...aws },
+      prometheus: {
+        listen: Object.fromEntries(SITES.map((site) => [site, hostAndPort(plan.sites[site].metrics)])),
+        // A person watches.
+        intervalSeconds: 10,
+      },
+    },
     ...decisions(),
   };
 }
@@ -146,6 +153,8 @@ function awsKeys(lab: LabDescription): object {
   return { accessKeyId: file('s3-access-key-id'), secretAccessKey: file('s3-secret-access-key') };
 }
 
+const hostAndPort = ({ host, port }: Address) => `${host}:${port}`;
+
 function once(name: string): object {
   return { name, replicas: 1 };
 }
@@ -188,7 +197,7 @@ function decisions(): object {
       files: { local: '3d', cloud: '30d', archive: '1y' },
       configuration: { local: '30d', cloud: '365d', archive: 'forever' },
     },
-    monitoring: { backupMaxAge: '25h' },
+    monitoring: { backupMaxAge: '25h', stores: { configuration: { backupMaxAge: '8d' } } },
     alerts: {
       backupFailure: { for: '15m', severity: 'critical' },
       backupDelayed: { olderThan: '24h', for: '1h', severity: 'warning' },

@@ -1,8 +1,9 @@
 import { formatBytes, formatDuration } from '../core/clock';
 import type { KeptLog } from '../core/engine';
 import type { RecoveryWindow } from '../core/recovery';
+import type { WindowGap } from '../core/recovery-gaps';
 import { shortTime, tableLines } from './table';
-import { barCells, drawBar, type WindowGap } from './window-bar';
+import { barCells, drawBar } from './window-bar';
 
 /** What of a store's past can be restored, and whether its log is being followed. */
 export interface LogStatus {

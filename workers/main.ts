@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { Client } from '@temporalio/client';
 import { NativeConnection, Worker } from '@temporalio/worker';
 import { createActivities } from '../activities';
 import { type LoadedConfig, loadConfig } from '../config/load';
@@ -7,6 +8,7 @@ import { taskQueues } from '../core/names';
 import { restartWithBoundedMemory } from './bounded-memory';
 import { workflowBundle } from './bundle';
 import { hostId } from './host-id';
+import { startMetrics } from './metrics/start';
 import { installRuntime, logger } from './runtime';
 import { sweepSpool } from './sweep-spool';
 import { openApplication, type WiredApplication } from './wiring';
@@ -119,6 +121,8 @@ async function serve(configs: readonly LoadedConfig[], first: LoadedConfig, site
       }),
     );
   }
+  const ending = new AbortController();
+  startMetrics(configs, applications, site, new Client({ connection, namespace }), ending.signal);
   let stopping = false;
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.on(signal, () => {
@@ -130,6 +134,7 @@ async function serve(configs: readonly LoadedConfig[], first: LoadedConfig, site
   }
   logger.info({ site, host, queues, applications: [...applications.keys()] }, 'worker is ready');
   await Promise.all(workers.map((worker) => worker.run()));
+  ending.abort();
   await connection.close();
 }
 

@@ -27,6 +27,8 @@ import type { BackupTransfer } from '../core/transfer';
 /** What only the worker itself needs besides: the spool of its host. */
 export interface WiredApplication extends OpenApplication {
   readonly spool: Spool;
+  /** Those that hold data of its stores, each once. */
+  readonly repositories: readonly Repository[];
 }
 
 /**
@@ -83,6 +85,7 @@ export async function openApplication(config: LoadedConfig): Promise<WiredApplic
       ),
     proofs: (store) => createProofs(repositoryOf(store)),
     spool,
+    repositories: [...new Set(Object.keys(config.stores).map(repositoryOf))],
     control,
     epochs: createEpochs(control),
     services: config.services ? createServices(config.services.controller) : null,
@@ -93,7 +96,7 @@ export async function openApplication(config: LoadedConfig): Promise<WiredApplic
     }),
     siteFence: config.fence ? createSiteFence(config.fence, replicated(config)) : null,
     notifiers: createNotifiers(config.notifications),
-    metrics: config.metrics ? createMetricPublishers(config.metrics) : [],
+    metrics: createMetricPublishers(config.metrics),
     mirrors: (store) => mirrorsOf(config, store),
     scratchPlace(store, purpose) {
       const own = config.stores[store]?.restore;

@@ -33,7 +33,7 @@ export async function checkHealth({ application }: CheckHealthInput): Promise<Ch
         application,
         severity: status === 'error' ? 'critical' : 'warning',
         title: `${store}: ${status}`,
-        lines: [...reasons, ...problems.map((problem) => `to mend: ${problem}`)],
+        lines: [...reasons.map(({ text }) => text), ...problems.map((problem) => `to mend: ${problem}`)],
         at: result.at,
         fields: { backup_type: store, status },
       }),

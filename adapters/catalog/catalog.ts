@@ -25,16 +25,16 @@ export function createCatalog(repository: Repository): CatalogStore {
     return manifest;
   }
 
-  async function listed(store: string): Promise<StoredObject[]> {
+  async function listed(store: string, after?: string): Promise<StoredObject[]> {
     const objects: StoredObject[] = [];
-    for await (const object of repository.list(layout.manifests(store))) {
+    const options = after === undefined ? {} : { after: layout.manifest(store, after) };
+    for await (const object of repository.list(layout.manifests(store), options)) {
       if (manifestIdOf(store, object.key) !== null) objects.push(object);
     }
     return objects.toSorted((a, b) => (a.key < b.key ? -1 : 1));
   }
 
-  async function readAll(store: string): Promise<(Manifest | DamagedManifest)[]> {
-    const objects = await listed(store);
+  async function readAll(store: string, objects: readonly StoredObject[]): Promise<(Manifest | DamagedManifest)[]> {
     const read: (Manifest | DamagedManifest)[] = [];
     for (let at = 0; at < objects.length; at += PARALLEL_READS) {
       const batch = objects.slice(at, at + PARALLEL_READS);
@@ -83,8 +83,27 @@ export function createCatalog(repository: Repository): CatalogStore {
       return [...stores].toSorted();
     },
 
-    list: async (store) => (await readAll(store)).flatMap((each) => ('problem' in each ? [] : [each])),
-    damaged: async (store) => (await readAll(store)).flatMap((each) => ('problem' in each ? [each] : [])),
+    list: async (store, options = {}) => readable(await readAll(store, await listed(store, options.after))),
+    damaged: async (store) => damagedOf(await readAll(store, await listed(store))),
+
+    async survey(store, newest) {
+      const objects = await listed(store);
+      const byId = new Map(objects.map((object) => [manifestIdOf(store, object.key)!, object]));
+      const read: (Manifest | DamagedManifest)[] = [];
+      const asked = new Set<string>();
+      let wanted = [...byId.keys()].slice(-newest);
+      while (wanted.length > 0) {
+        for (const id of wanted) asked.add(id);
+        const found = await readAll(
+          store,
+          wanted.flatMap((id) => byId.get(id) ?? []),
+        );
+        read.push(...found);
+        wanted = readable(found).flatMap(({ parent }) => (parent === null || asked.has(parent) ? [] : [parent]));
+      }
+      const backups = readable(read).toSorted((a, b) => (a.backupId < b.backupId ? -1 : 1));
+      return { ids: [...byId.keys()], backups, damaged: damagedOf(read) };
+    },
 
     async commit(manifest) {
       const { store, backupId } = manifest;
@@ -104,6 +123,11 @@ export function createCatalog(repository: Repository): CatalogStore {
     },
   };
 }
+
+const readable = (read: readonly (Manifest | DamagedManifest)[]) =>
+  read.flatMap((each) => ('problem' in each ? [] : [each]));
+const damagedOf = (read: readonly (Manifest | DamagedManifest)[]) =>
+  read.flatMap((each) => ('problem' in each ? [each] : []));
 
 function manifestIdOf(store: string, key: string): string | null {
   const prefix = layout.manifests(store);

@@ -4,5 +4,5 @@ import type { MetricsSettings } from './settings';
 
 /** Connects to nothing yet: the first call does. */
 export function createMetricPublishers({ cloudwatch }: MetricsSettings): MetricPublisher[] {
-  return [createCloudwatchPublisher(cloudwatch)];
+  return cloudwatch ? [createCloudwatchPublisher(cloudwatch)] : [];
 }

@@ -12,6 +12,8 @@ export interface SiteAddresses {
   readonly mongodb: readonly [Address, Address];
   readonly redis: Address;
   readonly gateway: Address;
+  /** Where the site's worker answers Prometheus. */
+  readonly metrics: Address;
   /** The address of the n-th service; its replicas count up from port 8101. */
   readonly service: (index: number) => Address;
 }
@@ -51,6 +53,7 @@ function siteAddresses(network: number, site: number): SiteAddresses {
     mongodb: [at(11, 27017), at(12, 27017)],
     redis: at(13, 6379),
     gateway: at(100, 8080),
+    metrics: at(14, 9464),
     service: (index) => at(20 + index, 8101),
   };
 }

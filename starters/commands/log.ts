@@ -1,10 +1,10 @@
 import { FAILURES, hasCode, reasonOf } from '../../core/errors';
 import { workflowIds } from '../../core/names';
+import { gapsBetween } from '../../core/recovery-gaps';
 import { isRunning } from '../../workers/is-running';
 import type { Front } from '../front';
 import { logLines, type LogStatus, type WatchedLog } from '../log-lines';
 import type { Session } from '../session';
-import { gapsBetween } from '../window-bar';
 
 export function registerLog(front: Front): void {
   const group = front.group('log', 'the archived logs');

@@ -77,7 +77,7 @@ export function fakeRestoreActivities(calls: string[], reports: RunReport[] = []
         {
           store: 'events',
           status: 'warning',
-          reasons: ['the newest backup is 26.0 hours old'],
+          reasons: [{ alert: 'backupDelayed', status: 'warning', text: 'the newest backup is 26.0 hours old' }],
           lastBackupAt: at,
           lastBackupAgeHours: 26,
           rpoSeconds: 2,

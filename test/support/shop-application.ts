@@ -1,4 +1,5 @@
 import type { Application } from '../../core/application';
+import { ALERTS } from '../../core/monitoring/policy';
 
 /** An application like the shop's, for tests of workflows. */
 export const shop: Application = {
@@ -37,5 +38,17 @@ export const shop: Application = {
     dnsPropagationSeconds: 120,
     switchover: { withinSeconds: 120, maxLagSeconds: 10, lowerTtlToSeconds: null },
   },
-  backup: { maxAgeHours: 25, mode: 'spool', volumeBytes: 128 * 2 ** 20 },
+  backup: { mode: 'spool', volumeBytes: 128 * 2 ** 20 },
+  monitoring: {
+    backupMaxAgeSeconds: 25 * 3_600,
+    storeMaxAgeSeconds: {},
+    proofMaxAgeSeconds: null,
+    delayedAfterSeconds: 24 * 3_600,
+    recoverySeconds: 14_400,
+    alerts: Object.fromEntries(
+      ALERTS.map((name) => [name, { forSeconds: 0, severity: 'critical' }]),
+    ) as Application['monitoring']['alerts'],
+    repeatAfterSeconds: 86_400,
+    dashboard: { successRate: 0.999, backupSeconds: 3_600, sizeTrend: 'increasing' },
+  },
 };

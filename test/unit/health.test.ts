@@ -7,6 +7,7 @@ import { failure } from '../../core/errors';
 import type { CheckHealthResult } from '../../core/runs';
 import { serverLines } from '../../starters/commands/status';
 import { manifestOf } from '../support/manifests';
+import { shop } from '../support/shop-application';
 
 const damage: DamagedManifest = {
   store: 'orders',
@@ -31,15 +32,20 @@ async function healthOf(
   windows: (() => Promise<never>) | null = null,
 ): Promise<CheckHealthResult> {
   const committedAt = new Date().toISOString();
-  const newest = manifestOf('20261121T020000Z-full-00000002', [], { startedAt, committedAt });
+  const newest = manifestOf('20261121T020000Z-full-00000002', [], {
+    startedAt,
+    committedAt,
+    consistentAt: committedAt,
+  });
   const open = {
     application: {
       sites: ['primary', 'dr', 'lab'],
-      stores: [{ name: 'orders', rpoSeconds: 60, hasLog: true, hasReplication: true }],
-      backup: { maxAgeHours: 24 },
+      stores: [{ name: 'orders', engine: 'postgresql', rpoSeconds: 60, hasLog: true, hasReplication: true }],
+      monitoring: shop.monitoring,
     },
     engine: () => ({ probe: look, windows }),
-    catalog: () => ({ list: async () => [newest], damaged: async () => damaged }),
+    catalog: () => ({ survey: async () => ({ ids: [newest.backupId], backups: [newest], damaged }) }),
+    proofs: () => ({ list: async () => [] }),
     logArchive: () => (windows ? {} : null),
   };
   const deps = { open: () => open } as unknown as ActivityDeps;
@@ -50,7 +56,9 @@ async function healthOf(
 test('a store with a fresh backup is healthy; a manifest that cannot be read beside it is shown', async () => {
   expect((await healthOf([])).stores).toMatchObject([{ status: 'healthy', reasons: [] }]);
   const { stores } = await healthOf([damage]);
-  expect(stores).toMatchObject([{ status: 'warning', reasons: [expect.stringContaining(damage.problem)] }]);
+  expect(stores).toMatchObject([
+    { status: 'warning', reasons: [{ alert: 'backupDamaged', text: expect.stringContaining(damage.problem) }] },
+  ]);
 });
 
 test('a store whose log cannot be read is judged all the same, and says why', async () => {
@@ -59,7 +67,7 @@ test('a store whose log cannot be read is judged all the same, and says why', as
   };
   const { stores } = await healthOf([], probe, new Date().toISOString(), damagedHistory);
   expect(stores).toMatchObject([
-    { status: 'warning', reasons: expect.arrayContaining([expect.stringContaining('00000002.history')]) },
+    { status: 'error', reasons: [{ alert: 'rpoBreached', text: expect.stringContaining('00000002.history') }] },
   ]);
 });
 

@@ -1,6 +1,7 @@
 import { backupLines, type ShownBackup } from '../../starters/backup-lines';
 import { logLines, type WatchedLog } from '../../starters/log-lines';
-import { barCells, drawBar, gapsBetween } from '../../starters/window-bar';
+import { gapsBetween } from '../../core/recovery-gaps';
+import { barCells, drawBar } from '../../starters/window-bar';
 import type { RecoveryWindow } from '../../core/recovery';
 import { manifestOf } from '../support/manifests';
 import { randomOf, seedsOfRounds } from '../support/random';

@@ -1,0 +1,104 @@
+import type { CallContext } from '../core/call';
+import type { Json } from '../core/catalog';
+import { hasCode } from '../core/errors';
+import { layout } from '../core/layout';
+import type { ReadinessScore, Recovery, ReplicationLag, ServerState } from '../core/monitoring/facts';
+import type { KeptReadiness } from '../core/readiness';
+import { readReport, type RunReport } from '../core/report/run-report';
+import { estimateLoss } from '../core/replication';
+import type { OpenApplication } from './deps';
+import { readSamples } from './sample-log';
+
+/** How long a database server may take to say how it is. */
+const SERVER_MILLISECONDS = 4_000;
+
+/** By the newest sample that the watch has kept; stores that were never sampled are left out. */
+export async function observeReplication(open: OpenApplication): Promise<ReplicationLag[]> {
+  const samples = await readSamples(open.control);
+  return open.application.stores.flatMap(({ name: store, hasReplication }): ReplicationLag[] => {
+    const ofStore = samples[store] ?? [];
+    const newest = ofStore.at(-1);
+    if (!hasReplication || !newest) return [];
+    const { positions } = open.engine(store);
+    const { seconds, bytes } = estimateLoss(store, ofStore, newest.standby, newest.takenAt, (a, b) =>
+      positions.compare(a, b),
+    );
+    // A bound that has a dead primary's age in it is a loss, not a lag: without its answer the lag is not known.
+    const measured = newest.primary !== null;
+    return [{ store, sampledAt: newest.takenAt, seconds: measured ? seconds : null, bytes: measured ? bytes : null }];
+  });
+}
+
+/** What the newest look at each site found; sites that were never looked at are left out. */
+export async function observeReadiness({ application, control }: OpenApplication): Promise<ReadinessScore[]> {
+  const kept = application.sites.map(async (site): Promise<ReadinessScore[]> => {
+    try {
+      const { result } = JSON.parse((await control.read(layout.readiness(site))).toString('utf8')) as KeptReadiness;
+      return [{ site, at: result.at, ready: result.verdict === 'ready', score: result.score }];
+    } catch (error) {
+      if (hasCode(error, 'NotFound')) return [];
+      throw error;
+    }
+  });
+  return (await Promise.all(kept)).flat();
+}
+
+/** The database servers of one site; a store that does not live there is left out. */
+export async function observeServers(open: OpenApplication, site: string, ctx: CallContext): Promise<ServerState[]> {
+  const signal = AbortSignal.any([ctx.signal, AbortSignal.timeout(SERVER_MILLISECONDS)]);
+  const databases = open.application.stores.filter(({ hasLog, hasReplication }) => hasLog || hasReplication);
+  const looks = databases.map(async ({ name: store }): Promise<ServerState[]> => {
+    try {
+      const { reachable, role, writable, keptLog } = await open.engine(store).probe(site, { ...ctx, signal });
+      return [{ store, reachable, role, writable, keptLog: keptLog ?? null }];
+    } catch (error) {
+      if (hasCode(error, 'NotFound')) return [];
+      ctx.signal.throwIfAborted();
+      // What does not answer in time is down for whoever needs it.
+      return [{ store, reachable: false, role: 'unknown', writable: null, keptLog: null }];
+    }
+  });
+  return (await Promise.all(looks)).flat();
+}
+
+/** Reports that are looked through for the newest recovery of each kind. */
+const REPORTS_LOOKED_AT = 50;
+
+/** The newest recovery of each kind that reached its end. `known` spares reading a report again: they never change. */
+export async function observeRecoveries(
+  { control }: OpenApplication,
+  known: Map<string, Recovery | null>,
+): Promise<Recovery[]> {
+  const found: { readonly key: string; readonly modifiedAt: string }[] = [];
+  for await (const object of control.list(layout.reports())) if (object.key.endsWith('.json')) found.push(object);
+  const newestFirst = found.toSorted((a, b) => b.modifiedAt.localeCompare(a.modifiedAt)).slice(0, REPORTS_LOOKED_AT);
+  const byOperation = new Map<string, Recovery>();
+  for (const { key } of newestFirst) {
+    if (!known.has(key)) known.set(key, recoveryOf(await readStored(control, key)));
+    const recovery = known.get(key);
+    if (recovery && !byOperation.has(recovery.operation)) byOperation.set(recovery.operation, recovery);
+  }
+  return [...byOperation.values()];
+}
+
+async function readStored(control: OpenApplication['control'], key: string): Promise<RunReport | null> {
+  try {
+    return readReport(JSON.parse((await control.read(key)).toString('utf8')) as Json);
+  } catch (error) {
+    // A report that cannot be read says nothing of how long anything took; `drctl report list` shows it as it is.
+    if (error instanceof SyntaxError) return null;
+    throw error;
+  }
+}
+
+/** From the approval, where people were asked: how long they thought about it is no property of the recovery. */
+function recoveryOf(report: RunReport | null): Recovery | null {
+  if (!report || (report.verdict !== 'achieved' && report.verdict !== 'attention')) return null;
+  const { kind, recovery, decisions, startedAt, endedAt } = report;
+  if (kind === 'backup') return null;
+  const approvedAt = recovery?.approvedAt ?? decisions?.findLast(({ command }) => command === 'approve')?.at ?? null;
+  const until = recovery ? recovery.verifiedAt : endedAt;
+  if (until === null) return null;
+  const seconds = Math.max(0, (Date.parse(until) - Date.parse(approvedAt ?? startedAt)) / 1_000);
+  return { operation: kind, seconds, endedAt };
+}

@@ -1,0 +1,118 @@
+import type { BackupType, Manifest } from '../catalog';
+
+/**
+ * Upper bounds of the histogram of how long backups took: from seconds of a cache to a day, and the strategy's hour among
+ * them. They are part of what is stored: other bounds would not fit what was counted before.
+ */
+export const DURATION_BOUNDS_SECONDS = [5, 15, 60, 300, 900, 1_800, 3_600, 7_200, 14_400, 43_200, 86_400] as const;
+
+/**
+ * How many backups of each store were ever committed and how many failed: `monitoring/backups.json`. Manifests go with
+ * retention and Temporal forgets runs, and a counter that goes down looks to Prometheus like one that began anew; what was
+ * counted once is therefore kept. Any worker may count: from the same document and the same repository all come to the same.
+ */
+export interface Tally {
+  readonly formatVersion: 1;
+  readonly stores: Readonly<Record<string, StoreTally>>;
+  /** Up to when Temporal was asked for runs that failed; null: never. */
+  readonly failuresAskedAt: string | null;
+  /** Runs that failed and ended so lately that the same question may show them again. */
+  readonly failedRuns: readonly FailedBackup[];
+}
+
+export interface StoreTally {
+  /** The newest backup that is counted; ids sort by time, and a store has one backup at a time. Null: none is. */
+  readonly countedThrough: string | null;
+  readonly succeeded: Readonly<Record<BackupType, DurationTally>>;
+  readonly failed: number;
+  readonly lastFailureAt: string | null;
+}
+
+export interface DurationTally {
+  readonly count: number;
+  readonly sumSeconds: number;
+  /** How many took at most each of the bounds and more than the one before. */
+  readonly within: readonly number[];
+}
+
+/** A run of `backUpStore` that ended without a backup. */
+export interface FailedBackup {
+  readonly store: string;
+  readonly runId: string;
+  readonly endedAt: string;
+}
+
+const NO_DURATIONS: DurationTally = { count: 0, sumSeconds: 0, within: DURATION_BOUNDS_SECONDS.map(() => 0) };
+const NOTHING: StoreTally = {
+  countedThrough: null,
+  succeeded: { full: NO_DURATIONS, incr: NO_DURATIONS },
+  failed: 0,
+  lastFailureAt: null,
+};
+
+/** Asks Temporal for runs of backups that ended without one since then; for all that it remembers where it is null. */
+export type FailedBackups = (application: string, since: string | null) => Promise<FailedBackup[]>;
+
+export const EMPTY_TALLY: Tally = { formatVersion: 1, stores: {}, failuresAskedAt: null, failedRuns: [] };
+
+export function tallyOf({ stores }: Tally, store: string): StoreTally {
+  return stores[store] ?? NOTHING;
+}
+
+/** Counts what was committed since; manifests in any order, those that are counted already are left out. */
+export function countBackups(tally: Tally, store: string, manifests: readonly Manifest[]): Tally {
+  const before = tallyOf(tally, store);
+  const added = manifests
+    .filter(({ backupId }) => before.countedThrough === null || backupId > before.countedThrough)
+    .toSorted((a, b) => (a.backupId < b.backupId ? -1 : 1));
+  const newest = added.at(-1);
+  if (!newest) return tally;
+  const succeeded = { ...before.succeeded };
+  for (const { type, startedAt, committedAt } of added) {
+    const seconds = Math.max(0, (Date.parse(committedAt) - Date.parse(startedAt)) / 1_000);
+    succeeded[type] = withDuration(succeeded[type], seconds);
+  }
+  const after = { ...before, succeeded, countedThrough: newest.backupId };
+  return { ...tally, stores: { ...tally.stores, [store]: after } };
+}
+
+/** How far back failed runs are asked for again: Temporal's list of runs is a little behind what has happened. */
+const ASKED_AGAIN_MILLISECONDS = 3_600_000;
+/** Nothing is written for a question that found nothing before this long. */
+const NOTED_AFTER_MILLISECONDS = 600_000;
+
+/** From when on to ask for failed runs; null: for all that Temporal remembers. */
+export function askFailuresSince({ failuresAskedAt }: Tally): string | null {
+  return failuresAskedAt === null
+    ? null
+    : new Date(Date.parse(failuresAskedAt) - ASKED_AGAIN_MILLISECONDS).toISOString();
+}
+
+/** Counts failed runs as they were found at `now` by `askFailuresSince`; those that were counted before are left out. */
+export function countFailures(tally: Tally, failed: readonly FailedBackup[], now: string): Tally {
+  const known = new Set(tally.failedRuns.map(({ runId }) => runId));
+  const added = failed.filter(({ runId }) => !known.has(runId));
+  const asked = tally.failuresAskedAt;
+  if (added.length === 0 && asked !== null && Date.parse(now) - Date.parse(asked) < NOTED_AFTER_MILLISECONDS)
+    return tally;
+  const stores = { ...tally.stores };
+  for (const { store, endedAt } of added) {
+    const before = stores[store] ?? NOTHING;
+    const last = before.lastFailureAt;
+    const lastFailureAt = last !== null && last > endedAt ? last : endedAt;
+    stores[store] = { ...before, failed: before.failed + 1, lastFailureAt };
+  }
+  // Twice as long as they are asked for again: whoever asks next may have another clock.
+  const since = Date.parse(now) - 2 * ASKED_AGAIN_MILLISECONDS;
+  const failedRuns = [...tally.failedRuns, ...added].filter(({ endedAt }) => Date.parse(endedAt) >= since);
+  return { ...tally, stores, failuresAskedAt: now, failedRuns };
+}
+
+function withDuration({ count, sumSeconds, within }: DurationTally, seconds: number): DurationTally {
+  const bucket = DURATION_BOUNDS_SECONDS.findIndex((bound) => seconds <= bound);
+  return {
+    count: count + 1,
+    sumSeconds: sumSeconds + seconds,
+    within: within.map((value, index) => (index === bucket ? value + 1 : value)),
+  };
+}
