@@ -1,4 +1,4 @@
-import { storedBytes } from '../core/catalog';
+import { type BackupType, type Manifest, storedBytes } from '../core/catalog';
 import { hasCode, reasonOf } from '../core/errors';
 import { isFullId } from '../core/layout';
 import { proofAges, type StoreView } from '../core/monitoring/store-view';
@@ -51,9 +51,9 @@ export async function observeStore(
           startedAt: newest.startedAt,
           consistentAt: newest.consistentAt,
           committedAt: newest.committedAt,
-          storedBytes: storedBytes(newest),
         }
       : null,
+    sizeBytes: { full: sizeOf(backups, 'full'), incr: sizeOf(backups, 'incr') },
     damaged,
     restorableUntil: log ? (reach.at(-1) ?? null) : (newest?.consistentAt ?? null),
     gaps: log ? gapsBetween(windows) : [],
@@ -61,4 +61,9 @@ export async function observeStore(
     proofs: proofAges(await open.proofs(store).list(store)),
     lastFailureAt,
   };
+}
+
+function sizeOf(backups: readonly Manifest[], type: BackupType): number | null {
+  const newest = backups.findLast((each) => each.type === type);
+  return newest ? storedBytes(newest) : null;
 }

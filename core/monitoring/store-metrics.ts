@@ -30,8 +30,10 @@ export function storeMetrics(application: Application, facts: ApplicationFacts, 
     ),
     gauge(
       'backup_size_bytes',
-      'Stored bytes of the newest backup.',
-      stores.map(({ store, newest }) => [{ ...of(store), type: newest?.type ?? '' }, newest?.storedBytes ?? null]),
+      'Stored bytes of the newest backup of its type.',
+      stores.flatMap(({ store, sizeBytes }) =>
+        BACKUP_TYPES.map((type) => [{ ...of(store), type }, sizeBytes[type]] as const),
+      ),
     ),
     gauge(
       'drctl_backups',

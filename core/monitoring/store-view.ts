@@ -16,6 +16,8 @@ export interface StoreView {
   readonly backups: Readonly<Record<BackupType, number>>;
   /** The newest that can be read; null where there is none. */
   readonly newest: NewestBackup | null;
+  /** Stored bytes of the newest of each type; null where none is among those that were looked at. */
+  readonly sizeBytes: Readonly<Record<BackupType, number | null>>;
   /** Among those that were looked at. */
   readonly damaged: readonly DamagedManifest[];
   /** The newest instant to which the store can be restored. */
@@ -36,7 +38,6 @@ export interface NewestBackup {
   readonly startedAt: string;
   readonly consistentAt: string;
   readonly committedAt: string;
-  readonly storedBytes: number;
 }
 
 export interface ProofAge {
