@@ -22,10 +22,12 @@ export class Shoppers {
 
   async start(ordersPerSecond: number): Promise<void> {
     const { dns, folder } = this.lab;
+    const earlierBytes = this.journalBytes();
     const argv = [process.execPath, path.join(projectRoot(), 'dist/lab/load/main.js')];
     argv.push('--rate', String(ordersPerSecond), '--journal', this.journalFile, '--dns', dns.servers.join(','));
     argv.push('--name', dns.name, '--port', String(dns.gatewayPort));
-    await supervisorOf(this.lab).register({
+    const supervisor = supervisorOf(this.lab);
+    await supervisor.register({
       name: PROGRAM,
       site: 'outside',
       kind: 'program',
@@ -34,8 +36,13 @@ export class Shoppers {
       cwd: folder,
       restart: false,
     });
-    // Without its journal nothing could be asked about them yet.
-    await waitUntil("the shoppers' journal", () => Promise.resolve(fs.existsSync(this.journalFile)));
+    await supervisor.start(PROGRAM); // one that was stopped is known already, and stays stopped when it is registered again
+    // Without its journal nothing could be asked about them yet; each start leaves a line in it.
+    await waitUntil("the shoppers' journal", () => Promise.resolve(this.journalBytes() > earlierBytes));
+  }
+
+  private journalBytes(): number {
+    return fs.existsSync(this.journalFile) ? fs.statSync(this.journalFile).size : 0;
   }
 
   /** Ends it after the orders in flight have their answer. */

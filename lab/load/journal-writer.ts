@@ -1,8 +1,10 @@
+import { randomInt } from 'node:crypto';
 import { closeSync, existsSync, openSync, readFileSync, truncateSync, writeSync } from 'node:fs';
 import { readJournal } from './journal-reader';
 import type { JournalEntry } from './journal-entries';
 
 export interface JournalWriter {
+  seed: string;
   /** The number of the next order: one after the last of the journal. */
   nextSeq: number;
   /** Returns when the line is with the operating system. */
@@ -11,19 +13,22 @@ export interface JournalWriter {
 }
 
 /**
- * Opens a journal for appending; one that exists must be of the same seed and is continued.
+ * Opens a journal for appending. One that exists is continued with its seed; where one is given, it must be that. A new one
+ * without takes one of its own: the same orders again would already be in the shop.
  *
  * Each line is one synchronous write: what was written survives a SIGKILL of the generator, and nothing is sent before
  * its line is. It is not synced to disk, because the journal has to outlive the servers under test and not the machine,
  * and a sync for every order would compete with theirs.
  */
-export async function openJournal(file: string, seed: string): Promise<JournalWriter> {
+export async function openJournal(file: string, given?: string): Promise<JournalWriter> {
   let nextSeq = 1;
+  let seed = given ?? String(randomInt(1, 2 ** 31));
   if (existsSync(file)) {
     const earlier = await readJournal(file);
-    if (earlier.seed && earlier.seed !== seed) {
-      throw new Error(`the journal ${file} belongs to seed ${earlier.seed}, not ${seed}; name another file`);
+    if (earlier.seed && given && earlier.seed !== given) {
+      throw new Error(`the journal ${file} belongs to seed ${earlier.seed}, not ${given}; name another file`);
     }
+    seed = earlier.seed || seed;
     for (const { seq } of earlier.orders.values()) nextSeq = Math.max(nextSeq, seq + 1);
     dropUnfinishedLine(file);
   }
@@ -33,7 +38,7 @@ export async function openJournal(file: string, seed: string): Promise<JournalWr
     for (let written = 0; written < line.length;) written += writeSync(descriptor, line, written);
   };
   append({ kind: 'started', seed, startedAt: new Date().toISOString() });
-  return { nextSeq, append, close: () => closeSync(descriptor) };
+  return { seed, nextSeq, append, close: () => closeSync(descriptor) };
 }
 
 /**

@@ -1,4 +1,3 @@
-import { randomInt } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import { startGenerator, type GeneratorOptions, type LoadCounts } from './generator';
 import { openJournal } from './journal-writer';
@@ -10,7 +9,8 @@ const USAGE = `usage: load --rate N --journal FILE --dns HOST:PORT[,HOST:PORT] -
 /** Outages last seconds: a line every five is enough to see one and few enough to read. */
 const REPORT_EVERY_MS = 5_000;
 
-interface LoadOptions extends GeneratorOptions {
+interface LoadOptions extends Omit<GeneratorOptions, 'seed'> {
+  seed: string | undefined;
   journal: string;
   dnsServers: string[];
 }
@@ -40,8 +40,7 @@ function optionsFrom(argv: string[]): LoadOptions {
     dnsServers: given('dns').split(','),
     name: given('name'),
     port: positive('port', given('port')),
-    // Of its own for every run: the same orders again would already be in the shop.
-    seed: values.seed ?? String(randomInt(1, 2 ** 31)),
+    seed: values.seed,
     concurrency: positive('concurrency', values.concurrency),
     retryAmbiguous: values['retry-ambiguous'],
   };
@@ -57,8 +56,9 @@ function positive(name: string, text: string): number {
 async function main(): Promise<void> {
   const options = optionsFrom(process.argv.slice(2));
   const journal = await openJournal(options.journal, options.seed);
-  console.log(`placing ${options.rate} orders/s at ${options.name}, seed ${options.seed}, journal ${options.journal}`);
-  const generator = startGenerator(options, publicName(options.name, options.dnsServers), journal);
+  const { seed } = journal;
+  console.log(`placing ${options.rate} orders/s at ${options.name}, seed ${seed}, journal ${options.journal}`);
+  const generator = startGenerator({ ...options, seed }, publicName(options.name, options.dnsServers), journal);
   const report = setInterval(() => console.log(describe(generator.counts)), REPORT_EVERY_MS);
   const stopped = new Promise<void>((resolve) => {
     process.once('SIGTERM', () => resolve());
