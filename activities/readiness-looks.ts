@@ -26,6 +26,8 @@ export interface ReadinessInput {
   readonly application: string;
   readonly fromSite: string;
   readonly toSite: string;
+  /** Looked at for a switchover: what only that needs is as bad as the rest. */
+  readonly planned?: boolean;
 }
 
 /** What does not answer by then would not serve a failover either. */
@@ -138,7 +140,11 @@ export async function checkNames(
           look(
             { id: `dns:${name}`, title: `Record ${type} ${name} in the zone` },
             'the name could not be moved: users would stay at the old site',
-            async (bounded) => judgeRecord(target, activeSite, await zone.record(name, type, bounded)),
+            async (bounded) => {
+              const record = await zone.record(name, type, bounded);
+              if (record !== null) await zone.rehearse(record, bounded);
+              return judgeRecord(target, activeSite, record);
+            },
             ctx,
           ),
         ]
@@ -211,7 +217,7 @@ export function checkControlRepository(
 }
 
 /** One look, whose failure is what was found: as `failedState` where it is an error that a failover would meet as well. */
-async function look(
+export async function look(
   subject: { readonly id: string; readonly title: string },
   onTheDay: string,
   ask: (bounded: CallContext) => Promise<Judgement>,

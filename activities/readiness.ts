@@ -13,12 +13,13 @@ import {
   checkStandby,
   type ReadinessInput,
 } from './readiness-looks';
+import { checkOldPrimary, checkOldServices } from './readiness-old-site';
 import { readSamples } from './sample-log';
 
 /** Every activity here changes nothing but its own notes in the control repository, and answers what is wrong instead of throwing. */
 export function createReadinessActivities(deps: ActivityDeps) {
   return {
-    /** Each store's standby: does it follow, has it the right history, could it be promoted, what would be lost. */
+    /** Each store: does its standby follow, could it be promoted, what would be lost; could its old primary be fenced and hand over. */
     async checkStandbys(input: ReadinessInput): Promise<ReadinessCheck[]> {
       return withCallContext(async (ctx) => {
         const open = deps.open(input.application);
@@ -26,19 +27,24 @@ export function createReadinessActivities(deps: ActivityDeps) {
         // Read once, asked of for each store: without them the loss of none is known.
         const samples = readSamples(open.control);
         samples.catch(() => undefined);
-        return (await Promise.all(stores.map((store) => checkStandby(open, store, input, samples, ctx)))).flat();
+        const both = stores.flatMap((store) => [
+          checkStandby(open, store, input, samples, ctx),
+          checkOldPrimary(open, store, input, ctx),
+        ]);
+        return (await Promise.all(both)).flat();
       });
     },
 
-    /** Services that are defined where they would be started, the records that would be moved, their name servers. */
+    /** Services that would be started and stopped, the records that would be moved, their name servers. */
     async checkTraffic(input: ReadinessInput): Promise<ReadinessCheck[]> {
       return withCallContext(async (ctx) => {
         const open = deps.open(input.application);
-        const [services, names] = await Promise.all([
+        const looks = await Promise.all([
           checkServices(open, input, ctx),
+          checkOldServices(open, input, ctx),
           checkNames(open, input.fromSite, ctx),
         ]);
-        return [...services, ...names];
+        return looks.flat();
       });
     },
 

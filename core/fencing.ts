@@ -22,6 +22,18 @@ export interface FenceEvidence {
   readonly mustForce?: string;
 }
 
+/** What asking the old primary of a store to refuse writes would come to today, with the rights that its account has now. */
+export interface FenceOutlook {
+  /** The strongest evidence that the store's own fence could give. */
+  readonly strength: FenceEvidence['strength'];
+  /** What that is, or why it could be no more. */
+  readonly how: string;
+  /** What its account or its settings lack for what the config asks of the fence, and what to do about each. */
+  readonly lacking: readonly string[];
+  /** What would end a planned hand-over there, and what to do about each. */
+  readonly handOverLacks: readonly string[];
+}
+
 /** Where a server ended, by its own files after a clean shutdown. Nothing was ever acknowledged behind it. */
 export interface StoreEnd {
   readonly store: string;

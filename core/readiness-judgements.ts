@@ -1,6 +1,7 @@
 import type { DnsTarget, FailoverPolicy } from './application';
 import { formatDuration } from './clock';
 import type { StoreProbe } from './engine';
+import type { FenceOutlook } from './fencing';
 import type { Judgement } from './readiness';
 import type { LossEstimate } from './replication';
 import type { ServiceState } from './services';
@@ -162,6 +163,37 @@ export function judgeApprovers({ approvers, requesterMayApprove }: FailoverPolic
   return requesterMayApprove
     ? ['warning', `only ${only}`, `nobody could approve while ${only} is away`]
     : ['warning', `only ${only}`, `nobody could approve while ${only} is away, or when ${only} asks for it`];
+}
+
+/** Whether the store's own fence does what it can; `siteFence` is the kind of the one that stands before it, null for none. */
+export function judgeStoreFence({ strength, how, lacking }: FenceOutlook, siteFence: string | null): Judgement {
+  const onTheDay =
+    siteFence === null
+      ? 'an approver has to attest that the old primary is dead'
+      : `where the ${siteFence} does not answer either, an approver has to attest that the old primary is dead`;
+  if (lacking.length > 0) return ['warning', `${strength}: ${lacking.join('; ')}`, onTheDay];
+  if (strength === 'proven') return ok(`it would be proven: ${how}`);
+  // What an engine cannot do by its nature is nothing to mend where something stronger stands before it.
+  return siteFence === null
+    ? ['warning', `${strength}: ${how}`, onTheDay]
+    : ok(`${strength}: ${how}; the ${siteFence} is what proves it`);
+}
+
+/** Whether the store could be handed over without loss. A failover does not need it. */
+export function judgeHandOver({ handOverLacks }: FenceOutlook, planned: boolean): Judgement {
+  return handOverLacks.length === 0
+    ? ok('the account has the rights')
+    : [planned ? 'failing' : 'warning', handOverLacks.join('; '), SWITCHOVER_RETURNS];
+}
+
+export const SWITCHOVER_RETURNS =
+  'a switchover would stop there and return, users unserved meanwhile; a failover goes on';
+
+/** Services that would be stopped at the old site; `refused` says of each that could not be why. */
+export function judgeOldServices(refused: readonly string[], count: number, planned: boolean): Judgement {
+  return refused.length === 0
+    ? ok(`${count} may be stopped and started again`)
+    : [planned ? 'failing' : 'warning', refused.join('; '), SWITCHOVER_RETURNS];
 }
 
 /** Whether the old site could be fenced, and whether the one that takes over is fenced itself. */

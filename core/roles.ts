@@ -1,6 +1,6 @@
 import type { CallContext } from './call';
 import type { Divergence } from './divergence';
-import type { FenceEvidence, ForceAttestation, StoreEnd } from './fencing';
+import type { FenceEvidence, FenceOutlook, ForceAttestation, StoreEnd } from './fencing';
 import type { Following, FollowRequest, HandOver, HandOverRequest } from './hand-over';
 import type { Position } from './positions';
 import type { ReplicaState, ReplicationSample } from './replication';
@@ -103,6 +103,11 @@ export interface Replication {
    * Absent for engines whose promotion needs no votes.
    */
   mustForce?(site: string, lostSite: string, ctx: CallContext): Promise<string | null>;
+  /**
+   * What `fence` and `handOver` at the site, whose primary answers, could do today, as far as it can be seen without doing it.
+   * Changes nothing. Throws TargetUnreachable where nobody answers there.
+   */
+  fenceOutlook(site: string, survivingSite: string, ctx: CallContext): Promise<FenceOutlook>;
   /** Throws RoleMismatch where the site's server follows or refuses writes. */
   writeProbe(site: string, marker: string, ctx: CallContext): Promise<WriteProbe>;
 }

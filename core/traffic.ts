@@ -11,6 +11,11 @@ export interface DnsRecord {
 export interface DnsZone {
   readonly kind: string;
   record(name: string, type: DnsRecord['type'], ctx: CallContext): Promise<DnsRecord | null>;
+  /**
+   * Throws what `upsert` and `inSync` would meet (no right to it, nobody who answers), as far as that can be found out without
+   * a change. Only of a record that the zone has.
+   */
+  rehearse(record: Pick<DnsRecord, 'name' | 'type'>, ctx: CallContext): Promise<void>;
   /** Creates or replaces; repeatable. Answers an id for `inSync`. */
   upsert(record: DnsRecord, ctx: CallContext): Promise<string>;
   /** Whether the control plane says that every name server has the change. */

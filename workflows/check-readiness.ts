@@ -32,7 +32,7 @@ export async function checkReadiness(input: CheckReadinessInput): Promise<Readin
     throw failure('RoleMismatch', `${toSite} is the active site of ${application}: nothing would be moved there`);
 
   steps.enter('looking');
-  const place = { application, fromSite, toSite };
+  const place = { application, fromSite, toSite, ...(input.planned ? { planned: true } : {}) };
   const checks = [...(await lookFrom(steps, place)), ...(input.planned ? await lookAtBoth(steps, place, app) : [])];
   const at = new Date().toISOString();
   const [verdict, score] = [verdictOf(checks), readinessScore(checks)];

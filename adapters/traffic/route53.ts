@@ -6,7 +6,7 @@ import {
   Route53Client,
 } from '@aws-sdk/client-route-53';
 import type { CallContext } from '../../core/call';
-import { failure } from '../../core/errors';
+import { failure, hasCode } from '../../core/errors';
 import type { DnsRecord, DnsZone } from '../../core/traffic';
 import { AwsProblem, callAws } from '../aws/aws-errors';
 import { awsClientOptions } from '../aws/client-options';
@@ -79,7 +79,35 @@ export function createRoute53Zone(settings: Route53Settings): DnsZone {
     return reply.ChangeInfo?.Status === 'INSYNC';
   }
 
-  return { kind: 'route53', record, upsert, inSync };
+  /**
+   * The API has no dry run. It looks at rights before it looks at the zone, and refuses a DELETE whose values are not those of
+   * the record: so a refusal of the values says that the rights are there, and nothing can be changed by it. The address is
+   * one that nobody can have (RFC 5737, RFC 3849, RFC 6761).
+   */
+  async function rehearse({ name, type }: Pick<DnsRecord, 'name' | 'type'>, ctx: CallContext): Promise<void> {
+    const Value = { A: '192.0.2.1', AAAA: '2001:db8::1', CNAME: 'drctl.invalid.' }[type];
+    const ResourceRecordSet = { Name: absoluteName(name), Type: type, TTL: 0, ResourceRecords: [{ Value }] };
+    const Changes = [{ Action: 'DELETE' as const, ResourceRecordSet }];
+    const change = new ChangeResourceRecordSetsCommand({ HostedZoneId, ChangeBatch: { Comment: 'drctl', Changes } });
+    await refusedForItsValues(
+      call(`asking for the right to change ${name} ${type}`, ctx, (options) => client.send(change, options)),
+    );
+    await refusedForItsValues(
+      call('asking for the right to read changes', ctx, (options) =>
+        client.send(new GetChangeCommand({ Id: 'C0DRCTLNOSUCHCHANGE' }), options),
+      ),
+    );
+  }
+
+  return { kind: 'route53', record, rehearse, upsert, inSync };
+}
+
+async function refusedForItsValues(asked: Promise<unknown>): Promise<void> {
+  try {
+    await asked;
+  } catch (error) {
+    if (!hasCode(error, 'ConfigInvalid') && !hasCode(error, 'NotFound')) throw error;
+  }
 }
 
 function simpleRecord(found: ResourceRecordSet, name: string, type: DnsRecord['type'], where: string): DnsRecord {

@@ -76,8 +76,18 @@ test('through a restart, where waiting takes too long, and without the rights', 
   await admin.query('GRANT EXECUTE ON FUNCTION pg_reload_conf TO weaker');
   await admin.end();
 
+  const outlook = (of = engine) => of.replication!.fenceOutlook('primary', 'dr', testContext());
   const account = { ...site, user: 'weaker', password: new Secret('weaker') };
   const weaker = await engineOf('postgresql', 'orders-db', { sites: { primary: account }, fenceByAccessRules: true });
+  // Found before the day, each with what mends it.
+  const found = await outlook(weaker);
+  expect(found).toMatchObject({
+    strength: 'weak',
+    handOverLacks: [expect.stringContaining('pg_checkpoint') as string],
+  });
+  for (const lack of [/may not read pg_hba\.conf/, /lo_export/, /pg_stat_file/, /authentication_timeout/])
+    expect(found.lacking).toContainEqual(expect.stringMatching(lack));
+  expect(await outlook()).toMatchObject({ lacking: [expect.stringMatching(/^authentication_timeout/) as string] });
   expect(await fence(weaker)).toMatchObject({ strength: 'weak', how: expect.stringContaining('may not') as string });
   expect(fs.readFileSync(rules)).toEqual(before);
   await weaker.replication?.unfence('primary', 2, testContext());

@@ -132,6 +132,18 @@ test('an account that may not change users either is no fence, and says so', asy
   const engine = await engineOf('redis', 'cache', { sites: { primary: site } });
   const evidence = await engine.replication?.fence('primary', 'dr', 1, testContext());
   expect(evidence).toMatchObject({ strength: 'none', how: expect.stringContaining('neither') as string });
+  const outlook = () => engine.replication!.fenceOutlook('primary', 'dr', testContext());
+  // Said before the day, with what is missing; ACL itself is one of those that it lacks, so that it may not even ask.
+  expect(await outlook()).toMatchObject({ strength: 'none', lacking: [expect.stringContaining('+acl') as string] });
+  await admin.call('ACL', 'SETUSER', 'drctl', '+acl', '-acl|setuser');
+  const asked = await outlook();
+  expect(asked.strength).toBe('none');
+  const missing = ['CONFIG SET', 'ACL SETUSER', 'CLIENT KILL'];
+  for (const command of missing)
+    expect(asked.lacking).toContainEqual(expect.stringMatching(new RegExp(`^${command}: .*permission`, 'i')));
+  expect(asked.handOverLacks).toContainEqual(expect.stringMatching(/^REPLICAOF NO: /));
+  await admin.call('ACL', 'SETUSER', 'drctl', '+@all');
+  expect(await outlook()).toMatchObject({ lacking: [], handOverLacks: [] });
   expect(await admin.set('still', 'writable')).toBe('OK');
   admin.disconnect();
   await server.stop();

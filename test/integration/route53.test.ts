@@ -1,3 +1,4 @@
+import { createServer } from 'node:http';
 import { ChangeResourceRecordSetsCommand, ListResourceRecordSetsCommand } from '@aws-sdk/client-route-53';
 import { createPublicProbe } from '../../adapters/traffic';
 import type { DnsZone, PublicProbe } from '../../core/traffic';
@@ -16,6 +17,34 @@ let zone: DnsZone;
 let probe: PublicProbe;
 
 const zoneAt = (endpoint: string, id = served.zoneId, timeoutSeconds = 10) => route53Zone(endpoint, id, timeoutSeconds);
+
+/** The emulator knows no rights: before it stands what answers some methods as Route 53 answers who lacks one. */
+async function refuseOver(endpoint: string, refuses: (method: string) => boolean) {
+  const server = createServer((request, response) => {
+    if (refuses(request.method ?? '')) {
+      request.resume();
+      response.writeHead(403, { 'content-type': 'text/xml' });
+      response.end(
+        '<?xml version="1.0"?><ErrorResponse xmlns="https://route53.amazonaws.com/doc/2013-04-01/"><Error><Type>Sender</Type>' +
+          '<Code>AccessDenied</Code><Message>User is not authorized to perform: route53:ChangeResourceRecordSets</Message>' +
+          '</Error><RequestId>1</RequestId></ErrorResponse>',
+      );
+      return;
+    }
+    // The emulator tells services apart by who signs.
+    const headers = { authorization: request.headers.authorization ?? '' };
+    void fetch(new URL(request.url ?? '/', endpoint), { headers }).then(async (answer) => {
+      response.writeHead(answer.status, { 'content-type': answer.headers.get('content-type') ?? 'text/xml' });
+      response.end(await answer.text());
+    });
+  });
+  const host = await freeLoopbackHost(5000);
+  await new Promise<void>((resolve) => server.listen(5000, host, resolve));
+  return {
+    endpoint: `http://${host}:5000`,
+    stop: () => new Promise<void>((resolve) => void server.close(() => resolve())),
+  };
+}
 
 beforeAll(async () => {
   served = await serveZone('ultramarket.com', [0, SLOWER_MS]);
@@ -53,6 +82,31 @@ test.each([
     expect(change).toMatch(/^[A-Z0-9]+$/i);
     await expect(zone.inSync(change, ctx)).resolves.toBe(true);
     await expect(zone.record(name, type, ctx)).resolves.toEqual(wanted);
+  }
+});
+
+test('the right to change a record is asked for without changing it', async () => {
+  for (const [type, value] of [
+    ['A', '10.0.1.100'],
+    ['CNAME', 'dr.ultramarket.net.'],
+  ] as const) {
+    const record = { name: `rehearsed-${type.toLowerCase()}.ultramarket.com`, type, ttlSeconds: 60, values: [value] };
+    await zone.upsert(record, ctx);
+    await zone.rehearse(record, ctx);
+    await expect(zone.record(record.name, type, ctx)).resolves.toEqual(record);
+  }
+});
+
+test('an account that may read the zone and not change it is found out', async () => {
+  const record = { name: NAME, type: 'A', ttlSeconds: 60, values: ['10.0.1.100'] } as const;
+  const refusing = await refuseOver(served.moto.endpoint, (action) => action === 'POST');
+  try {
+    const reading = zoneAt(refusing.endpoint);
+    await zone.upsert(record, ctx);
+    await expect(reading.record(NAME, 'A', ctx)).resolves.toEqual(record);
+    await expectFailure(reading.rehearse(record, ctx), 'AccessDenied', 'the right to change');
+  } finally {
+    await refusing.stop();
   }
 });
 

@@ -3,6 +3,7 @@ import type { ActivityDeps } from '../../activities/deps';
 import { createReadinessActivities } from '../../activities/readiness';
 import type { StoreProbe } from '../../core/engine';
 import { failure } from '../../core/errors';
+import type { FenceOutlook } from '../../core/fencing';
 import { layout } from '../../core/layout';
 import {
   check,
@@ -196,8 +197,13 @@ test('a person sees the worst first, each with what it would mean', () => {
   ]);
 });
 
+const outlook = (more: Partial<FenceOutlook> = {}): FenceOutlook => ({
+  ...{ strength: 'weak', how: 'read-only', lacking: [], handOverLacks: [] },
+  ...more,
+});
+
 /** The shop as a worker has it open; each part can be replaced by one that fails. */
-function readinessOf(parts: Record<string, unknown>) {
+function readinessOf(parts: Record<string, unknown>, planned = false) {
   const objects = new Map<string, Buffer>();
   const control = {
     name: 'offsite',
@@ -211,7 +217,13 @@ function readinessOf(parts: Record<string, unknown>) {
     replication:
       store === 'assets'
         ? null
-        : { electsItself: false, state: async () => null, obstacles: async () => [], epoch: async () => 1 },
+        : {
+            electsItself: false,
+            state: async () => null,
+            obstacles: async () => [],
+            epoch: async () => 1,
+            fenceOutlook: async () => outlook(),
+          },
   });
   const open = {
     application: shop,
@@ -222,14 +234,14 @@ function readinessOf(parts: Record<string, unknown>) {
     services: {
       rehearse: async (site: string, service: string) => ({ site, service, desiredReplicas: 0, readyReplicas: 0 }),
     },
-    zone: { record: async () => ({ ttlSeconds: 60, values: ['10.0.1.100'] }) },
+    zone: { record: async () => ({ ttlSeconds: 60, values: ['10.0.1.100'] }), rehearse: async () => undefined },
     probe: { authoritative: async () => [{ server: 'ns1', values: ['10.0.1.100'], ttlSeconds: 60, problem: null }] },
     siteFence: { kind: 'agent', check: async () => ({ fencedByEpoch: null }) },
     notifiers: [{ name: 'pager' }],
     ...parts,
   };
   const activities = createReadinessActivities({ open: () => open } as unknown as ActivityDeps);
-  const input = { application: 'shop', fromSite: 'primary', toSite: 'dr' };
+  const input = { application: 'shop', fromSite: 'primary', toSite: 'dr', ...(planned ? { planned } : {}) };
   const run = (name: 'checkStandbys' | 'checkTraffic' | 'checkControl') =>
     new MockActivityEnvironment().run<never[], ReadinessCheck[], () => Promise<ReadinessCheck[]>>(() =>
       activities[name](input),
@@ -244,10 +256,13 @@ test('each store, service, name and repository is looked at, and the control rep
   const ids = async (name: Parameters<typeof world.run>[0]) => (await world.run(name)).map(({ id }) => id);
   const stores = ['orders', 'events', 'sessions'];
   expect(await ids('checkStandbys')).toEqual(
-    stores.flatMap((store) => ['standby', 'history', 'promotion', 'loss', 'setup'].map((id) => `${id}:${store}`)),
+    stores.flatMap((store) =>
+      ['standby', 'history', 'promotion', 'loss', 'setup', 'store-fence', 'hand-over'].map((id) => `${id}:${store}`),
+    ),
   );
   expect(await ids('checkTraffic')).toEqual([
     ...['auth', 'order', 'cart'].map((name) => `service:${name}`),
+    'old-services',
     ...['dns:api.shop.test', 'name-servers:api.shop.test'],
   ]);
   expect(await ids('checkControl')).toEqual([
@@ -277,9 +292,11 @@ test('a store whose members elect by themselves is asked for its majority withou
 test('what throws is what was found, and the others are seen all the same', async () => {
   const refused = async () => Promise.reject(failure('AccessDenied', 'the token is wrong'));
   const world = readinessOf({ services: { rehearse: refused }, siteFence: { kind: 'agent', check: refused } });
-  expect(await world.notHolding('checkTraffic')).toEqual(
-    ['auth', 'order', 'cart'].map((name) => [`service:${name}`, 'failing', 'the token is wrong']),
-  );
+  const services = ['auth', 'order', 'cart'];
+  expect(await world.notHolding('checkTraffic')).toEqual([
+    ...services.map((name) => [`service:${name}`, 'failing', 'the token is wrong']),
+    ['old-services', 'warning', services.map((name) => `${name}: the token is wrong`).join('; ')],
+  ]);
   expect(await world.notHolding('checkControl')).toEqual([['fence', 'failing', 'the token is wrong']]);
 
   const { control, engine } = readinessOf({});
@@ -297,6 +314,44 @@ test('what throws is what was found, and the others are seen all the same', asyn
     ['standby:orders', 'failing', 'it does not answer (no answer)'],
     ['history:orders', 'unknown', 'dr: no answer'],
     ['loss:orders', 'unknown', 'the primary was never sampled'],
+  ]);
+});
+
+test('what the old primary and its services let be done to them is found beforehand; only a switchover fails by it', async () => {
+  const { engine, run } = readinessOf({});
+  expect((await run('checkStandbys')).find(({ id }) => id === 'store-fence:orders')?.found).toMatch(
+    /the agent is what/,
+  );
+  const denied = outlook({ lacking: ['GRANT pg_signal_backend'], handOverLacks: ['GRANT pg_checkpoint'] });
+  const parts = (fenceOutlook: () => Promise<unknown>) => ({
+    engine: (store: string) => {
+      const plain = engine(store);
+      return store === 'orders' ? { ...plain, replication: { ...plain.replication, fenceOutlook } } : plain;
+    },
+    services: {
+      rehearse: async (site: string, service: string) =>
+        site === 'primary' && service === 'cart'
+          ? Promise.reject(failure('AccessDenied', 'may not scale it'))
+          : { site, service, desiredReplicas: 0, readyReplicas: 0 },
+    },
+  });
+  const about = async (world: ReturnType<typeof readinessOf>) =>
+    [...(await world.notHolding('checkStandbys')), ...(await world.notHolding('checkTraffic'))].filter(
+      ([id]) => !String(id).startsWith('loss:'),
+    );
+  const lacking = parts(async () => denied);
+  const found = (state: ReadinessState) => [
+    ['store-fence:orders', 'warning', 'weak: GRANT pg_signal_backend'],
+    ['hand-over:orders', state, 'GRANT pg_checkpoint'],
+    ['old-services', state, 'cart: may not scale it'],
+  ];
+  expect(await about(readinessOf(lacking))).toEqual(found('warning'));
+  expect(await about(readinessOf(lacking, true))).toEqual(found('failing'));
+  const silentOne = parts(async () => Promise.reject(failure('TargetUnreachable', 'no answer')));
+  const [fence, ...others] = await about(readinessOf({ ...silentOne, siteFence: null }));
+  expect([fence, others.map(([id]) => id)]).toEqual([
+    ['store-fence:orders', 'warning', 'no answer'],
+    ['store-fence:events', 'store-fence:sessions', 'old-services'],
   ]);
 });
 

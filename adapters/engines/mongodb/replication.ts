@@ -4,6 +4,7 @@ import { failure } from '../../../core/errors';
 import type { ReplicaState } from '../../../core/replication';
 import { currentEpoch, refuseOlderEpoch } from './epoch';
 import { fenceSite } from './fence';
+import { setFenceOutlook } from './fence-outlook';
 import { noMajority } from './force';
 import { followSet, handOverSet } from './hand-over';
 import { currentGeneration, lineageOf, OWN_DATABASE } from './lineage';
@@ -57,6 +58,7 @@ export function createReplication(members: Members): Replication {
       const here = reports.some(({ member, status }) => members.at(site).includes(member) && canLead(status));
       return here ? [] : [`no member at ${site} is a secondary that could lead`];
     },
+    fenceOutlook: (site) => setFenceOutlook(members, site),
     async mustForce(_site, lostSite) {
       const asked = await askOutside(members, lostSite);
       // Where nobody answers there is nothing to force either: the look at the standby says so.

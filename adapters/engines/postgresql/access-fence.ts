@@ -97,17 +97,59 @@ export async function admitOthers(client: Client): Promise<void> {
   await writeFile(client, rules.file, withoutFence(rules.content));
 }
 
+/**
+ * What would keep `rejectOthers` from a proof at this server today, and what to do about each: all that it reads is read,
+ * nothing is written.
+ */
+export async function doorObstacles(client: Client): Promise<string[]> {
+  const { rows } = await client.query(`
+    SELECT session_user AS account, has_function_privilege('lo_export(oid, text)', 'EXECUTE') AS "mayWrite",
+           has_function_privilege('pg_stat_file(text)', 'EXECUTE') AS "maySeeAge",
+           2 * (SELECT setting::int FROM pg_settings WHERE name = 'authentication_timeout') AS "signingInSeconds"`);
+  const { account, mayWrite, maySeeAge, signingInSeconds } = rows[0] as {
+    account: string;
+    mayWrite: boolean;
+    maySeeAge: boolean;
+    signingInSeconds: number;
+  };
+  const may = (what: string, grant: string) => `${account} may not ${what}: GRANT ${grant} TO ${account}`;
+  const rights = 'docs/postgresql.md, "Fence by access rules", names the rights';
+  const ours = await unlessForbidden(async () => {
+    await readRules(client);
+    return ourRules(client);
+  });
+  const foreign = await foreignProcesses(client);
+  return [
+    ...(ours === null ? [`${account} may not read pg_hba.conf and its rules: ${rights}`] : []),
+    ...(typeof ours === 'string' ? [ours] : []),
+    ...(mayWrite ? [] : [may('write pg_hba.conf', 'EXECUTE ON FUNCTION lo_export(oid, text)')]),
+    ...(maySeeAge ? [] : [may('see the age of pg_hba.conf', 'EXECUTE ON FUNCTION pg_stat_file(text)')]),
+    ...(foreign === '' ? [] : [foreign]),
+    ...(signingInSeconds > PATIENCE_SECONDS
+      ? [
+          `authentication_timeout lets a proof take ${signingInSeconds} s: ALTER SYSTEM SET authentication_timeout = '2s'`,
+        ]
+      : []),
+  ];
+}
+
+/** The rules that admit ourselves, or why they cannot be told. */
+async function ourRules(client: Client): Promise<string[] | string> {
+  const { rows } = await client.query('SELECT session_user AS "user", current_database() AS database');
+  const rules = await client.query(
+    `SELECT line_number, type, database, user_name, address, netmask, auth_method, options
+     FROM pg_hba_file_rules WHERE error IS NULL ORDER BY line_number`,
+  );
+  const ours = ownRules(rules.rows as AccessRule[], rows[0] as { user: string; database: string });
+  if (typeof ours === 'number') return `of line ${ours} of pg_hba.conf it is not clear whether it admits us`;
+  return ours.some((rule) => rule.startsWith('host')) ? ours : 'no rule of pg_hba.conf itself admits us';
+}
+
 /** Answers why not, or nothing. */
 async function closeDoor(client: Client, { file, content }: Rules, epoch: number): Promise<string> {
   if (fencedBy(content) !== epoch) {
-    const { rows } = await client.query('SELECT session_user AS "user", current_database() AS database');
-    const rules = await client.query(
-      `SELECT line_number, type, database, user_name, address, netmask, auth_method, options
-       FROM pg_hba_file_rules WHERE error IS NULL ORDER BY line_number`,
-    );
-    const ours = ownRules(rules.rows as AccessRule[], rows[0] as { user: string; database: string });
-    if (typeof ours === 'number') return `of line ${ours} of pg_hba.conf it is not clear whether it admits us`;
-    if (!ours.some((rule) => rule.startsWith('host'))) return 'no rule of pg_hba.conf itself admits us';
+    const ours = await ourRules(client);
+    if (typeof ours === 'string') return ours;
     if (fencedBy(content) === null) await writeFile(client, `${file}${KEPT}`, content);
     await writeFile(client, file, withFence(content, epoch, ours));
     const wrong = await client.query('SELECT line_number FROM pg_hba_file_rules WHERE error IS NOT NULL LIMIT 1');

@@ -56,11 +56,7 @@ export async function fencePrimary(
         await noteEpoch(client, store, { site: name, epoch });
         await client.query('ALTER SYSTEM SET default_transaction_read_only = on');
         await client.query('SELECT pg_reload_conf()');
-        // One that still signs in has no user yet: nobody but a superuser may end it, and the error would end the fence.
-        const { rows } = await client.query(`
-          SELECT count(pg_terminate_backend(pid))::int AS dropped FROM pg_stat_activity
-          WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND usesysid IS NOT NULL`);
-        return (rows[0] as { dropped: number }).dropped;
+        return endSessions(client);
       },
       { statementMilliseconds: FENCE_MILLISECONDS, signal },
     );
@@ -118,6 +114,19 @@ export async function liftFence(client: Client): Promise<void> {
 export async function isFenced(client: Client): Promise<boolean> {
   const { rows } = await client.query(`SELECT current_setting('default_transaction_read_only') = 'on' AS fenced`);
   return (rows[0] as { fenced: boolean }).fenced || (await readAccessFence(client)) !== null;
+}
+
+/**
+ * How many were ended. One that still signs in has no user yet, and that one and a superuser's only a superuser may end: the
+ * error would end the fence. Where that matters the session that is left keeps the evidence from being a proof.
+ */
+async function endSessions(client: Client): Promise<number> {
+  const { rows } = await client.query(`
+    SELECT count(pg_terminate_backend(a.pid))::int AS dropped
+    FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid
+    WHERE a.backend_type = 'client backend' AND a.pid <> pg_backend_pid()
+      AND (NOT r.rolsuper OR (SELECT rolsuper FROM pg_roles WHERE rolname = current_user))`);
+  return (rows[0] as { dropped: number }).dropped;
 }
 
 function closeDoor(site: PostgresqlSite, at: { epoch: number; closedFor: number }, signal: AbortSignal) {

@@ -11,6 +11,11 @@ interface Rights {
   readonly mayNote: boolean;
 }
 
+/** SQL of a boolean: whether the account may write where the epoch is kept in the store. */
+export const MAY_NOTE_THE_EPOCH = `
+  CASE WHEN to_regclass('${SCHEMA}.epoch') IS NULL THEN has_database_privilege(current_database(), 'CREATE')
+       ELSE has_table_privilege('${SCHEMA}.epoch', 'INSERT') AND has_table_privilege('${SCHEMA}.epoch', 'UPDATE') END`;
+
 /** The rights that a promotion needs and the account lacks; a standby knows them as its primary does. */
 export async function promotionObstacles(site: PostgresqlSite, ctx: CallContext): Promise<string[]> {
   const ask = (signal: AbortSignal) =>
@@ -21,10 +26,7 @@ export async function promotionObstacles(site: PostgresqlSite, ctx: CallContext)
           SELECT current_user AS account,
                  has_function_privilege('pg_promote(boolean, integer)', 'EXECUTE') AS "mayPromote",
                  has_function_privilege('pg_wal_replay_resume()', 'EXECUTE') AS "mayResume",
-                 CASE WHEN to_regclass('${SCHEMA}.epoch') IS NULL
-                      THEN has_database_privilege(current_database(), 'CREATE')
-                      ELSE has_table_privilege('${SCHEMA}.epoch', 'INSERT') AND has_table_privilege('${SCHEMA}.epoch', 'UPDATE')
-                 END AS "mayNote"`);
+                 ${MAY_NOTE_THE_EPOCH} AS "mayNote"`);
         return rows[0] as Rights;
       },
       { statementMilliseconds: LOOK_MILLISECONDS, signal },

@@ -8,6 +8,7 @@ import { answerWithin, LOOK_MILLISECONDS } from '../answer-within';
 import { addressOf, sqlState, withClient } from './connection';
 import { divergenceOf } from './divergence';
 import { fencePrimary, isFenced, liftFence, unfencePrimary } from './fence';
+import { fenceOutlook } from './fence-outlook';
 import { followNewPrimary } from './follow';
 import { handOverPrimary } from './hand-over';
 import { lineageOf, positionAt } from './lsn';
@@ -89,6 +90,7 @@ export function createReplication(
     },
 
     obstacles: (site, _lostSite, ctx) => promotionObstacles(siteOf(site), ctx),
+    fenceOutlook: (site, _survivingSite, ctx) => fenceOutlook(siteOf(site), fenceByAccessRules, ctx),
     writeProbe: (site, marker, ctx) => writeProbe(site, siteOf(site), marker, ctx),
   };
 }

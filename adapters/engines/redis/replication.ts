@@ -7,6 +7,7 @@ import { addressOf, lookAtRedis, type RedisEndpoint, withRedis } from './connect
 import { divergenceOf } from './divergence';
 import { PROBE_KEY, readEpoch } from './epoch';
 import { fenceRedis, unfenceRedis } from './fence';
+import { redisFenceOutlook } from './fence-outlook';
 import { followRedis, handOverRedis } from './hand-over';
 import { infoPosition, readInfo, type RedisInfo } from './info';
 import { promoteRedis, redisPromotionObstacles } from './promote';
@@ -78,6 +79,7 @@ export function redisReplication(store: string, endpointOf: (site: string) => Re
     unfence: (site, epoch, ctx) => unfenceRedis(epoch, endpointOf(site), ctx),
 
     obstacles: (site, _lostSite, ctx) => redisPromotionObstacles(endpointOf(site), ctx),
+    fenceOutlook: (site, _survivingSite, ctx) => redisFenceOutlook(endpointOf(site), ctx),
 
     handOver: (request, ctx) => handOverRedis(store, request, endpointOf, ctx),
 
