@@ -7,11 +7,14 @@ import type { OpenApplication } from './deps';
 const KEPT_SAMPLES = 60;
 
 /**
- * How long the busiest moment is kept beyond that. After a checkpoint PostgreSQL logs the whole of each page that changes, a
- * hundred times what it logs else, and checkpoints are minutes apart (`checkpoint_timeout`: five by default, an hour is
- * unusual): a peak without one would promise a loss in bytes that the next checkpoint breaks.
+ * How long the busiest moment is kept beyond that, and always since the newest checkpoint. After one PostgreSQL logs the whole
+ * of each page that changes, a hundred times what it logs else, and checkpoints are minutes apart (`checkpoint_timeout`: five
+ * by default): a peak without one would promise a loss in bytes that the next checkpoint breaks.
  */
 const PEAK_KEPT_MILLISECONDS = 3_600_000;
+
+/** Longer without an answer of the primary, and a busiest moment may have gone by unseen. */
+const GAP_MILLISECONDS = 30_000;
 
 /**
  * Rounds between two writes while the primary answers. Only what was taken since the last write can be lost, and only when
@@ -49,7 +52,7 @@ export class SampleLog {
     for (const sample of round) {
       // A sample without the primary is kept only while it is the newest: a dead primary must not push out its last words.
       const kept = (this.#samples.get(sample.store) ?? []).filter((each) => each.primary !== null);
-      this.#samples.set(sample.store, newestAndPeaks([...kept, sample]));
+      this.#samples.set(sample.store, newestAndPeaks([...kept, watched(sample, kept.at(-1))]));
     }
     this.#unsavedRounds += 1;
     if (this.#unsavedRounds >= ROUNDS_A_WRITE || round.some(({ primary }) => primary === null)) await this.save();
@@ -63,18 +66,32 @@ export class SampleLog {
   }
 }
 
+/** The sample with the time since when there was no gap before it. */
+function watched(sample: ReplicationSample, before: ReplicationSample | undefined): ReplicationSample {
+  const { primary, takenAt } = sample;
+  if (!primary?.serverAt) return sample;
+  const goesOn =
+    before?.primary?.position.lineage === primary.position.lineage &&
+    Date.parse(takenAt) - Date.parse(before.takenAt) <= GAP_MILLISECONDS;
+  return { ...sample, watchedSince: (goesOn && before.watchedSince) || primary.serverAt };
+}
+
 /** The newest samples, and before them the two around the greatest growth of each counter within the time it is kept. */
 function newestAndPeaks(samples: readonly ReplicationSample[]): ReplicationSample[] {
   const older = samples.length - KEPT_SAMPLES;
   if (older <= 0) return [...samples];
   const since = Date.parse(samples.at(-1)?.takenAt ?? '') - PEAK_KEPT_MILLISECONDS;
+  const checkpointAt = Date.parse(samples.findLast(({ primary }) => primary !== null)?.primary?.checkpointAt ?? '');
+  const isKept = ({ takenAt, primary }: ReplicationSample) =>
+    Date.parse(takenAt) >= since || Date.parse(primary?.serverAt ?? '') >= checkpointAt;
   const kept = new Set<number>();
   for (const counter of ['bytes', 'operations'] as const) {
     let peak = 0;
     let at = 0;
-    for (const [index, { primary, takenAt }] of samples.entries()) {
+    for (const [index, sample] of samples.entries()) {
+      const { primary } = sample;
       const before = samples[index - 1]?.primary;
-      if (!primary || !before || Date.parse(takenAt) < since) continue;
+      if (!primary || !before || !isKept(sample)) continue;
       const growth = growthPerSecond(before, primary, counter) ?? 0;
       // Of equal ones the newest, which is kept for longest.
       if (growth >= peak && growth > 0) [peak, at] = [growth, index];
@@ -84,10 +101,25 @@ function newestAndPeaks(samples: readonly ReplicationSample[]): ReplicationSampl
   return samples.filter((_, index) => index >= older || kept.has(index));
 }
 
+/**
+ * Keeps the samples beside those that the watch overwrites: what the run was decided on, and what is read once more when its
+ * real loss is measured. Repeatable; a later call of the same run knows no less.
+ */
+export async function freezeSamples(
+  control: OpenApplication['control'],
+  runId: string,
+  samples: StoredSamples,
+): Promise<void> {
+  await control.put(layout.samplesOfRun(runId), Buffer.from(JSON.stringify(samples)));
+}
+
 /** The samples that are kept, by store, oldest first; none for an application that was never watched. */
-export async function readSamples(control: OpenApplication['control']): Promise<StoredSamples> {
+export async function readSamples(
+  control: OpenApplication['control'],
+  key: string = layout.samples(),
+): Promise<StoredSamples> {
   try {
-    return JSON.parse((await control.read(layout.samples())).toString('utf8')) as StoredSamples;
+    return JSON.parse((await control.read(key)).toString('utf8')) as StoredSamples;
   } catch (error) {
     if (hasCode(error, 'NotFound')) return {};
     throw error;

@@ -31,6 +31,8 @@ export const layout = {
   writeCheck: (site: string) => `readiness/${site}.write-check`,
   /** Replication samples of all stores, measured before trouble and kept at the DR side. */
   samples: () => 'samples/replication.json',
+  /** The same as they were when the loss of a role change was priced, by its run: the others go on. */
+  samplesOfRun: (runId: string) => `samples/run-${runId}.json`,
   /** How many backups were ever taken and how many failed; see core/monitoring/tally.ts. */
   tally: () => 'monitoring/backups.json',
   /** The newest judgement of every store, and what people were told of. */

@@ -17,6 +17,11 @@ export interface ReplicaState {
   readonly operations: number | null;
   /** The newest change that this side is known to have, by the primary's clock; null when not known. */
   readonly appliedUntil: string | null;
+  /**
+   * When the log began to grow as fast as it does, by the server's clock: PostgreSQL's newest checkpoint, after which the first
+   * change of each page logs all of it. Null where the server does not say; absent for engines whose log has no such moments.
+   */
+  readonly checkpointAt?: string | null;
 }
 
 /** Both sides, measured from outside the primary every few seconds and kept at the DR side. */
@@ -27,6 +32,8 @@ export interface ReplicationSample {
   readonly standby: ReplicaState | null;
   /** Why a side could not be measured. */
   readonly problem: string | null;
+  /** Since when the primary of this lineage was sampled without a gap, by its own clock; by whoever keeps the samples. */
+  readonly watchedSince?: string;
 }
 
 export type Certainty = 'bound' | 'unknown';
@@ -83,6 +90,23 @@ function peakPerSecond(samples: readonly ReplicationSample[], counter: 'bytes' |
 }
 
 /**
+ * Why the greatest growth that was measured is not the greatest there is: the log's fastest moments, those after a checkpoint,
+ * were not among what was measured. Null where they were. Only the primary's own clock is compared with itself.
+ */
+function whyNoPeak(samples: readonly ReplicationSample[], { primary, watchedSince }: ReplicationSample): string | null {
+  const checkpointAt = primary?.checkpointAt;
+  if (checkpointAt === undefined) return null;
+  if (checkpointAt === null) return 'the primary does not say when its last checkpoint was';
+  if (watchedSince === undefined || Date.parse(watchedSince) > Date.parse(checkpointAt))
+    return 'no checkpoint was seen since it is sampled, and the log grows most after one';
+  // PostgreSQL keeps the time in whole seconds, rounded down.
+  const after = samples.filter(
+    (each) => each.primary?.serverAt && Date.parse(each.primary.serverAt) >= Date.parse(checkpointAt) + 1_000,
+  );
+  return after.length >= 2 ? null : 'a checkpoint has just been, and the log grows most after one';
+}
+
+/**
  * Bounds the loss as Patroni bounds it: what the primary had at the newest sample beyond what the standby has now, plus the
  * peak write rate times the age of that sample (research/disaster-recovery.md §2.0). `standbyNow` is measured afresh at
  * the surviving side; `now` is when the estimate is made, by the clock of the worker that makes it. `compare` orders two
@@ -120,7 +144,8 @@ export function estimateLoss(
   }
   const behindSeconds = secondsBehindSampler(samples, standbyNow);
   const sampleAgeSeconds = secondsBetween(primary.at, now) + behindSeconds;
-  const bytesPerSecond = peakPerSecond(samples, 'bytes');
+  const noPeak = whyNoPeak(samples, newest);
+  const bytesPerSecond = noPeak === null ? peakPerSecond(samples, 'bytes') : null;
   const operationsPerSecond = peakPerSecond(samples, 'operations');
   const bytesBehind =
     primary.bytes === null || standbyNow.bytes === null ? null : Math.max(0, primary.bytes - standbyNow.bytes);
@@ -137,6 +162,7 @@ export function estimateLoss(
     behindSeconds === 0
       ? ''
       : `; the clock of the worker that sampled is ahead of this one's: ${behindSeconds.toFixed(1)} s were added`;
+  const bytesWords = noPeak === null ? '' : `; bytes are unknown: ${noPeak}`;
   return {
     store,
     certainty: known ? 'bound' : 'unknown',
@@ -146,7 +172,7 @@ export function estimateLoss(
     sampleAgeSeconds,
     growth: { bytesPerSecond, operationsPerSecond },
     basis: known
-      ? `behind at the newest sample, plus peak write rate × its age of ${sampleAgeSeconds.toFixed(1)} s${skewWords}`
+      ? `behind at the newest sample, plus peak write rate × its age of ${sampleAgeSeconds.toFixed(1)} s${skewWords}${bytesWords}`
       : 'no counter of this store could be measured twice',
   };
 }

@@ -81,6 +81,35 @@ describe('the bound of a loss', () => {
     expect(estimate({ estimator: -0.2 }).basis).not.toMatch(/clock/);
   });
 
+  describe('in bytes, of a log that grows most after a checkpoint', () => {
+    /** Ten samples, two seconds apart, watched since the first; the primary's clock is a minute ahead. */
+    const at = (seconds: number) => iso(seconds + 60);
+    const bound = (checkpointAt: string | null, watchedSince: string | undefined = at(0)) => {
+      const samples = Array.from({ length: 10 }, (_, index): ReplicationSample => {
+        const primary = { ...stateAt(index * 2, 0, 60, index * 200), checkpointAt };
+        return { store: 'orders', takenAt: iso(index * 2), primary, standby: null, problem: null, watchedSince };
+      });
+      return estimateLoss('orders', samples, stateAt(20, 0, 0, 1_800), iso(20), compare);
+    };
+
+    test.each([
+      ['before it was sampled', at(-1), /no checkpoint was seen/],
+      ['in the moment of the newest sample', at(17), /has just been/],
+      ['at a time that the server does not say', null, /does not say/],
+    ])('is unknown where the newest was %s; the other bounds hold', (_, checkpointAt, basis) => {
+      const loss = bound(checkpointAt);
+      expect(loss).toMatchObject({ certainty: 'bound', bytes: null, operations: 2, seconds: 2 });
+      expect(loss.growth).toEqual({ bytesPerSecond: null, operationsPerSecond: 1 });
+      expect(loss.basis).toMatch(basis);
+    });
+
+    test('is known once the moments after one were sampled, by the clock of the primary', () => {
+      expect(bound(at(5))).toMatchObject({ bytes: 200, growth: { bytesPerSecond: 100 } });
+      expect(bound(at(5)).basis).not.toMatch(/unknown/);
+      expect(bound(at(5), at(6))).toMatchObject({ bytes: null });
+    });
+  });
+
   test('is unknown, not zero, without a sample, without a standby and across lineages', () => {
     const [sample] = [stateAt(0, 0, 0, 100)];
     const other = { ...sample, position: { ...sample.position, lineage: '2' } };

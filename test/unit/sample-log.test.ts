@@ -173,6 +173,48 @@ describe('the samples of replication', () => {
     expect((await takenAt()).length).toBeLessThanOrEqual(64);
   });
 
+  test('say since when the primary was watched without a gap, and of the same history', async () => {
+    const log = await SampleLog.open(control);
+    const since = async () => {
+      await log.save();
+      return (await readSamples(control))['orders']?.at(-1)?.watchedSince;
+    };
+    const add = (round: number, lineage = '1') => {
+      const sample = sampleOf('orders', round);
+      const primary = sample.primary && { ...sample.primary, position: { ...sample.primary.position, lineage } };
+      return log.add([{ ...sample, primary }]);
+    };
+    const at = (round: number) => iso(round * INTERVAL_SECONDS);
+    for (const round of [0, 1, 2, 20]) await add(round);
+    expect(await since()).toBe(at(0));
+    for (const round of [50, 51]) await add(round);
+    expect(await since()).toBe(at(50));
+    await add(52, '2');
+    expect(await since()).toBe(at(52));
+    // A primary that does not answer ends nothing before the gap is too long.
+    await log.add([sampleOf('orders', 53, false)]);
+    await add(54, '2');
+    expect(await since()).toBe(at(52));
+  });
+
+  test('keep the busiest moment since the last checkpoint, however long ago that was', async () => {
+    const log = await SampleLog.open(control);
+    const step = 18; // seconds
+    const burstAt = 3_600;
+    for (let seconds = 0; seconds <= 4 * 3_600; seconds += step) {
+      const sample = sampleOf('orders', seconds / INTERVAL_SECONDS);
+      const bytes = (sample.primary?.bytes ?? 0) + (seconds >= burstAt ? 100_000 : 0);
+      const checkpointAt = iso(seconds >= burstAt ? burstAt - 1 : -1);
+      await log.add([{ ...sample, primary: sample.primary && { ...sample.primary, bytes, checkpointAt } }]);
+    }
+    await log.save();
+    const samples = (await readSamples(control))['orders'] ?? [];
+    expect(samples.map(({ takenAt }) => takenAt)).toContain(iso(burstAt));
+    expect(samples.length).toBeLessThanOrEqual(64);
+    const bound = estimateLoss('orders', samples, stateAt(0), iso(4 * 3_600), () => 1);
+    expect(bound.growth.bytesPerSecond).toBeCloseTo(BYTES_PER_SECOND + 100_000 / step);
+  });
+
   test('are none where nothing was ever watched', async () => {
     expect(await readSamples(control)).toEqual({});
   });

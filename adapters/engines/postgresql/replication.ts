@@ -108,9 +108,10 @@ async function measureState(name: string, site: PostgresqlSite, ctx: CallContext
         const facts = await readFacts(client, addressOf(site));
         const answeredAt = new Date().toISOString();
         const { rows } = await client.query(
-          `SELECT pg_snapshot_xmax(pg_current_snapshot())::text AS xids, to_regclass('${SCHEMA}.heartbeat') IS NOT NULL AS beats`,
+          `SELECT pg_snapshot_xmax(pg_current_snapshot())::text AS xids, to_regclass('${SCHEMA}.heartbeat') IS NOT NULL AS beats,
+                  (SELECT checkpoint_time FROM pg_control_checkpoint()) AS checkpoint`,
         );
-        const { xids, beats } = rows[0] as { xids: string; beats: boolean };
+        const { xids, beats, checkpoint } = rows[0] as { xids: string; beats: boolean; checkpoint: Date | null };
         return {
           site: name,
           at,
@@ -120,6 +121,7 @@ async function measureState(name: string, site: PostgresqlSite, ctx: CallContext
           bytes: Number(facts.lsn),
           operations: Number(xids),
           appliedUntil: facts.inRecovery ? (beats ? await heartbeatOf(client) : null) : facts.now,
+          checkpointAt: checkpoint?.toISOString() ?? null,
         };
       },
       { statementMilliseconds: LOOK_MILLISECONDS, signal },
