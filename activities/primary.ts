@@ -1,10 +1,11 @@
+import { activityInfo } from '@temporalio/activity';
 import type { CallContext } from '../core/call';
 import type { EndpointResult } from '../core/traffic';
 import { estimateLoss, type LossEstimate } from '../core/replication';
 import type { StoreProbe } from '../core/engine';
 import { withCallContext } from './context';
 import type { ActivityDeps, OpenApplication } from './deps';
-import { readSamples, type StoredSamples } from './sample-log';
+import { freezeSamples, readSamples, type StoredSamples } from './sample-log';
 
 /** One look at a site from where this worker stands. */
 export interface SiteVerdict {
@@ -69,13 +70,14 @@ export function createPrimaryActivities(deps: ActivityDeps) {
 
     /**
      * Prices the loss that promoting `toSite` would mean, per store: samples taken before the trouble against the
-     * surviving side as it is now. Unknown stays unknown. Also says which promotion would have to be forced.
+     * surviving side as it is now. Unknown stays unknown. Also says which promotion would have to be forced, and keeps the samples with the run.
      */
     async assessLoss(input: { application: string; toSite: string }): Promise<LossEstimate[]> {
       return withCallContext(async (ctx) => {
         const open = deps.open(input.application);
         const replicated = open.application.stores.filter(({ hasReplication }) => hasReplication);
         const [samples, current] = await Promise.all([readSamples(open.control), open.epochs.current()]);
+        await freezeSamples(open.control, activityInfo().workflowExecution?.runId ?? 'none', samples);
         const lostSite = current?.activeSite ?? open.application.initialSite;
         // Side by side: a standby that is silent must not hold up what the others say.
         const estimates = await Promise.all(

@@ -12,6 +12,9 @@ export interface Divergence {
    * (checkpoints, what a fence notes), so that it is the most that can have been lost.
    */
   readonly bytes: number;
+  /** Changes of others than drctl between the two, and how old the newest of them was when the other side began; null where unread. */
+  readonly operations: number | null;
+  readonly seconds: number | null;
   /** How it was read, for the report. */
   readonly how: string;
 }

@@ -1,5 +1,9 @@
 import type { OpenApplication } from '../activities/deps';
+import { readSamples } from '../activities/sample-log';
+import { type OldPrimaryKnown, withSamples } from '../core/actual-loss';
 import { failure, findFailure } from '../core/errors';
+import { layout } from '../core/layout';
+import type { Position } from '../core/positions';
 import { actualText, estimateText } from '../core/report/figures';
 import type { ActualLoss, LossReport, RunReport, SiteMove } from '../core/report/run-report';
 import { writeReport } from '../core/report/write';
@@ -28,7 +32,16 @@ export async function measureLoss(session: Session, id: string | null): Promise<
       'StaleEpoch',
       `${chosen} is of epoch ${move.epoch}; ${current.workflowId} has changed the roles since`,
     );
-  const stores = await Promise.all(loss.stores.map((each) => measured(open, each, move)));
+  const samples = await readSamples(open.control, layout.samplesOfRun(report.runId));
+  const stores = await Promise.all(
+    loss.stores.map((each) => {
+      const fenced = report.evidence?.find(
+        ({ strength, site, stores: covered }) =>
+          strength === 'proven' && site === move.from && covered.includes(each.store),
+      );
+      return measured(open, each, move, { samples: samples[each.store] ?? [], fencedAt: fenced?.at ?? null });
+    }),
+  );
   const by = `what was lost was read from ${move.from} at ${session.io.now().toISOString()} for ${session.io.user}`;
   const known = stores.filter(({ actual }) => actual?.certainty !== 'not known').map(({ store }) => store);
   const next: RunReport = {
@@ -46,18 +59,29 @@ export async function measureLoss(session: Session, id: string | null): Promise<
   ]);
 }
 
-async function measured(open: OpenApplication, before: StoreLoss, { from, to }: SiteMove): Promise<StoreLoss> {
+async function measured(
+  open: OpenApplication,
+  before: StoreLoss,
+  { from, to }: SiteMove,
+  known: Pick<OldPrimaryKnown, 'samples' | 'fencedAt'>,
+): Promise<StoreLoss> {
   const { store, actual } = before;
   if (actual?.certainty === 'proven') return before;
-  const { replication } = open.engine(store);
+  const { replication, positions } = open.engine(store);
   const unread = (basis: string): StoreLoss =>
     // What was read once is not forgotten because the old server is rebuilt by now.
     actual?.certainty === 'measured' ? before : { ...before, actual: { ...UNKNOWN, basis } };
   if (!replication) return unread('its engine has no role to change');
   try {
-    const { bytes, how } = await replication.divergence(from, to, quietContext());
-    const certainty = bytes === 0 ? 'proven' : 'measured';
-    return { ...before, actual: { ...UNKNOWN, certainty, bytes, basis: how } };
+    const found = await replication.divergence(from, to, quietContext());
+    // A log that is no longer has no changes behind its end, whatever the samples say.
+    const now = found.bytes === 0 ? null : await replication.state(from, quietContext());
+    const compare = (a: Position, b: Position) => positions.compare(a, b);
+    const { bytes, operations, seconds, how } =
+      found.bytes === 0 ? { ...found, operations: 0, seconds: 0 } : withSamples(found, { ...known, now }, compare);
+    // Where the log was read and holds no change of anybody but drctl's own, nothing of theirs was lost.
+    const certainty = bytes === 0 || found.operations === 0 ? 'proven' : 'measured';
+    return { ...before, actual: { certainty, bytes, operations, seconds, basis: how } };
   } catch (error) {
     const known = findFailure(error);
     if (!known) throw error;

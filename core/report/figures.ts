@@ -114,9 +114,11 @@ function actualFigure({ rpoSeconds, stores }: LossReport, actual: readonly Actua
   };
 }
 
-/** Only a proof makes a zero, and only of something that was counted. */
+/** Only a proof makes a zero, and only of something that was counted. Bytes without a change are what a server wrote for itself. */
 function isNone({ certainty, bytes, operations, seconds }: ActualLoss): boolean {
-  const counted = [bytes, operations, seconds].filter((each) => each !== null);
+  const counted = (operations === 0 ? [operations, seconds] : [bytes, operations, seconds]).filter(
+    (each) => each !== null,
+  );
   return certainty === 'proven' && counted.length > 0 && counted.every((each) => each === 0);
 }
 

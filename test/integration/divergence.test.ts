@@ -7,16 +7,18 @@ import { startPostgresRoles } from '../support/postgresql-roles';
 import { startRedisRoles } from '../support/redis-roles';
 
 test.each([
-  ['postgresql', () => startPostgresRoles()],
-  ['redis', () => startRedisRoles()],
+  ['postgresql', () => startPostgresRoles(), 200],
+  ['redis', () => startRedisRoles(), null],
 ] as const)(
   '%s: what the old primary wrote beyond the promotion is found at it, and nothing before it',
-  async (_, start: () => Promise<RolesHarness>) => {
+  async (_, start: () => Promise<RolesHarness>, transactions: number | null) => {
     const harness = await start();
     const { engine, primarySite, standbySite } = harness;
     const roles = engine.replication!;
     const read = () => roles.divergence(primarySite, standbySite, testContext());
     try {
+      // Makes what drctl writes into.
+      await roles.writeProbe(primarySite, 'before', testContext());
       for (let row = 0; row < 20; row += 1) await harness.write(primarySite, `kept-${row}`);
       await waitUntil('the standby having every row', async () => (await harness.rows(standbySite)).length === 20);
       await expectFailure(read(), 'RoleMismatch', 'cannot be read');
@@ -38,8 +40,12 @@ test.each([
       expect(engine.positions.compare(before.fork, before.end)).toBeLessThanOrEqual(0);
 
       for (let row = 0; row < 200; row += 1) await harness.write(primarySite, `lost-${row}-${'x'.repeat(100)}`);
+      for (let probe = 0; probe < 5; probe += 1) await roles.writeProbe(primarySite, `own-${probe}`, testContext());
       const after = await read();
       expect(after.fork).toEqual(before.fork);
+      // Of the application's, not of drctl; counted where the log is kept.
+      expect([before.operations, after.operations]).toEqual(transactions === null ? [null, null] : [0, transactions]);
+      if (transactions !== null) expect(after.seconds).toBeGreaterThan(0);
       // Each row takes its own length at the least, and what a log writes besides is no multiple of it.
       expect(after.bytes - before.bytes).toBeGreaterThan(200 * 100);
       expect(after.bytes - before.bytes).toBeLessThan(200 * 100 * 20);

@@ -1,7 +1,8 @@
 import type { CallContext } from '../../../core/call';
 import type { Divergence } from '../../../core/divergence';
-import { failure } from '../../../core/errors';
+import { failure, reasonOf } from '../../../core/errors';
 import { addressOf, withClient } from './connection';
+import { lostChanges, type LostRange } from './lost-changes';
 import { formatLsn, lineageOf, positionAt } from './lsn';
 import { ReplicationConnection } from './replication-connection';
 import { readFacts } from './server-facts';
@@ -23,15 +24,34 @@ export async function divergenceOf(
   const fork = now.systemId === old.systemId ? await leftAt(to, now.timeline, old.timeline, ctx) : null;
   if (fork === null) throw cannot(`${addressOf(to)} did not begin where ${addressOf(from)} was`);
   const lineage = lineageOf(old.systemId, old.timeline);
+  const range = { timeline: old.timeline, fork, end: old.lsn, segmentBytes: old.segmentBytes };
+  const changes = old.lsn > fork ? await readChanges(from, range, ctx) : { operations: 0, seconds: 0, how: '' };
   return {
     store,
     fork: positionAt(lineage, fork),
     end: positionAt(lineage, old.lsn),
     bytes: old.lsn > fork ? Number(old.lsn - fork) : 0,
+    operations: changes.operations,
+    seconds: changes.seconds,
     how:
       `timeline ${now.timeline} of ${addressOf(to)} left timeline ${old.timeline} at ${formatLsn(fork)}; ` +
-      `${addressOf(from)} has written up to ${formatLsn(old.lsn)}, with what it wrote for itself (checkpoints, the fence)`,
+      `${addressOf(from)} has written up to ${formatLsn(old.lsn)}, with what it wrote for itself (checkpoints, the fence)${changes.how}`,
   };
+}
+
+/** How much is lost is known without it: what keeps the log from being read is said, and leaves the rest unknown. */
+async function readChanges(
+  site: PostgresqlSite,
+  range: LostRange,
+  ctx: CallContext,
+): Promise<{ operations: number | null; seconds: number | null; how: string }> {
+  try {
+    const found = await lostChanges(site, range, ctx);
+    return { ...found, how: `; changes are the transactions committed there behind that, without drctl's own` };
+  } catch (error) {
+    ctx.signal.throwIfAborted();
+    return { operations: null, seconds: null, how: `; its log could not be read: ${reasonOf(error)}` };
+  }
 }
 
 /** Null where the old timeline is none of its ancestors. */

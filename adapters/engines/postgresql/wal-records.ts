@@ -13,6 +13,8 @@ export interface WalRecord {
   readonly xid: number;
   /** Its main data, or the beginning of it; empty for a record that describes blocks first. */
   readonly data: Buffer;
+  /** All of it, or the beginning: its header, what it says of blocks, its data. */
+  readonly bytes: Buffer;
 }
 
 export interface WalStretch {
@@ -28,15 +30,15 @@ const SMALLEST_PAGE_BYTES = 1024;
 const FIRST_IS_CONTINUATION = 0x1;
 const LONG_HEADER = 0x2;
 const LONG_PAGE_HEADER_BYTES = 40;
-const RECORD_HEADER_BYTES = 24;
+export const RECORD_HEADER_BYTES = 24;
 const RESOURCE_MANAGER_XLOG = 0;
 const XLOG_SWITCH = 0x40;
 
 /** xlogrecord.h: how the main data is announced, after what may stand before it. */
 const DATA_SHORT = 255;
 const DATA_LONG = 254;
-const ORIGIN = 253;
-const TOPLEVEL_XID = 252;
+export const ORIGIN = 253;
+export const TOPLEVEL_XID = 252;
 
 /** Enough of a record's data for what is asked of it; a commit of thousands of subtransactions is not kept whole. */
 const KEPT_BYTES = 64 * 1024;
@@ -134,6 +136,7 @@ function parse({ start, parts }: OpenRecord, end: bigint): WalRecord {
     info: bytes.readUInt8(16),
     resourceManager: bytes.readUInt8(17),
     data: mainData(bytes),
+    bytes,
   };
 }
 

@@ -192,7 +192,8 @@ export class WalSearch {
   }
 }
 
-function pageBytesOf(content: Buffer): number {
+/** Of WAL that begins with a segment, as its first page says it. */
+export function pageBytesOf(content: Buffer): number {
   const isFirstOfSegment = content.length >= 40 && (content.readUInt16LE(2) & LONG_HEADER) !== 0;
   const said = isFirstOfSegment ? content.readUInt32LE(LONG_HEADER_PAGE_BYTES_AT) : 0;
   // Any power of two from 1 to 64 KiB (configure --with-wal-blocksize); other values are not a page's beginning.

@@ -30,6 +30,9 @@ export async function divergenceOf(
     fork: redisPosition(end.lineage, fork),
     end,
     bytes: Math.max(0, Number(end.value) - fork),
+    // The stream is not kept: offsets alone say nothing of commands and times.
+    operations: null,
+    seconds: null,
     how: `${after} left the stream of ${before} at offset ${fork}, which has written up to ${end.value}`,
   };
 }
