@@ -8,12 +8,19 @@ import { createSiteFence } from '../../adapters/fence';
 import { settings as fenceSettings } from '../../adapters/fence/settings';
 import { type FailureCode, findFailure } from '../../core/errors';
 import type { FenceEvidence, ForceAttestation } from '../../core/fencing';
+import { compareFingerprints } from '../../core/recovery';
 import type { PromoteRequest } from '../../core/roles';
 import { Secret } from '../../core/secret';
 import { mongodCommand } from '../../lab/servers/mongodb';
 import { serveSupervisor } from '../../lab/supervisor/api';
 import { Supervisor } from '../../lab/supervisor/supervisor';
-import { testContext } from '../support/engine-harness';
+import {
+  combinedSource,
+  MemoryLogArchive,
+  type MemoryVolumes,
+  takeBackup,
+  testContext,
+} from '../support/engine-harness';
 import { type MongodbHarness, startMongodb } from '../support/mongodb-harness';
 import { serverFile, waitUntil } from '../../lab/servers/process';
 
@@ -36,9 +43,19 @@ describe('a set of three that loses its primary site and its witness', () => {
   let folder: string;
   let proof: FenceEvidence;
   let key: string;
+  let log: MemoryLogArchive;
   const roles = () => harness.engine.replication!;
   const serverOf = (index: number) => harness.set.members[index]!.server;
   const hostOf = (index: number) => `${harness.set.members[index]!.host}:${harness.set.members[index]!.port}`;
+
+  /** One run of the archiver: long enough for what is written and for the heartbeat behind it. */
+  const archive = (site: string, answeredGaps: string[] = []) =>
+    harness.engine.log!.archive(
+      { site, runForMilliseconds: 1_500, sliceMilliseconds: 100, answeredGaps },
+      log,
+      () => undefined,
+      testContext(),
+    );
 
   /** One member alone, as root. */
   async function ask<T>(index: number, use: (client: MongoClient) => Promise<T>): Promise<T> {
@@ -108,6 +125,9 @@ describe('a set of three that loses its primary site and its witness', () => {
     });
     await serverOf(KEPT).kill('SIGKILL');
     await write(OLD, 'lost'); // by a majority, which the one that will be kept is not part of
+    // So it is in the archive, too, and will be in no oplog.
+    log = new MemoryLogArchive(harness.engine.log!.naming);
+    expect((await archive('primary')).entriesStored).toBeGreaterThan(0);
     await serverOf(WITNESS).kill('SIGKILL');
     const { port } = agent.address() as AddressInfo;
     const settings = { kind: 'agent', url: `http://127.0.0.1:${port}`, token: new Secret(token), timeoutSeconds: 30 };
@@ -178,6 +198,34 @@ describe('a set of three that loses its primary site and its witness', () => {
     expect(resumed).toMatchObject({ already: false, forced: { kept: [hostOf(KEPT)] } });
     expect(await roles().epoch('dr', testContext())).toBe(1);
     expect(await configOf(KEPT)).toEqual(before);
+  }, 200_000);
+
+  test('the archive ends with what was lost: a lineage and a base of its own go on behind the force, and are restored from', async () => {
+    const [before] = await log.lineages();
+    const ofBefore = await log.entries(before!);
+    const begun = await archive('dr');
+    expect(begun.needsBase).not.toBeNull();
+    expect(begun.lineage).not.toBe(before);
+    expect(await log.lineages()).toEqual([before]);
+    const volumes = new Map<string, MemoryVolumes>();
+    const { manifest } = await takeBackup(harness.engine, 'dr', volumes, []);
+    expect(manifest.lineage).toBe(begun.lineage);
+    await write(KEPT, 'archived');
+    const going = await archive('dr', [begun.needsBase!]);
+    expect(going).toMatchObject({ lineage: begun.lineage, needsBase: null });
+    expect((await archive('dr')).needsBase).toBeNull();
+    expect(await log.entries(before!)).toEqual(ofBefore);
+
+    const plan = await harness.engine.planRestore({ kind: 'latest' }, { backups: [manifest], log }, testContext());
+    expect(plan.lineage).toBe(begun.lineage);
+    const restore = { restoreId: 'forced', plan, chain: [manifest], place: harness.place() };
+    await harness.engine.restore.rebuild(restore, combinedSource(volumes), log, testContext());
+    await harness.engine.restore.replay(restore, log, testContext());
+    const restored = await harness.engine.restore.open(restore, testContext());
+    const live = await harness.engine.fingerprint({ site: 'dr' }, testContext());
+    expect(compareFingerprints(live, await harness.engine.fingerprint(restored, testContext()))).toEqual([]);
+    await harness.engine.restore.discard(restore.place, testContext());
+    expect(await written(KEPT)).toEqual(['archived', 'kept', 'new']);
   }, 200_000);
 
   test('the site that returns stays down by its marker, and the witness alone elects nobody', async () => {
@@ -273,7 +321,7 @@ describe('a set of three that loses its primary site and its witness', () => {
     for (const index of back) {
       await until('the same at both', async () => (await written(index)).join() === (await written(KEPT)).join());
     }
-    expect(await written(KEPT)).toEqual(['kept', 'new', 'together']);
+    expect(await written(KEPT)).toEqual(['archived', 'kept', 'new', 'together']);
     expect((await harness.engine.probe('dr', testContext())).problems).toEqual([]);
     expect(await roles().mustForce?.('dr', 'primary', testContext())).toBeNull();
     expect(await roles().fence('primary', 'dr', 1, testContext())).toMatchObject({ strength: 'proven' });
