@@ -18,8 +18,11 @@ interface Area {
 /** What each count means is said in test/support/random.ts, which all randomised tests take them from. */
 const AREAS: Readonly<Record<string, Area>> = {
   kills: { tests: ['test/e2e/'], counts: { DRCTL_KILLS: '20' } },
-  // Five faults: four rounds of each, of one to four minutes.
-  failover: { tests: ['test/e2e/consistency', 'test/unit/consistency'], counts: { DRCTL_ROUNDS: '20' } },
+  // Five faults: four rounds of each, of one to four minutes. Then a dozen switchovers, of one or two.
+  failover: {
+    tests: ['test/e2e/consistency', 'test/e2e/switchover', 'test/unit/consistency'],
+    counts: { DRCTL_ROUNDS: '20', DRCTL_KILLS: '20' },
+  },
   postgresql: {
     tests: ['test/integration/postgresql', 'test/unit/postgresql'],
     // Ten kinds of target on each version: six of each.

@@ -5,11 +5,15 @@ import type { RoleChangePlan } from '../../core/role-change-plan';
 import type { FailOverResult, FailOverStatus } from '../../core/role-change-runs';
 import { catalogUrl, ordersUrl } from '../../lab/demo/accident';
 import { compareOrders, readOrderEventsFromMongo, readOrdersFromPostgres } from '../../lab/load/journal';
+import type { SiteName } from '../../lab/sites/address-plan';
 import { STORES } from '../../lab/sites/build';
 import { REDIS_SECRET } from '../../lab/sites/redis';
 import { testContext } from '../support/call-context';
+import { carryOut } from '../support/consistency/kills';
+import { peopleDecide } from '../support/consistency/people';
+import { killedSwitchovers } from '../support/consistency/switchovers';
 import { E2eLab, keysOf, waitUntil } from '../support/e2e-lab';
-import { countOf } from '../support/random';
+import { countOf, seededRandom } from '../support/random';
 
 jest.setTimeout(300_000);
 
@@ -70,19 +74,7 @@ test('under load nothing that was acknowledged is lost, and the old primaries fo
   expect(ids(result.steps)).toEqual(ids(plan.groups.flatMap(({ steps }) => steps)));
   await e2e.shoppers.waitForOrders(40, new Date(), 60, 'dr');
   await e2e.shoppers.stop();
-
-  const journal = await e2e.shoppers.journal();
-  const compared = { sentSince: since };
-  const orders = compareOrders(
-    await readOrdersFromPostgres(ordersUrl(e2e.access, 'dr')),
-    journal,
-    new Date(),
-    compared,
-  );
-  const events = compareOrders(await readOrderEventsFromMongo(catalogUrl(e2e.access)), journal, new Date(), compared);
-  expect({ orders: orders.missing, events: events.missing }).toEqual({ orders: [], events: [] });
-  expect({ orders: orders.altered, events: events.altered }).toEqual({ orders: [], events: [] });
-  expect(orders.confirmed).toBeGreaterThan(80);
+  await nothingIsLost(since, 'dr');
 
   const { following = [], handOvers = [] } = result.switchover ?? {};
   expect(handOvers.map(({ store }) => store).toSorted()).toEqual(
@@ -109,6 +101,59 @@ if (countOf('KILLS', 1) > 1) {
     expect(switchover?.following.map(({ follows }) => follows)).toEqual([true, true, true]);
     expect(await e2e.supervisor.fenceOf('dr')).toBeNull();
   });
+}
+
+if (countOf('KILLS', 1) > 1) {
+  // Past its time limit a switchover returns: both are an end, and a run that is neither there nor asks fails the round.
+  test.each(killedSwitchovers(seededRandom('switchover')))(
+    'killed at steps of it, round $round: it arrives or returns, and nothing is lost',
+    async ({ round, kills }) => {
+      const say = (line: string) => process.stderr.write(`switchover, round ${round}: ${line}\n`);
+      const from = ((await e2e.open.epochs.current())?.activeSite ?? 'primary') as SiteName;
+      const to = from === 'primary' ? 'dr' : 'primary';
+      const since = new Date();
+      await e2e.shoppers.start(20);
+      await e2e.shoppers.waitForOrders(40, since, 60, from);
+      await e2e.ask('switchover', 'start', '--to', to, '--reason', `round ${round}`, '--detach');
+      const { runId } = await e2e.handle(RUN).describe();
+      const over = new AbortController();
+      const [{ status, questions }] = await Promise.all([
+        peopleDecide(e2e, runId, RUN, async (question) => {
+          say(`a person is asked: ${question}`);
+          await e2e.drctl(['switchover', 'retry', '--by', 'oncall-lead']);
+        }).finally(() => over.abort()),
+        carryOut(e2e, { workflowId: RUN, kills, site: to }, over.signal, say),
+      ]);
+      say(`${status.outcome}, after ${questions.length} questions`);
+      expect(['completed', 'rolled back']).toContain(status.outcome);
+      const leads = status.outcome === 'completed' ? to : from;
+      expect((await e2e.open.epochs.current())?.activeSite ?? 'primary').toBe(leads);
+      await e2e.shoppers.waitForOrders(40, new Date(), 120, leads);
+      await e2e.shoppers.stop();
+      await nothingIsLost(since, leads);
+      for (const store of [STORES.postgresql, STORES.mongodb, STORES.redis]) {
+        const other = leads === 'primary' ? 'dr' : 'primary';
+        await waitUntil(
+          `a standby of ${store} at ${other}`,
+          async () => (await e2e.open.engine(store).probe(other, testContext())).role === 'replica',
+          { deadlineMs: 120_000, intervalMs: 500 },
+        );
+      }
+    },
+    900_000,
+  );
+}
+
+/** Every order that was acknowledged since then is where users are served now, as it was acknowledged. */
+async function nothingIsLost(since: Date, site: SiteName): Promise<void> {
+  const journal = await e2e.shoppers.journal();
+  const compared = { sentSince: since };
+  const now = new Date();
+  const orders = compareOrders(await readOrdersFromPostgres(ordersUrl(e2e.access, site)), journal, now, compared);
+  const events = compareOrders(await readOrderEventsFromMongo(catalogUrl(e2e.access)), journal, now, compared);
+  expect({ orders: orders.missing, events: events.missing }).toEqual({ orders: [], events: [] });
+  expect({ orders: orders.altered, events: events.altered }).toEqual({ orders: [], events: [] });
+  expect(orders.confirmed).toBeGreaterThanOrEqual(80);
 }
 
 async function roleOfRedis(site: 'primary' | 'dr'): Promise<string> {

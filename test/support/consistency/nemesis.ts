@@ -1,16 +1,15 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { descendants, isAlive, type ProcessIdentity } from '../../../lab/servers/process-tree';
-import { temporalReady } from '../../../lab/servers/temporal';
-import type { E2eLab } from '../e2e-lab';
+import { type E2eLab, waitUntil } from '../e2e-lab';
 import type { SeededRandom } from '../random';
+import { carryOut, hasBegun, type Kill, KillDealer, STEPS } from './kills';
 import type { SiteLinks } from './site-links';
 
 /** What happens to the active site. */
 export const FAULTS = ['killed', 'frozen', 'partitioned', 'aborted', 'partitioned from its agent, too'] as const;
 export type Fault = (typeof FAULTS)[number];
 
-/** Activities of a failover that change something, in the order of the runbook. */
-const MOMENTS = ['takeEpoch', 'fenceSite', 'fenceStore', 'promoteStore', 'startService', 'pointDns', 'verifyEndpoint'];
+/** Activities after the approval, by which what was stopped may wake up. */
+const WAKING = ['takeEpoch', 'fenceSite', 'fenceStore', 'promoteStore', 'startService', 'pointDns', 'verifyEndpoint'];
 
 export interface Plan {
   readonly round: number;
@@ -18,33 +17,30 @@ export interface Plan {
   /** How late replication is while everything is well: what is on its way is lost with its primary. */
   readonly delayMs: number;
   /** Who is killed during the failover, when: in the order of the runbook. */
-  readonly kills: readonly {
-    readonly moment: string;
-    readonly victim: 'worker' | 'temporal';
-    readonly afterMs: number;
-  }[];
+  readonly kills: readonly Kill[];
   /** When a stopped primary goes on, or a partition heals. */
   readonly wakes: string;
 }
 
 const MOST_DELAY_MILLISECONDS = 150;
-const AFTER_MILLISECONDS = 300;
+/** Each costs its failover some ten seconds. */
+const MOST_KILLS = 4;
 
-/** Every fault in turn; what else happens is the seed's. */
+/**
+ * Every fault in turn; what else happens is the seed's. Twenty rounds kill the worker and Temporal at every step of a failover
+ * (`test/unit/consistency-kills.test.ts`).
+ */
 export function plannedRounds(random: SeededRandom, count: number): Plan[] {
+  const dealer = new KillDealer(random);
   return Array.from({ length: count }, (_, index) => {
-    // The first round, which every `npm test` does, is the shortest: each kill costs its failover some ten seconds.
-    const moments = random.shuffled(MOMENTS).slice(0, index === 0 ? 1 : 1 + random.integer(3));
+    const fault = FAULTS[index % FAULTS.length] as Fault;
     return {
       round: index + 1,
-      fault: FAULTS[index % FAULTS.length] as Fault,
+      fault,
       delayMs: random.integer(MOST_DELAY_MILLISECONDS),
-      kills: MOMENTS.filter((moment) => moments.includes(moment)).map((moment) => ({
-        moment,
-        victim: random.pick(['worker', 'worker', 'temporal'] as const),
-        afterMs: random.integer(AFTER_MILLISECONDS),
-      })),
-      wakes: random.pick(MOMENTS),
+      // The first round, which every `npm test` does, is the shortest.
+      kills: dealer.deal(fault === 'aborted' ? STEPS.abortedFailover : STEPS.failover, index === 0 ? 1 : MOST_KILLS),
+      wakes: random.pick(WAKING),
     };
   });
 }
@@ -95,13 +91,6 @@ export class Nemesis {
     }
   }
 
-  async kill(victim: 'worker' | 'temporal'): Promise<void> {
-    if (victim === 'worker') return this.e2e.killWorker('dr');
-    await this.e2e.supervisor.kill('temporal');
-    await this.e2e.supervisor.start('temporal');
-    await temporalReady(this.e2e.access.plan.temporal);
-  }
-
   /** Kills at the plan's moments and wakes at its own; resolves when all is done or the run is over. */
   async haunt(workflowId: string, over: AbortSignal): Promise<void> {
     const { kills, fault } = this.plan;
@@ -109,25 +98,26 @@ export class Nemesis {
       // Without its agent the old site cannot be fenced: that one heals when a person is asked.
       if (fault === 'killed' || fault === 'partitioned from its agent, too') return;
       const wakes = fault === 'aborted' ? 'giveBackEpoch' : this.plan.wakes;
-      if (!(await this.begun(workflowId, wakes, over))) return;
+      if (!(await hasBegun(this.e2e, workflowId, wakes, over))) return;
       this.say(`${wakes} has begun: what was stopped goes on`);
       this.heal();
     };
     const aborting = async () => {
-      if (fault !== 'aborted' || !(await this.begun(workflowId, 'takeEpoch', over))) return;
-      // As a signal, which needs no worker: the one that runs may be killed now.
-      await this.e2e.handle(workflowId).signal('abort', { by: 'platform-lead', reason: 'the site is back' });
+      if (fault !== 'aborted' || !(await hasBegun(this.e2e, workflowId, 'takeEpoch', over))) return;
+      // As a signal, which needs no worker: the one that runs may be killed now. So may Temporal, which is asked again then.
+      const aborted = async () =>
+        this.e2e
+          .handle(workflowId)
+          .signal('abort', { by: 'platform-lead', reason: 'the site is back' })
+          .then(
+            () => true,
+            () => over.aborted,
+          );
+      await waitUntil('the abort being taken', aborted, { deadlineMs: 60_000 });
       this.say('aborted');
     };
-    const killing = async () => {
-      for (const { moment, victim, afterMs } of kills) {
-        if (!(await this.begun(workflowId, moment, over))) return;
-        await delay(afterMs);
-        this.say(`${afterMs} ms after ${moment} began: the ${victim} is killed`);
-        await this.kill(victim);
-      }
-    };
-    await Promise.all([healing(), aborting(), killing()]);
+    const killing = carryOut(this.e2e, { workflowId, kills, site: 'dr' }, over, this.say);
+    await Promise.all([healing(), aborting(), killing]);
   }
 
   /** Every process of the programs, parents first, so that none forks unseen. */
@@ -142,18 +132,6 @@ export class Nemesis {
       for (const each of below) if (isAlive(each)) signal(each, 'SIGSTOP');
       this.frozen.push(...below);
     }
-  }
-
-  private async begun(workflowId: string, type: string, over: AbortSignal): Promise<boolean> {
-    for (; !over.aborted; await delay(30)) {
-      try {
-        const { events } = await this.e2e.handle(workflowId).fetchHistory();
-        if (events?.some((each) => each.activityTaskScheduledEventAttributes?.activityType?.name === type)) return true;
-      } catch {
-        await delay(300); // Temporal was killed; it is back soon, or the round ends
-      }
-    }
-    return false;
   }
 }
 

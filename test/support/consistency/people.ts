@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { WorkflowFailedError } from '@temporalio/client';
 import type { FailOverResult, FailOverStatus } from '../../../core/role-change-runs';
 import type { E2eLab } from '../e2e-lab';
 
@@ -39,7 +40,8 @@ export async function peopleDecide(
         (result) => ({ result: result as FailOverResult, error: null }),
         (error: unknown) => ({ result: null, error }),
       );
-      return { ...ended, status, questions };
+      // Temporal may be killed in the very moment: then it is asked again.
+      if (ended.error === null || ended.error instanceof WorkflowFailedError) return { ...ended, status, questions };
     }
     if (status?.waitingFor) {
       questions.push(status.waitingFor);
