@@ -20,13 +20,18 @@ export interface ServiceStep {
 /** Services and endpoints: what users reach. */
 export function createTrafficActivities(deps: ActivityDeps) {
   return {
-    /** Scales and waits until the replicas are ready; the activity's own timeout bounds the wait. */
+    /**
+     * Scales up and waits until so many replicas are ready; the activity's own timeout bounds the wait. More than that are left:
+     * an autoscaler that has taken over, perhaps since an earlier try, knows better.
+     */
     async startService(input: ServiceStep): Promise<ServiceState> {
       return withCallContext(async (ctx) => {
         const open = deps.open(input.application);
         await requireEpoch(open, input.epoch);
         const services = servicesOf(open);
-        let state = await services.scale(input.site, input.service, input.replicas, ctx);
+        let state = await services.state(input.site, input.service, ctx);
+        if (state.desiredReplicas < input.replicas)
+          state = await services.scale(input.site, input.service, input.replicas, ctx);
         while (!isReady(state, input.replicas)) {
           ctx.progress({
             phase: `starting ${input.service}`,

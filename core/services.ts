@@ -23,6 +23,7 @@ export interface ServiceController {
   rehearse(site: string, service: string, replicas: number, ctx: CallContext): Promise<ServiceState>;
 }
 
+/** Whether at least so many serve. That something (an autoscaler) wants more by now is no reason to wait for those. */
 export function isReady(state: ServiceState, replicas: number): boolean {
-  return state.settled && state.desiredReplicas === replicas && state.readyReplicas >= replicas;
+  return state.settled && state.desiredReplicas >= replicas && state.readyReplicas >= replicas;
 }

@@ -34,7 +34,10 @@ export function servicesContract(harness: () => ServicesHarness): void {
     let state: ServiceState | undefined;
     await waitUntil(
       `${harness().service} having ${replicas} replicas ready`,
-      async () => isReady((state = await of()), replicas) && state.readyReplicas === replicas,
+      async () =>
+        isReady((state = await of()), replicas) &&
+        state.desiredReplicas === replicas &&
+        state.readyReplicas === replicas,
     ).catch((error: unknown) => {
       throw new Error(`${String(error)}: ${JSON.stringify(state)}`, { cause: error });
     });
