@@ -141,9 +141,9 @@ export async function checkNames(
             { id: `dns:${name}`, title: `Record ${type} ${name} in the zone` },
             'the name could not be moved: users would stay at the old site',
             async (bounded) => {
-              const record = await zone.record(name, type, bounded);
-              if (record !== null) await zone.rehearse(record, bounded);
-              return judgeRecord(target, activeSite, record);
+              const found = await zone.record(name, type, bounded);
+              if (found !== null) await zone.rehearse(found, bounded);
+              return judgeRecord(target, activeSite, found);
             },
             ctx,
           ),

@@ -11,12 +11,12 @@ const stateOf = ({ planned = false }: ReadinessInput): ReadinessState => (planne
 
 /** What the primary of today would let itself be asked to do: refuse writes, and hand over. */
 export async function checkOldPrimary(
-  { engine, siteFence }: OpenApplication,
+  open: OpenApplication,
   { name: store }: StoreSummary,
   input: ReadinessInput,
   ctx: CallContext,
 ): Promise<ReadinessCheck[]> {
-  const { replication } = engine(store);
+  const { replication } = open.engine(store);
   if (!replication) return [];
   const { fromSite, toSite, planned = false } = input;
   // Asked once, judged twice.
@@ -25,7 +25,7 @@ export async function checkOldPrimary(
   const fence = await look(
     { id: `store-fence:${store}`, title: `Fence of ${store} by itself at ${fromSite}` },
     'only the fence of the site, or an approver, could vouch for the old primary',
-    async () => judgeStoreFence(await asked, siteFence?.kind ?? null),
+    async () => judgeStoreFence(await asked, open.siteFence?.kind ?? null),
     ctx,
     'warning',
   );

@@ -63,7 +63,7 @@ async function measured(
   open: OpenApplication,
   before: StoreLoss,
   { from, to }: SiteMove,
-  known: Pick<OldPrimaryKnown, 'samples' | 'fencedAt'>,
+  kept: Pick<OldPrimaryKnown, 'samples' | 'fencedAt'>,
 ): Promise<StoreLoss> {
   const { store, actual } = before;
   if (actual?.certainty === 'proven') return before;
@@ -78,7 +78,7 @@ async function measured(
     const now = found.bytes === 0 ? null : await replication.state(from, quietContext());
     const compare = (a: Position, b: Position) => positions.compare(a, b);
     const { bytes, operations, seconds, how } =
-      found.bytes === 0 ? { ...found, operations: 0, seconds: 0 } : withSamples(found, { ...known, now }, compare);
+      found.bytes === 0 ? { ...found, operations: 0, seconds: 0 } : withSamples(found, { ...kept, now }, compare);
     // Where the log was read and holds no change of anybody but drctl's own, nothing of theirs was lost.
     const certainty = bytes === 0 || found.operations === 0 ? 'proven' : 'measured';
     return { ...before, actual: { certainty, bytes, operations, seconds, basis: how } };

@@ -95,8 +95,8 @@ describe.each(plannedRounds(random, countOf('ROUNDS', 1)))('round $round: the si
     expect(result.outcome).toBe(plan.fault === 'aborted' ? 'aborted' : 'completed');
     expect(facts.stores[STORES.postgresql]?.bound).not.toMatchObject({ operations: null });
     // Nor is it for want of a checkpoint that bytes were not bounded: only one in the very last moment may leave them open.
-    const { bytes, basis } = result.losses.find(({ store }) => store === STORES.postgresql) ?? {};
-    if (bytes === null) expect(basis).toMatch(/a checkpoint has just been/);
+    const priced = result.losses.find(({ store }) => store === STORES.postgresql);
+    expect(typeof priced?.bytes === 'number' || /a checkpoint has just been/.test(priced?.basis ?? '')).toBe(true);
     expect(await isStandby(e2e, 'dr')).toBe(leads === 'primary');
   });
 });

@@ -25,6 +25,23 @@ describe('losing the primary site of five members at three sites', () => {
     expect(sample.primary?.appliedUntil).toMatch(/^20/);
   });
 
+  test('what its fence and a hand-over would lack is found beforehand: a role that was taken from the account', async () => {
+    const outlook = () => roles().fenceOutlook('primary', 'dr', testContext());
+    const ready = { strength: 'proven', lacking: [], handOverLacks: [] };
+    expect(await outlook()).toMatchObject(ready);
+    const admin = harness.client.db('admin');
+    const change = { roles: [{ role: 'clusterManager', db: 'admin' }], writeConcern: { w: 5, wtimeout: 10_000 } };
+    await admin.command({ revokeRolesFromUser: 'drctl', ...change });
+    const { lacking, handOverLacks } = await outlook();
+    expect(lacking).toEqual([
+      expect.stringMatching(/drctl lacks replSetStateChange \(role clusterManager/),
+      expect.stringMatching(/drctl lacks replSetConfigure/),
+    ]);
+    expect(handOverLacks).toEqual(lacking);
+    await admin.command({ grantRolesToUser: 'drctl', ...change });
+    expect(await outlook()).toMatchObject(ready);
+  }, 60_000);
+
   test('killed, it is fenced by the term of the election elsewhere', async () => {
     await Promise.all(harness.set.members.slice(0, 2).map((member) => member.server.kill('SIGKILL')));
     evidence = await roles().fence('primary', 'dr', 1, testContext());

@@ -33,10 +33,12 @@ async function refuseOver(endpoint: string, refuses: (method: string) => boolean
     }
     // The emulator tells services apart by who signs.
     const headers = { authorization: request.headers.authorization ?? '' };
-    void fetch(new URL(request.url ?? '/', endpoint), { headers }).then(async (answer) => {
+    const handOn = async () => {
+      const answer = await fetch(new URL(request.url ?? '/', endpoint), { headers });
       response.writeHead(answer.status, { 'content-type': answer.headers.get('content-type') ?? 'text/xml' });
       response.end(await answer.text());
-    });
+    };
+    void handOn();
   });
   const host = await freeLoopbackHost(5000);
   await new Promise<void>((resolve) => server.listen(5000, host, resolve));

@@ -19,7 +19,7 @@ export async function startPostgresRoles(
   programs?: string,
   { byAccessRules = false } = {},
 ): Promise<RolesHarness & { shop(site: string): Client }> {
-  const settings: Record<string, string> = byAccessRules ? { authentication_timeout: '1s' } : {};
+  const settings: Record<string, string> = byAccessRules ? { authentication_timeout: '2s' } : {};
   const primary = await startPostgres({ programs, settings });
   const query = ({ url }: Postgres, text: string) => queryBy(new Client(url), text);
   const queryBy = async (client: Client, text: string, values: string[] = []) => {
