@@ -1,4 +1,6 @@
 import type { Application } from '../core/application';
+import type { ChecklistPeriod, ChecklistPlan } from '../core/checklist';
+import type { DiskSpace } from '../core/checklist-judgements';
 import type { CatalogStore } from '../core/catalog-store';
 import type { Engine } from '../core/engine';
 import type { EpochStore } from '../core/epoch';
@@ -35,6 +37,10 @@ export interface OpenApplication {
   readonly siteFence: SiteFence | null;
   readonly notifiers: readonly Notifier[];
   readonly metrics: readonly MetricPublisher[];
+  /** What is on the list of a period, and how long people have. */
+  checklist(period: ChecklistPeriod): ChecklistPlan;
+  /** The disks that this worker writes to. */
+  disks(): Promise<Omit<DiskSpace, 'site'>[]>;
   /** Directories of the store whose exact copy is kept for the public. */
   mirrors(store: string): readonly AssetMirror[];
   /** Where drills and restores without a place of their own go on this worker. */

@@ -1,6 +1,7 @@
 import { createApplicationActivities } from './application';
 import { createArchiveActivities } from './archive';
 import { createBackupActivities } from './backup';
+import { createChecklistActivities } from './checklist';
 import type { ActivityDeps } from './deps';
 import { createDnsActivities } from './dns';
 import { createHandOverActivities } from './hand-over';
@@ -23,6 +24,7 @@ export function createActivities(deps: ActivityDeps) {
     ...createApplicationActivities(deps),
     ...createArchiveActivities(deps),
     ...createBackupActivities(deps),
+    ...createChecklistActivities(deps),
     ...createDnsActivities(deps),
     ...createHandOverActivities(deps),
     ...createHealthActivities(deps),

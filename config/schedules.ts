@@ -1,8 +1,16 @@
 import { z } from 'zod';
+import { CHECKLIST_PURPOSES } from './checklists';
 import { cron, duration, name, timezone } from './values';
 
 /** What a schedule can start. */
-export const SCHEDULE_PURPOSES = ['full-backup', 'incremental-backup', 'health-check', 'readiness', 'drill'] as const;
+export const SCHEDULE_PURPOSES = [
+  'full-backup',
+  'incremental-backup',
+  'health-check',
+  'readiness',
+  'drill',
+  ...CHECKLIST_PURPOSES,
+] as const;
 export type SchedulePurpose = (typeof SCHEDULE_PURPOSES)[number];
 
 const schedule = z.strictObject({

@@ -6,6 +6,7 @@ import {
   serviceControllerSettings,
   metricsSettings,
 } from './adapter-settings';
+import { checklistSettings } from './checklists';
 import { dnsSettings, ttl } from './dns';
 import { alertSettings, dashboardSettings, lifecycleSettings, monitoringSettings, retentionSettings } from './keeping';
 import { crossReferences } from './references';
@@ -133,6 +134,7 @@ export const configSchema = z
     failover,
     objectives,
     schedules: scheduleSettings,
+    checklists: checklistSettings,
     retention: retentionSettings,
     lifecycle: lifecycleSettings.optional(),
     monitoring: monitoringSettings,

@@ -39,7 +39,7 @@ export interface ApprovalCard {
 }
 
 /** The commands to a role change. */
-export type FailOverCommand = Exclude<keyof typeof commands, 'moveTo'>;
+export type FailOverCommand = Exclude<keyof typeof commands, 'moveTo' | 'sign'>;
 
 export type FailOverOutcome =
   | 'completed'

@@ -25,6 +25,7 @@ export const workflowTypes = {
   settleDns: 'settleDns',
   changeTtl: 'changeTtl',
   holdFence: 'holdFence',
+  workThroughChecklist: 'workThroughChecklist',
 } as const;
 
 /** Queries. `status` answers a RunStatus for every workflow, `plan` what the run is going to do. */
@@ -44,15 +45,17 @@ export const commands = {
   skip: 'skip',
   attest: 'attest',
   force: 'force',
+  /** A checklist only: an item of it, in a person's name. */
+  sign: 'sign',
   /** Entity workflows (archiveLog, watchReplication) only: work at another site from now on. */
   moveTo: 'moveTo',
 } as const;
 
-/** The payload of every command. `by` is the person; `reason` is wanted for reject, abort, skip, attest and force. */
+/** The payload of every command. `by` is the person; `reason` is wanted for reject, abort, skip, attest and force, and is the note of sign. */
 export interface Command {
   readonly by: string;
   readonly reason?: string;
-  /** For retry and skip: the id of the step that is meant; needed where several wait at once. */
+  /** For retry and skip: the id of the step that is meant; needed where several wait at once. For sign: the item. */
   readonly step?: string;
   /** For approve: the number of the card that the person saw; the one that is shown now where it is left out. */
   readonly card?: number;
@@ -103,7 +106,8 @@ export interface RunStatus {
     | 'drill'
     | 'settle'
     | 'ttl'
-    | 'fence';
+    | 'fence'
+    | 'checklist';
   readonly application: string;
   readonly phase: string;
   readonly startedAt: string;

@@ -1,6 +1,8 @@
 import type { ScheduleDescription, ScheduleOptions, ScheduleUpdateOptions } from '@temporalio/client';
+import { periodOf } from '../config/checklists';
 import type { Config } from '../config/schema';
 import type { ScheduleConfig } from '../config/schedules';
+import type { ChecklistInput } from '../core/checklist-runs';
 import { taskQueues, workflowIds } from '../core/names';
 import type {
   CheckHealthInput,
@@ -87,6 +89,11 @@ function actionOf(
   }
   if (schedule.run === 'drill') {
     return { workflowType: 'drill', input: { application, requestedBy: `schedule ${name}` } satisfies DrillInput };
+  }
+  const period = periodOf(schedule.run);
+  if (period) {
+    const input: ChecklistInput = { application, period, requestedBy: `schedule ${name}` };
+    return { workflowType: 'workThroughChecklist', input };
   }
   const input: LaunchBackupsInput = {
     application,

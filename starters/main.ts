@@ -1,5 +1,6 @@
 import { registerBackup } from './commands/backup';
 import { registerBackups } from './commands/backups';
+import { registerChecklist } from './commands/checklist';
 import { registerConfig } from './commands/config';
 import { registerDns } from './commands/dns';
 import { registerFailover } from './commands/failover';
@@ -31,6 +32,7 @@ const NOUNS = [
   registerDns,
   registerSwitchover,
   registerReport,
+  registerChecklist,
   registerSchedules,
   registerRuns,
   registerSites,

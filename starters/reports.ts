@@ -36,11 +36,11 @@ async function reportIds(session: Session, prefix = ''): Promise<{ readonly id: 
     .map(({ key, modifiedAt }) => ({ id: REPORT.exec(key)?.[1] ?? key, storedAt: modifiedAt }));
 }
 
-/** Reports of past runs, newest first. */
-export async function listReports(session: Session, limit: number): Promise<ListedReport[]> {
+/** Reports of past runs, newest first; those of one kind where it is named. */
+export async function listReports(session: Session, limit: number, of?: RunReport['kind']): Promise<ListedReport[]> {
   const { control } = await session.open();
   return Promise.all(
-    (await reportIds(session)).slice(0, limit).map(async ({ id, storedAt }) => {
+    (await reportIds(session, of ? `${of}-` : '')).slice(0, limit).map(async ({ id, storedAt }) => {
       const report = parsed((await control.read(layout.report(id, 'json'))).toString('utf8'));
       if (!report) return { id, storedAt, report };
       const { kind, outcome, verdict, move, requestedBy, startedAt } = report;

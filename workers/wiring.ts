@@ -6,6 +6,7 @@ import { createProofs } from '../adapters/catalog/proofs';
 import { engineEntries } from '../adapters/engines/registry';
 import { createSiteFence } from '../adapters/fence';
 import { createMetricPublishers } from '../adapters/metrics';
+import { freeSpace } from '../adapters/filesystem/free-space';
 import { createS3Mirror } from '../adapters/mirror/s3-mirror';
 import { createNotifiers } from '../adapters/notify';
 import { createRepository } from '../adapters/repository';
@@ -15,6 +16,7 @@ import { createDnsZone, createPublicProbe } from '../adapters/traffic';
 import { createSpool, type Spool } from '../adapters/volumes/spool';
 import { createTransfer } from '../adapters/volumes/transfer';
 import { toApplication } from '../config/application';
+import { checklistPlan } from '../config/checklists';
 import type { LoadedConfig } from '../config/load';
 import type { CatalogStore } from '../core/catalog-store';
 import type { Engine } from '../core/engine';
@@ -97,6 +99,8 @@ export async function openApplication(config: LoadedConfig): Promise<WiredApplic
     siteFence: config.fence ? createSiteFence(config.fence, replicated(config)) : null,
     notifiers: createNotifiers(config.notifications),
     metrics: createMetricPublishers(config.metrics),
+    checklist: (period) => checklistPlan(config, period),
+    disks: () => disksOf(config),
     mirrors: (store) => mirrorsOf(config, store),
     scratchPlace(store, purpose) {
       const own = config.stores[store]?.restore;
@@ -123,6 +127,17 @@ function mirrorsOf(config: LoadedConfig, store: string): AssetMirror[] {
     }
     return createS3Mirror({ name: to.repository, settings, prefix: to.prefix, from, maxDeleteShare });
   });
+}
+
+/** Where this worker writes: what waits for its upload, and repositories that are directories. */
+async function disksOf({ backup, spool, repositories }: LoadedConfig) {
+  const places = [
+    ...(backup.mode === 'spool' ? [{ use: 'spool' as const, directory: spool.directory }] : []),
+    ...Object.values(repositories).flatMap((each) =>
+      each.kind === 'local' ? [{ use: 'repository' as const, directory: each.directory }] : [],
+    ),
+  ];
+  return Promise.all(places.map(async (place) => ({ ...place, ...(await freeSpace(place.directory)) })));
 }
 
 /** The stores that a site's fence covers: those that have a role there. */

@@ -11,3 +11,4 @@ export { restoreStores } from './restore-stores';
 export { settleDns } from './settle-dns';
 export { switchOver } from './switch-over';
 export { watchReplication } from './watch-replication';
+export { workThroughChecklist } from './work-through-checklist';

@@ -31,7 +31,13 @@ export const stateText = ({ state }: { readonly state: StepState }): string =>
 
 /** The few numbers that a reader wants first. */
 export function figuresOf(report: RunReport): Figure[] {
-  return [...recoveryFigures(report), ...lossFigures(report), ...fenceFigures(report), ...storeFigures(report)];
+  return [
+    ...recoveryFigures(report),
+    ...lossFigures(report),
+    ...fenceFigures(report),
+    ...storeFigures(report),
+    ...itemFigures(report),
+  ];
 }
 
 function recoveryFigures({ recovery, startedAt, endedAt }: RunReport): Figure[] {
@@ -158,6 +164,14 @@ function storeFigures({ move, stores }: RunReport): Figure[] {
       judgement: good.length === stores.length ? 'within' : 'over',
     },
   ];
+}
+
+function itemFigures({ kind, steps, verdict }: RunReport): Figure[] {
+  if (kind !== 'checklist') return [];
+  const done = steps.filter(({ state }) => state === 'done');
+  const note = verdict === 'attention' ? 'some signed although their check did not hold' : 'looked at or signed';
+  const judgement = done.length < steps.length ? 'over' : verdict === 'attention' ? 'open' : 'within';
+  return [{ label: 'Items', value: `${done.length} of ${steps.length}`, note, judgement }];
 }
 
 /** The headings of what was done to stores, in the order of the run. */

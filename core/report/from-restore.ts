@@ -1,9 +1,9 @@
 import type { StepStatus } from '../runs';
 import { type Decision, type PartResult, REPORT_FORMAT_VERSION, type RunReport, type StoreReport } from './run-report';
 
-/** What a run knows at its end that made copies of stores: a restore, a drill. */
+/** What a run knows at its end that moved no site: one that made copies of stores, a checklist. */
 export interface CopyFacts {
-  readonly kind: 'restore' | 'drill';
+  readonly kind: 'restore' | 'drill' | 'checklist';
   readonly workflowId: string;
   readonly runId: string;
   readonly application: string;

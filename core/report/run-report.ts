@@ -15,7 +15,7 @@ export const REPORT_FORMAT_VERSION = 1;
 export interface RunReport {
   readonly formatVersion: typeof REPORT_FORMAT_VERSION;
   readonly id: string;
-  readonly kind: 'failover' | 'switchover' | 'restore' | 'backup' | 'drill';
+  readonly kind: 'failover' | 'switchover' | 'restore' | 'backup' | 'drill' | 'checklist';
   readonly application: string;
   readonly workflowId: string;
   readonly runId: string;

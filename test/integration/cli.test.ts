@@ -6,6 +6,10 @@ import { failure } from '../../core/errors';
 import { taskQueues, workflowIds } from '../../core/names';
 import type { RestorePlan } from '../../core/recovery';
 import { main } from '../../starters/main';
+import { createRepository } from '../../adapters/repository';
+import { loadConfig } from '../../config/load';
+import { writeReport } from '../../core/report/write';
+import { checkedItem, fakeChecklistWorld } from '../support/fake-checklist';
 import { type FakeWorld, fakeFailoverWorld } from '../support/fake-failover';
 import { type RecordingOptions, recordingIo } from '../support/recording-io';
 import { waitUntil } from '../support/servers';
@@ -29,7 +33,9 @@ beforeAll(async () => {
   const text = readFileSync('config/examples/ultramarket.yaml', 'utf8')
     .replace('application: ultramarket', `application: ${shop.name}`)
     .replace('temporal.ultramarket.internal:7233', env.address)
-    .replaceAll('orders-db', 'orders');
+    .replaceAll('orders-db', 'orders')
+    // The control repository, where reports are.
+    .replace(/kind: s3\n +bucket: ultramarket-offsite\n +region: .*/, `kind: local\n    directory: ${folder}/offsite`);
   writeFileSync(config, text);
 }, 120_000);
 
@@ -285,5 +291,49 @@ test('a backup that fails ends with the exit code of its reason, and the runs ar
       const listed = JSON.parse(runs.io.outLines.join('\n')) as { workflowId: string; status: string }[];
       return listed.some(({ workflowId, status }) => workflowId.startsWith('launch:shop:') && status === 'completed');
     });
+  });
+});
+
+test('a checklist is shown with its evidence and signed by name; what ended is listed by its report', async () => {
+  const world = fakeChecklistWorld([checkedItem('backup-status', 'backups'), checkedItem('training', null, true)]);
+  const { repositories } = loadConfig(config);
+  const control = createRepository('offsite', repositories['offsite']!, shop.name);
+  world.activities.storeReport = ({ report }) => writeReport(control, report);
+  await withWorld(world.activities, async () => {
+    const list = async (...argv: string[]) => {
+      const { io, ended } = drctl(['checklist', ...argv]);
+      return { exitCode: await ended, text: io.text() };
+    };
+    const handle = await env.client.workflow.start('workThroughChecklist', {
+      taskQueue: taskQueues.workflows,
+      workflowId: 'shop-weekly-2026-11-23T06:00:00Z',
+      args: [{ application: shop.name, period: 'weekly', requestedBy: 'schedule weekly' }],
+    });
+    await waitUntil('the list being open', async () => (await list('list')).text.includes('1 to sign of 2'));
+    expect(await list('list')).toMatchObject({
+      exitCode: 0,
+      text: expect.stringMatching(/^weekly +1 to sign of 2 +in 6d +shop-weekly.*Z\n\nNo list has ended yet/m) as string,
+    });
+    expect((await list('show', 'weekly')).text).toMatch(
+      /✔ backup-status .*\n +found: every store is healthy.*\n  · training .*\n +waits for a person/,
+    );
+
+    expect(await list('sign', 'trainin', '--note', 'x')).toMatchObject({
+      exitCode: 3,
+      text: expect.stringContaining('open are: backup-status, training') as string,
+    });
+    expect(await list('sign', 'backup-status', '--note', 'x')).toMatchObject({
+      exitCode: 2,
+      text: expect.stringContaining('backup-status holds and needs no signature') as string,
+    });
+    expect(await list('sign', 'training', '--by', 'sam', '--note', 'restored orders')).toEqual({
+      exitCode: 0,
+      text: 'Signed training of the weekly list, by sam.',
+    });
+    await expect(handle.result()).resolves.toMatchObject({ outcome: 'done' });
+    expect((await list('list')).text).toMatch(/^weekly: done +20.*Z +\d+s ago +checklist-/m);
+    const { io, ended } = drctl(['report', 'show']);
+    await ended;
+    expect(io.text()).toMatch(/sam \| sign training \| restored orders/);
   });
 });

@@ -49,9 +49,10 @@ async function apply(...flags: string[]): Promise<Record<string, ScheduleChange[
   return Object.fromEntries(changes.map(({ id, change }) => [id, change]));
 }
 
-const SCHEDULES = ['full', 'incremental', 'configuration', 'health', 'readiness', 'drill'].map(
-  (name) => `ultramarket-${name}`,
-);
+const SCHEDULES = [
+  ...['full', 'incremental', 'configuration', 'health', 'readiness', 'drill'],
+  ...['daily', 'weekly', 'monthly', 'quarterly'],
+].map((name) => `ultramarket-${name}`);
 const FOLLOWERS = ['archive:ultramarket:orders-db', 'archive:ultramarket:catalog', 'watch:ultramarket'];
 
 const all = (change: ScheduleChange['change'], ids: readonly string[]) =>
@@ -83,6 +84,12 @@ test('schedules follow the config: created, unchanged, changed, paused, triggere
   expect(next?.toISOString()).toMatch(/T02:00:00/);
   const drill = await client.schedule.getHandle('ultramarket-drill').describe();
   expect(drill.info.nextActionTimes[0]?.toISOString()).toMatch(/-01T01:00:00/);
+  const weekly = await client.schedule.getHandle('ultramarket-weekly').describe();
+  expect(weekly.info.nextActionTimes[0]?.getUTCDay()).toBe(1);
+  expect(weekly.action).toMatchObject({
+    workflowType: 'workThroughChecklist',
+    args: [{ application: 'ultramarket', period: 'weekly', requestedBy: 'schedule weekly' }],
+  });
 
   // Idempotent.
   await expect(apply()).resolves.toEqual({ ...all('unchanged', SCHEDULES), ...all('running', FOLLOWERS) });

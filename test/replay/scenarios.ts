@@ -4,6 +4,7 @@ import { taskQueues } from '../../core/names';
 import type { FailOverStatus } from '../../core/role-change-runs';
 import type { RunStatus } from '../../core/runs';
 import { fakeBackupWorld } from '../support/fake-backup';
+import { checkedItem, fakeChecklistWorld } from '../support/fake-checklist';
 import { fakeFailoverWorld } from '../support/fake-failover';
 import { fakeReadinessWorld } from '../support/fake-readiness';
 import { fakeRestoreActivities } from '../support/fake-restore';
@@ -103,6 +104,14 @@ export function scenarios(): Scenario[] {
   healthy.verdict = { alive: true, healthy: true };
   const unready = fakeReadinessWorld();
   unready.states.set('standby:orders', 'failing');
+  const checklist = fakeChecklistWorld([
+    checkedItem('backup-status', 'backups'),
+    checkedItem('dr-site', 'dr-site'),
+    checkedItem('dr-test', 'drill', true),
+    checkedItem('training', null, true),
+  ]);
+  checklist.plan = { ...checklist.plan, remindSeconds: 1, escalateSeconds: 2, dueSeconds: 60 };
+  checklist.sick.set('orders', 'there is no backup');
   const place = { directory: '/restore/orders', host: '127.0.0.1', port: 0, osUser: null, overwrite: false };
   const restore = {
     application,
@@ -285,6 +294,22 @@ export function scenarios(): Scenario[] {
       input: { application, requestedBy: 'schedule readiness', tell: true },
       activities: unready.activities,
       drive: toTheEnd,
+    },
+    {
+      name: 'work-through-checklist',
+      type: 'workThroughChecklist',
+      input: { application, period: 'weekly', requestedBy: 'schedule weekly' },
+      activities: checklist.activities,
+      async drive(env, workflowId) {
+        await waitUntil('people to be told louder', async () => checklist.news.length > 2, { deadlineMs: 30_000 });
+        checklist.sick.clear();
+        const handle = env.client.workflow.getHandle(workflowId);
+        const dana = { by: 'dana', reason: 'recorded' };
+        await handle.executeUpdate('sign', { args: [{ ...dana, step: 'dr-test' }] });
+        await handle.signal('sign', { ...dana, step: 'nothing' });
+        await handle.signal('sign', { ...dana, step: 'training' });
+        await toTheEnd(env, workflowId);
+      },
     },
     {
       name: 'drill',
