@@ -5,6 +5,7 @@ import { createActivities } from '../activities';
 import { type LoadedConfig, loadConfig } from '../config/load';
 import { failure, findFailure } from '../core/errors';
 import { taskQueues } from '../core/names';
+import { keepAliveFile } from './alive-file';
 import { restartWithBoundedMemory } from './bounded-memory';
 import { workflowBundle } from './bundle';
 import { hostId } from './host-id';
@@ -13,9 +14,10 @@ import { installRuntime, logger } from './runtime';
 import { sweepSpool } from './sweep-spool';
 import { openApplication, type WiredApplication } from './wiring';
 
-const USAGE = `usage: node dist/workers/main.js --config FILE [--config FILE …] --site NAME
+const USAGE = `usage: node dist/workers/main.js --config FILE [--config FILE …] --site NAME [--alive-file FILE]
 
-Serves every application named, at one site: its workflows, its site's activities and the work on this host's disk.`;
+Serves every application named, at one site: its workflows, its site's activities and the work on this host's disk.
+The alive file is renewed every five seconds while the worker takes work, for whoever watches over it.`;
 
 /** Longer than an activity needs to stop its children and clean up, shorter than what service managers wait (90 s). */
 const GRACE = '20 seconds';
@@ -24,7 +26,12 @@ const CONCURRENT_ACTIVITIES = 40;
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
-    options: { config: { type: 'string', multiple: true }, site: { type: 'string' }, help: { type: 'boolean' } },
+    options: {
+      config: { type: 'string', multiple: true },
+      site: { type: 'string' },
+      'alive-file': { type: 'string' },
+      help: { type: 'boolean' },
+    },
   });
   if (values.help) return void process.stdout.write(`${USAGE}\n`);
   const site = values.site;
@@ -45,10 +52,15 @@ async function main(): Promise<void> {
     );
   }
   installRuntime();
-  await serve([first, ...others], first, site);
+  await serve([first, ...others], first, site, values['alive-file'] ?? null);
 }
 
-async function serve(configs: readonly LoadedConfig[], first: LoadedConfig, site: string): Promise<void> {
+async function serve(
+  configs: readonly LoadedConfig[],
+  first: LoadedConfig,
+  site: string,
+  aliveFile: string | null,
+): Promise<void> {
   const applications = new Map<string, WiredApplication>();
   for (const config of configs) applications.set(config.application, await openApplication(config));
   const host = hostId(first.spool.directory, site);
@@ -133,8 +145,14 @@ async function serve(configs: readonly LoadedConfig[], first: LoadedConfig, site
     });
   }
   logger.info({ site, host, queues, applications: [...applications.keys()] }, 'worker is ready');
-  await Promise.all(workers.map((worker) => worker.run()));
-  ending.abort();
+  const running = workers.map((worker) => worker.run());
+  const stopBeating = aliveFile === null ? () => {} : keepAliveFile(aliveFile, workers);
+  try {
+    await Promise.all(running);
+  } finally {
+    stopBeating();
+    ending.abort();
+  }
   await connection.close();
 }
 

@@ -1,7 +1,11 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import type { IncomingMessage } from 'node:http';
+import { request as httpsRequest, type RequestOptions } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import type { AppsV1Api, KubeConfig, KubernetesObject, V1Deployment } from '@kubernetes/client-node';
+import type { AppsV1Api, KubeConfig, KubernetesObject, V1Deployment, V1StatefulSet } from '@kubernetes/client-node';
+import { parseAllDocuments } from 'yaml';
 import { createServices } from '../../adapters/services';
 import { settings as servicesSettings } from '../../adapters/services/settings';
 import { isReady, type ServiceController, type ServiceState } from '../../core/services';
@@ -189,6 +193,97 @@ kubernetesSuite('services on a real Kubernetes API server', () => {
         'the API server answering again',
         async () => (await impatient.state(SITE, 'auth-service', ctx)) !== null,
       );
+    });
+  });
+
+  describe('the manifests of the workers', () => {
+    const KUBERNETES = resolve(__dirname, '../../deploy/kubernetes');
+    // As they are in the file: the client's own reading of them renames fields to those of its classes.
+    const documents = (name: string) =>
+      parseAllDocuments(readFileSync(join(KUBERNETES, name), 'utf8')).map((each) => each.toJS() as KubernetesObject);
+
+    /** As `kubectl apply --server-side --validate=strict` does it, by default with `--dry-run=server`. */
+    async function apply(each: KubernetesObject, dry = true): Promise<{ code: number; message: string }> {
+      const { kind, metadata } = each;
+      const resource = { NetworkPolicy: 'networkpolicies' }[kind ?? ''] ?? `${kind?.toLowerCase()}s`;
+      const group = each.apiVersion === 'v1' ? 'api/v1' : `apis/${each.apiVersion}`;
+      const query = `${dry ? 'dryRun=All&' : ''}fieldManager=drctl-test&fieldValidation=Strict`;
+      const url = `${cluster.url}/${group}/namespaces/${NAMESPACE}/${resource}/${metadata?.name}?${query}`;
+      return call(url, 'PATCH', 'application/apply-patch+yaml', each);
+    }
+
+    async function call(url: string, method: string, type: string, body: object) {
+      const options: RequestOptions = { method, headers: { 'Content-Type': type } };
+      await admin.applyToHTTPSOptions(options);
+      const request = httpsRequest(url, options);
+      request.end(JSON.stringify(body));
+      const [response] = (await once(request, 'response')) as [IncomingMessage];
+      const text = Buffer.concat(await response.toArray()).toString('utf8');
+      const { message = '' } = JSON.parse(text) as { message?: string };
+      return { code: response.statusCode ?? 0, message };
+    }
+
+    test.each(readdirSync(KUBERNETES))('%s is accepted as it stands, every field known', async (name) => {
+      const all = documents(name);
+      expect(all.length).toBeGreaterThan(0);
+      for (const each of all) {
+        const answer = await apply(each);
+        // 200: of the roles, which are there already.
+        expect({ kind: each.kind, ...answer, code: [200, 201].includes(answer.code) }).toEqual({
+          ...{ kind: each.kind, message: '', code: true },
+        });
+      }
+    });
+
+    test('a misspelt field would be refused', async () => {
+      const set = documents('worker.yaml').find(({ kind }) => kind === 'StatefulSet');
+      const wrong = JSON.parse(JSON.stringify(set).replace('livenessProbe', 'livenesProbe')) as KubernetesObject;
+      const answer = await apply(wrong);
+      expect(answer.code).toBeGreaterThanOrEqual(400);
+      expect(answer.message).toContain('livenesProbe');
+    });
+
+    test('its pods are let into a namespace of the restricted Pod Security Standard', async () => {
+      const namespace = 'drctl-restricted';
+      const labels = { 'pod-security.kubernetes.io/enforce': 'restricted' };
+      const core = admin.makeApiClient(client.CoreV1Api);
+      await core.createNamespace({ body: { metadata: { name: namespace, labels } } });
+      const [set] = documents('worker.yaml').filter(({ kind }) => kind === 'StatefulSet') as unknown as V1StatefulSet[];
+      const spec = set?.spec?.template.spec;
+      if (!spec) throw new Error('worker.yaml has no StatefulSet');
+      const spool = { name: 'spool', emptyDir: {} };
+      const pod = (more: object) => ({
+        metadata: { name: 'worker', namespace },
+        spec: Object.assign({}, spec, { volumes: [...(spec.volumes ?? []), spool] }, more),
+      });
+      const create = (body: object) => core.createNamespacedPod({ namespace, body, dryRun: 'All' });
+      await expect(create(pod({ securityContext: {} }))).rejects.toThrow(/violates PodSecurity/);
+      await expect(create(pod({}))).resolves.toMatchObject({ kind: 'Pod' });
+    });
+
+    test('its service account may scale and look, and may read no secret', async () => {
+      for (const name of ['rbac-failover.yaml', 'rbac-fence.yaml', 'rbac-worker.yaml'])
+        for (const each of documents(name)) expect((await apply(each, false)).message).toBe('');
+      const reviews = admin.makeApiClient(client.AuthorizationV1Api);
+      const may = async (verb: string, resource: string, name = '') => {
+        const [kind = '', subresource = ''] = resource.split('/');
+        const group = ['deployments', 'statefulsets'].includes(kind) ? 'apps' : '';
+        const resourceAttributes = { namespace: NAMESPACE, verb, group, resource: kind, subresource, name };
+        const user = 'system:serviceaccount:drctl:drctl-worker';
+        const { status } = await reviews.createSubjectAccessReview({ body: { spec: { user, resourceAttributes } } });
+        return status?.allowed ?? false;
+      };
+      await waitUntil('the bindings taking effect', () => may('patch', 'statefulsets/scale'));
+      await waitUntil('the bindings taking effect', () => may('patch', 'deployments/scale'));
+      const rights = [
+        await may('list', 'deployments'),
+        await may('patch', 'configmaps', 'drctl-fence'),
+        await may('patch', 'configmaps', 'drctl-config'),
+        await may('patch', 'deployments'),
+        await may('get', 'secrets'),
+        await may('create', 'pods'),
+      ];
+      expect(rights).toEqual([true, true, false, false, false, false]);
     });
   });
 

@@ -1,3 +1,5 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { createServer } from 'node:http';
 import { ChangeResourceRecordSetsCommand, ListResourceRecordSetsCommand } from '@aws-sdk/client-route-53';
 import { createPublicProbe } from '../../adapters/traffic';
@@ -187,4 +189,25 @@ test('names that do not exist, have another type or lie in another zone are told
   await expect(problemOf('absent.ultramarket.com', 'A')).resolves.toMatch(/NXDOMAIN/);
   await expect(problemOf('www.ultramarket.com', 'AAAA')).resolves.toBe('has no AAAA record for www.ultramarket.com');
   await expect(problemOf('www.example.org', 'A')).resolves.toMatch(/not authoritative|REFUSED/);
+});
+
+/** IAM's own form of a request; the emulator reads the scope of the signature and does not check it. */
+async function createPolicy(name: string, document: string): Promise<{ status: number; text: string }> {
+  const scope = 'Credential=test/20260101/us-east-1/iam/aws4_request, SignedHeaders=host, Signature=0';
+  const response = await fetch(served.moto.endpoint, {
+    method: 'POST',
+    headers: { Authorization: `AWS4-HMAC-SHA256 ${scope}` },
+    body: new URLSearchParams({
+      ...{ Action: 'CreatePolicy', Version: '2010-05-08', PolicyName: name, PolicyDocument: document },
+    }),
+  });
+  return { status: response.status, text: await response.text() };
+}
+
+test.each(readdirSync('deploy/aws'))('IAM takes deploy/aws/%s, and not one with a mistake', async (file) => {
+  const document = readFileSync(join('deploy/aws', file), 'utf8');
+  const name = file.replace('.json', '');
+  expect(await createPolicy(name, document)).toMatchObject({ status: 200 });
+  const wrong = await createPolicy(`${name}-wrong`, document.replace('"Action"', '"Actions"'));
+  expect(wrong).toMatchObject({ status: 400, text: expect.stringContaining('MalformedPolicyDocument') as string });
 });

@@ -98,3 +98,52 @@ test('the table of commands in docs/cli.md names real ones', () => {
   expect(rows.filter((noun) => !nouns.includes(noun ?? ''))).toEqual([]);
   expect(rows.length).toBeGreaterThan(10);
 });
+
+describe('docs/strategy.md', () => {
+  const text = read('docs/strategy.md');
+  const rows = text.split('\n').filter((line) => line.startsWith('| ') && !/^\| (it says|-)/.test(line));
+  const cells = (row: string) =>
+    row
+      .split(/(?<!\\)\|/)
+      .slice(1, -1)
+      .map((cell) => cell.trim());
+
+  test('every row says what was asked, what was wrong, what does it now, and names a test that is there', () => {
+    expect(rows.length).toBeGreaterThan(80);
+    const bad = rows.filter((row) => {
+      const [asked, wrong, now, proof, ...more] = cells(row);
+      const tests = [...(proof ?? '').matchAll(/`(test\/[^`]+)`/g)].map(([, file]) => file ?? '');
+      const complete = asked && wrong && now && more.length === 0 && tests.length > 0;
+      return !complete || !tests.every((file) => fs.existsSync(path.join(ROOT, file)));
+    });
+    expect(bad).toEqual([]);
+  });
+
+  test('every file that does it now is there', () => {
+    const named = [...text.matchAll(/`((?:core|workflows|activities|deploy|config|test)\/[\w./-]+)`/g)].map(
+      ([, file]) => file ?? '',
+    );
+    expect(named.length).toBeGreaterThan(80);
+    expect([...new Set(named)].filter((file) => !fs.existsSync(path.join(ROOT, file)))).toEqual([]);
+  });
+
+  test('every chapter of the strategy is there', () => {
+    const headings = [...text.matchAll(/^###? (.+)$/gm)].map(([, heading]) => heading);
+    expect(headings).toEqual([
+      ...['Business Continuity Objectives', 'Backup Architecture Overview'],
+      ...['PostgreSQL', 'Continuous WAL Archiving', 'Base Backup Script', 'Point-in-Time Recovery Setup'],
+      ...['MongoDB', 'Replica Set Backup', 'Oplog Backup for Point-in-Time Recovery', 'Redis'],
+      ...['Files and configuration', 'Application Files & Assets', 'Configuration Backup'],
+      ...['Automated Backup Scheduling', 'Kubernetes CronJob Configuration', 'Backup Monitoring Script'],
+      ...[
+        'Disaster Recovery Procedures',
+        'DR Site Architecture',
+        'Failover Automation Script',
+        'Recovery Testing Schedule',
+      ],
+      ...['Backup & Recovery Monitoring', 'Backup Dashboard Metrics', 'Alerting Rules'],
+      ...['Backup Retention Policy', 'Retention Schedule', 'S3 Lifecycle Configuration'],
+      ...['Recovery Testing Procedures', 'Monthly DR Test Plan', 'Recovery Time Validation', 'Backup & DR Checklist'],
+    ]);
+  });
+});
