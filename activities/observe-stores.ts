@@ -1,6 +1,6 @@
 import { type BackupType, type Manifest, storedBytes } from '../core/catalog';
 import { hasCode, reasonOf } from '../core/errors';
-import { isFullId } from '../core/layout';
+import { isFullId, startOfBackup } from '../core/layout';
 import { proofAges, type StoreView } from '../core/monitoring/store-view';
 import { gapsBetween } from '../core/recovery-gaps';
 import type { OpenApplication } from './deps';
@@ -54,6 +54,7 @@ export async function observeStore(
         }
       : null,
     sizeBytes: { full: sizeOf(backups, 'full'), incr: sizeOf(backups, 'incr') },
+    oldestAt: ids[0] === undefined ? null : startOfBackup(ids[0]),
     damaged,
     restorableUntil: log ? (reach.at(-1) ?? null) : (newest?.consistentAt ?? null),
     gaps: log ? gapsBetween(windows) : [],

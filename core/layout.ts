@@ -56,3 +56,9 @@ export function isBackupId(text: string): boolean {
 export function isFullId(backupId: string): boolean {
   return BACKUP_ID.exec(backupId)?.[1] === 'full';
 }
+
+/** When a backup was begun, by its id: whole seconds, ISO 8601. */
+export function startOfBackup(backupId: string): string {
+  const [, year, month, day, hour, minute, second] = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z/.exec(backupId) ?? [];
+  return `${year}-${month}-${day}T${hour}:${minute}:${second}.000Z`;
+}

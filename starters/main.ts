@@ -6,6 +6,7 @@ import { registerDns } from './commands/dns';
 import { registerFailover } from './commands/failover';
 import { registerLab } from './commands/lab';
 import { registerLog } from './commands/log';
+import { registerMetrics } from './commands/metrics';
 import { registerPlan } from './commands/plan';
 import { registerReport } from './commands/report';
 import { registerRestore } from './commands/restore';
@@ -33,6 +34,7 @@ const NOUNS = [
   registerSwitchover,
   registerReport,
   registerChecklist,
+  registerMetrics,
   registerSchedules,
   registerRuns,
   registerSites,

@@ -29,6 +29,11 @@ export function storeMetrics(application: Application, facts: ApplicationFacts, 
       each(({ newest }) => seconds(newest?.committedAt)),
     ),
     gauge(
+      'drctl_backup_oldest_timestamp_seconds',
+      'When the oldest backup that is there was begun.',
+      each(({ oldestAt }) => seconds(oldestAt)),
+    ),
+    gauge(
       'backup_size_bytes',
       'Stored bytes of the newest backup of its type.',
       stores.flatMap(({ store, sizeBytes }) =>

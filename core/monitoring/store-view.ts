@@ -18,6 +18,8 @@ export interface StoreView {
   readonly newest: NewestBackup | null;
   /** Stored bytes of the newest of each type; null where none is among those that were looked at. */
   readonly sizeBytes: Readonly<Record<BackupType, number | null>>;
+  /** When the oldest that is there was begun; null where there is none. */
+  readonly oldestAt: string | null;
   /** Among those that were looked at. */
   readonly damaged: readonly DamagedManifest[];
   /** The newest instant to which the store can be restored. */
@@ -130,7 +132,7 @@ function judgeReach(view: StoreView): HealthReason[] {
   return reasons;
 }
 
-function judgeProofs({ at, newest, proofs }: StoreView, { proofMaxAgeSeconds }: MonitoringPolicy): HealthReason[] {
+function judgeProofs({ at, oldestAt, proofs }: StoreView, { proofMaxAgeSeconds }: MonitoringPolicy): HealthReason[] {
   const reasons: HealthReason[] = proofs
     .filter(({ newestResult }) => newestResult === 'failed')
     .map(({ kind, newestAt }) => ({
@@ -138,10 +140,11 @@ function judgeProofs({ at, newest, proofs }: StoreView, { proofMaxAgeSeconds }: 
       status: 'error',
       text: `the newest ${kind} proof, of ${newestAt}, failed`,
     }));
-  if (proofMaxAgeSeconds === null || !newest) return reasons;
   const provenAt = contentProvenAt(proofs);
-  // A store that was never proven had a chance to be since its newest backup at the earliest.
-  const age = secondsBetween(provenAt ?? newest.committedAt, at);
+  // A store that was never proven could have been since its oldest backup.
+  const since = provenAt ?? oldestAt;
+  if (proofMaxAgeSeconds === null || since === null) return reasons;
+  const age = secondsBetween(since, at);
   if (age <= proofMaxAgeSeconds) return reasons;
   const text =
     provenAt === null
