@@ -1,10 +1,12 @@
 import { getClient } from '@temporalio/activity';
 import type { CallContext } from '../core/call';
-import { reasonOf } from '../core/errors';
+import { hasCode, reasonOf } from '../core/errors';
+import { layout } from '../core/layout';
 import { backupSuccessSample } from '../core/metrics';
 import type { MonitoringPolicy } from '../core/monitoring/policy';
-import { atRiskSeconds, judgeStore, statusOf, type StoreView } from '../core/monitoring/store-view';
+import { atRiskSeconds, judgeStore, statusOf, type StoreView, weighed } from '../core/monitoring/store-view';
 import { EMPTY_TALLY, type Tally, tallyOf } from '../core/monitoring/tally';
+import type { KeptHealth } from '../core/monitoring/told';
 import type { CheckHealthResult, StoreHealth } from '../core/runs';
 import { updateTally } from './backup-tally';
 import { withCallContext } from './context';
@@ -48,6 +50,30 @@ export function createHealthActivities(deps: ActivityDeps) {
         return problems;
       });
     },
+
+    /** What the check before this one found and told; `kept` is null before the first. */
+    async lastHealth(input: { application: string }): Promise<{ kept: KeptHealth | null; repeatAfterSeconds: number }> {
+      return withCallContext(async () => {
+        const { application, control } = deps.open(input.application);
+        const { repeatAfterSeconds } = application.monitoring;
+        try {
+          const kept = JSON.parse((await control.read(layout.health())).toString('utf8')) as KeptHealth;
+          return { kept, repeatAfterSeconds };
+        } catch (error) {
+          if (hasCode(error, 'NotFound')) return { kept: null, repeatAfterSeconds };
+          throw error;
+        }
+      });
+    },
+
+    /** Repeatable. */
+    async keepHealth(input: { application: string; kept: KeptHealth }): Promise<string> {
+      return withCallContext(async () => {
+        const text = `${JSON.stringify(input.kept, null, 2)}\n`;
+        await deps.open(input.application).control.put(layout.health(), Buffer.from(text));
+        return layout.health();
+      });
+    },
   };
 }
 
@@ -86,7 +112,7 @@ async function lookAtStore(
   } catch (error) {
     ctx.signal.throwIfAborted();
     const text = `what is stored of it cannot be read: ${reasonOf(error)}`;
-    const reasons = [{ alert: 'rpoBreached', status: 'error', text }] as const;
+    const reasons = [weighed({ alert: 'rpoBreached', status: 'error', text }, open.application.monitoring)];
     return { store, status: 'error', reasons, lastBackupAt: null, lastBackupAgeHours: null, rpoSeconds: null };
   }
 }

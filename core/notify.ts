@@ -8,6 +8,8 @@ export interface Notification {
   readonly id: string;
   readonly application: string;
   readonly severity: Severity;
+  /** Who is told is decided by this where it differs: who heard of a trouble hears that it is over. */
+  readonly concerns?: Severity;
   /** One line, also a subject. */
   readonly title: string;
   /** Short lines: what happened, what it means, what to do. */
@@ -21,5 +23,7 @@ export interface Notification {
 export interface Notifier {
   readonly name: string;
   readonly kind: string;
+  /** News of less are not for it. */
+  readonly leastSeverity: Severity;
   send(notification: Notification, ctx: CallContext): Promise<void>;
 }

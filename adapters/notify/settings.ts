@@ -1,9 +1,17 @@
 import { z } from 'zod';
+import { SEVERITIES } from '../../core/notify';
 import { awsAccessFields } from '../aws/settings';
 import { secretField, timeoutSecondsField } from '../settings-fields';
 
+/** News of less are not for the channel. */
+const leastSeverity = z
+  .enum(SEVERITIES)
+  .default('info')
+  .meta({ description: 'News that are less severe are not sent there' });
+
 export const snsSettings = z.strictObject({
   kind: z.literal('sns'),
+  leastSeverity,
   topicArn: z.string().regex(/^arn:[a-z-]+:sns:[a-z0-9-]+:[^:]+:.+$/, 'must be the ARN of an SNS topic'),
   /** What the subject of a backup alert starts with; `<application> Backup Alert` when absent. */
   subjectPrefix: z.string().min(1).max(60).optional(),
@@ -12,6 +20,7 @@ export const snsSettings = z.strictObject({
 
 export const slackSettings = z.strictObject({
   kind: z.literal('slack'),
+  leastSeverity,
   /** The address of an incoming webhook; who knows it may post, so it is a secret. */
   webhook: secretField,
   timeoutSeconds: timeoutSecondsField(10),
@@ -19,6 +28,7 @@ export const slackSettings = z.strictObject({
 
 export const webhookSettings = z.strictObject({
   kind: z.literal('webhook'),
+  leastSeverity,
   url: z.url({ protocol: /^https?$/ }),
   /** Signs every request as https://www.standardwebhooks.com says; plain text, or `whsec_` and base64. */
   signingKey: secretField.optional(),
@@ -30,6 +40,7 @@ export const webhookSettings = z.strictObject({
 export const smtpSettings = z
   .strictObject({
     kind: z.literal('smtp'),
+    leastSeverity,
     host: z.string().min(1),
     port: z.int().min(1).max(65_535).default(587),
     /** `starttls` refuses to go on without encryption; `tls` is encrypted from the first byte (port 465). */

@@ -16,6 +16,7 @@ export function createSlackNotifier(name: string, settings: SlackSettings): Noti
   return {
     name,
     kind: 'slack',
+    leastSeverity: settings.leastSeverity,
     async send(notification, ctx) {
       const request = {
         method: 'POST',

@@ -11,6 +11,7 @@ export function createSmtpNotifier(name: string, settings: SmtpSettings): Notifi
   return {
     name,
     kind: 'smtp',
+    leastSeverity: settings.leastSeverity,
     async send(notification, ctx) {
       ctx.signal.throwIfAborted();
       // nodemailer's own timeouts are per phase and it knows no signal: the connection is ours and ends with the signal.

@@ -15,6 +15,7 @@ export function createSnsNotifier(name: string, settings: SnsSettings): Notifier
   return {
     name,
     kind: 'sns',
+    leastSeverity: settings.leastSeverity,
     async send(notification, ctx) {
       const command = new PublishCommand({
         TopicArn: settings.topicArn,

@@ -13,6 +13,7 @@ export function createWebhookNotifier(name: string, settings: WebhookSettings): 
   return {
     name,
     kind: 'webhook',
+    leastSeverity: settings.leastSeverity,
     async send(notification, ctx) {
       const body = JSON.stringify(notification);
       const headers = webhookHeaders(notification.id, Math.floor(Date.now() / 1_000), body, settings.signingKey);

@@ -1,6 +1,7 @@
 import type { BackupType } from '../catalog';
 import type { DamagedManifest } from '../catalog-store';
 import { formatDuration } from '../clock';
+import type { Severity } from '../notify';
 import type { WindowGap } from '../recovery-gaps';
 import type { ProofKind, ProofResult, ProofSummary } from '../proofs';
 import { type AlertName, maxAgeSecondsOf, type MonitoringPolicy } from './policy';
@@ -58,7 +59,12 @@ export interface HealthReason {
   readonly alert: AlertName;
   readonly status: Exclude<HealthStatus, 'healthy'>;
   readonly text: string;
+  /** As the config has it for this kind of trouble. */
+  readonly severity: Severity;
+  readonly forSeconds: number;
 }
+
+type Found = Omit<HealthReason, 'severity' | 'forSeconds'>;
 
 /** How long a gap that a new base has closed behind it stays a reason: a day in which somebody should hear of it. */
 const GAP_TOLD_SECONDS = 86_400;
@@ -75,7 +81,14 @@ export function lastAttemptFailed({ newest, lastFailureAt }: StoreView): boolean
 
 /** Everything that is wrong with what is stored of it; empty: healthy. */
 export function judgeStore(view: StoreView, policy: MonitoringPolicy): HealthReason[] {
-  return [...judgeBackups(view, policy), ...judgeReach(view), ...judgeProofs(view, policy)];
+  return [...judgeBackups(view, policy), ...judgeReach(view), ...judgeProofs(view, policy)].map((found) =>
+    weighed(found, policy),
+  );
+}
+
+/** How loud it is, and how long it has to last before it is told. */
+export function weighed(found: Found, { alerts }: MonitoringPolicy): HealthReason {
+  return { ...found, ...alerts[found.alert] };
 }
 
 /** The worst of them. */
@@ -84,9 +97,9 @@ export function statusOf(reasons: readonly HealthReason[]): HealthStatus {
   return reasons.length > 0 ? 'warning' : 'healthy';
 }
 
-function judgeBackups(view: StoreView, policy: MonitoringPolicy): HealthReason[] {
+function judgeBackups(view: StoreView, policy: MonitoringPolicy): Found[] {
   const { store, at, newest, damaged, lastFailureAt } = view;
-  const reasons: HealthReason[] = damaged.map(({ backupId, problem }) => ({
+  const reasons: Found[] = damaged.map(({ backupId, problem }) => ({
     alert: 'backupDamaged',
     status: 'warning',
     text: `backup ${backupId} cannot be restored: ${problem}`,
@@ -108,12 +121,12 @@ function judgeBackups(view: StoreView, policy: MonitoringPolicy): HealthReason[]
   return reasons;
 }
 
-function judgeReach(view: StoreView): HealthReason[] {
+function judgeReach(view: StoreView): Found[] {
   const { at, hasLog, newest, rpoSeconds, gaps, logProblem } = view;
   if (logProblem !== null) {
     return [{ alert: 'rpoBreached', status: 'error', text: `its log cannot be read: ${logProblem}` }];
   }
-  const reasons: HealthReason[] = gaps
+  const reasons: Found[] = gaps
     .filter(({ to }) => secondsBetween(to, at) < GAP_TOLD_SECONDS)
     .map(({ from, to }) => ({
       alert: 'logGap',
@@ -132,8 +145,8 @@ function judgeReach(view: StoreView): HealthReason[] {
   return reasons;
 }
 
-function judgeProofs({ at, oldestAt, proofs }: StoreView, { proofMaxAgeSeconds }: MonitoringPolicy): HealthReason[] {
-  const reasons: HealthReason[] = proofs
+function judgeProofs({ at, oldestAt, proofs }: StoreView, { proofMaxAgeSeconds }: MonitoringPolicy): Found[] {
+  const reasons: Found[] = proofs
     .filter(({ newestResult }) => newestResult === 'failed')
     .map(({ kind, newestAt }) => ({
       alert: 'proofFailed',

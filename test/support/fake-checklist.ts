@@ -62,6 +62,7 @@ export function fakeChecklistWorld(items: readonly ChecklistItem[]): FakeCheckli
     status: world.sick.has(store) ? 'warning' : 'healthy',
     reasons: [...(world.sick.get(store) ?? '').matchAll(/.+/g)].map(([text]) => ({
       ...{ alert: 'backupDelayed' as const, status: 'warning' as const, text },
+      ...{ severity: 'warning' as const, forSeconds: 0 },
     })),
     ...{ lastBackupAt: null, lastBackupAgeHours: 3, rpoSeconds: 1, problems: [] },
   });

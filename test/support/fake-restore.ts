@@ -61,6 +61,8 @@ export function fakeRestoreActivities(calls: string[], reports: RunReport[] = []
       return `reports/${report.id}.json`;
     },
     publishHealth: async () => [],
+    lastHealth: async () => ({ kept: null, repeatAfterSeconds: 86_400 }),
+    keepHealth: async () => 'monitoring/health.json',
     checkStores: async () => ({
       application: shop.name,
       at,
@@ -77,7 +79,15 @@ export function fakeRestoreActivities(calls: string[], reports: RunReport[] = []
         {
           store: 'events',
           status: 'warning',
-          reasons: [{ alert: 'backupDelayed', status: 'warning', text: 'the newest backup is 26.0 hours old' }],
+          reasons: [
+            {
+              alert: 'backupDelayed',
+              status: 'warning',
+              text: 'the newest backup is 26.0 hours old',
+              severity: 'warning',
+              forSeconds: 0,
+            },
+          ],
           lastBackupAt: at,
           lastBackupAgeHours: 26,
           rpoSeconds: 2,

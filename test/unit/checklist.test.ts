@@ -86,7 +86,9 @@ test('backups: every store has to be healthy, and what is not says why', () => {
   });
   const bad = health('events', {
     status: 'error',
-    reasons: [{ alert: 'backupMissing', status: 'error', text: 'there is no backup' }],
+    reasons: [
+      { alert: 'backupMissing', status: 'error', text: 'there is no backup', severity: 'critical', forSeconds: 0 },
+    ],
   });
   expect(judgeBackups({ ...good, stores: [...good.stores, bad] })).toEqual({
     ...{ holds: false, found: 'events: there is no backup' },
