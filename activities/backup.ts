@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { activityInfo } from '@temporalio/activity';
 import type { CallContext } from '../core/call';
 import type { BackupType, Manifest } from '../core/catalog';
-import { storedBytes } from '../core/catalog';
+import { chainOf, storedBytes } from '../core/catalog';
 import type { DumpPlan } from '../core/engine';
 import { failure } from '../core/errors';
 import type { MirrorResult } from '../core/mirror';
@@ -14,6 +14,7 @@ import { withCallContext } from './context';
 import type { ActivityDeps, OpenApplication } from './deps';
 import { requireRestorable, waitForLogTo } from './log-position';
 import { insteadOfIncremental, planSound } from './plan-backup';
+import { announceUse, withdrawUse } from './uses';
 
 /** A backup that was planned; every later step gets it unchanged. */
 export interface PreparedBackup {
@@ -52,7 +53,7 @@ export function createBackupActivities(deps: ActivityDeps) {
 
   return {
     /**
-     * Settles what will be dumped, from where, and on which host. Changes nothing. `refused`: why the incremental that was
+     * Settles what will be dumped, from where, and on which host, and keeps retention from what it builds on. `refused`: why the incremental that was
      * planned before could not be taken; the full in its place then says so.
      */
     async prepareBackup(input: {
@@ -70,6 +71,10 @@ export function createBackupActivities(deps: ActivityDeps) {
         const request = { backupId, type: input.type, site: input.site, existing };
         const planned = await planSound(open, request, input.store, ctx);
         const plan = input.refused === undefined ? planned : insteadOfIncremental(planned, input.refused);
+        const parent = existing.find((each) => each.backupId === plan.parent);
+        const builtOn = parent ? (chainOf(parent, existing) ?? [parent]) : [];
+        const backups = [plan.backupId, ...builtOn.map((each) => each.backupId)];
+        await announceUse(open, input.store, { kind: 'backup', backups });
         return {
           application: input.application,
           ref: { store: input.store, backupId: plan.backupId, kind: engine.artifactKind(plan.type) },
@@ -174,7 +179,11 @@ export function createBackupActivities(deps: ActivityDeps) {
     /** Removes what other attempts left in the repository: all of them when nothing was committed. */
     async sweepAttempts(input: { prepared: PreparedBackup; keepAttempt: number | null }): Promise<void> {
       const { application, ref } = input.prepared;
-      await withCallContext(() => deps.open(application).transfer(ref.store).sweep(ref, input.keepAttempt));
+      await withCallContext(async () => {
+        const open = deps.open(application);
+        await open.transfer(ref.store).sweep(ref, input.keepAttempt);
+        await withdrawUse(open, ref.store);
+      });
     },
   };
 }

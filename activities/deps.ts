@@ -13,6 +13,8 @@ import type { ProofStore } from '../core/proofs';
 import type { RestorePlace } from '../core/recovery';
 import type { Repository } from '../core/repository';
 import type { ServiceController } from '../core/services';
+import type { RetentionSettings } from '../core/retention/policy';
+import type { RetentionStore } from '../core/retention/records';
 import type { DnsZone, PublicProbe } from '../core/traffic';
 import type { BackupTransfer } from '../core/transfer';
 
@@ -43,6 +45,9 @@ export interface OpenApplication {
   disks(): Promise<Omit<DiskSpace, 'site'>[]>;
   /** Directories of the store whose exact copy is kept for the public. */
   mirrors(store: string): readonly AssetMirror[];
+  readonly retention: RetentionSettings;
+  /** What is kept of the store, for retention and for whoever must keep it from deleting what they read. */
+  retentionStore(store: string): RetentionStore;
   /** Where drills and restores without a place of their own go on this worker. */
   scratchPlace(store: string, name: string): RestorePlace;
 }

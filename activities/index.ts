@@ -13,6 +13,7 @@ import { createPromoteActivities } from './promote';
 import { createReadinessActivities } from './readiness';
 import { createReportActivities } from './report';
 import { createRestoreActivities } from './restore';
+import { createRetentionActivities } from './retention';
 import { createServiceSizeActivities } from './service-sizes';
 import { createSiteActivities } from './site';
 import { createTrafficActivities } from './traffic';
@@ -35,6 +36,7 @@ export function createActivities(deps: ActivityDeps) {
     ...createReadinessActivities(deps),
     ...createReportActivities(deps),
     ...createRestoreActivities(deps),
+    ...createRetentionActivities(deps),
     ...createServiceSizeActivities(deps),
     ...createSiteActivities(deps),
     ...createTrafficActivities(deps),

@@ -15,6 +15,7 @@ import {
 import type { CheckResult } from '../core/restore-checks';
 import { withCallContext } from './context';
 import type { ActivityDeps, OpenApplication } from './deps';
+import { announceUse, requireNotSwept, withdrawUse } from './uses';
 
 /** One store's part of a restore; every step gets it unchanged. */
 export interface StoreRestore {
@@ -52,6 +53,10 @@ export function createRestoreActivities(deps: ActivityDeps) {
           const stored = { catalog: open.catalog(store), log: open.logArchive(store) };
           plans.push(await planAroundDamage(open.engine(store), input.target, stored, ctx));
         }
+        for (const { store, chain } of plans) {
+          await announceUse(open, store, { kind: 'restore', backups: chain });
+          await requireNotSwept(open, store, chain);
+        }
         const checked = input.stores.filter((store) => (open.engine(store).checks?.names ?? []).length > 0);
         return { hostQueue: taskQueues.host(input.application, deps.site, deps.hostId), plans, checked };
       });
@@ -61,6 +66,7 @@ export function createRestoreActivities(deps: ActivityDeps) {
     async rebuildStore(input: StoreRestore): Promise<void> {
       await withCallContext(async (ctx) => {
         const open = deps.open(input.application);
+        await announceUse(open, input.store, { kind: 'restore', backups: input.plan.chain });
         const request = await requestOf(open, input);
         const source = open.transfer(input.store).source(request.chain);
         await open.engine(input.store).restore.rebuild(request, source, open.logArchive(input.store), ctx);
@@ -71,6 +77,7 @@ export function createRestoreActivities(deps: ActivityDeps) {
     async replayLog(input: StoreRestore): Promise<RestoredStore> {
       return withCallContext(async (ctx) => {
         const open = deps.open(input.application);
+        await announceUse(open, input.store, { kind: 'restore', backups: input.plan.chain });
         const request = await requestOf(open, input);
         return open.engine(input.store).restore.replay(request, open.logArchive(input.store), ctx);
       });
@@ -80,7 +87,9 @@ export function createRestoreActivities(deps: ActivityDeps) {
     async openStore(input: StoreRestore): Promise<RestoredStore> {
       return withCallContext(async (ctx) => {
         const open = deps.open(input.application);
-        return open.engine(input.store).restore.open(await requestOf(open, input), ctx);
+        const opened = await open.engine(input.store).restore.open(await requestOf(open, input), ctx);
+        await withdrawUse(open, input.store);
+        return opened;
       });
     },
 
@@ -90,7 +99,9 @@ export function createRestoreActivities(deps: ActivityDeps) {
         const open = deps.open(input.application);
         const { restore } = open.engine(input.store);
         if (!restore.shutDown) throw failure('UsageInvalid', `${input.store} cannot be left shut down by its engine`);
-        return restore.shutDown(await requestOf(open, input), ctx);
+        const ended = await restore.shutDown(await requestOf(open, input), ctx);
+        await withdrawUse(open, input.store);
+        return ended;
       });
     },
 

@@ -34,6 +34,11 @@ const AREAS: Readonly<Record<string, Area>> = {
   },
   redis: { tests: ['test/integration/redis', 'test/unit/redis'], counts: { DRCTL_ROUNDS: '20' } },
   files: { tests: ['test/integration/files', 'test/unit/files'], counts: { DRCTL_ROUNDS: '20' } },
+  retention: {
+    // Seven years of the strategy's schedules and what expires meanwhile; a kill at each change that a run makes.
+    tests: ['test/unit/retention', 'test/integration/retention'],
+    counts: { DRCTL_STEPS: '2700', DRCTL_ROUNDS: '200', DRCTL_KILLS: '200' },
+  },
   repository: {
     tests: [
       'test/contract/repository',

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { RETENTION_KINDS, type RetentionKind } from '../core/retention/policy';
 import { STORAGE_CLASSES } from './adapter-settings';
 import { parseDurationMilliseconds } from '../core/clock';
 import { SEVERITIES, type Severity } from '../core/notify';
@@ -7,22 +8,24 @@ import { type Duration, duration, keepFor, name } from './values';
 /** How long each tier keeps a kind of backup: the worker's disk, the repository, the archive classes behind it. */
 const tiers = z.strictObject({ local: keepFor, cloud: keepFor, archive: keepFor });
 
-export const RETENTION_KINDS = [
-  'databaseFull',
-  'databaseIncremental',
-  'transactionLogs',
-  'files',
-  'configuration',
-] as const;
-
 export const retentionSettings = z
-  .strictObject(
-    Object.fromEntries(RETENTION_KINDS.map((kind) => [kind, tiers])) as Record<
-      (typeof RETENTION_KINDS)[number],
-      typeof tiers
-    >,
-  )
-  .meta({ description: 'How long backups are kept, by kind and tier' });
+  .strictObject({
+    ...(Object.fromEntries(RETENTION_KINDS.map((kind) => [kind, tiers])) as Record<RetentionKind, typeof tiers>),
+    grace: duration
+      .default({ text: '1h', milliseconds: 3_600_000, seconds: 3_600 })
+      .meta({ description: 'From the mark of what will go until it goes: time to put a hold on it' }),
+    maxDeleteShare: z
+      .number()
+      .min(0)
+      .max(1)
+      .default(0.5)
+      .meta({ description: "A run that would delete a larger share of a store's backups, or of its bytes, refuses" }),
+    orphansAfter: duration
+      .default({ text: '3d', milliseconds: 259_200_000, seconds: 259_200 })
+      .refine(({ seconds }) => seconds >= 86_400, 'must be at least 1d: a dump and its upload may take as long')
+      .meta({ description: 'Data without a manifest, and unfinished uploads, are removed when they are older' }),
+  })
+  .meta({ description: 'How long backups are kept, by kind and tier, and how they go' });
 
 export const lifecycleSettings = z
   .strictObject({

@@ -8,6 +8,7 @@ export const SCHEDULE_PURPOSES = [
   'incremental-backup',
   'health-check',
   'readiness',
+  'retention',
   'drill',
   ...CHECKLIST_PURPOSES,
 ] as const;
@@ -16,7 +17,11 @@ export type SchedulePurpose = (typeof SCHEDULE_PURPOSES)[number];
 const schedule = z.strictObject({
   run: z.enum(SCHEDULE_PURPOSES),
   cron,
-  stores: z.array(name).min(1).optional().meta({ description: 'Backups only; every store where it is left out' }),
+  stores: z
+    .array(name)
+    .min(1)
+    .optional()
+    .meta({ description: 'Backups and retention only; every store where it is left out' }),
   timezone: timezone.optional(),
   /** What happens when the run before has not ended: skip this one, or let one wait. */
   overlap: z.enum(['skip', 'buffer-one']).default('skip'),

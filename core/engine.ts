@@ -12,6 +12,7 @@ import type {
   RestorePlan,
 } from './recovery';
 import type { RestoreChecks } from './restore-checks';
+import type { LogReach } from './retention/log-reach';
 import type { Replication } from './roles';
 import type { VolumeSink, VolumeSource } from './volumes';
 
@@ -189,6 +190,8 @@ export interface ArchiveProgress {
 
 export interface LogShipping {
   readonly naming: LogNaming;
+  /** What restores read of the log: what they may read is not deleted. */
+  readonly reach: LogReach;
   /**
    * Follows the store's log and stores it, resuming at what is durable. Only one archiver of a store runs at a time (the
    * workflow's id sees to it); a second one harms nothing. Throws LogGap where the server's log is not the continuation of

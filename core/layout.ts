@@ -25,6 +25,9 @@ export const layout = {
   report: (id: string, extension: 'json' | 'md' | 'html') => `reports/${id}.${extension}`,
   proofs: (store: string) => `proofs/${store}/`,
   proof: (store: string, proofId: string) => `proofs/${store}/${proofId}.json`,
+  /** What retention goes by besides the backups: holds, runs that read, marks, sweeps under way. */
+  retention: (kind: 'holds' | 'released' | 'uses' | 'marks' | 'sweeps', store: string, name = '') =>
+    `retention/${kind}/${store}/${name}`,
   /** How ready the site was to take over when it was looked at last. */
   readiness: (site: string) => `readiness/${site}.json`,
   /** Overwritten with each look: that it can be is what is looked for. */
@@ -46,6 +49,13 @@ const BACKUP_ID = /^\d{8}T\d{6}Z-(full|incr)-[0-9a-f]{8}$/;
 /** `<UTC basic time>-<full|incr>-<8 hex>`; sorts by time. */
 export function backupIdOf(takenAt: string, type: BackupType, hex8: string): string {
   return `${basicTime(takenAt)}-${type}-${hex8}`;
+}
+
+/** When a backup was begun, as its id says, in milliseconds. */
+export function beganAt(backupId: string): number {
+  const [, date = '', hours, minutes, seconds] = /^(\d{8})T(\d\d)(\d\d)(\d\d)Z/.exec(backupId) ?? [];
+  const day = `${date.slice(0, 4)}-${date.slice(4, 6)}-${date.slice(6)}`;
+  return Date.parse(`${day}T${hours}:${minutes}:${seconds}Z`);
 }
 
 export function isBackupId(text: string): boolean {

@@ -13,6 +13,8 @@ export const workflowIds = {
   holdFence: (application: string, epoch: number) => `fence:${application}:${epoch}`,
   /** One change of the TTLs at a time. */
   timeToLive: (application: string) => `ttl:${application}`,
+  /** One deletion of what is not kept any more at a time. */
+  retention: (application: string) => `retention:${application}`,
   /** A look that a person asked for; any number may be under way. */
   readiness: (application: string, look: string) => `readiness:${application}:${look}`,
   schedule: (application: string, purpose: string) => `${application}-${purpose}`,

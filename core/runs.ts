@@ -21,6 +21,7 @@ export const workflowTypes = {
   switchOver: 'switchOver',
   checkHealth: 'checkHealth',
   checkReadiness: 'checkReadiness',
+  applyRetention: 'applyRetention',
   drill: 'drill',
   settleDns: 'settleDns',
   changeTtl: 'changeTtl',
@@ -103,6 +104,7 @@ export interface RunStatus {
     | 'launch'
     | 'health'
     | 'readiness'
+    | 'retention'
     | 'drill'
     | 'settle'
     | 'ttl'

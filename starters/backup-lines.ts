@@ -1,6 +1,7 @@
 import type { Manifest } from '../core/catalog';
 import { formatBytes, formatDuration } from '../core/clock';
 import type { RecoveryWindow } from '../core/recovery';
+import type { Hold } from '../core/retention/records';
 import { relativeTime, shortTime, tableLines } from './table';
 
 /** One member of a chain, as it is shown. */
@@ -14,6 +15,7 @@ export interface ChainPart {
 
 /** A manifest, with what follows from it and its neighbours. */
 export interface ShownBackup extends Manifest {
+  readonly hold: Hold | null;
   readonly storedBytes: number;
   readonly contentBytes: number;
   /** Full first, itself last; null where a member is missing: it cannot be restored then. */
@@ -49,6 +51,9 @@ export function backupLines(shown: ShownBackup, now: Date): string[] {
     ...restoreFacts(shown).map((text, index) => fact(index === 0 ? 'restores' : '', text)),
     ...(shown.neededBy.length > 0
       ? [fact('needed by', `${countOf(shown.neededBy.length, 'later backup')}: ${shown.neededBy.join(', ')}`)]
+      : []),
+    ...(shown.hold
+      ? [fact('held', `by ${shown.hold.by} since ${shortTime(shown.hold.at)}: ${shown.hold.reason}`)]
       : []),
     ...shown.warnings.map((warning) => fact('warning', warning)),
     fact('made by', `${shown.workflowId}, attempt ${shown.attempt}`),

@@ -4,6 +4,7 @@ import type { Config } from '../config/schema';
 import type { ScheduleConfig } from '../config/schedules';
 import type { ChecklistInput } from '../core/checklist-runs';
 import { taskQueues, workflowIds } from '../core/names';
+import type { ApplyRetentionInput } from '../core/retention/runs';
 import type {
   CheckHealthInput,
   CheckReadinessInput,
@@ -86,6 +87,11 @@ function actionOf(
   if (schedule.run === 'readiness') {
     const input: CheckReadinessInput = { application, requestedBy: `schedule ${name}`, tell: true };
     return { workflowType: 'checkReadiness', input };
+  }
+  if (schedule.run === 'retention') {
+    const stores = schedule.stores ?? Object.keys(config.stores);
+    const input: ApplyRetentionInput = { application, stores, requestedBy: `schedule ${name}` };
+    return { workflowType: 'applyRetention', input };
   }
   if (schedule.run === 'drill') {
     return { workflowType: 'drill', input: { application, requestedBy: `schedule ${name}` } satisfies DrillInput };

@@ -10,6 +10,7 @@ import { registerMetrics } from './commands/metrics';
 import { registerPlan } from './commands/plan';
 import { registerReport } from './commands/report';
 import { registerRestore } from './commands/restore';
+import { registerRetention } from './commands/retention';
 import { registerRuns } from './commands/runs';
 import { registerSchedules } from './commands/schedules';
 import { registerSites } from './commands/sites';
@@ -27,6 +28,7 @@ const NOUNS = [
   registerBackup,
   registerBackups,
   registerLog,
+  registerRetention,
   registerRestore,
   registerPlan,
   registerFailover,

@@ -11,10 +11,12 @@ import { createS3Mirror } from '../adapters/mirror/s3-mirror';
 import { createNotifiers } from '../adapters/notify';
 import { createRepository } from '../adapters/repository';
 import { createLogArchive } from '../adapters/repository/log-archive';
+import { createRetentionStore } from '../adapters/retention/retention-store';
 import { createServices } from '../adapters/services';
 import { createDnsZone, createPublicProbe } from '../adapters/traffic';
 import { createSpool, type Spool } from '../adapters/volumes/spool';
 import { createTransfer } from '../adapters/volumes/transfer';
+import { toRetention } from '../config/retention';
 import { toApplication } from '../config/application';
 import { checklistPlan } from '../config/checklists';
 import type { LoadedConfig } from '../config/load';
@@ -102,6 +104,8 @@ export async function openApplication(config: LoadedConfig): Promise<WiredApplic
     checklist: (period) => checklistPlan(config, period),
     disks: () => disksOf(config),
     mirrors: (store) => mirrorsOf(config, store),
+    retention: toRetention(config),
+    retentionStore: (store) => createRetentionStore(repositoryOf(store), store, engine(store).log?.naming ?? null),
     scratchPlace(store, purpose) {
       const own = config.stores[store]?.restore;
       return {

@@ -1,3 +1,4 @@
+export { applyRetention } from './apply-retention';
 export { archiveLog } from './archive-log';
 export { backUpStore } from './back-up-store';
 export { changeTtl } from './change-ttl';

@@ -178,6 +178,20 @@ export const roleChangeWithin = (application: string, site: string, seconds: num
     retry: urgent,
   });
 
+/**
+ * Planning what may go, and deleting it: of years of backups and log that takes long, and each try goes on with what is left.
+ * Six hours later the next run of the schedule has the same work before it.
+ */
+export const sweeping = (application: string) =>
+  summarised({
+    ...waiting,
+    taskQueue: taskQueues.control(application),
+    startToCloseTimeout: '6 hours',
+    scheduleToCloseTimeout: '6 hours',
+    heartbeatTimeout: HEARTBEAT,
+    retry: patient,
+  });
+
 /** News for people, from any site that lives: a channel that is down costs three short tries and nothing else. */
 export const telling = (application: string) =>
   summarised({

@@ -42,6 +42,15 @@ export async function decide(
   }
 }
 
+/**
+ * Settles for ever that the backup is not to be, also one that was committed: a commit that comes however late must not bring
+ * a manifest back whose data are removed.
+ */
+export async function giveUp(repository: Repository, store: string, backupId: string): Promise<void> {
+  const decision: Decision = { formatVersion: 1, store, backupId, attempt: null, manifest: null };
+  await repository.put(layout.decision(store, backupId), sealed(decision));
+}
+
 /** Null while the backup is open. */
 export async function decided(repository: Repository, store: string, backupId: string): Promise<Decision | null> {
   const key = layout.decision(store, backupId);

@@ -3,6 +3,7 @@ import { formatBytes } from '../../core/clock';
 import { chainOf, type Manifest, storedBytes } from '../../core/catalog';
 import { failure } from '../../core/errors';
 import { isBackupId } from '../../core/layout';
+import type { Hold } from '../../core/retention/records';
 import { backupLines, type ChainPart, type ShownBackup } from '../backup-lines';
 import type { Front } from '../front';
 import { limitOption } from '../options';
@@ -27,8 +28,10 @@ export function registerBackups(front: Front): void {
           each.toReversed().slice(0, Number(limit)),
         );
         const damaged = (await Promise.all(stores.map((store) => damagedOf(session, store)))).flat();
-        const shown = [...manifests.map(summary), ...damaged];
-        session.print(shown, () => [...listLines(manifests, session.io.now()), ...damagedLines(damaged)]);
+        const holds = (await Promise.all(stores.map((store) => holdsOf(session, store)))).flat();
+        const holdOn = (backupId: string) => holds.find((each) => each.backupId === backupId) ?? null;
+        const shown = [...manifests.map((each) => ({ ...summary(each), hold: holdOn(each.backupId) })), ...damaged];
+        session.print(shown, () => [...listLines(manifests, holdOn, session.io.now()), ...damagedLines(damaged)]);
       },
     )
     .addOption(limitOption('at most this many of each store'));
@@ -78,6 +81,7 @@ async function described(session: Session, manifest: Manifest, all: readonly Man
       .filter(({ to }) => Date.parse(to) >= Date.parse(consistentAt))
       .map((each) => (Date.parse(each.from) < Date.parse(consistentAt) ? { ...each, from: consistentAt } : each)),
     hasLog: log !== null,
+    hold: (await open.retentionStore(store).holds()).find((each) => each.backupId === manifest.backupId) ?? null,
   };
 }
 
@@ -113,10 +117,14 @@ const summary = (manifest: Manifest) => ({
 
 const contentBytes = ({ artifacts }: Manifest) => artifacts.reduce((sum, each) => sum + each.contentBytes, 0);
 
-function listLines(manifests: readonly Manifest[], now: Date): string[] {
+async function holdsOf(session: Session, store: string): Promise<Hold[]> {
+  return (await session.open()).retentionStore(store).holds();
+}
+
+function listLines(manifests: readonly Manifest[], holdOn: (backupId: string) => Hold | null, now: Date): string[] {
   if (manifests.length === 0) return ['There are no backups yet. Take one with: drctl backup --all'];
   return tableLines(
-    ['store', 'backup', 'type', 'state of', 'age', 'stored', 'content'],
+    ['store', 'backup', 'type', 'state of', 'age', 'stored', 'content', ''],
     manifests.map((each) => [
       each.store,
       each.backupId,
@@ -125,6 +133,7 @@ function listLines(manifests: readonly Manifest[], now: Date): string[] {
       relativeTime(each.consistentAt, now),
       formatBytes(storedBytes(each)),
       formatBytes(contentBytes(each)),
+      holdOn(each.backupId) ? 'held' : '',
     ]),
   );
 }

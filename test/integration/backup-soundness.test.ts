@@ -7,6 +7,7 @@ import type { ActivityDeps } from '../../activities/deps';
 import { createCatalog } from '../../adapters/catalog/catalog';
 import { createRepository } from '../../adapters/repository';
 import { createLogArchive } from '../../adapters/repository/log-archive';
+import { createRetentionStore } from '../../adapters/retention/retention-store';
 import { createSpool } from '../../adapters/volumes/spool';
 import { createTransfer } from '../../adapters/volumes/transfer';
 import type { BackupType } from '../../core/catalog';
@@ -43,6 +44,7 @@ function productOf(source: PostgresSource, directory: string) {
     catalog: () => catalog,
     transfer: () => transfer,
     logArchive: () => log,
+    retentionStore: () => createRetentionStore(repository, 'orders', source.engine.log!.naming),
   };
   const deps = { site: 'primary', hostId: 'h1', open: () => open } as unknown as ActivityDeps;
   return { repository, catalog, log, activities: createBackupActivities(deps) };

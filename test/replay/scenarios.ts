@@ -7,6 +7,7 @@ import { fakeBackupWorld } from '../support/fake-backup';
 import { checkedItem, fakeChecklistWorld } from '../support/fake-checklist';
 import { fakeFailoverWorld } from '../support/fake-failover';
 import { fakeReadinessWorld } from '../support/fake-readiness';
+import { fakeRetentionWorld } from '../support/fake-retention';
 import { fakeRestoreActivities } from '../support/fake-restore';
 import { follow } from '../support/follow';
 import { waitUntil } from '../support/servers';
@@ -211,6 +212,27 @@ export function scenarios(): Scenario[] {
       input: { application, site: 'dr', epoch: 1, names: [settled] },
       activities: { ...fakeFailoverWorld().activities, restoreTtl: async () => lowered },
       drive: toTheEnd,
+    },
+    {
+      name: 'apply-retention',
+      type: 'applyRetention',
+      input: { application, stores: ['orders', 'events'], requestedBy: 'sam', isOnlyOne: true },
+      activities: fakeRetentionWorld({ refused: ['events'], graceSeconds: 1 }).activities,
+      drive: toTheEnd,
+    },
+    {
+      name: 'apply-retention-scheduled',
+      type: 'applyRetention',
+      input: { application, stores: ['orders'], requestedBy: 'schedule retention' },
+      activities: fakeRetentionWorld({ refused: [], graceSeconds: 0 }).activities,
+      drive: toTheEnd,
+    },
+    {
+      name: 'apply-retention-aborted',
+      type: 'applyRetention',
+      input: { application, stores: ['orders'], requestedBy: 'sam', isOnlyOne: true },
+      activities: fakeRetentionWorld({ refused: [], graceSeconds: 3_600 }).activities,
+      drive: decided([/the end of the grace/, 'abort', { by: 'kim', reason: 'audit' }]),
     },
     {
       name: 'change-ttl',

@@ -132,6 +132,7 @@ test('a backup is shown with its source, reason, chain, and what restores from i
     ],
     neededBy: ['20261103T000000Z-incr-00000003'],
     restores: [window(24, 100)],
+    hold: null,
     hasLog: true,
   };
   const text = backupLines(shown, new Date(at(101))).join('\n');

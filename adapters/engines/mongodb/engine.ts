@@ -3,6 +3,7 @@ import { failure } from '../../../core/errors';
 import { dumpMember } from './dump';
 import { fingerprintServer } from './fingerprint';
 import { archiveLog } from './log-archiver';
+import { logReach } from './log-reach';
 import { Members } from './members';
 import { naming, positions } from './positions';
 import { planRestore, recoveryWindows } from './plan-restore';
@@ -31,6 +32,7 @@ export function createMongodbEngine({
     restore: createRestore(store, settings.toolsDirectory),
     log: {
       naming,
+      reach: logReach,
       archive: (request, archive, onDurable, ctx) =>
         // The active site's members first: the log is read near the writes, and the heartbeat goes to the primary anyway.
         members.withSet(

@@ -8,6 +8,7 @@ import { createChecks } from './checks';
 import { addressOf, translate, withClient } from './connection';
 import { dump, planDump } from './dump';
 import { fingerprint, FINGERPRINT_STATEMENT_MILLISECONDS, type WithDatabase } from './fingerprint';
+import { logReach } from './log-reach';
 import { positions, walNaming } from './lsn';
 import { planRestore } from './plan-restore';
 import { probe } from './probe';
@@ -58,6 +59,7 @@ export function createPostgresqlEngine(options: PostgresqlEngineOptions): Engine
 function createLogShipping(store: string, siteOf: (site: string) => PostgresqlSite): LogShipping {
   return {
     naming: walNaming,
+    reach: logReach,
     archive: (request, archive, onDurable, ctx) =>
       archiveWal(siteOf(request.site), store, request, archive, onDurable, ctx),
     async release(site, ctx) {

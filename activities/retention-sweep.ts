@@ -1,0 +1,155 @@
+import type { CallContext } from '../core/call';
+import { failure } from '../core/errors';
+import { planStore, goingBackups, type StorePlan, type StoreState } from '../core/retention/plan-store';
+import type { Leftover, LogRun, Mark } from '../core/retention/records';
+import { type Amount, NOTHING, plus, type SweptStore } from '../core/retention/runs';
+import type { OpenApplication } from './deps';
+import { lookAtRetention, renewed, type RetentionLook } from './retention-look';
+
+/** Holds and running restores are asked for anew before so many are deleted, and the sweep's own word is renewed. */
+const BACKUPS_AT_ONCE = 20;
+/** As many as S3 deletes in one request. */
+const PIECES_AT_ONCE = 1_000;
+
+export interface SweepInput {
+  readonly store: string;
+  readonly runId: string;
+  /** What time it is, in milliseconds; the system's clock where it is left out. */
+  readonly clock?: () => number;
+}
+
+const timeOf = ({ clock = Date.now }: SweepInput) => clock();
+
+/**
+ * Deletes what a run marked. What goes is decided anew from what is there now, and only what was marked goes; so a hold, a
+ * restore that began, or a policy that became longer keeps it. The order holds whatever ends it: manifests first, those that
+ * build on others before these, so that a backup is whole or is not; then their data, as what any crash leaves is removed;
+ * then log. A next try finds in the mark what a dead one had begun.
+ */
+export async function sweepStore(open: OpenApplication, input: SweepInput, ctx: CallContext): Promise<SweptStore> {
+  const { store, runId } = input;
+  const stored = open.retentionStore(store);
+  const mark = await stored.marked(runId);
+  const look = await lookAtRetention(open, store, timeOf(input), ctx);
+  // From here on nobody begins to read what is about to go; see `announceUse`.
+  await stored.beginSweep(runId);
+  try {
+    const backups = mark ? await sweepBackups(open, input, mark, look.state, ctx) : NOTHING.backups;
+    const leftovers = await sweepLeftovers(open, input, mark, look, ctx);
+    const log = mark ? await sweepLog(open, input, mark, look.state, ctx) : NOTHING.log;
+    for (const upload of look.unfinishedUploads) await stored.abortUpload(upload);
+    if (look.plan.newest !== null) await requireStillThere(open, store, look.plan.newest);
+    await stored.unmark(runId);
+    const unfinishedUploads = look.unfinishedUploads.length;
+    return { store, backups, leftovers, log, unfinishedUploads, newest: look.plan.newest };
+  } finally {
+    await stored.endSweep(runId);
+  }
+}
+
+/** The plan as of now, once more said to be at work. */
+async function planAnew(open: OpenApplication, input: SweepInput, state: StoreState, ctx: CallContext) {
+  ctx.signal.throwIfAborted();
+  await open.retentionStore(input.store).beginSweep(input.runId);
+  return planStore(await renewed(open, state, timeOf(input)));
+}
+
+async function sweepBackups(
+  open: OpenApplication,
+  input: SweepInput,
+  mark: Mark,
+  first: StoreState,
+  ctx: CallContext,
+): Promise<Amount> {
+  const stored = open.retentionStore(input.store);
+  const marked = new Set(mark.backups);
+  let [gone, state]: [Amount, StoreState] = [NOTHING.backups, first];
+  for (;;) {
+    const plan = await planAnew(open, input, state, ctx);
+    const batch = goingBackups(plan)
+      .filter(({ backupId }) => marked.has(backupId))
+      .slice(0, BACKUPS_AT_ONCE);
+    if (batch.length === 0) return gone;
+    for (const { backupId, storedBytes } of batch) {
+      await stored.removeManifest(backupId);
+      gone = plus(gone, { objects: 1, sizeBytes: storedBytes });
+      ctx.progress({ phase: 'deleting backups', doneItems: gone.objects, totalItems: marked.size, note: backupId });
+    }
+    const ids = new Set(batch.map(({ backupId }) => backupId));
+    state = { ...state, backups: state.backups.filter(({ backupId }) => !ids.has(backupId)) };
+  }
+}
+
+/** Data whose manifest is gone: what was just given up, what an earlier try had, and what is older than any run. */
+async function sweepLeftovers(
+  open: OpenApplication,
+  { store, runId }: SweepInput,
+  mark: Mark | null,
+  look: RetentionLook,
+  ctx: CallContext,
+): Promise<Amount> {
+  const stored = open.retentionStore(store);
+  const old = new Set(look.leftovers.map(({ backupId }) => backupId));
+  const isOurs = ({ backupId }: Leftover) => old.has(backupId) || (mark?.backups.includes(backupId) ?? false);
+  let gone = NOTHING.leftovers;
+  for (const each of (await stored.leftovers()).filter(isOurs)) {
+    ctx.signal.throwIfAborted();
+    await stored.beginSweep(runId);
+    // Settles first that it is not to be: one whose commit died on its last step is completed instead.
+    await open.transfer(store).sweep({ store, backupId: each.backupId, kind: each.kind }, null);
+    gone = plus(gone, each);
+    ctx.progress({ phase: 'deleting data', doneItems: gone.objects, doneBytes: gone.sizeBytes, note: each.backupId });
+  }
+  return gone;
+}
+
+async function sweepLog(
+  open: OpenApplication,
+  input: SweepInput,
+  mark: Mark,
+  state: StoreState,
+  ctx: CallContext,
+): Promise<Amount> {
+  const stored = open.retentionStore(input.store);
+  let gone = NOTHING.log;
+  for (const [lineage, runs] of Map.groupBy(mark.log, (run) => run.lineage)) {
+    let plan = await planAnew(open, input, state, ctx);
+    let batch: { key: string; sizeBytes: number }[] = [];
+    const remove = async () => {
+      await stored.removeLog(batch.map(({ key }) => key));
+      gone = plus(gone, { objects: batch.length, sizeBytes: batch.reduce((sum, each) => sum + each.sizeBytes, 0) });
+      ctx.progress({ phase: 'deleting log', doneItems: gone.objects, doneBytes: gone.sizeBytes, note: lineage });
+      batch = [];
+    };
+    let next = 0; // Runs were marked in the order of the listing.
+    for await (const entry of stored.scan(lineage)) {
+      while ((runs[next]?.last ?? '') < entry.key && next < runs.length) next += 1;
+      if (!isWithin(entry.key, runs[next]) || !goes(plan, entry)) continue;
+      batch.push(entry);
+      if (batch.length < PIECES_AT_ONCE) continue;
+      plan = await planAnew(open, input, state, ctx);
+      batch = batch.filter((each) => goes(plan, each as typeof entry));
+      await remove();
+    }
+    if (batch.length > 0) await remove();
+  }
+  return gone;
+}
+
+const goes = ({ log }: StorePlan, entry: Parameters<NonNullable<StorePlan['log']>['keptFor']>[0]) =>
+  log?.keptFor(entry) === null;
+
+const isWithin = (key: string, run: LogRun | undefined) => run !== undefined && run.first <= key && key <= run.last;
+
+async function requireStillThere(open: OpenApplication, store: string, newest: string): Promise<void> {
+  const all = await open.catalog(store).list(store);
+  if (all.some(({ backupId }) => backupId === newest)) return;
+  throw failure(
+    'BackupCorrupt',
+    `the manifest of ${newest}, the newest backup of ${store}, was there and is not any more`,
+    {
+      data: `Somebody else removed it while retention ran: retention deletes it never. Of ${store} ${all.length} backups are left.`,
+      next: `Take a full backup of ${store} now, and find out who deletes from the repository.`,
+    },
+  );
+}

@@ -1,0 +1,44 @@
+import { activityInfo } from '@temporalio/activity';
+import { failure } from '../core/errors';
+import type { Use } from '../core/retention/records';
+import type { OpenApplication } from './deps';
+
+/** A run renews its word with each step, and no step waits longer for the next: of one that died this is how long it counts. */
+const BELIEVED_MILLISECONDS = 3 * 86_400_000;
+
+/** The workflow that the activity works for: what it reads is named by this. */
+const runName = () => activityInfo().workflowExecution?.workflowId ?? activityInfo().activityId;
+
+/** Keeps retention from deleting the backups, and the log behind them, until `withdrawUse`. May be repeated. */
+export async function announceUse(
+  open: OpenApplication,
+  store: string,
+  { kind, backups }: Pick<Use, 'kind' | 'backups'>,
+): Promise<void> {
+  const since = new Date();
+  const until = new Date(since.getTime() + BELIEVED_MILLISECONDS);
+  const times = { since: since.toISOString(), until: until.toISOString() };
+  await open.retentionStore(store).announce({ store, kind, by: runName(), backups, ...times });
+}
+
+/**
+ * Before a run reads what it was planned to read. Its use is announced by now, and a sweep that begins later respects it; one
+ * that is under way may have looked before. Throws LockHeld, for the step to be tried again with a new plan.
+ */
+export async function requireNotSwept(open: OpenApplication, store: string, backups: readonly string[]): Promise<void> {
+  if ((await open.retentionStore(store).sweeps(Date.now())).length > 0) {
+    throw failure('LockHeld', `retention is deleting old backups of ${store} at the moment`, {
+      next: 'The step is tried again by itself until that is over, which takes seconds to minutes.',
+    });
+  }
+  const there = new Set((await open.catalog(store).list(store)).map(({ backupId }) => backupId));
+  const gone = backups.find((each) => !there.has(each));
+  if (gone === undefined) return;
+  throw failure('LockHeld', `${gone} of ${store} was deleted by retention while it was planned with`, {
+    next: 'The step is tried again by itself, with what is there now.',
+  });
+}
+
+export async function withdrawUse(open: OpenApplication, store: string): Promise<void> {
+  await open.retentionStore(store).withdraw(runName());
+}

@@ -1,0 +1,154 @@
+import * as z from 'zod';
+import { failure, hasCode } from '../../core/errors';
+import { isBackupId, layout } from '../../core/layout';
+import type { Repository } from '../../core/repository';
+import type { Hold, Mark, RetentionStore, Use } from '../../core/retention/records';
+import { parseStored, sealed } from '../catalog/stored-json';
+
+/** A sweep renews its word every minute or so: one that has not for this long is dead. */
+const SWEEP_MILLISECONDS = 10 * 60_000;
+
+const instant = z.iso.datetime({ offset: true });
+const backupId = z.string().refine(isBackupId, 'must be a backup id');
+const formatVersion = z.literal(1);
+
+const holdSchema: z.ZodType<Hold> = z.strictObject({
+  store: z.string(),
+  backupId,
+  by: z.string(),
+  reason: z.string(),
+  at: instant,
+});
+
+const useSchema: z.ZodType<Use> = z.strictObject({
+  store: z.string(),
+  kind: z.enum(['restore', 'backup']),
+  by: z.string(),
+  backups: z.array(backupId),
+  since: instant,
+  until: instant,
+});
+
+const run = z.strictObject({
+  lineage: z.string(),
+  first: z.string(),
+  last: z.string(),
+  objects: z.int().positive(),
+  sizeBytes: z.int().nonnegative(),
+});
+
+const markSchema: z.ZodType<Mark> = z.strictObject({
+  store: z.string(),
+  runId: z.string(),
+  markedAt: instant,
+  sweepAt: instant,
+  by: z.string(),
+  backups: z.array(backupId),
+  log: z.array(run),
+});
+
+const stored = <T>(schema: z.ZodType<T>) => z.strictObject({ formatVersion, value: schema });
+
+type Records = Pick<
+  RetentionStore,
+  | 'holds'
+  | 'hold'
+  | 'release'
+  | 'uses'
+  | 'announce'
+  | 'withdraw'
+  | 'sweeps'
+  | 'beginSweep'
+  | 'endSweep'
+  | 'mark'
+  | 'marked'
+  | 'unmark'
+>;
+
+/** What retention writes down, one small object each, beside the backups that it is about. */
+export function createRetentionRecords(repository: Repository, store: string): Records {
+  const keyOf = (kind: Parameters<typeof layout.retention>[0], name: string) =>
+    `${layout.retention(kind, store, asName(name))}.json`;
+
+  async function read<T>(key: string, schema: z.ZodType<T>): Promise<T | null> {
+    try {
+      return parseStored(repository, key, await repository.read(key), stored(schema)).value;
+    } catch (error) {
+      if (hasCode(error, 'NotFound')) return null;
+      throw error;
+    }
+  }
+
+  async function all<T>(kind: 'holds' | 'uses', schema: z.ZodType<T>): Promise<T[]> {
+    const found: T[] = [];
+    for await (const { key } of repository.list(layout.retention(kind, store))) {
+      const value = await read(key, schema);
+      if (value !== null) found.push(value);
+    }
+    return found;
+  }
+
+  const write = (key: string, value: object, ifAbsent = false) =>
+    repository.put(key, sealed({ formatVersion: 1, value }), { ifAbsent });
+
+  return {
+    holds: () => all('holds', holdSchema),
+
+    async hold(hold) {
+      const key = keyOf('holds', hold.backupId);
+      try {
+        await write(key, hold, true);
+      } catch (error) {
+        if (!hasCode(error, 'LockHeld')) throw error;
+        const there = await read(key, holdSchema);
+        throw failure('LockHeld', `${hold.backupId} of ${store} is held already, by ${there?.by}: ${there?.reason}`, {
+          data: 'It stays as it is held.',
+          next: 'Release it first where another reason is to be written down.',
+        });
+      }
+    },
+
+    async release({ backupId: id, by, reason, at }) {
+      const key = keyOf('holds', id);
+      const hold = await read(key, holdSchema);
+      if (!hold) {
+        throw failure('NotFound', `there is no hold on ${id} of ${store}`, { next: 'See `drctl retention plan`.' });
+      }
+      await write(keyOf('released', `${id}-${at}`), { ...hold, released: { by, reason, at } });
+      await repository.delete([key]);
+      return hold;
+    },
+
+    async uses(now) {
+      return (await all('uses', useSchema)).filter(({ until }) => Date.parse(until) > now);
+    },
+    announce: async (use) => void (await write(keyOf('uses', use.by), use)),
+    withdraw: (by) => repository.delete([keyOf('uses', by)]),
+
+    async sweeps(now) {
+      const running: string[] = [];
+      for await (const { key, modifiedAt } of repository.list(layout.retention('sweeps', store))) {
+        if (Date.parse(modifiedAt) > now - SWEEP_MILLISECONDS) running.push(key);
+      }
+      return running;
+    },
+    beginSweep: async (runId) => void (await write(keyOf('sweeps', runId), { at: new Date().toISOString() })),
+    endSweep: (runId) => repository.delete([keyOf('sweeps', runId)]),
+
+    async mark(mark) {
+      const own = keyOf('marks', mark.runId);
+      await write(own, mark);
+      // One run of an application is at work at a time: those of others were left by runs that died or failed.
+      const others: string[] = [];
+      for await (const { key } of repository.list(layout.retention('marks', store))) if (key !== own) others.push(key);
+      await repository.delete(others);
+    },
+    marked: (runId) => read(keyOf('marks', runId), markSchema),
+    unmark: (runId) => repository.delete([keyOf('marks', runId)]),
+  };
+}
+
+/** Workflow ids have colons, times too: neither is welcome in the name of a file. */
+function asName(text: string): string {
+  return text.replaceAll(/[^A-Za-z0-9._-]/g, '_');
+}

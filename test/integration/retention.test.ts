@@ -1,0 +1,308 @@
+import { createHash } from 'node:crypto';
+import * as fs from 'node:fs/promises';
+import * as os from 'node:os';
+import * as path from 'node:path';
+import type { OpenApplication } from '../../activities/deps';
+import { markStore } from '../../activities/retention';
+import { lookAtRetention } from '../../activities/retention-look';
+import { sweepStore } from '../../activities/retention-sweep';
+import { createCatalog } from '../../adapters/catalog/catalog';
+import { logReach } from '../../adapters/engines/postgresql/log-reach';
+import { lineageOf, pieceName, positionAt, walNaming } from '../../adapters/engines/postgresql/lsn';
+import { createRepository } from '../../adapters/repository';
+import { createLogArchive } from '../../adapters/repository/log-archive';
+import { createRetentionStore } from '../../adapters/retention/retention-store';
+import { createSpool } from '../../adapters/volumes/spool';
+import { createTransfer } from '../../adapters/volumes/transfer';
+import { type Artifact, chainOf, type Manifest } from '../../core/catalog';
+import { backupIdOf, layout } from '../../core/layout';
+import type { Repository } from '../../core/repository';
+import type { RetentionPolicy } from '../../core/retention/policy';
+import { testContext } from '../support/call-context';
+import { faultyRepository } from '../support/faulty-repository';
+import { manifestOf } from '../support/manifests';
+import { countOf } from '../support/random';
+import { startTestS3, type TestS3 } from '../support/s3-repository';
+
+/** Retention on real repositories: what goes, what stays, and what is left when it dies at any of its steps. */
+const [STORE, SYSTEM, DAY, SEGMENT] = ['orders', '7000', 86_400_000, 16n * 2n ** 20n];
+const lineage = lineageOf(SYSTEM, 1);
+const codec = { codec: 'zstd', level: 1 } as const;
+
+const keep = (days: number) => ({ local: 0, cloud: days * 86_400, archive: days * 86_400 });
+const policy: RetentionPolicy = {
+  databaseFull: keep(8),
+  databaseIncremental: keep(4),
+  transactionLogs: keep(3),
+  files: keep(1),
+  configuration: keep(1),
+};
+
+let s3: TestS3;
+let folder: string;
+beforeAll(async () => {
+  folder = await fs.mkdtemp(path.join(os.tmpdir(), 'drctl-retention-'));
+  s3 = await startTestS3();
+}, 60_000);
+afterAll(async () => {
+  await s3?.server.stop();
+  await fs.rm(folder, { recursive: true, force: true });
+});
+
+let counter = 0;
+const repositories: [string, () => Repository][] = [
+  [
+    'a local folder',
+    () =>
+      createRepository('local', { kind: 'local', directory: path.join(folder, `${++counter}`), prefix: '' }, 'shop'),
+  ],
+  ['S3', () => s3.repository(`retention-${++counter}`)],
+];
+
+/** The application as activities see it, over this repository. */
+function openOver(repository: Repository, keeping: RetentionPolicy = policy): OpenApplication {
+  const spool = createSpool({ directory: path.join(folder, 'spool'), application: 'shop', codec, reserveBytes: 0 });
+  const catalog = createCatalog(repository);
+  const transfer = createTransfer({ repository, catalog, spool, codec, targetVolumeBytes: 2 ** 20 });
+  return {
+    engine: () => ({
+      kind: 'postgresql',
+      artifactKind: (type: string) => type,
+      log: { naming: walNaming, reach: logReach },
+    }),
+    catalog: () => catalog,
+    transfer: () => transfer,
+    logArchive: () => createLogArchive(repository, STORE, walNaming),
+    retention: { policy: keeping, graceSeconds: 0, maxDeleteShare: 1, orphansAfterSeconds: 86_400 },
+    retentionStore: () => createRetentionStore(repository, STORE, walNaming),
+  } as unknown as OpenApplication;
+}
+
+/** Five days up to now: a full a day with an increment in the middle, a whole segment of log every twelve hours. */
+async function fill(repository: Repository, now: number): Promise<Manifest[]> {
+  const catalog = createCatalog(repository);
+  const manifests: Manifest[] = [];
+  const lsnAt = (at: number) => (BigInt(Math.floor((at - (now - 6 * DAY)) / (DAY / 2))) + 1n) * SEGMENT;
+  for (let day = 5; day >= 0; day -= 1) {
+    for (const [type, at] of [
+      ['full', now - day * DAY],
+      ['incr', now - day * DAY + DAY / 2],
+    ] as const) {
+      if (at > now) continue;
+      const parent = type === 'incr' ? (manifests.at(-1) as Manifest).backupId : null;
+      const backupId = backupIdOf(
+        new Date(at).toISOString(),
+        type,
+        createHash('md5').update(`${at}`).digest('hex').slice(0, 8),
+      );
+      const artifact = await store(
+        repository,
+        `${layout.attempt(type, STORE, backupId, 1)}vol-00001.tar.zst`,
+        backupId,
+      );
+      const consistentAt = new Date(at).toISOString();
+      const manifest = manifestOf(backupId, [artifact], {
+        ...{
+          store: STORE,
+          engine: 'postgresql',
+          type,
+          parent,
+          lineage,
+          identity: SYSTEM,
+          consistentAt,
+          committedAt: consistentAt,
+        },
+        start: positionAt(lineage, lsnAt(at) + 100n),
+        stop: positionAt(lineage, lsnAt(at) + 200n),
+        detail: { segmentBytes: Number(SEGMENT) },
+      });
+      await catalog.commit(manifest);
+      manifests.push(manifest);
+    }
+  }
+  for (let at = now - 6 * DAY; at <= now; at += DAY / 2) {
+    const from = lsnAt(at);
+    await repository.put(
+      `${layout.log(STORE, lineage, pieceName(1, from, from + SEGMENT, SEGMENT))}.zst`,
+      Buffer.from(`log ${from}`),
+    );
+  }
+  return manifests;
+}
+
+async function store(repository: Repository, key: string, content: string): Promise<Artifact> {
+  const bytes = Buffer.from(content);
+  await repository.put(key, bytes);
+  const sha256 = createHash('sha256').update(bytes).digest('hex');
+  const sizes = { sizeBytes: bytes.length, contentBytes: bytes.length };
+  return { name: 'vol-00001.tar', key, ...sizes, sha256, contentSha256: sha256, codec: 'zstd', encryptionKeyId: null };
+}
+
+async function keysOf(repository: Repository): Promise<string[]> {
+  const keys: string[] = [];
+  for (const prefix of ['catalog/', 'data/']) for await (const { key } of repository.list(prefix)) keys.push(key);
+  return keys.filter((key) => !key.endsWith('decision.json')).toSorted();
+}
+
+/** Log that is stored now counts as old: only its time in the plan is another. */
+const LATER = 5 * DAY;
+const apply = async (open: OpenApplication, now: number, runId = 'run-1') => {
+  const marked = await markStore(
+    open,
+    { application: 'shop', store: STORE, runId, by: 'sam', graceSeconds: 0, maxDeleteShare: null },
+    testContext(),
+    now,
+  );
+  return { marked, swept: await sweepStore(open, { store: STORE, runId, clock: () => now }, testContext()) };
+};
+
+/** Every backup that exists has its data, its parents and its log. */
+async function expectSound(repository: Repository): Promise<void> {
+  const open = openOver(repository);
+  const all = await createCatalog(repository).list(STORE);
+  expect(all.length).toBeGreaterThan(0);
+  const { plan } = await lookAtRetention(open, STORE, Date.now(), testContext());
+  expect(plan.problems).toEqual([]);
+  for (const manifest of all) {
+    expect(chainOf(manifest, all)).not.toBeNull();
+    expect([manifest.backupId, await open.transfer(STORE).whyIncomplete(manifest)]).toEqual([manifest.backupId, null]);
+  }
+}
+
+describe.each(repositories)('in %s', (_, make) => {
+  test('what nothing needs goes, with its data and its log; the rest stays as it is', async () => {
+    const repository = make();
+    const now = Date.now();
+    const manifests = await fill(repository, now);
+    const before = await keysOf(repository);
+    const { swept } = await apply(openOver(repository), now + LATER);
+    const left = (await createCatalog(repository).list(STORE)).map(({ backupId }) => backupId);
+    // Fulls of eight days and those that the log begins at; increments of four days: all of them are older by then but the last.
+    const kept = manifests.filter(
+      ({ type, consistentAt }) => type === 'full' && Date.parse(consistentAt) > now + LATER - 8 * DAY,
+    );
+    expect(left).toEqual(kept.map(({ backupId }) => backupId));
+    expect(swept.backups.objects).toBe(manifests.length - kept.length);
+    const after = await keysOf(repository);
+    expect(after.every((key) => before.includes(key))).toBe(true);
+    expect(after.filter((key) => key.startsWith('data/') && !key.startsWith('data/log/')).length).toBe(kept.length);
+    expect(swept.log.objects).toBeGreaterThan(0);
+    await expectSound(repository);
+    expect((await apply(openOver(repository), now + LATER, 'run-2')).swept).toMatchObject({
+      backups: { objects: 0 },
+      log: { objects: 0 },
+    });
+  }, 60_000);
+});
+
+describe('in a local folder', () => {
+  const make = repositories[0]![1];
+
+  test('a hold and a run that restores keep what they need; an interrupted run is repeated', async () => {
+    const repository = make();
+    const now = Date.now();
+    const manifests = await fill(repository, now);
+    const open = openOver(repository);
+    const [held, used] = [manifests[1] as Manifest, manifests[3] as Manifest];
+    const stored = open.retentionStore(STORE);
+    const hold = { store: STORE, backupId: held.backupId, by: 'sam', reason: 'audit', at: new Date(now).toISOString() };
+    await stored.hold(hold);
+    await stored.hold(hold);
+    await expect(stored.hold({ ...hold, by: 'kim' })).rejects.toThrow(/held already, by sam: audit/);
+    const until = new Date(now + LATER + DAY).toISOString();
+    await stored.announce({
+      store: STORE,
+      kind: 'restore',
+      by: 'restore:shop:1',
+      backups: [used.backupId],
+      since: hold.at,
+      until,
+    });
+    const { swept } = await apply(open, now + LATER);
+    const left = (await createCatalog(repository).list(STORE)).map(({ backupId }) => backupId);
+    for (const { backupId, parent } of [held, used]) expect(left).toEqual(expect.arrayContaining([backupId, parent]));
+    expect(swept.log.objects).toBe(0);
+    await stored.release({ backupId: held.backupId, by: 'kim', reason: 'done', at: hold.at });
+    await stored.withdraw('restore:shop:1');
+    await apply(open, now + LATER, 'run-2');
+    const ended = (await createCatalog(repository).list(STORE)).map(({ backupId }) => backupId);
+    expect(ended.filter((each) => [held.backupId, held.parent, used.backupId, used.parent].includes(each))).toEqual([]);
+    await expectSound(repository);
+  }, 60_000);
+
+  test('the newest backup stays however old it is, and the one before it where that has lost a part', async () => {
+    const repository = make();
+    const now = Date.now();
+    const manifests = await fill(repository, now);
+    const newest = manifests.at(-1) as Manifest;
+    await repository.delete([(newest.artifacts[0] as Artifact).key]);
+    await apply(openOver(repository), now + 400 * DAY);
+    const left = (await createCatalog(repository).list(STORE)).map(({ backupId }) => backupId);
+    const before = manifests.at(-2) as Manifest;
+    expect(left).toEqual([before.parent, before.backupId]);
+    await expectSound(repository);
+  }, 60_000);
+
+  test('what crashes left goes when it is old, and what may still run stays', async () => {
+    const repository = make();
+    const now = Date.now();
+    await fill(repository, now);
+    const orphan = backupIdOf(new Date(now - 6 * DAY).toISOString(), 'full', 'aaaaaaaa');
+    const key = `${layout.attempt('full', STORE, orphan, 1)}vol-00001.tar.zst`;
+    await store(repository, key, 'orphan');
+    await apply(openOver(repository), now);
+    expect(await repository.head(key)).not.toBeNull();
+    const { swept } = await apply(openOver(repository), now + 2 * DAY, 'run-2');
+    expect(swept.leftovers.objects).toBeGreaterThan(0);
+    expect(await repository.head(key)).toBeNull();
+    // Its backup can never come back: a commit that comes now is refused.
+    const late = manifestOf(orphan, [], { store: STORE, engine: 'postgresql' });
+    await expect(createCatalog(repository).commit(late)).rejects.toThrow(/was given up/);
+  }, 60_000);
+});
+
+test.each(repositories)(
+  'killed at any change that it makes in %s: no backup is ever without its data, and the next run ends it',
+  async (_, make) => {
+    const now = Date.now();
+    const whole = make();
+    await fill(whole, now);
+    const changes = await changesUntilDeath(whole, Infinity, now);
+    const expected = await keysOf(whole);
+    const kills = Math.min(changes, countOf('KILLS', 2));
+    for (let kill = 0; kill < kills; kill += 1) {
+      const dieAt = Math.floor((kill * changes) / kills);
+      const repository = make();
+      await fill(repository, now);
+      await changesUntilDeath(repository, dieAt, now);
+      await expectSound(repository);
+      await apply(openOver(repository), now + LATER);
+      expect({ dieAt, of: changes, keys: await keysOf(repository) }).toEqual({ dieAt, of: changes, keys: expected });
+    }
+  },
+  600_000,
+);
+
+/** The changes that a run makes before it dies at that one, or has ended. A request of many keys dies in its middle. */
+async function changesUntilDeath(repository: Repository, dieAt: number, now: number): Promise<number> {
+  let changes = 0;
+  const change = async (operation: string, half: () => Promise<void>) => {
+    if (operation !== 'put' && operation !== 'delete') return;
+    if (changes === dieAt) {
+      await half();
+      throw new Error('killed');
+    }
+    changes += 1;
+  };
+  const dying: Repository = {
+    ...faultyRepository(repository, { before: (operation) => change(operation, async () => {}) }),
+    async delete(keys) {
+      await change('delete', () => repository.delete(keys.slice(0, Math.floor(keys.length / 2))));
+      await repository.delete(keys);
+    },
+  };
+  const ended = await Promise.allSettled([apply(openOver(dying), now + LATER)]);
+  const how = ended[0].status === 'rejected' ? String(ended[0].reason) : 'by itself';
+  expect({ dieAt, how }).toEqual({ dieAt, how: dieAt === Infinity ? 'by itself' : 'Error: killed' });
+  return changes;
+}
