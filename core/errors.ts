@@ -205,6 +205,12 @@ export const FAILURES = {
     data: 'Nothing was promoted; what had been done was undone.',
     next: 'See in the report which step took that long, or raise `failover.switchover.within`.',
   },
+  NotSafe: {
+    retryable: false,
+    exitCode: 46,
+    data: 'A loss now would cost more than was agreed, or nobody knows how much.',
+    next: 'See `drctl status` for what is wrong with which store.',
+  },
   TemporalUnavailable: {
     retryable: true,
     exitCode: 50,

@@ -13,12 +13,14 @@ export interface SessionOptions {
 }
 
 /** A Temporal that does not answer by then is down for the person who waits. */
-const CONNECT_TIMEOUT = '5 seconds';
+const CONNECT_MILLISECONDS = 5_000;
 
 /** One run of a command: its config, its connection, its output; everything is opened when it is first used. */
 export class Session {
   readonly io: Io;
   readonly output: Output;
+  /** For a command whose screen is worth having without Temporal. */
+  connectWithinMilliseconds = CONNECT_MILLISECONDS;
   private readonly configFile: string;
   private loaded: LoadedConfig | null = null;
   private connection: Promise<Connection> | null = null;
@@ -109,7 +111,7 @@ export class Session {
     const bytes = (pem: { reveal(): string } | undefined) => (pem ? Buffer.from(pem.reveal()) : undefined);
     return {
       address,
-      connectTimeout: CONNECT_TIMEOUT,
+      connectTimeout: this.connectWithinMilliseconds,
       ...(apiKey ? { apiKey: apiKey.reveal() } : {}),
       ...(tls
         ? {

@@ -1,160 +1,148 @@
-import { lookAtServers, problemLines, type ServerLook } from '../../activities/servers';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ServerLook } from '../../activities/servers';
 import { formatDuration } from '../../core/clock';
-import { reasonOf } from '../../core/errors';
+import { failure, FAILURES } from '../../core/errors';
 import type { Front } from '../front';
 import type { Session } from '../session';
+import {
+  lookAtAll,
+  type Part,
+  type RunningNow,
+  type Safety,
+  type StatusFacts,
+  type StoreStatus,
+  type Verdict,
+  verdictOf,
+} from '../status';
 import { relativeTime, shortTime, tableLines } from '../table';
-import { listSchedules } from '../schedules';
-import { logStatus } from './log';
-import { listRuns } from './runs';
 
-interface StoreSummary {
-  readonly store: string;
-  readonly engine: string;
-  readonly newestBackup: string | null;
-  readonly stateOf: string | null;
-  readonly restorableUntil: string | null;
-  readonly atRiskSeconds: number | null;
-  readonly rpoSeconds: number;
-  readonly judgement: string;
-}
-
-/** A part of the screen, or why it could not be had: one thing that is down must not hide the others. */
-type Part<T> = { readonly value: T } | { readonly problem: string };
+const WATCH_SECONDS = 5;
 
 export function registerStatus(front: Front): void {
-  front.command(
-    front.program,
-    'status',
-    'one screen: which site is active, what could be restored, what runs',
-    [['drctl status', 'are we safe?']],
-    async (session) => {
-      const [role, stores, servers, running, schedules] = await Promise.all([
-        part(() => activeRole(session)),
-        part(() => storeSummaries(session)),
-        part(() => serverLooks(session)),
-        part(async () =>
-          (await listRuns(session, 20, " AND ExecutionStatus = 'Running'")).map(({ workflowId, type, startTime }) => ({
-            workflowId,
-            type,
-            startedAt: startTime.toISOString(),
-          })),
-        ),
-        part(() => listSchedules(session)),
-      ]);
-      const { application } = session;
-      session.print({ application, role, stores, servers, running, schedules }, () => {
-        const now = session.io.now();
-        return [
-          `${application}: ${show(role, ({ activeSite, since }) => `active at ${activeSite}${since ? ` since ${shortTime(since)}` : ''}`)}`,
-          '',
-          ...showLines(stores, 'stores', (each) => storeLines(each, now)),
-          '',
-          ...showLines(servers, 'servers', serverLines),
-          '',
-          ...showLines(running, 'running', (each) =>
-            each.length === 0
-              ? ['nothing runs']
-              : tableLines(
-                  ['running', 'what', 'since'],
-                  each.map((run) => [run.workflowId, run.type, relativeTime(run.startedAt, now)]),
-                ),
-          ),
-          '',
-          ...showLines(schedules, 'schedules', (each) =>
-            tableLines(
-              ['schedule', 'state', 'next'],
-              each.map(({ name, state, nextAt }) => [name, state, nextAt ? relativeTime(nextAt, now) : '-']),
-            ),
-          ),
-        ];
-      });
-    },
-  );
+  front
+    .command<{ watch?: string | true }>(
+      front.program,
+      'status',
+      'one screen: are we safe? Which site is active, what could be restored, what runs',
+      [
+        ['drctl status', 'exit code 46 when a store is not safe'],
+        ['drctl status --watch', 'again every five seconds, until Ctrl-C'],
+      ],
+      (session, _, { watch }) => (watch === undefined ? showOnce(session) : keepShowing(session, secondsOf(watch))),
+    )
+    .option('-w, --watch [seconds]', 'look again and again');
 }
 
-async function activeRole(session: Session) {
-  const current = await (await session.open()).epochs.current();
-  return {
-    activeSite: current?.activeSite ?? session.config.initialSite,
-    epoch: current?.epoch ?? 0,
-    since: current?.takenAt ?? null,
-  };
+function secondsOf(watch: string | true): number {
+  const seconds = watch === true ? WATCH_SECONDS : Number(watch);
+  if (Number.isInteger(seconds) && seconds > 0) return seconds;
+  throw failure('UsageInvalid', `--watch is "${watch}": write whole seconds`);
 }
 
-/** Every database server, from this machine. */
-async function serverLooks(session: Session): Promise<ServerLook[]> {
-  const log = { debug() {}, info() {}, warn() {}, error() {} };
+async function showOnce(session: Session): Promise<number> {
+  const facts = await lookAtAll(session);
+  const verdict = verdictOf(facts);
+  session.print(documentOf(facts, verdict), () => screen(facts, verdict, session));
+  return exitCodeOf(verdict);
+}
+
+/** Until Ctrl-C, which here leaves nothing undone: the exit code is that of the last look. */
+async function keepShowing(session: Session, seconds: number): Promise<number> {
   const leaving = new AbortController();
   void session.io.interrupted.then(() => leaving.abort());
-  return lookAtServers(await session.open(), { signal: leaving.signal, log, progress() {} });
-}
-
-/** What should be mended while there is time; a screen without it says that it looked. */
-export function serverLines(servers: readonly ServerLook[]): string[] {
-  const silent = servers.filter(({ reachable }) => !reachable);
-  const answering = `${servers.length - silent.length} of ${servers.length} servers answer from this machine`;
-  const problems = problemLines(servers);
-  return problems.length === 0
-    ? [`${answering}, nothing to mend`]
-    : [`${answering}; to mend:`, ...problems.map((line) => `  ! ${line}`)];
-}
-
-async function storeSummaries(session: Session): Promise<StoreSummary[]> {
-  const open = await session.open();
-  const names = Object.keys(session.config.stores);
-  const logs = await logStatus(session, names);
-  return Promise.all(
-    open.application.stores.map(async ({ name, engine, rpoSeconds }): Promise<StoreSummary> => {
-      const newest = (await open.catalog(name).list(name)).at(-1) ?? null;
-      const log = logs.find(({ store }) => store === name);
-      const ageSeconds = newest ? (session.io.now().getTime() - Date.parse(newest.consistentAt)) / 1_000 : null;
-      const atRiskSeconds = log ? log.atRiskSeconds : ageSeconds;
-      return {
-        store: name,
-        engine,
-        newestBackup: newest?.backupId ?? null,
-        stateOf: newest?.consistentAt ?? null,
-        restorableUntil: log ? (log.windows.at(-1)?.to ?? null) : (newest?.consistentAt ?? null),
-        atRiskSeconds,
-        rpoSeconds,
-        judgement: log?.problem
-          ? `LOG CANNOT BE READ: ${log.problem}`
-          : judge(newest !== null, atRiskSeconds, rpoSeconds),
-      };
-    }),
-  );
-}
-
-function judge(hasBackup: boolean, atRiskSeconds: number | null, rpoSeconds: number): string {
-  if (!hasBackup) return 'NO BACKUP';
-  if (atRiskSeconds === null) return 'UNKNOWN';
-  return atRiskSeconds > rpoSeconds ? 'OVER ITS RPO' : 'ok';
-}
-
-function storeLines(stores: readonly StoreSummary[], now: Date): string[] {
-  return tableLines(
-    ['store', 'engine', 'newest backup', 'at risk', 'objective', ''],
-    stores.map((each) => [
-      each.store,
-      each.engine,
-      each.stateOf ? relativeTime(each.stateOf, now) : 'none',
-      each.atRiskSeconds === null ? 'unknown' : formatDuration(each.atRiskSeconds * 1_000),
-      formatDuration(each.rpoSeconds * 1_000),
-      each.judgement,
-    ]),
-  );
-}
-
-async function part<T>(get: () => Promise<T>): Promise<Part<T>> {
-  try {
-    return { value: await get() };
-  } catch (error) {
-    return { problem: reasonOf(error) };
+  for (;;) {
+    const facts = await lookAtAll(session);
+    const verdict = verdictOf(facts);
+    if (session.output === 'json') session.io.out(JSON.stringify(documentOf(facts, verdict)));
+    else {
+      const lines = [
+        ...screen(facts, verdict, session),
+        '',
+        `looked at ${shortTime(facts.at)}, again in ${seconds} s; Ctrl-C ends`,
+      ];
+      // Home, and clear what is below: a screen that is drawn over does not flicker.
+      session.io.out(session.io.hasColour ? `\u001b[H\u001b[J${lines.join('\n')}` : [...lines, ''].join('\n'));
+    }
+    await sleep(seconds * 1_000, undefined, { signal: leaving.signal }).catch(() => undefined); // Ctrl-C ends it
+    if (leaving.signal.aborted) return exitCodeOf(verdict);
   }
 }
 
-const show = <T>(of: Part<T>, text: (value: T) => string) =>
-  'value' in of ? text(of.value) : `unknown: ${of.problem}`;
+const exitCodeOf = ({ safety }: Verdict) => (safety === 'NOT SAFE' ? FAILURES.NotSafe.exitCode : 0);
+
+function documentOf({ wantedFollowers: _wanted, stores, ...facts }: StatusFacts, verdict: Verdict): object {
+  const known = stores.map(([store, part]) => ('value' in part ? part.value : { store, problem: part.problem }));
+  return { ...verdict, ...facts, stores: known };
+}
+
+const COLOURS: Readonly<Record<Safety, number>> = { SAFE: 32, 'LOOK AT IT': 33, 'NOT SAFE': 31 };
+
+function screen(facts: StatusFacts, verdict: Verdict, session: Session): string[] {
+  const { application, role, stores, servers, running, schedules } = facts;
+  const now = new Date(facts.at);
+  const { safety, unsafe, toLookAt } = verdict;
+  const said = session.io.hasColour ? `\u001b[1;${COLOURS[safety]}m${safety}\u001b[0m` : safety;
+  const where = show(
+    role,
+    ({ activeSite, since }) => `active at ${activeSite}${since ? ` since ${shortTime(since)}` : ''}`,
+  );
+  return [
+    `${said}: ${application}, ${where}`,
+    ...unsafe.map((line) => `  ✘ ${line}`),
+    ...toLookAt.map((line) => `  ! ${line}`),
+    '',
+    ...storeLines(stores, now),
+    '',
+    ...showLines(servers, 'servers', serverLines),
+    ...showLines(running, 'running', (each) => runningLines(each, now)),
+    ...showLines(schedules, 'schedules', (each) => {
+      const next = each
+        .flatMap(({ name, nextAt }) => (nextAt ? [{ name, nextAt }] : []))
+        .toSorted((a, b) => a.nextAt.localeCompare(b.nextAt))[0];
+      return [`${each.length} schedules${next ? `, next ${next.name} ${relativeTime(next.nextAt, now)}` : ''}`];
+    }),
+  ];
+}
+
+function storeLines(stores: StatusFacts['stores'], now: Date): string[] {
+  const SIGNS = { healthy: 'ok', warning: 'look at it', error: 'NOT SAFE' } as const;
+  const rows = stores.map(([store, part]) => {
+    if ('problem' in part) return [store, '', 'NOT KNOWN', '', '', '', ''];
+    const { engine, status, stateOf, atRiskSeconds, rpoSeconds, provenAt }: StoreStatus = part.value;
+    return [
+      store,
+      engine,
+      SIGNS[status],
+      stateOf ? relativeTime(stateOf, now) : 'none',
+      atRiskSeconds === null ? 'unknown' : formatDuration(atRiskSeconds * 1_000),
+      formatDuration(rpoSeconds * 1_000),
+      provenAt ? relativeTime(provenAt, now) : 'never',
+    ];
+  });
+  return tableLines(['store', 'engine', 'state', 'newest backup', 'at risk', 'objective', 'proven'], rows);
+}
+
+/** How many answer; what should be mended at them is among the reasons above. */
+export function serverLines(servers: readonly ServerLook[]): string[] {
+  const answering = servers.filter(({ reachable }) => reachable).length;
+  const mend = servers.some(({ problems }) => problems.length > 0) ? '' : ', nothing to mend';
+  return [`${answering} of ${servers.length} servers answer from this machine${mend}`];
+}
+
+function runningLines({ followers, others }: RunningNow, now: Date): string[] {
+  const archivers = followers.filter((id) => id.startsWith('archive:')).length;
+  const watch = followers.length > archivers ? ' and the watch' : '';
+  return [
+    `${archivers} ${archivers === 1 ? 'archiver' : 'archivers'}${watch} running${others.length === 0 ? ', and nothing else' : ''}`,
+    ...(others.length === 0
+      ? []
+      : tableLines(
+          ['running', 'what', 'since'],
+          others.map((run) => [run.workflowId, run.type, relativeTime(run.startedAt, now)]),
+        ).map((line) => `  ${line}`)),
+  ];
+}
+
+const show = <T>(of: Part<T>, text: (value: T) => string) => ('value' in of ? text(of.value) : 'active site not known');
 const showLines = <T>(of: Part<T>, what: string, lines: (value: T) => string[]) =>
-  'value' in of ? lines(of.value) : [`${what} unknown: ${of.problem}`];
+  'value' in of ? lines(of.value) : [`${what} not known`];

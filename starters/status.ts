@@ -1,0 +1,216 @@
+import { readTally } from '../activities/backup-tally';
+import { observeReadiness } from '../activities/observe-application';
+import { observeStore } from '../activities/observe-stores';
+import { lookAtServers, type ServerLook } from '../activities/servers';
+import { reasonOf } from '../core/errors';
+import type { ReadinessScore } from '../core/monitoring/facts';
+import {
+  atRiskSeconds,
+  contentProvenAt,
+  type HealthReason,
+  type HealthStatus,
+  judgeStore,
+  statusOf,
+} from '../core/monitoring/store-view';
+import { EMPTY_TALLY, tallyOf } from '../core/monitoring/tally';
+import { workflowIds } from '../core/names';
+import { listRuns } from './commands/runs';
+import { type ListedSchedule, listSchedules } from './schedules';
+import type { Session } from './session';
+
+/** A part of the screen, or why it could not be had: one thing that is down must not hide the others. */
+export type Part<T> = { readonly value: T } | { readonly problem: string };
+
+export interface StoreStatus {
+  readonly store: string;
+  readonly engine: string;
+  readonly status: HealthStatus;
+  readonly reasons: readonly HealthReason[];
+  readonly newestBackup: string | null;
+  readonly stateOf: string | null;
+  readonly restorableUntil: string | null;
+  readonly atRiskSeconds: number | null;
+  readonly rpoSeconds: number;
+  readonly provenAt: string | null;
+}
+
+export interface RunningNow {
+  /** The archivers and the watch, which always run. */
+  readonly followers: readonly string[];
+  readonly others: readonly { readonly workflowId: string; readonly type: string; readonly startedAt: string }[];
+}
+
+export interface StatusFacts {
+  readonly at: string;
+  readonly application: string;
+  readonly role: Part<{ readonly activeSite: string; readonly epoch: number; readonly since: string | null }>;
+  readonly stores: readonly (readonly [store: string, Part<StoreStatus>])[];
+  readonly servers: Part<readonly ServerLook[]>;
+  readonly running: Part<RunningNow>;
+  readonly schedules: Part<readonly ListedSchedule[]>;
+  readonly readiness: Part<readonly ReadinessScore[]>;
+  /** Ids of the runs that should always be there. */
+  readonly wantedFollowers: readonly string[];
+}
+
+export type Safety = 'SAFE' | 'LOOK AT IT' | 'NOT SAFE';
+
+export interface Verdict {
+  readonly safety: Safety;
+  /** Worst first: what makes it unsafe, then what should be looked at. */
+  readonly unsafe: readonly string[];
+  readonly toLookAt: readonly string[];
+}
+
+/** A person waits: servers and Temporal that need longer are not well. */
+const ANSWER_MILLISECONDS = 1_200;
+/** More than any application has at once. */
+const RUNS_LISTED = 500;
+
+/** Everything at once; nothing is changed. */
+export async function lookAtAll(session: Session): Promise<StatusFacts> {
+  session.connectWithinMilliseconds = ANSWER_MILLISECONDS;
+  const open = await session.open();
+  const at = session.io.now().toISOString();
+  const { application } = session;
+  // Which backups failed is a reason more; without it the others hold.
+  const tally = readTally(open).catch(() => EMPTY_TALLY);
+  const [role, stores, servers, running, schedules, readiness] = await Promise.all([
+    partOf(async () => {
+      const current = await open.epochs.current();
+      return {
+        activeSite: current?.activeSite ?? session.config.initialSite,
+        epoch: current?.epoch ?? 0,
+        since: current?.takenAt ?? null,
+      };
+    }),
+    Promise.all(
+      open.application.stores.map(
+        async ({ name }) =>
+          [
+            name,
+            await partOf(async () => storeStatus(session, name, at, tallyOf(await tally, name).lastFailureAt)),
+          ] as const,
+      ),
+    ),
+    partOf(() => serverLooks(session)),
+    partOf(() => answered(runningNow(session))),
+    partOf(() => answered(listSchedules(session))),
+    partOf(() => observeReadiness(open)),
+  ]);
+  const logged = open.application.stores.filter(({ hasLog }) => hasLog);
+  const wantedFollowers = logged.map(({ name }) => workflowIds.archive(application, name));
+  return { at, application, role, stores, servers, running, schedules, readiness, wantedFollowers };
+}
+
+async function storeStatus(
+  session: Session,
+  store: string,
+  at: string,
+  lastFailureAt: string | null,
+): Promise<StoreStatus> {
+  const open = await session.open();
+  const view = await observeStore(open, store, at, lastFailureAt);
+  const reasons = judgeStore(view, open.application.monitoring);
+  return {
+    store,
+    engine: view.engine,
+    status: statusOf(reasons),
+    reasons,
+    newestBackup: view.newest?.backupId ?? null,
+    stateOf: view.newest?.consistentAt ?? null,
+    restorableUntil: view.restorableUntil,
+    atRiskSeconds: atRiskSeconds(view),
+    rpoSeconds: view.rpoSeconds,
+    provenAt: contentProvenAt(view.proofs),
+  };
+}
+
+/** Every database server, from this machine. */
+async function serverLooks(session: Session): Promise<ServerLook[]> {
+  const log = { debug() {}, info() {}, warn() {}, error() {} };
+  const leaving = new AbortController();
+  void session.io.interrupted.then(() => leaving.abort());
+  const ctx = { signal: leaving.signal, log, progress() {} };
+  return lookAtServers(await session.open(), ctx, ANSWER_MILLISECONDS);
+}
+
+async function runningNow(session: Session): Promise<RunningNow> {
+  const runs = await listRuns(session, RUNS_LISTED, " AND ExecutionStatus = 'Running'");
+  const follows = (id: string) =>
+    id.startsWith(workflowIds.archive(session.application, '')) || id === workflowIds.watch(session.application);
+  return {
+    followers: runs.map(({ workflowId }) => workflowId).filter(follows),
+    others: runs
+      .filter(({ workflowId }) => !follows(workflowId))
+      .map(({ workflowId, type, startTime }) => ({ workflowId, type, startedAt: startTime.toISOString() })),
+  };
+}
+
+/** Judges what was found: an error of a store, or one that nobody can judge, is not safe. */
+export function verdictOf({
+  stores,
+  servers,
+  running,
+  schedules,
+  readiness,
+  role,
+  wantedFollowers,
+}: StatusFacts): Verdict {
+  const reasonsOf = (status: HealthReason['status']) =>
+    stores.flatMap(([store, part]) =>
+      'value' in part
+        ? part.value.reasons.filter((each) => each.status === status).map(({ text }) => `${store}: ${text}`)
+        : status === 'error'
+          ? [`${store} cannot be judged: ${part.problem}`]
+          : [],
+    );
+  const unsafe = reasonsOf('error');
+  const unknown = (what: string, part: Part<unknown>) =>
+    'problem' in part ? [`${what} not known: ${part.problem}`] : [];
+  const value = <T>(part: Part<T>): T | null => ('value' in part ? part.value : null);
+  const activeSite = value(role)?.activeSite;
+  const toLookAt = [
+    ...reasonsOf('warning'),
+    ...unknown('the active site is', role),
+    ...unknown('the servers are', servers),
+    ...unknown('what runs is', running),
+    ...('problem' in running ? [] : unknown('the schedules are', schedules)),
+    ...unknown('the readiness is', readiness),
+    ...(value(running)
+      ? wantedFollowers
+          .filter((id) => !value(running)?.followers.includes(id))
+          .map((id) => `${id} does not run: start it with drctl schedules apply`)
+      : []),
+    ...(value(schedules) ?? [])
+      .filter(({ state }) => state !== 'active')
+      .map(({ name, state }) => `the schedule ${name} is ${state}`),
+    ...(value(readiness) ?? [])
+      .filter(({ site, ready }) => !ready && site !== activeSite)
+      .map(({ site }) => `a failover to ${site} would not succeed today: drctl plan failover --dry-run`),
+    ...(value(servers) ?? []).flatMap(({ store, site, problems }) =>
+      problems.map((problem) => `${store} at ${site}: ${problem}`),
+    ),
+  ];
+  return { safety: unsafe.length > 0 ? 'NOT SAFE' : toLookAt.length > 0 ? 'LOOK AT IT' : 'SAFE', unsafe, toLookAt };
+}
+
+async function partOf<T>(get: () => Promise<T>): Promise<Part<T>> {
+  try {
+    return { value: await get() };
+  } catch (error) {
+    return { problem: reasonOf(error) };
+  }
+}
+
+async function answered<T>(asked: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(
+      () => reject(new Error(`Temporal does not answer within ${ANSWER_MILLISECONDS / 1_000} s`)),
+      ANSWER_MILLISECONDS,
+    );
+  });
+  asked.catch(() => undefined); // who waits has gone by then
+  return Promise.race([asked, late]).finally(() => clearTimeout(timer));
+}

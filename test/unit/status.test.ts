@@ -1,0 +1,160 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parse, stringify } from 'yaml';
+import { createCatalog } from '../../adapters/catalog/catalog';
+import { createRepository } from '../../adapters/repository';
+import type { HealthReason } from '../../core/monitoring/store-view';
+import { main } from '../../starters/main';
+import { type StatusFacts, verdictOf } from '../../starters/status';
+import { manifestOf } from '../support/manifests';
+import { recordingIo } from '../support/recording-io';
+import { waitUntil } from '../support/servers';
+
+let folder: string;
+let config: string;
+
+/** Two trees of files in a local repository, and a Temporal that nobody started. */
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'drctl-status-'));
+  config = join(folder, 'shop.yaml');
+  const example = parse(readFileSync('config/examples/ultramarket.yaml', 'utf8')) as Record<string, unknown>;
+  const tree = { engine: 'files', rpo: '1h', sites: { primary: { roots: ['/srv'] }, dr: { roots: ['/srv'] } } };
+  const { services: _services, fence: _fence, checklists: _checklists, ...kept } = example;
+  const changed = {
+    ...kept,
+    application: 'shop',
+    temporal: { address: '127.0.0.1:1' },
+    repositories: { local: { kind: 'local', directory: join(folder, 'repository') } },
+    repository: 'local',
+    controlRepository: 'local',
+    stores: { assets: tree, uploads: tree },
+    monitoring: { backupMaxAge: '25h' },
+    schedules: { runs: {} },
+  };
+  writeFileSync(config, stringify(changed));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+async function backedUp(store: string, minutesAgo: number): Promise<void> {
+  const at = new Date(Date.now() - minutesAgo * 60_000).toISOString();
+  const repository = createRepository(
+    'local',
+    { kind: 'local', directory: join(folder, 'repository'), prefix: '' },
+    'shop',
+  );
+  const id = `${at.slice(0, 19).replaceAll(/[-:]/g, '')}Z-full-0000000a`;
+  const times = { startedAt: at, consistentAt: at, committedAt: at };
+  await createCatalog(repository).commit(manifestOf(id, [], { store, application: 'shop', ...times }));
+}
+
+async function look(...more: string[]) {
+  const io = recordingIo();
+  return { exitCode: await main(['status', '--config', config, ...more], io), text: io.text() };
+}
+
+test('the first line says whether we are safe and the next ones why; the exit code says it to a script', async () => {
+  await backedUp('assets', 10);
+  const one = await look();
+  expect(one.text).toMatch(
+    /^NOT SAFE: shop, active at primary\n {2}✘ uploads: there is no backup\n {2}! what runs is not known: Temporal/,
+  );
+  expect(one.text).toMatch(/^assets +files +ok +10m ago +10m \ds +1h 0m +never$/m);
+  expect(one.exitCode).toBe(46);
+
+  await backedUp('uploads', 90);
+  expect((await look()).text).toContain(
+    '✘ uploads: 1h 30m of changes are in no backup, more than its objective of 1h 0m',
+  );
+
+  await backedUp('uploads', 5);
+  const safe = await look('--output', 'json');
+  expect(safe.exitCode).toBe(0);
+  expect(JSON.parse(safe.text)).toMatchObject({
+    application: 'shop',
+    // Nobody runs the backups: nothing is lost yet.
+    safety: 'LOOK AT IT',
+    unsafe: [],
+    stores: [
+      { store: 'assets', status: 'healthy' },
+      { store: 'uploads', status: 'healthy' },
+    ],
+    running: { problem: expect.stringContaining('Temporal') },
+  });
+}, 60_000);
+
+test('--watch looks again until Ctrl-C and leaves with what it saw last', async () => {
+  await backedUp('assets', 10);
+  await backedUp('uploads', 5);
+  const io = recordingIo();
+  const ended = main(['status', '--config', config, '--watch', '1', '--output', 'json'], io);
+  await waitUntil('a second look', async () => io.outLines.length >= 2);
+  io.interrupt();
+  expect(await ended).toBe(0);
+  for (const line of io.outLines) expect(JSON.parse(line)).toMatchObject({ safety: 'LOOK AT IT' });
+  expect((await look('--watch', 'often')).exitCode).toBe(2);
+}, 60_000);
+
+describe('the verdict', () => {
+  const reason = (status: HealthReason['status']): HealthReason => ({
+    alert: 'rpoBreached',
+    status,
+    text: 'too much',
+    severity: 'critical',
+    forSeconds: 600,
+  });
+  const store = (reasons: readonly HealthReason[]) =>
+    ['orders', { value: { reasons } }] as unknown as StatusFacts['stores'][number];
+  const well: StatusFacts = {
+    at: '2026-11-23T00:00:00.000Z',
+    application: 'shop',
+    role: { value: { activeSite: 'primary', epoch: 0, since: null } },
+    stores: [store([])],
+    servers: { value: [] },
+    running: { value: { followers: ['archive:shop:orders'], others: [] } },
+    schedules: { value: [{ name: 'full', state: 'active' }] } as unknown as StatusFacts['schedules'],
+    readiness: { value: [{ site: 'dr', at: '', ready: true, score: 100 }] },
+    wantedFollowers: ['archive:shop:orders'],
+  };
+
+  test.each<[string, Partial<StatusFacts>, string, RegExp | null]>([
+    ['nothing is wrong', {}, 'SAFE', null],
+    ['a store has an error', { stores: [store([reason('error')])] }, 'NOT SAFE', /orders: too much/],
+    [
+      'a store cannot be judged',
+      { stores: [['orders', { problem: 'no answer' }]] },
+      'NOT SAFE',
+      /orders cannot be judged/,
+    ],
+    ['a store has a warning', { stores: [store([reason('warning')])] }, 'LOOK AT IT', /orders: too much/],
+    [
+      'an archiver does not run',
+      { running: { value: { followers: [], others: [] } } },
+      'LOOK AT IT',
+      /archive:shop:orders does not run/,
+    ],
+    [
+      'a schedule is paused',
+      { schedules: { value: [{ name: 'full', state: 'paused' }] } as unknown as StatusFacts['schedules'] },
+      'LOOK AT IT',
+      /schedule full is paused/,
+    ],
+    [
+      'a failover would not succeed',
+      { readiness: { value: [{ site: 'dr', at: '', ready: false, score: 50 }] } },
+      'LOOK AT IT',
+      /failover to dr would not succeed/,
+    ],
+    [
+      'the active site was not ready when it was the other one',
+      { readiness: { value: [{ site: 'primary', at: '', ready: false, score: 50 }] } },
+      'SAFE',
+      null,
+    ],
+    ['Temporal does not answer', { running: { problem: 'no answer' } }, 'LOOK AT IT', /what runs is not known/],
+  ])('%s', (_, changes, safety, why) => {
+    const verdict = verdictOf({ ...well, ...changes });
+    expect(verdict.safety).toBe(safety);
+    expect([...verdict.unsafe, ...verdict.toLookAt].join()).toMatch(why ?? /^$/);
+  });
+});
