@@ -1,8 +1,10 @@
 import { activityInfo } from '@temporalio/activity';
 import type { CallContext } from '../core/call';
 import type { EndpointResult } from '../core/traffic';
-import { estimateLoss, type LossEstimate } from '../core/replication';
+import type { Position } from '../core/positions';
+import { estimateLoss, type LossEstimate, type ReplicaState } from '../core/replication';
 import type { StoreProbe } from '../core/engine';
+import { archivedBeyond } from './archived-beyond';
 import { withCallContext } from './context';
 import type { ActivityDeps, OpenApplication } from './deps';
 import { freezeSamples, readSamples, type StoredSamples } from './sample-log';
@@ -70,7 +72,8 @@ export function createPrimaryActivities(deps: ActivityDeps) {
 
     /**
      * Prices the loss that promoting `toSite` would mean, per store: samples taken before the trouble against the
-     * surviving side as it is now. Unknown stays unknown. Also says which promotion would have to be forced, and keeps the samples with the run.
+     * surviving side as it is now. Unknown stays unknown. Also says which promotion would have
+     * to be forced and what the archive has beyond the standby, and keeps the samples with the run.
      */
     async assessLoss(input: { application: string; toSite: string }): Promise<LossEstimate[]> {
       return withCallContext(async (ctx) => {
@@ -82,11 +85,16 @@ export function createPrimaryActivities(deps: ActivityDeps) {
         // Side by side: a standby that is silent must not hold up what the others say.
         const estimates = await Promise.all(
           replicated.map(async ({ name }) => {
-            const [loss, mustForce] = await Promise.all([
-              lossOfStore(open, name, samples, input.toSite, ctx),
-              open.engine(name).replication?.mustForce?.(input.toSite, lostSite, ctx),
+            const { replication } = open.engine(name);
+            if (!replication) return null;
+            const standby = replication.state(input.toSite, ctx);
+            const [loss, mustForce, archived] = await Promise.all([
+              standby.then((state) => estimateOf(open, name, samples, state)),
+              replication.mustForce?.(input.toSite, lostSite, ctx),
+              standby.then((state) => archivedBeyond(open, name, state)),
             ]);
-            return loss && mustForce ? { ...loss, mustForce } : loss;
+            const basis = archived === null ? loss.basis : `${loss.basis}; ${archived}`;
+            return { ...loss, basis, ...(mustForce ? { mustForce } : {}) };
           }),
         );
         return estimates.filter((loss) => loss !== null);
@@ -103,12 +111,19 @@ export async function lossOfStore(
   toSite: string,
   ctx: CallContext,
 ): Promise<LossEstimate | null> {
-  const { replication, positions } = open.engine(store);
-  if (!replication) return null;
-  const standby = await replication.state(toSite, ctx);
-  return estimateLoss(store, samples[store] ?? [], standby, new Date().toISOString(), (a, b) =>
-    positions.compare(a, b),
-  );
+  const { replication } = open.engine(store);
+  return replication ? estimateOf(open, store, samples, await replication.state(toSite, ctx)) : null;
+}
+
+function estimateOf(
+  open: OpenApplication,
+  store: string,
+  samples: StoredSamples,
+  standby: ReplicaState | null,
+): LossEstimate {
+  const { positions } = open.engine(store);
+  const compare = (a: Position, b: Position) => positions.compare(a, b);
+  return estimateLoss(store, samples[store] ?? [], standby, new Date().toISOString(), compare);
 }
 
 function describeProbe(store: string, probe: StoreProbe): string {

@@ -1,0 +1,43 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { LogEntry } from '../core/log-archive';
+import type { ReplicaState } from '../core/replication';
+import type { OpenApplication } from './deps';
+
+/** People wait for their card: a repository that needs longer leaves the line out, which is about a choice and not about the loss. */
+const LOOK_MILLISECONDS = 3_000;
+
+/**
+ * What the archived log has that the standby has not, in words for the approval card: a promotion loses it, a restore would
+ * not. Null where it has nothing more, where there is no log, and where it cannot be seen in time.
+ */
+export async function archivedBeyond(
+  open: OpenApplication,
+  store: string,
+  standby: ReplicaState | null,
+): Promise<string | null> {
+  const log = open.logArchive(store);
+  if (log === null || standby === null) return null;
+  const { positions } = open.engine(store);
+  const look = async (): Promise<string | null> => {
+    const entries = await log.entries(standby.position.lineage);
+    const newest = entries.reduce<LogEntry | null>(
+      (furthest, entry) => (furthest && positions.compare(furthest.to, entry.to) >= 0 ? furthest : entry),
+      null,
+    );
+    if (!newest || positions.compare(newest.to, standby.position) <= 0) return null;
+    const { coversUntil } = await log.resolve(newest);
+    const until = coversUntil === null ? '' : `, all until ${coversUntil}`;
+    return (
+      `its archived log reaches ${positions.format(newest.to)}${until}, the standby ${positions.format(standby.position)}: ` +
+      'what lies between is lost to a promotion, and restored by `drctl restore`'
+    );
+  };
+  const over = new AbortController();
+  try {
+    // What cannot be seen is left out: the bound of the loss does not depend on it.
+    const found = look().catch(() => null);
+    return await Promise.race([found, delay(LOOK_MILLISECONDS, null, { signal: over.signal })]);
+  } finally {
+    over.abort();
+  }
+}
