@@ -7,6 +7,7 @@ import {
   judgeAnswers,
   judgeBackups,
   judgeFence,
+  judgeFiles,
   judgeHistory,
   judgeLoss,
   judgeMajority,
@@ -107,6 +108,19 @@ export async function checkStandby(
   // Why a standby cannot be seen is said once, not as something to mend at it besides.
   const gone = found.some(({ id, state }) => id === `standby:${store}` && state !== 'ok');
   return gone ? found.filter(({ id }) => id !== `setup:${store}`) : found;
+}
+
+/** Files of the application where its services would be started, for stores that the config has there. */
+export async function checkFiles(
+  open: OpenApplication,
+  { name: store }: StoreSummary,
+  { toSite }: ReadinessInput,
+  ctx: CallContext,
+): Promise<ReadinessCheck[]> {
+  const asked = (async () => open.engine(store).probe(toSite, ctx))();
+  if (await asked.then(() => false, (error: unknown) => hasCode(error, 'NotFound'))) return [];
+  const subject = { id: `files:${store}`, title: `Files of ${store} at ${toSite}` };
+  return [await look(subject, 'whether services would find their files is not known', async () => judgeFiles(await asked), ctx)];
 }
 
 export async function checkServices(

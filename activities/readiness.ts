@@ -8,6 +8,7 @@ import {
   checkBackups,
   checkControlRepository,
   checkFence,
+  checkFiles,
   checkNames,
   checkServices,
   checkStandby,
@@ -19,11 +20,12 @@ import { readSamples } from './sample-log';
 /** Every activity here changes nothing but its own notes in the control repository, and answers what is wrong instead of throwing. */
 export function createReadinessActivities(deps: ActivityDeps) {
   return {
-    /** Each store: does its standby follow, could it be promoted, what would be lost; could its old primary be fenced and hand over. */
+    /** Each store: does its standby follow, could it be promoted, what would be lost; could its old primary be fenced and hand over; are its files there. */
     async checkStandbys(input: ReadinessInput): Promise<ReadinessCheck[]> {
       return withCallContext(async (ctx) => {
         const open = deps.open(input.application);
         const stores = open.application.stores.filter(({ hasReplication }) => hasReplication);
+        const files = open.application.stores.filter(({ engine }) => engine === 'files');
         // Read once, asked of for each store: without them the loss of none is known.
         const samples = readSamples(open.control);
         samples.catch(() => undefined);
@@ -31,7 +33,8 @@ export function createReadinessActivities(deps: ActivityDeps) {
           checkStandby(open, store, input, samples, ctx),
           checkOldPrimary(open, store, input, ctx),
         ]);
-        return (await Promise.all(both)).flat();
+        const there = files.map((store) => checkFiles(open, store, input, ctx));
+        return (await Promise.all([...both, ...there])).flat();
       });
     },
 

@@ -165,6 +165,16 @@ export function judgeApprovers({ approvers, requesterMayApprove }: FailoverPolic
     : ['warning', `only ${only}`, `nobody could approve while ${only} is away, or when ${only} asks for it`];
 }
 
+/** Whether services would find the files there; a copy that is not there is a matter of a restore, which the failover does not do. */
+export function judgeFiles({ reachable, problems }: StoreProbe): Judgement {
+  if (reachable && problems.length === 0) return ok('its directories are there and can be read');
+  return [
+    'warning',
+    problems.join('; ') || 'none of its directories can be read',
+    'services that need these files do not start: bring them there, or restore the newest backup of the store',
+  ];
+}
+
 /** Whether the store's own fence does what it can; `siteFence` is the kind of the one that stands before it, null for none. */
 export function judgeStoreFence({ strength, how, lacking }: FenceOutlook, siteFence: string | null): Judgement {
   const onTheDay =

@@ -24,7 +24,13 @@ test('what the archive has beyond the standby is told with until when, whichever
     'its archived log reaches 300, all until 2026-11-22T13:04:59.000Z, the standby 250: ' +
       'what lies between is lost to a promotion, and restored by `drctl restore`',
   );
-  expect(await archivedBeyond(opened(async () => [entry(300)], null), 'orders', standby)).toMatch(/300, the standby/);
+  expect(
+    await archivedBeyond(
+      opened(async () => [entry(300)], null),
+      'orders',
+      standby,
+    ),
+  ).toMatch(/300, the standby/);
 });
 
 test('nothing is told where there is nothing more, nothing to compare, or no answer in time', async () => {
@@ -32,7 +38,12 @@ test('nothing is told where there is nothing more, nothing to compare, or no ans
     archivedBeyond(open, 'orders', state);
   expect(await none(opened(async () => [entry(250)]))).toBeNull();
   expect(await none(opened(async () => []))).toBeNull();
-  expect(await none(opened(async () => [entry(300)]), null)).toBeNull();
+  expect(
+    await none(
+      opened(async () => [entry(300)]),
+      null,
+    ),
+  ).toBeNull();
   expect(await none({ logArchive: () => null } as unknown as OpenApplication)).toBeNull();
   expect(await none(opened(async () => Promise.reject(new Error('no bucket'))))).toBeNull();
   jest.useFakeTimers({ advanceTimers: 100 });
