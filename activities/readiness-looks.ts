@@ -118,9 +118,22 @@ export async function checkFiles(
   ctx: CallContext,
 ): Promise<ReadinessCheck[]> {
   const asked = (async () => open.engine(store).probe(toSite, ctx))();
-  if (await asked.then(() => false, (error: unknown) => hasCode(error, 'NotFound'))) return [];
+  if (
+    await asked.then(
+      () => false,
+      (error: unknown) => hasCode(error, 'NotFound'),
+    )
+  )
+    return [];
   const subject = { id: `files:${store}`, title: `Files of ${store} at ${toSite}` };
-  return [await look(subject, 'whether services would find their files is not known', async () => judgeFiles(await asked), ctx)];
+  return [
+    await look(
+      subject,
+      'whether services would find their files is not known',
+      async () => judgeFiles(await asked),
+      ctx,
+    ),
+  ];
 }
 
 export async function checkServices(

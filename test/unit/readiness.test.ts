@@ -255,14 +255,12 @@ test('each store, service, name and repository is looked at, and the control rep
   const world = readinessOf({});
   const ids = async (name: Parameters<typeof world.run>[0]) => (await world.run(name)).map(({ id }) => id);
   const stores = ['orders', 'events', 'sessions'];
-  expect(await ids('checkStandbys')).toEqual(
-    [
-      ...stores.flatMap((store) =>
-        ['standby', 'history', 'promotion', 'loss', 'setup', 'store-fence', 'hand-over'].map((id) => `${id}:${store}`),
-      ),
-      'files:assets',
-    ],
-  );
+  expect(await ids('checkStandbys')).toEqual([
+    ...stores.flatMap((store) =>
+      ['standby', 'history', 'promotion', 'loss', 'setup', 'store-fence', 'hand-over'].map((id) => `${id}:${store}`),
+    ),
+    'files:assets',
+  ]);
   expect(await ids('checkTraffic')).toEqual([
     ...['auth', 'order', 'cart'].map((name) => `service:${name}`),
     'old-services',
@@ -365,9 +363,13 @@ test('files that are missing where the services would start are told, and a stor
       engine: (store: string) => (store === 'assets' ? { ...engine(store), probe: answer } : engine(store)),
     });
   const about = async (world: ReturnType<typeof readinessOf>) =>
-    (await world.run('checkStandbys')).filter(({ id }) => id === 'files:assets').map(({ state, found }) => [state, found]);
+    (await world.run('checkStandbys'))
+      .filter(({ id }) => id === 'files:assets')
+      .map(({ state, found }) => [state, found]);
   const problems = ['/opt/shop does not exist on dr-1'];
-  expect(await about(filesAt(async () => probe('dr', { reachable: false, problems })))).toEqual([['warning', problems[0]]]);
+  expect(await about(filesAt(async () => probe('dr', { reachable: false, problems })))).toEqual([
+    ['warning', problems[0]],
+  ]);
   expect(await about(filesAt(async () => Promise.reject(failure('NotFound', 'it has no site dr'))))).toEqual([]);
   expect(await about(filesAt(async () => Promise.reject(new Error('broken'))))).toEqual([['unknown', 'broken']]);
 });
