@@ -70,7 +70,9 @@ export async function observeRecoveries(
   known: Map<string, Recovery | null>,
 ): Promise<Recovery[]> {
   const found: { readonly key: string; readonly modifiedAt: string }[] = [];
-  for await (const object of control.list(layout.reports())) if (object.key.endsWith('.json')) found.push(object);
+  // Of the checklists there are so many that those of recoveries would soon not be among the newest.
+  const isOther = (key: string) => !key.endsWith('.json') || key.startsWith(`${layout.reports()}checklist-`);
+  for await (const object of control.list(layout.reports())) if (!isOther(object.key)) found.push(object);
   const newestFirst = found.toSorted((a, b) => b.modifiedAt.localeCompare(a.modifiedAt)).slice(0, REPORTS_LOOKED_AT);
   const byOperation = new Map<string, Recovery>();
   for (const { key } of newestFirst) {
@@ -95,7 +97,7 @@ async function readStored(control: OpenApplication['control'], key: string): Pro
 function recoveryOf(report: RunReport | null): Recovery | null {
   if (!report || (report.verdict !== 'achieved' && report.verdict !== 'attention')) return null;
   const { kind, recovery, decisions, startedAt, endedAt } = report;
-  if (kind === 'backup') return null;
+  if (kind === 'backup' || kind === 'checklist') return null;
   const approvedAt = recovery?.approvedAt ?? decisions?.findLast(({ command }) => command === 'approve')?.at ?? null;
   const until = recovery ? recovery.verifiedAt : endedAt;
   if (until === null) return null;

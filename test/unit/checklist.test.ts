@@ -12,8 +12,13 @@ import {
   judgeReplication,
   type StoreProofs,
 } from '../../core/checklist-judgements';
+import type { OpenApplication } from '../../activities/deps';
+import { observeRecoveries } from '../../activities/observe-application';
 import { checklistPlan } from '../../config/checklists';
 import { parseConfig } from '../../config/load';
+import { layout } from '../../core/layout';
+import { copyReport } from '../../core/report/from-restore';
+import type { Repository } from '../../core/repository';
 import { check, type ReadinessResult, type ReadinessState } from '../../core/readiness';
 import type { StoreHealth } from '../../core/runs';
 
@@ -178,4 +183,28 @@ test('capacity: disks have to take what is coming; a site that cannot be seen do
     holds: false,
     found: 'nobody there',
   });
+});
+
+test('a checklist is no recovery, and however many there are they hide none', async () => {
+  const report = (kind: 'restore' | 'checklist', runId: string, seconds: number) =>
+    copyReport({
+      ...{ kind, workflowId: 'w', runId, application: 'shop', requestedBy: 'dana', decisions: null, outcome: 'done' },
+      ...{ verdict: 'achieved', because: 'done', stores: [], steps: [], warnings: [], messages: [] },
+      ...{ startedAt: hoursAgo(24), endedAt: new Date(Date.parse(hoursAgo(24)) + seconds * 1_000).toISOString() },
+    });
+  const reports = [
+    report('restore', 'r', 60),
+    ...Array.from({ length: 60 }, (_, n) => report('checklist', `c${n}`, 9_000)),
+  ];
+  const byKey = new Map(reports.map((each) => [layout.report(each.id, 'json'), each]));
+  const control = {
+    async *list() {
+      let age = 0;
+      for (const key of byKey.keys()) yield { key, sizeBytes: 1, modifiedAt: hoursAgo(100 - (age += 1)) };
+    },
+    read: async (key: string) => Buffer.from(JSON.stringify(byKey.get(key))),
+  } as unknown as Repository;
+  await expect(observeRecoveries({ control } as OpenApplication, new Map())).resolves.toMatchObject([
+    { operation: 'restore', seconds: 60 },
+  ]);
 });

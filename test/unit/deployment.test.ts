@@ -1,6 +1,7 @@
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
+import { layout } from '../../core/layout';
 import { keepAliveFile } from '../../workers/alive-file';
 import { waitUntil } from '../support/servers';
 
@@ -33,12 +34,12 @@ const NEEDS: Readonly<Record<string, readonly [action: string, ...purposes: Purp
   ListParts: ['s3:ListMultipartUploadParts', 'backup'],
   GetObject: ['s3:GetObject', ...PURPOSES],
   HeadObject: ['s3:GetObject', ...PURPOSES],
-  PutObject: ['s3:PutObject', 'backup', 'restore', 'failover'],
+  PutObject: ['s3:PutObject', ...PURPOSES],
   CreateMultipartUpload: ['s3:PutObject', 'backup'],
   UploadPart: ['s3:PutObject', 'backup'],
   CompleteMultipartUpload: ['s3:PutObject', 'backup'],
   AbortMultipartUpload: ['s3:AbortMultipartUpload', 'backup', 'retention'],
-  DeleteObjects: ['s3:DeleteObject', 'backup', 'retention', 'failover'],
+  DeleteObjects: ['s3:DeleteObject', ...PURPOSES],
   ChangeResourceRecordSets: ['route53:ChangeResourceRecordSets', 'failover'],
   ListResourceRecordSets: ['route53:ListResourceRecordSets', 'failover'],
   GetChange: ['route53:GetChange', 'failover'],
@@ -103,15 +104,28 @@ test.each(PURPOSES)(
   },
 );
 
+test('every key of the repository may be written by somebody', () => {
+  const writable = PURPOSES.flatMap((purpose) => allowed(purpose))
+    .filter(({ Action }) => [Action].flat().includes('s3:PutObject'))
+    .flatMap(({ Resource }) => Resource);
+  const makers = Object.values(layout) as ((...parts: string[]) => string)[];
+  const keys = makers.map((make) => `ultramarket/${make('uses', 'b', 'c', 'd')}`);
+  const matches = (arn: string, key: string) =>
+    new RegExp(`^${arn.replace(/^arn:aws:s3:::[^/]+\//, '').replaceAll('*', '.*')}$`).test(key);
+  expect(keys.filter((key) => !writable.some((arn) => matches(arn, key)))).toEqual([]);
+});
+
 test('only retention may remove what backups are restored from; nobody removes epochs, keys, proofs or reports', () => {
   const removable = (purpose: Purpose) =>
     allowed(purpose)
       .filter(({ Action }) => [Action].flat().includes('s3:DeleteObject'))
       .flatMap(({ Resource }) => Resource)
       .map((arn) => arn.replace(/^arn:aws:s3:::[^/]+\//, ''));
-  expect(removable('restore')).toEqual([]);
+  expect(removable('restore')).toEqual(['ultramarket/retention/uses/*']);
   expect(removable('failover')).toEqual(['ultramarket/dns/*']);
-  expect(removable('backup')).toEqual(['ultramarket/data/*/attempt-*', 'ultramarket/data/log/*', 'assets/*']);
+  expect(removable('backup')).toEqual([
+    ...['ultramarket/data/*/attempt-*', 'ultramarket/data/log/*', 'assets/*', 'ultramarket/retention/uses/*'],
+  ]);
   const guarded = ['epochs', 'keys', 'proofs', 'reports'].map((folder) => `ultramarket/${folder}/x`);
   const matches = (pattern: string, key: string) => new RegExp(`^${pattern.replaceAll('*', '.*')}$`).test(key);
   for (const purpose of PURPOSES)
