@@ -1,11 +1,9 @@
-import { randomUUID } from 'node:crypto';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { failure } from '../../core/errors';
-import { taskQueues } from '../../core/names';
-import type { FailOverResult, FailOverStatus } from '../../core/role-change-runs';
+import type { FailOverStatus } from '../../core/role-change-runs';
+import { withRoleChange } from '../support/driven-role-change';
 import { fakeFailoverWorld } from '../support/fake-failover';
-import { shop } from '../support/shop-application';
-import { timeSkippingEnvironment, withWorkers } from '../support/workflow-environment';
+import { timeSkippingEnvironment } from '../support/workflow-environment';
 
 let env: TestWorkflowEnvironment;
 beforeAll(async () => {
@@ -15,12 +13,7 @@ afterAll(() => env?.teardown());
 
 test('a day without an answer escalates again and again and never approves', async () => {
   const world = fakeFailoverWorld();
-  await withWorkers(env, world.activities, [taskQueues.site(shop.name, 'dr')], async () => {
-    const handle = await env.client.workflow.start<() => Promise<FailOverResult>>('failOver', {
-      taskQueue: taskQueues.workflows,
-      workflowId: randomUUID(),
-      args: [{ application: shop.name, toSite: 'dr', requestedBy: 'sam', reason: 'drill of patience' }] as never,
-    });
+  await withRoleChange(env, 'failOver', world, async (handle) => {
     await env.sleep('24 hours');
     const status = await handle.query<FailOverStatus>('status');
     expect(status).toMatchObject({ phase: 'waiting for approval', approvedBy: null, outcome: null });
@@ -41,12 +34,7 @@ test('a day without an answer escalates again and again and never approves', asy
 
 test('the loss that people are shown is fresh, and unmeasurable is said', async () => {
   const world = fakeFailoverWorld();
-  await withWorkers(env, world.activities, [taskQueues.site(shop.name, 'dr')], async () => {
-    const handle = await env.client.workflow.start<() => Promise<FailOverResult>>('failOver', {
-      taskQueue: taskQueues.workflows,
-      workflowId: randomUUID(),
-      args: [{ application: shop.name, toSite: 'dr', requestedBy: 'sam', reason: 'a card that ages' }] as never,
-    });
+  await withRoleChange(env, 'failOver', world, async (handle) => {
     const ageSeconds = async () => {
       const { card } = await handle.query<FailOverStatus>('status');
       return ((await env.currentTimeMs()) - Date.parse(card?.measuredAt ?? '')) / 1_000;
@@ -71,12 +59,7 @@ test('the loss that people are shown is fresh, and unmeasurable is said', async 
 test('a store without a majority is forced by no silence, and all of it can still be undone a day later', async () => {
   const world = fakeFailoverWorld();
   world.majorityLost = 'without primary 1 of 3 votes answer: no majority could elect a primary';
-  await withWorkers(env, world.activities, [taskQueues.site(shop.name, 'dr')], async () => {
-    const handle = await env.client.workflow.start<() => Promise<FailOverResult>>('failOver', {
-      taskQueue: taskQueues.workflows,
-      workflowId: randomUUID(),
-      args: [{ application: shop.name, toSite: 'dr', requestedBy: 'sam', reason: 'both halls burn' }] as never,
-    });
+  await withRoleChange(env, 'failOver', world, async (handle) => {
     const status = () => handle.query<FailOverStatus>('status');
     await env.sleep('1 minute');
     expect((await status()).card?.losses.map(({ store, mustForce }) => [store, mustForce])).toEqual([

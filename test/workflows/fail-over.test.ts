@@ -1,15 +1,14 @@
-import { randomUUID } from 'node:crypto';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
-import type { WorkflowHandle } from '@temporalio/client';
 import { failure } from '../../core/errors';
-import { taskQueues, workflowIds } from '../../core/names';
+import { workflowIds } from '../../core/names';
 import { planFailover } from '../../core/plan-failover';
 import type { FailOverResult, FailOverStatus } from '../../core/role-change-runs';
 import type { RunStatus } from '../../core/runs';
+import { type RoleChangeHandle as Handle, waitingFor, withRoleChange } from '../support/driven-role-change';
 import { fakeFailoverWorld, type FakeWorld } from '../support/fake-failover';
 import { follow } from '../support/follow';
 import { shop } from '../support/shop-application';
-import { localEnvironment, withWorkers } from '../support/workflow-environment';
+import { localEnvironment } from '../support/workflow-environment';
 import { waitUntil } from '../support/servers';
 
 let env: TestWorkflowEnvironment;
@@ -20,45 +19,8 @@ afterAll(() => env?.teardown());
 
 const planned = planFailover(shop, { fromSite: 'primary', toSite: 'dr', epoch: 0 }, null);
 
-type Handle = WorkflowHandle<() => Promise<FailOverResult>>;
-
-/** Starts a failover in a world and lets the test drive it; entity workflows that it started are ended afterwards. */
-async function withFailover(world: FakeWorld, drive: (handle: Handle) => Promise<void>): Promise<void> {
-  const queues = [taskQueues.site(shop.name, 'dr'), taskQueues.site(shop.name, 'primary')];
-  await withWorkers(env, world.activities, queues, async () => {
-    const handle = await env.client.workflow.start('failOver', {
-      taskQueue: taskQueues.workflows,
-      workflowId: `${workflowIds.roleChange(shop.name)}:${randomUUID()}`,
-      args: [{ application: shop.name, toSite: 'dr', requestedBy: 'sam', reason: 'the data centre is dark' }],
-    });
-    try {
-      await drive(handle);
-    } finally {
-      const started = [
-        workflowIds.archive(shop.name, 'orders'),
-        workflowIds.archive(shop.name, 'events'),
-        workflowIds.watch(shop.name),
-        ...[1, 2].flatMap((epoch) => [workflowIds.settle(shop.name, epoch), workflowIds.holdFence(shop.name, epoch)]),
-      ];
-      for (const id of [handle.workflowId, ...started])
-        await env.client.workflow
-          .getHandle(id)
-          .terminate()
-          .catch(() => {});
-    }
-  });
-}
-
-async function waitingFor(handle: Handle, what: RegExp): Promise<FailOverStatus> {
-  let status = await handle.query<FailOverStatus>('status');
-  await waitUntil(
-    `the failover to wait for ${what}`,
-    async () => what.test((status = await handle.query<FailOverStatus>('status')).waitingFor ?? ''),
-    { deadlineMs: 30_000 },
-  );
-  return status;
-}
-
+const withFailover = (world: FakeWorld, drive: (handle: Handle) => Promise<void>) =>
+  withRoleChange(env, 'failOver', world, drive);
 const approve = (handle: Handle, by = 'dana') => handle.executeUpdate('approve', { args: [{ by }] });
 
 test('runs the runbook in its order after an approval', async () => {

@@ -1,13 +1,8 @@
-import { randomUUID } from 'node:crypto';
-import type { WorkflowHandle } from '@temporalio/client';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
-import { taskQueues, workflowIds } from '../../core/names';
-import type { FailOverResult, FailOverStatus } from '../../core/role-change-runs';
 import { resultLines } from '../../starters/failover';
+import { type RoleChangeHandle as Handle, waitingFor, withRoleChange } from '../support/driven-role-change';
 import { fakeFailoverWorld, type FakeWorld } from '../support/fake-failover';
-import { shop } from '../support/shop-application';
-import { localEnvironment, withWorkers } from '../support/workflow-environment';
-import { waitUntil } from '../support/servers';
+import { localEnvironment } from '../support/workflow-environment';
 
 /** A store whose members elect their primary themselves, and are no majority any more: by force only, attested and proven. */
 let env: TestWorkflowEnvironment;
@@ -17,7 +12,6 @@ beforeAll(async () => {
 afterAll(() => env?.teardown());
 
 const LOST = 'without primary 1 of 3 votes answer: no majority could elect a primary';
-type Handle = WorkflowHandle<() => Promise<FailOverResult>>;
 
 function lostWorld(): FakeWorld {
   const world = fakeFailoverWorld();
@@ -25,40 +19,8 @@ function lostWorld(): FakeWorld {
   return world;
 }
 
-async function withFailover(world: FakeWorld, drive: (handle: Handle) => Promise<void>): Promise<void> {
-  await withWorkers(env, world.activities, [taskQueues.site(shop.name, 'dr')], async () => {
-    const handle = await env.client.workflow.start('failOver', {
-      taskQueue: taskQueues.workflows,
-      workflowId: randomUUID(),
-      args: [{ application: shop.name, toSite: 'dr', requestedBy: 'sam', reason: 'both halls burn' }],
-    });
-    try {
-      await drive(handle);
-    } finally {
-      const children = [
-        ...['orders', 'events'].map((store) => workflowIds.archive(shop.name, store)),
-        workflowIds.watch(shop.name),
-        workflowIds.settle(shop.name, 1),
-        workflowIds.holdFence(shop.name, 1),
-      ];
-      for (const id of [handle.workflowId, ...children])
-        await env.client.workflow
-          .getHandle(id)
-          .terminate()
-          .catch(() => {});
-    }
-  });
-}
-
-async function waitingFor(handle: Handle, what: RegExp): Promise<FailOverStatus> {
-  let status = await handle.query<FailOverStatus>('status');
-  await waitUntil(`the failover to wait for ${what}`, async () => {
-    status = await handle.query<FailOverStatus>('status');
-    return what.test(status.waitingFor ?? '');
-  });
-  return status;
-}
-
+const withFailover = (world: FakeWorld, drive: (handle: Handle) => Promise<void>) =>
+  withRoleChange(env, 'failOver', world, drive);
 const say = (handle: Handle, name: string, by: string, reason?: string) =>
   handle.executeUpdate(name, { args: [{ by, ...(reason ? { reason } : {}) }] });
 const promotions = (world: FakeWorld) => world.calls.filter((call) => call.startsWith('promoteStore'));

@@ -1,24 +1,20 @@
-import { randomUUID } from 'node:crypto';
-import type { WorkflowHandle } from '@temporalio/client';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { failure, findFailure } from '../../core/errors';
-import { taskQueues, workflowIds } from '../../core/names';
+import { workflowIds } from '../../core/names';
 import { planSwitchover } from '../../core/plan-switchover';
 import type { PlannedStep, RoleChangePlan } from '../../core/role-change-plan';
-import type { FailOverResult, FailOverStatus } from '../../core/role-change-runs';
+import type { FailOverStatus } from '../../core/role-change-runs';
+import { type RoleChangeHandle as Handle, waitingFor, withRoleChange } from '../support/driven-role-change';
 import { fakeFailoverWorld, type FakeWorld } from '../support/fake-failover';
 import { follow } from '../support/follow';
-import { waitUntil } from '../support/servers';
 import { shop } from '../support/shop-application';
-import { localEnvironment, withWorkers } from '../support/workflow-environment';
+import { localEnvironment } from '../support/workflow-environment';
 
 let env: TestWorkflowEnvironment;
 beforeAll(async () => {
   env = await localEnvironment();
 }, 120_000);
 afterAll(() => env?.teardown());
-
-type Handle = WorkflowHandle<() => Promise<FailOverResult>>;
 
 const SITES = { fromSite: 'primary', toSite: 'dr', epoch: 0 };
 const planned = planSwitchover(shop, SITES, null);
@@ -42,37 +38,8 @@ function healthyWorld(withinSeconds = 120, lowerTtlToSeconds: number | null = nu
   return world;
 }
 
-async function withSwitchover(world: FakeWorld, drive: (handle: Handle) => Promise<void>): Promise<void> {
-  const queues = [taskQueues.site(shop.name, 'dr'), taskQueues.site(shop.name, 'primary')];
-  await withWorkers(env, world.activities, queues, async () => {
-    const handle = await env.client.workflow.start('switchOver', {
-      taskQueue: taskQueues.workflows,
-      workflowId: `${workflowIds.roleChange(shop.name)}:${randomUUID()}`,
-      args: [{ application: shop.name, toSite: 'dr', requestedBy: 'sam', reason: 'maintenance' }],
-    });
-    try {
-      await drive(handle);
-    } finally {
-      const archives = ['orders', 'events'].map((store) => workflowIds.archive(shop.name, store));
-      const after = [workflowIds.settle(shop.name, 1), workflowIds.holdFence(shop.name, 1)];
-      for (const id of [handle.workflowId, ...archives, workflowIds.watch(shop.name), ...after])
-        await env.client.workflow
-          .getHandle(id)
-          .terminate()
-          .catch(() => {});
-    }
-  });
-}
-
-async function waitingFor(handle: Handle, what: RegExp): Promise<FailOverStatus> {
-  let status = await handle.query<FailOverStatus>('status');
-  await waitUntil(
-    `the switchover to wait for ${what}`,
-    async () => what.test((status = await handle.query<FailOverStatus>('status')).waitingFor ?? ''),
-    { deadlineMs: 30_000 },
-  );
-  return status;
-}
+const withSwitchover = (world: FakeWorld, drive: (handle: Handle) => Promise<void>) =>
+  withRoleChange(env, 'switchOver', world, drive);
 
 async function approved(handle: Handle): Promise<void> {
   await waitingFor(handle, /approval/);
