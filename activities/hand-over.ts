@@ -1,11 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { CallContext } from '../core/call';
 import { failure } from '../core/errors';
 import type { StoreEnd } from '../core/fencing';
 import type { Following, HandOver } from '../core/hand-over';
 import { requireEpoch } from './application';
 import { withCallContext } from './context';
 import type { ActivityDeps, OpenApplication } from './deps';
-import { replicationOf } from './promote';
+import { replicationOf, type RoleStep } from './promote';
 
 const POLL_MILLISECONDS = 100;
 
@@ -15,6 +16,13 @@ export interface CatchUp {
   readonly seconds: number;
 }
 
+interface Move {
+  readonly application: string;
+  readonly fromSite: string;
+  readonly toSite: string;
+  readonly withinSeconds: number;
+}
+
 /** Planned role changes: both sides answer, and nothing is lost. */
 export function createHandOverActivities(deps: ActivityDeps) {
   return {
@@ -22,12 +30,7 @@ export function createHandOverActivities(deps: ActivityDeps) {
      * Measures every store's lag in one way for all engines, and never as unknown: by waiting for it. SwitchoverRefused
      * where it is more than `withinSeconds`, or where the two are no primary and standby of each other.
      */
-    async measureCatchUp(input: {
-      application: string;
-      fromSite: string;
-      toSite: string;
-      withinSeconds: number;
-    }): Promise<CatchUp[]> {
+    async measureCatchUp(input: Move): Promise<CatchUp[]> {
       return withCallContext(async (ctx) => {
         const open = deps.open(input.application);
         const replicated = open.application.stores.filter(({ hasReplication }) => hasReplication);
@@ -36,14 +39,7 @@ export function createHandOverActivities(deps: ActivityDeps) {
     },
 
     /** See `Replication.handOver`. */
-    async handOverStore(input: {
-      application: string;
-      store: string;
-      fromSite: string;
-      toSite: string;
-      epoch: number;
-      withinSeconds: number;
-    }): Promise<HandOver> {
+    async handOverStore(input: Move & { store: string; epoch: number }): Promise<HandOver> {
       return withCallContext(async (ctx) => {
         const open = deps.open(input.application);
         await requireEpoch(open, input.epoch);
@@ -56,14 +52,9 @@ export function createHandOverActivities(deps: ActivityDeps) {
      * The token once its server was shut down: the new side has all of it, to the last record. VerificationFailed where the
      * server that ended is not the one that handed over.
      */
-    async confirmEnd(input: {
-      application: string;
-      handOver: HandOver;
-      end: StoreEnd;
-      toSite: string;
-      epoch: number;
-      withinSeconds: number;
-    }): Promise<HandOver> {
+    async confirmEnd(
+      input: Omit<Move, 'fromSite'> & { handOver: HandOver; end: StoreEnd; epoch: number },
+    ): Promise<HandOver> {
       return withCallContext(async (ctx) => {
         const open = deps.open(input.application);
         await requireEpoch(open, input.epoch);
@@ -84,14 +75,7 @@ export function createHandOverActivities(deps: ActivityDeps) {
     },
 
     /** See `Replication.follow`. `startStandby`: its host has shut it down cleanly and may start it as a standby. */
-    async followNewPrimary(input: {
-      application: string;
-      store: string;
-      site: string;
-      primarySite: string;
-      epoch: number;
-      startStandby?: boolean;
-    }): Promise<Following> {
+    async followNewPrimary(input: RoleStep & { primarySite: string; startStandby?: boolean }): Promise<Following> {
       return withCallContext(async (ctx) => {
         const open = deps.open(input.application);
         await requireEpoch(open, input.epoch);
@@ -107,8 +91,8 @@ export function createHandOverActivities(deps: ActivityDeps) {
 async function catchUpOf(
   open: OpenApplication,
   store: string,
-  { fromSite, toSite, withinSeconds }: { fromSite: string; toSite: string; withinSeconds: number },
-  ctx: Parameters<Parameters<typeof withCallContext>[0]>[0],
+  { fromSite, toSite, withinSeconds }: Move,
+  ctx: CallContext,
 ): Promise<CatchUp> {
   const replication = replicationOf(open, store);
   const { positions } = open.engine(store);
