@@ -1,11 +1,11 @@
 import type { Replication } from '../../core/roles';
 import type { Engine } from '../../core/engine';
-import { hasCode } from '../../core/errors';
 import type { FenceEvidence } from '../../core/fencing';
 import type { HandOver } from '../../core/hand-over';
 import { waitUntil } from '../../lab/servers/process';
 import { testContext } from '../support/engine-harness';
 import type { RolesHarness } from './roles.contract';
+import { expectFailure } from '../support/expect-failure';
 
 /** An ordinary client that writes for as long as it may, and remembers every row that was acknowledged. */
 function writer(harness: RolesHarness, site: string, name: string) {
@@ -49,13 +49,6 @@ export function handOverContract(engineName: string, start: () => Promise<RolesH
 
     const handOver = (epoch: number) =>
       roles.handOver({ fromSite: primary, toSite: standby, epoch, withinSeconds: 30 }, testContext());
-    const codeOf = async (work: Promise<unknown>, code: Parameters<typeof hasCode>[1]) => {
-      const error = await work.then(
-        () => 'nothing was thrown',
-        (thrown: unknown) => thrown,
-      );
-      if (!hasCode(error, code)) throw new Error(`${code} was expected, not: ${String(error)}`, { cause: error });
-    };
     const isWhole = (given: HandOver, epoch: number) => {
       expect(given).toMatchObject({ store: engine.store, evidence: { site: primary, stores: [engine.store], epoch } });
       expect(given.final.lineage).toBe(given.reached.lineage);
@@ -156,8 +149,8 @@ export function handOverContract(engineName: string, start: () => Promise<RolesH
 
     test('what belongs to an older role change is refused', async () => {
       const stale = { fromSite: primary, toSite: standby, epoch: 1, withinSeconds: 30 };
-      await codeOf(roles.handOver(stale, testContext()), 'StaleEpoch');
-      await codeOf(roles.follow({ site: standby, primarySite: primary, epoch: 1 }, testContext()), 'StaleEpoch');
+      await expectFailure(roles.handOver(stale, testContext()), 'StaleEpoch');
+      await expectFailure(roles.follow({ site: standby, primarySite: primary, epoch: 1 }, testContext()), 'StaleEpoch');
       await harness.write(primary, 'still-writable');
       expect(await missingAt(primary, ['still-writable'])).toEqual([]);
     }, 60_000);

@@ -1,9 +1,9 @@
 import type { Replication } from '../../core/roles';
 import type { Engine } from '../../core/engine';
-import { hasCode } from '../../core/errors';
 import type { FenceEvidence, StoreEnd } from '../../core/fencing';
 import { waitUntil } from '../../lab/servers/process';
 import { testContext } from '../support/engine-harness';
+import { expectFailure } from '../support/expect-failure';
 
 /** What an engine with roles brings besides: two real members, and an ordinary client's way to write and read. */
 export interface RolesHarness {
@@ -63,13 +63,6 @@ export function rolesContract(engineName: string, start: () => Promise<RolesHarn
       by: 'test',
       ...more,
     });
-    const codeOf = async (work: Promise<unknown>, code: Parameters<typeof hasCode>[1]) => {
-      const error = await work.then(
-        () => 'nothing was thrown',
-        (thrown: unknown) => thrown,
-      );
-      if (!hasCode(error, code)) throw new Error(`${code} was expected, not: ${String(error)}`, { cause: error });
-    };
 
     beforeAll(async () => {
       harness = await start();
@@ -107,7 +100,7 @@ export function rolesContract(engineName: string, start: () => Promise<RolesHarn
       expect(probe).toMatchObject({ site: primary, marker: 'marker-1' });
       expect(probe.roundTripMilliseconds).toBeGreaterThan(0);
       expect(await roles.writeProbe(primary, 'marker-1', testContext())).toMatchObject({ marker: 'marker-1' });
-      await codeOf(roles.writeProbe(standby, 'marker-2', testContext()), 'RoleMismatch');
+      await expectFailure(roles.writeProbe(standby, 'marker-2', testContext()), 'RoleMismatch');
     }, 60_000);
 
     test('nothing is promoted without evidence that the old primary is fenced', async () => {
@@ -119,7 +112,7 @@ export function rolesContract(engineName: string, start: () => Promise<RolesHarn
         [evidenceOf(1, { site: standby })], // of the side that is to be promoted
       ];
       for (const evidence of insufficient) {
-        await codeOf(roles.promote({ site: standby, epoch: 1, evidence }, testContext()), 'FencingUnconfirmed');
+        await expectFailure(roles.promote({ site: standby, epoch: 1, evidence }, testContext()), 'FencingUnconfirmed');
       }
       expect(await engine.probe(standby, testContext())).toMatchObject({ role: 'replica', writable: false });
       await write(primary, written(25, 5));
@@ -160,7 +153,7 @@ export function rolesContract(engineName: string, start: () => Promise<RolesHarn
       const fenced = await roles.fence(primary, standby, 2, testContext());
       if (fenced.strength !== 'proven') {
         const alone = roles.promote({ site: standby, epoch: 2, evidence: [fenced] }, testContext());
-        await codeOf(alone, 'FencingUnconfirmed');
+        await expectFailure(alone, 'FencingUnconfirmed');
       }
       const evidence = fenced.strength === 'proven' ? [fenced] : [fenced, evidenceOf(2)];
       const promoted = await roles.promote({ site: standby, epoch: 2, evidence }, testContext());
@@ -182,9 +175,9 @@ export function rolesContract(engineName: string, start: () => Promise<RolesHarn
     test('a role change of an older epoch is refused and changes nothing', async () => {
       const before = await harness.rows(standby);
       const stale = { site: standby, epoch: 1, evidence: [evidenceOf(1)] };
-      await codeOf(roles.promote(stale, testContext()), 'StaleEpoch');
-      await codeOf(roles.fence(standby, primary, 1, testContext()), 'StaleEpoch');
-      await codeOf(roles.unfence(standby, 1, testContext()), 'StaleEpoch');
+      await expectFailure(roles.promote(stale, testContext()), 'StaleEpoch');
+      await expectFailure(roles.fence(standby, primary, 1, testContext()), 'StaleEpoch');
+      await expectFailure(roles.unfence(standby, 1, testContext()), 'StaleEpoch');
       expect(await roles.epoch(standby, testContext())).toBe(2);
       await write(standby, ['still-writable']);
       expect(await harness.rows(standby)).toEqual([...before, 'still-writable'].toSorted());

@@ -1,10 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
-import { ApplicationFailure } from '@temporalio/common';
-import { findFailure } from '../../core/errors';
 import { isReady, type ServiceController, type ServiceState } from '../../core/services';
 import { testContext } from '../support/call-context';
+import { expectFailure } from '../support/expect-failure';
 import { waitUntil } from '../support/servers';
 
 /** What a service controller needs beside it to be tested: real servers, and ways to be refused or not answered. */
@@ -136,20 +135,6 @@ export function servicesContract(harness: () => ServicesHarness): void {
     await expect(controller.scale(site, service, 2, cancelled)).rejects.toBe(reason);
     await expect(of()).resolves.toMatchObject({ desiredReplicas: 0 });
   });
-}
-
-export async function expectFailure(call: Promise<unknown>, code: string, says: string): Promise<ApplicationFailure> {
-  const error: unknown = await call.then(
-    (value) => Promise.reject(new Error(`expected ${code}, got ${JSON.stringify(value)}`)),
-    (thrown: unknown) => thrown,
-  );
-  const found = findFailure(error);
-  if (!found || !(error instanceof ApplicationFailure)) throw error;
-  expect({ code: found.code, message: found.message }).toEqual({
-    code,
-    message: expect.stringContaining(says) as string,
-  });
-  return error;
 }
 
 /** A server that accepts connections and says nothing. */

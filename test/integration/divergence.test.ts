@@ -1,8 +1,8 @@
 import type { FenceEvidence } from '../../core/fencing';
 import { waitUntil } from '../../lab/servers/process';
 import type { RolesHarness } from '../contract/roles.contract';
-import { expectFailure } from '../contract/services.contract';
 import { testContext } from '../support/engine-harness';
+import { expectFailure } from '../support/expect-failure';
 import { startPostgresRoles } from '../support/postgresql-roles';
 import { startRedisRoles } from '../support/redis-roles';
 

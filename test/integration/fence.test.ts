@@ -5,12 +5,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createSiteFence } from '../../adapters/fence';
 import { settings as fenceSettings } from '../../adapters/fence/settings';
+import type { FailureCode } from '../../core/errors';
 import type { SiteFence } from '../../core/fencing';
 import { unfencedStores } from '../../core/fencing';
 import { Secret } from '../../core/secret';
 import { identify } from '../../lab/servers/process-tree';
-import { expectFailure } from '../contract/services.contract';
 import { testContext } from '../support/call-context';
+import { expectFailure } from '../support/expect-failure';
 import { waitUntil } from '../support/servers';
 import { startSupervisedSite, type SupervisedSite } from '../support/supervised-site';
 
@@ -251,7 +252,7 @@ describe('the fence of a command', () => {
     await expectFailure(fence.unfence('primary', 6, ctx), 'FencingUnconfirmed', 'fenced');
   });
 
-  test.each([
+  test.each<[what: string, script: string, code: FailureCode, says: string]>([
     [
       '"not proven" is no fence',
       `say({ proven: false, how: 'stop was asked for' });`,

@@ -6,8 +6,8 @@ import { createSiteFence } from '../../adapters/fence';
 import { settings as fenceSettings } from '../../adapters/fence/settings';
 import { type SiteFence, unfencedStores } from '../../core/fencing';
 import { type RunningKubernetes, startKubernetes } from '../../lab/kubernetes/server';
-import { expectFailure } from '../contract/services.contract';
 import { testContext } from '../support/call-context';
+import { expectFailure } from '../support/expect-failure';
 import { type KubernetesClient, kubernetesSuite } from '../support/kubernetes-suite';
 import { waitUntil } from '../support/servers';
 

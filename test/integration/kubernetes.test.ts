@@ -10,8 +10,9 @@ import { createServices } from '../../adapters/services';
 import { settings as servicesSettings } from '../../adapters/services/settings';
 import { isReady, type ServiceController, type ServiceState } from '../../core/services';
 import { type RunningKubernetes, startKubernetes } from '../../lab/kubernetes/server';
-import { expectFailure, servicesContract } from '../contract/services.contract';
+import { servicesContract } from '../contract/services.contract';
 import { testContext } from '../support/call-context';
+import { expectFailure } from '../support/expect-failure';
 import { type KubernetesClient, kubernetesSuite } from '../support/kubernetes-suite';
 import { waitUntil } from '../support/servers';
 

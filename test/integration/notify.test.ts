@@ -12,9 +12,9 @@ import { backupSuccessSample } from '../../core/metrics';
 import type { Notification, Notifier } from '../../core/notify';
 import { Secret } from '../../core/secret';
 import { freeLoopbackHost } from '../../lab/servers/loopback';
-import { expectFailure } from '../contract/services.contract';
 import { testContext } from '../support/call-context';
 import { selfSigned } from '../support/certificate';
+import { expectFailure } from '../support/expect-failure';
 import { startMoto, waitUntil } from '../support/servers';
 import { type SmtpServer, type SmtpServerOptions, startSmtpServer } from '../support/smtp-server';
 

@@ -5,7 +5,7 @@ import { createSiteActivities } from '../../activities/site';
 import { createServices } from '../../adapters/services';
 import { settings as servicesSettings } from '../../adapters/services/settings';
 import { Secret } from '../../core/secret';
-import { expectFailure } from '../contract/services.contract';
+import { expectFailure } from '../support/expect-failure';
 import { waitUntil } from '../support/servers';
 import { shop } from '../support/shop-application';
 import { startSupervisedSite, type SupervisedSite } from '../support/supervised-site';

@@ -6,8 +6,8 @@ import type { Engine } from '../../core/engine';
 import { Secret } from '../../core/secret';
 import { serverFile, serverFolder } from '../../lab/servers/process';
 import { rolesContract } from '../contract/roles.contract';
-import { expectFailure } from '../contract/services.contract';
 import { engineOf, testContext } from '../support/engine-harness';
+import { expectFailure } from '../support/expect-failure';
 import { startRedisRoles } from '../support/redis-roles';
 import { startRedis } from '../support/servers';
 

@@ -5,8 +5,8 @@ import { ChangeResourceRecordSetsCommand, ListResourceRecordSetsCommand } from '
 import { createPublicProbe } from '../../adapters/traffic';
 import type { DnsZone, PublicProbe } from '../../core/traffic';
 import { freeLoopbackHost } from '../../lab/servers/loopback';
-import { expectFailure } from '../contract/services.contract';
 import { testContext } from '../support/call-context';
+import { expectFailure } from '../support/expect-failure';
 import { DNS_PORT, route53Zone, type ServedZone, serveZone, zoneKeys } from '../support/route53-zone';
 import { waitUntil } from '../support/servers';
 

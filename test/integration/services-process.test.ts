@@ -2,8 +2,9 @@ import * as http from 'node:http';
 import { createServices } from '../../adapters/services';
 import { settings as servicesSettings } from '../../adapters/services/settings';
 import { Secret } from '../../core/secret';
-import { expectFailure, servicesContract } from '../contract/services.contract';
+import { servicesContract } from '../contract/services.contract';
 import { testContext } from '../support/call-context';
+import { expectFailure } from '../support/expect-failure';
 import { startSupervisedSite, type SupervisedSite } from '../support/supervised-site';
 
 const SITE = 'dr';

@@ -13,7 +13,7 @@ import { readReport } from '../../core/report/run-report';
 import { writeReport } from '../../core/report/write';
 import { measureLoss } from '../../starters/measure-loss';
 import { Session } from '../../starters/session';
-import { expectFailure } from '../contract/services.contract';
+import { expectFailure } from '../support/expect-failure';
 import { completedFailover, failoverThat } from '../support/failover-facts';
 import { recordingIo } from '../support/recording-io';
 
