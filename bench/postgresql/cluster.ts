@@ -1,8 +1,8 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
-import { Client } from 'pg';
 import { freeLoopbackHost } from '../../lab/servers/loopback';
 import { postgresCommand, postgresReady, postgresTool } from '../../lab/servers/postgresql';
+import { inPostgres } from '../../lab/servers/postgresql-client';
 import { giveToServers, runToEnd, serverFolder } from '../../lab/servers/process';
 import { RunningServer } from '../../lab/servers/running-server';
 import { fixture } from './fixture';
@@ -80,7 +80,7 @@ export async function startCluster(rig: Rig, version: PostgresVersion, megabytes
   await server.start();
   const login = { ...at, user: 'postgres', password: made.password, database: 'postgres' };
   const query = async <T extends object>(sql: string, values: readonly unknown[] = []): Promise<T[]> =>
-    withClient(login, async (client) => (await client.query(sql, [...values])).rows as T[]);
+    inPostgres(login, async (client) => (await client.query(sql, [...values])).rows as T[]);
   let changes = 0;
   return {
     name,
@@ -114,20 +114,9 @@ export interface Login {
   readonly database: string;
 }
 
-export async function withClient<T>(login: Login, use: (client: Client) => Promise<T>): Promise<T> {
-  const client = new Client({ ...login, connectionTimeoutMillis: 10_000 });
-  client.on('error', () => undefined); // the running query reports the loss
-  await client.connect();
-  try {
-    return await use(client);
-  } finally {
-    await client.end();
-  }
-}
-
 /** Everything that a measurement changes, in one short text. */
 export async function digestOf(login: Login): Promise<string> {
-  return withClient(login, async (client) => {
+  return inPostgres(login, async (client) => {
     const { rows } = await client.query(
       `SELECT (SELECT count(*) || '/' || sum(abalance::bigint * (aid % 9973)) FROM pgbench_accounts) || '/' ||
               (SELECT count(*) || '/' || sum(hashtextextended(digits || words, 0) % 1000000007) FROM bulk_rows) AS digest`,

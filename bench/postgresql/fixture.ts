@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import * as fs from 'node:fs';
 import * as path from 'node:path';
-import { Client } from 'pg';
 import { cacheFolder } from '../../lab/runtime/servers';
 import { freeLoopbackHost } from '../../lab/servers/loopback';
 import { initPostgres, postgresCommand, postgresReady, postgresTool } from '../../lab/servers/postgresql';
+import { inPostgres } from '../../lab/servers/postgresql-client';
 import { runToEnd } from '../../lab/servers/process';
 import { RunningServer } from '../../lab/servers/running-server';
 import type { PostgresVersion } from './versions';
@@ -108,9 +108,7 @@ async function fill(
     },
     { deadlineMs: BUILD_MILLISECONDS },
   );
-  const client = new Client({ ...login, user: 'postgres', database: 'postgres' });
-  await client.connect();
-  try {
+  await inPostgres({ ...login, user: 'postgres', database: 'postgres' }, async (client) => {
     await client.query('CREATE TABLE bulk_rows (id bigint PRIMARY KEY, digits text NOT NULL, words text NOT NULL)');
     // Compression inside the server would make the files smaller than asked.
     await client.query('ALTER TABLE bulk_rows ALTER digits SET STORAGE EXTERNAL, ALTER words SET STORAGE EXTERNAL');
@@ -123,7 +121,5 @@ async function fill(
     );
     await client.query('VACUUM FREEZE ANALYZE bulk_rows');
     await client.query('CHECKPOINT');
-  } finally {
-    await client.end();
-  }
+  });
 }

@@ -1,8 +1,9 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { inPostgres } from '../../lab/servers/postgresql-client';
 import { isRoot, runToEnd } from '../../lab/servers/process';
-import { type Cluster, type Login, withClient } from './cluster';
+import type { Cluster, Login } from './cluster';
 
 /** Short beside what a restore takes, and no load. */
 const LOOK_MILLISECONDS = 50;
@@ -17,7 +18,7 @@ export async function whenWritable(login: Login, signal: AbortSignal): Promise<n
   for (;;) {
     signal.throwIfAborted();
     try {
-      const open = await withClient(login, async (client) => {
+      const open = await inPostgres(login, async (client) => {
         const { rows } = await client.query(
           'SELECT NOT pg_is_in_recovery() AS open, (SELECT count(*) FROM pgbench_branches) AS branches',
         );

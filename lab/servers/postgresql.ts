@@ -1,7 +1,7 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
-import { Client } from 'pg';
 import { serverBinaries } from '../runtime/servers';
+import { inPostgres } from './postgresql-client';
 import { runToEnd, serverFile, serverFolder, type ServerCommand, waitUntil } from './process';
 
 export interface PostgresAddress {
@@ -107,25 +107,15 @@ export async function postgresReady({ host, port }: PostgresAddress, deadlineMs 
 }
 
 async function takesConnections(host: string, port: number): Promise<boolean> {
-  const client = new Client({
-    host,
-    port,
-    user: 'postgres',
-    password: '',
-    database: 'postgres',
-    connectionTimeoutMillis: 2000,
-  });
+  const stranger = { host, port, user: 'postgres', password: '', database: 'postgres', connectionTimeoutMillis: 2_000 };
   try {
-    await client.connect();
-    return true;
+    return await inPostgres(stranger, async () => true);
   } catch (error) {
     const { code } = error as { code?: string };
     // 28xxx is a refusal of our credentials by a server that is up; 57P03 says that it still starts (errcodes appendix).
     if (code?.startsWith('28')) return true;
     if (error instanceof Error && error.message.includes('password')) return true; // pg refuses an empty one by itself
     throw error;
-  } finally {
-    await client.end().catch(() => undefined); // never connected: nothing to end
   }
 }
 

@@ -1,10 +1,10 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
-import { Client } from 'pg';
 import { initPostgres, postgresCommand, postgresReady, postgresTool } from '../servers/postgresql';
+import { inPostgres } from '../servers/postgresql-client';
 import { runToEnd } from '../servers/process';
 import type { ProgramSpec } from '../supervisor/program';
-import type { Address, SiteName } from './address-plan';
+import type { SiteName } from './address-plan';
 import { type LabBuild, runServer, storeFolder, STORES } from './build';
 
 export const DATABASE = 'ultramarket';
@@ -69,7 +69,7 @@ async function createRoles(build: LabBuild): Promise<void> {
   const { superuser, application, backup } = POSTGRES_ROLES;
   const address = build.plan.sites.primary.postgresql;
   const login = { ...address, user: superuser.name, password: build.secrets.password(superuser.secret) };
-  await withClient({ ...login, database: 'postgres' }, async (client) => {
+  await inPostgres({ ...login, database: 'postgres' }, async (client) => {
     for (const { name, secret } of [application, backup]) {
       const exists = await client.query('SELECT FROM pg_roles WHERE rolname = $1', [name]);
       if (exists.rowCount === 0) await client.query(`CREATE ROLE ${name} LOGIN`);
@@ -82,7 +82,7 @@ async function createRoles(build: LabBuild): Promise<void> {
     const database = await client.query('SELECT FROM pg_database WHERE datname = $1', [DATABASE]);
     if (database.rowCount === 0) await client.query(`CREATE DATABASE ${DATABASE} OWNER ${application.name}`);
   });
-  await withClient({ ...login, database: DATABASE }, async (client) => {
+  await inPostgres({ ...login, database: DATABASE }, async (client) => {
     const functions = [
       'pg_promote',
       'pg_switch_wal',
@@ -107,7 +107,7 @@ async function copyToStandby(build: LabBuild, dataDir: string): Promise<void> {
   const { host, port } = build.plan.sites.primary.postgresql;
   const scratch = `${dataDir}.copy`;
   fs.rmSync(scratch, { recursive: true, force: true });
-  await withClient(
+  await inPostgres(
     { host, port, user: superuser.name, password: build.secrets.password(superuser.secret), database: 'postgres' },
     async (client) => {
       // A slot of an interrupted try is reused, so that the copy can be taken again.
@@ -142,17 +142,4 @@ export function postgresUrl(build: LabBuild, site: SiteName): string {
   const { host, port } = build.plan.sites[site].postgresql;
   const { name, secret } = POSTGRES_ROLES.application;
   return `postgresql://${name}:${build.secrets.password(secret)}@${host}:${port}/${DATABASE}`;
-}
-
-async function withClient(
-  options: Address & { user: string; password: string; database: string },
-  use: (client: Client) => Promise<void>,
-): Promise<void> {
-  const client = new Client({ ...options, connectionTimeoutMillis: 10_000 });
-  await client.connect();
-  try {
-    await use(client);
-  } finally {
-    await client.end();
-  }
 }

@@ -2,8 +2,8 @@ import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { MongoClient } from 'mongodb';
-import { Client } from 'pg';
 import { labDestroy, type LabDescription, labDown, labStatus, labUp, supervisorOf } from '../../lab/lab';
+import { inPostgres } from '../../lab/servers/postgresql-client';
 import { addressPlan } from '../../lab/sites/address-plan';
 import { LabSecrets } from '../../lab/sites/lab-folder';
 import { POSTGRES_ROLES } from '../../lab/sites/postgresql';
@@ -167,18 +167,9 @@ function gateway(site: 'primary' | 'dr'): string {
 async function query(site: 'primary' | 'dr', sql: string, where = lab): Promise<unknown[]> {
   const { superuser } = POSTGRES_ROLES;
   const password = new LabSecrets(where.folder).password(superuser.secret);
-  const client = new Client({
-    ...addressPlan(where.network).sites[site].postgresql,
-    user: superuser.name,
-    password,
-    database: 'ultramarket',
-  });
-  await client.connect();
-  try {
-    return (await client.query(sql)).rows;
-  } finally {
-    await client.end();
-  }
+  const server = addressPlan(where.network).sites[site].postgresql;
+  const login = { user: superuser.name, password, database: 'ultramarket' };
+  return inPostgres({ ...server, ...login }, async (client) => (await client.query(sql)).rows);
 }
 
 /** Waits for the election, then fails unless a majority takes the write. */

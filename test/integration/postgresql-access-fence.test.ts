@@ -1,12 +1,13 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
-import { Client } from 'pg';
+import type { Client } from 'pg';
 import type { Replication } from '../../core/roles';
 import { Secret } from '../../core/secret';
 import { type RolesHarness, rolesContract } from '../contract/roles.contract';
 import { engineOf, testContext } from '../support/engine-harness';
 import { startPostgresRoles } from '../support/postgresql-roles';
 import { postgresVersions, startPostgres } from '../support/servers';
+import { openPostgres } from '../../lab/servers/postgresql-client';
 
 // The whole contract once more, each fence with its wait, is for those who have the time (`npm run test:deep`).
 for (const { version, programs } of process.env['DRCTL_EVERY_VERSION'] ? postgresVersions : []) {
@@ -15,12 +16,11 @@ for (const { version, programs } of process.env['DRCTL_EVERY_VERSION'] ? postgre
 }
 
 describe('the door of an old primary that answers', () => {
-  let harness: RolesHarness & { shop(site: string): Client };
+  let harness: RolesHarness & { shop(site: string): Promise<Client> };
   let roles: Replication;
   const fence = (epoch: number) => roles.fence('primary', 'dr', epoch, testContext());
   /** As somebody who means to write all the same. */
   const override = async (client: Client) => {
-    client.on('error', () => undefined); // the fence drops it
     await client.query('SET default_transaction_read_only = off');
     return client.query(`INSERT INTO entries VALUES ('forced') ON CONFLICT DO NOTHING`);
   };
@@ -32,15 +32,14 @@ describe('the door of an old primary that answers', () => {
   afterAll(async () => harness?.stop(), 60_000);
 
   test('a session that overrides the setting, and a superuser who comes anew, are kept from writing: that is proven', async () => {
-    const held = harness.shop('primary');
-    await held.connect();
+    const held = await harness.shop('primary');
     await override(held);
     const before = await harness.rows('primary');
     const evidence = await fence(1);
     expect(evidence).toMatchObject({ strength: 'proven', epoch: 1, stores: ['orders-db'] });
     expect(evidence.how).toMatch(/a write was refused; nobody else is let in \(pg_hba\.conf\) or connected/);
     await expect(held.query(`INSERT INTO entries VALUES ('split')`)).rejects.toThrow(/terminat|closed|queryable/i);
-    await expect(harness.shop('primary').connect()).rejects.toThrow(/pg_hba\.conf rejects/);
+    await expect(harness.shop('primary')).rejects.toThrow(/pg_hba\.conf rejects/);
     expect(await harness.rows('primary')).toEqual(before);
     await held.end().catch(() => undefined); // the server has ended it
   }, 60_000);
@@ -48,8 +47,7 @@ describe('the door of an old primary that answers', () => {
   test('the standby goes on following; the fence is undone for good', async () => {
     await roles.unfence('primary', 1, testContext());
     await harness.write('primary', 'again');
-    const client = harness.shop('primary');
-    await client.connect();
+    const client = await harness.shop('primary');
     await override(client);
     await client.end();
     expect(await harness.rows('primary')).toEqual(expect.arrayContaining(['again', 'forced']));
@@ -64,11 +62,8 @@ test('through a restart, where waiting takes too long, and without the rights', 
   const rules = path.join(server.dataDir, 'pg_hba.conf');
   const before = fs.readFileSync(rules);
   const fence = (of = engine) => of.replication?.fence('primary', 'dr', 2, testContext());
-  const connect = async (user: string, password = server.password) => {
-    const client = new Client({ host: server.host, port: server.port, user, password, database: 'postgres' });
-    await client.connect();
-    return client;
-  };
+  const connect = (user: string, password = server.password) =>
+    openPostgres({ host: server.host, port: server.port, user, password, database: 'postgres' });
   const admin = await connect('postgres');
   await admin.query(`CREATE ROLE shop LOGIN PASSWORD 'shop'; CREATE ROLE weaker LOGIN PASSWORD 'weaker'`);
   await admin.query('GRANT pg_monitor, pg_signal_backend TO weaker; GRANT CREATE ON DATABASE postgres TO weaker');

@@ -3,13 +3,13 @@ import * as os from 'node:os';
 import * as path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { buffer } from 'node:stream/consumers';
-import { Client } from 'pg';
 import { parseLsn, positionAt, segmentName, segmentStart, timelineOf } from '../../adapters/engines/postgresql/lsn';
 import { createRepository } from '../../adapters/repository';
 import { createLogArchive } from '../../adapters/repository/log-archive';
 import { compareFingerprints } from '../../core/recovery';
 import type { LogArchive, LogEntry } from '../../core/log-archive';
 import type { Repository } from '../../core/repository';
+import { inPostgres } from '../../lab/servers/postgresql-client';
 import { isRoot, serverFolder } from '../../lab/servers/process';
 import { combinedSource, testContext } from '../support/engine-harness';
 import { ask, PostgresSource } from '../support/postgresql-source';
@@ -31,15 +31,14 @@ const problems = async (source: PostgresSource) =>
   (await source.engine.probe('primary', testContext())).problems.join('\n');
 
 async function writeWal(url: string, mebibytes: number): Promise<void> {
-  const client = new Client(url);
-  await client.connect();
-  await client.query('CREATE TABLE IF NOT EXISTS filler (body text)');
-  for (let done = 0; done < mebibytes; done += 16) {
-    await client.query('INSERT INTO filler SELECT repeat(md5(g::text), 32) FROM generate_series(1, 15000) g');
-    await client.query('TRUNCATE filler');
-    await client.query('CHECKPOINT');
-  }
-  await client.end();
+  await inPostgres(url, async (client) => {
+    await client.query('CREATE TABLE IF NOT EXISTS filler (body text)');
+    for (let done = 0; done < mebibytes; done += 16) {
+      await client.query('INSERT INTO filler SELECT repeat(md5(g::text), 32) FROM generate_series(1, 15000) g');
+      await client.query('TRUNCATE filler');
+      await client.query('CHECKPOINT');
+    }
+  });
 }
 
 /** A copy of a server that is stopped: the same cluster, its slots too. */

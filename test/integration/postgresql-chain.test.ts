@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
-import { Client } from 'pg';
+import type { Client } from 'pg';
 import { pathsOf, readMarker } from '../../adapters/engines/postgresql/restore-place';
 import { withRestored } from '../../adapters/engines/postgresql/restored-server';
 import type { Manifest } from '../../core/catalog';
@@ -11,6 +11,7 @@ import type { Engine, RestoreRequest } from '../../core/engine';
 import type { RestorePlan } from '../../core/recovery';
 import type { VolumeSource } from '../../core/volumes';
 import { Secret } from '../../core/secret';
+import { openPostgres } from '../../lab/servers/postgresql-client';
 import { isRoot, serverFolder } from '../../lab/servers/process';
 import {
   combinedSource,
@@ -38,9 +39,7 @@ const placeAt = (name: string) => ({
 
 async function cluster(programs?: string) {
   const server = await startPostgres({ programs });
-  const client = new Client(server.url);
-  client.on('error', () => undefined); // the server ends before its client where a test fails
-  await client.connect();
+  const client = await openPostgres(server.url);
   const tablespace = serverFolder(fs.mkdtempSync(path.join(root, 'space-')));
   await client.query(`CREATE TABLESPACE other LOCATION '${tablespace}'`);
   await client.query('CREATE TABLE here (id int PRIMARY KEY, body text NOT NULL)');

@@ -1,7 +1,6 @@
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
-import { Client } from 'pg';
 import { createPostgresqlEngine } from '../../adapters/engines/postgresql/engine';
 import { pathsOf } from '../../adapters/engines/postgresql/restore-place';
 import { serverOf } from '../../adapters/engines/postgresql/restored-server';
@@ -10,6 +9,7 @@ import type { Manifest } from '../../core/catalog';
 import type { Engine, RestoreRequest } from '../../core/engine';
 import { compareFingerprints, type RecoveryTarget } from '../../core/recovery';
 import { Secret } from '../../core/secret';
+import { openPostgres } from '../../lab/servers/postgresql-client';
 import { isRoot, serverFolder } from '../../lab/servers/process';
 import {
   combinedSource,
@@ -86,19 +86,12 @@ class World {
   }
 }
 
-async function connect(url: string): Promise<Client> {
-  const client = new Client(url);
-  client.on('error', () => undefined);
-  await client.connect();
-  return client;
-}
-
 describe.each(postgresVersionsInDepth)('PostgreSQL $version', ({ version, programs }) => {
   const toolsDirectory = path.dirname(postgresTool('postgres', programs));
 
   test('a chain with increments and a cluster with a tablespace are restored; steps cut off anywhere are repeated', async () => {
     const server = await startPostgres({ programs });
-    const client = await connect(server.url);
+    const client = await openPostgres(server.url);
     const world = new World(server, toolsDirectory);
     await client.query(
       'CREATE TABLE t AS SELECT g AS id, repeat(md5(g::text), 20) AS body FROM generate_series(1, 20000) g',
@@ -161,7 +154,7 @@ describe.each(postgresVersionsInDepth)('PostgreSQL $version', ({ version, progra
 
   test('restore points and positions; WAL that the server no longer has is said, and needs a base', async () => {
     const server = await startPostgres({ programs, settings: { max_wal_size: '64MB', min_wal_size: '32MB' } });
-    const client = await connect(server.url);
+    const client = await openPostgres(server.url);
     const world = new World(server, toolsDirectory);
     await client.query('CREATE TABLE t (id int)');
     await world.archive(1_500);
@@ -214,7 +207,7 @@ describe.each(postgresVersionsInDepth)('PostgreSQL $version', ({ version, progra
 
   test('a damaged page fails the backup and is named', async () => {
     const server = await startPostgres({ programs });
-    const client = await connect(server.url);
+    const client = await openPostgres(server.url);
     await client.query('CREATE TABLE damaged AS SELECT g AS id, md5(g::text) AS body FROM generate_series(1, 5000) g');
     const { file } = (await client.query("SELECT pg_relation_filepath('damaged') AS file")).rows[0] as { file: string };
     await client.query('CHECKPOINT');

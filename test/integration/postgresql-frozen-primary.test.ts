@@ -2,7 +2,6 @@ import { MockActivityEnvironment } from '@temporalio/testing';
 import * as fs from 'node:fs/promises';
 import * as os from 'node:os';
 import * as path from 'node:path';
-import { Client } from 'pg';
 import type { OpenApplication } from '../../activities/deps';
 import { createHoldFenceActivities } from '../../activities/hold-fence';
 import { createEpochs } from '../../adapters/catalog/epochs';
@@ -11,6 +10,7 @@ import type { Engine } from '../../core/engine';
 import type { FenceEvidence } from '../../core/fencing';
 import type { Replication } from '../../core/roles';
 import { Secret } from '../../core/secret';
+import { inPostgres, openPostgres } from '../../lab/servers/postgresql-client';
 import { descendants, type ProcessIdentity } from '../../lab/servers/process-tree';
 import { engineOf, testContext } from '../support/engine-harness';
 import { expectFailure } from '../support/expect-failure';
@@ -38,20 +38,8 @@ const thaw = () => {
   frozen = [];
 };
 
-async function connected({ url }: Postgres): Promise<Client> {
-  const client = new Client({ connectionString: url, connectionTimeoutMillis: 10_000 });
-  client.on('error', () => undefined); // a fence drops sessions; the next query says so
-  await client.connect();
-  return client;
-}
-
-async function query(at: Postgres, text: string): Promise<{ row: string }[]> {
-  const client = await connected(at);
-  try {
-    return (await client.query<{ row: string }>(text)).rows;
-  } finally {
-    await client.end();
-  }
+async function query({ url }: Postgres, text: string): Promise<{ row: string }[]> {
+  return inPostgres(url, async (client) => (await client.query<{ row: string }>(text)).rows);
 }
 
 const rows = async (at: Postgres) => (await query(at, 'SELECT row FROM entries ORDER BY row')).map(({ row }) => row);
@@ -98,7 +86,7 @@ afterAll(async () => {
 });
 
 test('it wakes up after the failover, is refused within moments, and stays so through a restart', async () => {
-  const session = await connected(primary);
+  const session = await openPostgres(primary.url);
   await session.query(`INSERT INTO entries VALUES ('before')`);
   await waitUntil('the standby having the row', async () => (await rows(standby)).includes('before'));
   frozen = descendants(primary.server.pid ?? 0);

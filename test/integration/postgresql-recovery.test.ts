@@ -3,7 +3,6 @@ import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Client } from 'pg';
 import { createPostgresqlEngine } from '../../adapters/engines/postgresql/engine';
 import { floorToSegment, formatLsn, parseLsn, segmentName } from '../../adapters/engines/postgresql/lsn';
 import { readRecords } from '../../adapters/engines/postgresql/wal-records';
@@ -18,6 +17,7 @@ import { failure } from '../../core/errors';
 import type { LogArchive } from '../../core/log-archive';
 import type { RecoveryTarget, RestoredStore } from '../../core/recovery';
 import { Secret } from '../../core/secret';
+import { openPostgres } from '../../lab/servers/postgresql-client';
 import { isRoot } from '../../lab/servers/process';
 import { combinedSource, type MemoryVolumes, takeBackup, testContext } from '../support/engine-harness';
 import { countOf, rounds, seededNumbers, seededRandom } from '../support/random';
@@ -108,8 +108,7 @@ async function recordedWorld(programs: string | undefined, version: number, kill
     programs,
     settings: { track_commit_timestamp: 'on', wal_keep_size: '1GB', max_prepared_transactions: '5' },
   });
-  let client = new Client(server.url);
-  await client.connect();
+  let client = await openPostgres(server.url);
   await client.query(CREATE_ENTRIES);
   const [before] = (await client.query('SELECT pg_current_xact_id()::text AS xid')).rows as { xid: string }[];
   const engine = engineOf({ primary: server }, programs);
@@ -154,8 +153,7 @@ async function recordedWorld(programs: string | undefined, version: number, kill
   await killArchiver(); // what it did not get of the timeline its successor fetches from the promoted server
   await client.end();
   await promoteAlone(server);
-  client = new Client(server.url);
-  await client.connect();
+  client = await openPostgres(server.url);
   archiver = startArchiver(server, repository);
   stop = new AbortController();
   writing = writeEntries(client, journal, numbers, stop.signal);
@@ -414,9 +412,7 @@ describe.each(postgresVersions)('PostgreSQL $version', ({ version, programs }) =
 
 test('a primary is killed, its standby promoted, and the log goes on into the new timeline', async () => {
   const primary = await startPostgres({ settings: { wal_keep_size: '512MB' } });
-  const client = new Client(primary.url);
-  client.on('error', () => undefined);
-  await client.connect();
+  const client = await openPostgres(primary.url);
   await client.query('CREATE TABLE entries (id int PRIMARY KEY, body text NOT NULL)');
   const standby = await startPostgresStandby(primary, { wal_keep_size: '512MB' });
   const engine = engineOf({ primary, dr: standby });
@@ -443,9 +439,7 @@ test('a primary is killed, its standby promoted, and the log goes on into the ne
     return there!.bytes! >= here!.bytes!;
   });
 
-  const late = new Client(primary.url);
-  late.on('error', () => undefined);
-  await late.connect();
+  const late = await openPostgres(primary.url);
   await late.query("INSERT INTO entries VALUES (2001, 'last before the crash')");
   await waitUntil('the standby having the last row', async () => {
     const { primary: here, standby: there } = await replication!.sample('primary', 'dr', testContext());
@@ -469,8 +463,7 @@ test('a primary is killed, its standby promoted, and the log goes on into the ne
   expect(promoted).toMatchObject({ site: 'dr', already: false });
   expect(promoted.position.lineage).toMatch(/\/2$/);
 
-  const there = new Client(standby.url);
-  await there.connect();
+  const there = await openPostgres(standby.url);
   await there.query("INSERT INTO entries VALUES (3001, 'after the failover')");
   const instant = new Date(Date.now() + 5).toISOString();
   await sleep(10);
@@ -516,8 +509,7 @@ test('a primary is killed, its standby promoted, and the log goes on into the ne
 
   // The promotion is given up and the old primary goes on: nobody but a person knows which end is the latest.
   await primary.server.start();
-  const on = new Client(primary.url);
-  await on.connect();
+  const on = await openPostgres(primary.url);
   await on.query("INSERT INTO entries VALUES (4001, 'the old primary goes on')");
   await run('primary', 1_500);
   await expect(engine.planRestore({ kind: 'latest' }, catalog, testContext())).rejects.toMatchObject({

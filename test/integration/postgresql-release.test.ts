@@ -1,10 +1,10 @@
 import { MockActivityEnvironment } from '@temporalio/testing';
-import { Client } from 'pg';
 import { createArchiveActivities } from '../../activities/archive';
 import type { ActivityDeps } from '../../activities/deps';
 import type { ArchiveOutcome, Engine } from '../../core/engine';
 import { Secret } from '../../core/secret';
 import { engineOf, MemoryLogArchive, testContext } from '../support/engine-harness';
+import { ask } from '../support/postgresql-source';
 import { startPostgresStandby } from '../support/postgresql-standby';
 import { postgresVersionsInDepth, startPostgres, waitUntil } from '../support/servers';
 
@@ -30,19 +30,12 @@ describe.each(postgresVersionsInDepth)(
     }, 60_000);
     afterAll(async () => void (await Promise.all([dr?.stop(), primary?.stop()])), 60_000);
 
-    const ask = async ({ url }: Postgres, text: string): Promise<Record<string, unknown>[]> => {
-      const client = new Client(url);
-      await client.connect();
-      try {
-        return (await client.query(text)).rows as Record<string, unknown>[];
-      } finally {
-        await client.end();
-      }
-    };
     const reserve = (server: Postgres, slot: string) =>
-      ask(server, `SELECT pg_create_physical_replication_slot('${slot}', true)`);
+      ask(server.url, `SELECT pg_create_physical_replication_slot('${slot}', true)`);
     const slotsAt = async (server: Postgres) =>
-      (await ask(server, 'SELECT slot_name FROM pg_replication_slots ORDER BY 1')).map(({ slot_name: name }) => name);
+      (await ask(server.url, 'SELECT slot_name FROM pg_replication_slots ORDER BY 1')).map(
+        ({ slot_name: name }) => name,
+      );
     const archive = async (): Promise<ArchiveOutcome> => {
       const open = {
         application: { sites: ['primary', 'dr', 'elsewhere'] },
@@ -74,7 +67,7 @@ describe.each(postgresVersionsInDepth)(
       const ended = running.catch((error: unknown) => error);
       await waitUntil(
         'the archiver holding its slot',
-        async () => (await ask(primary, 'SELECT active FROM pg_replication_slots'))[0]?.['active'] === true,
+        async () => (await ask(primary.url, 'SELECT active FROM pg_replication_slots'))[0]?.['active'] === true,
       );
       await expect(engine.log!.release('primary', testContext())).rejects.toMatchObject({ type: 'LockHeld' });
       expect(await slotsAt(primary)).toEqual([OURS]);
@@ -83,7 +76,7 @@ describe.each(postgresVersionsInDepth)(
     }, 30_000);
 
     test('a primary that was lost keeps its log until it follows: rewinding it needs it', async () => {
-      await ask(dr, 'SELECT pg_promote()');
+      await ask(dr.url, 'SELECT pg_promote()');
       await reserve(dr, OURS);
       expect((await archive()).needsBase).toBeNull();
       expect(await slotsAt(dr)).toEqual([OURS, 'of_somebody_else']);

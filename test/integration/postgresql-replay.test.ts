@@ -2,13 +2,14 @@ import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Client } from 'pg';
+import type { Client } from 'pg';
 import { parseLsn } from '../../adapters/engines/postgresql/lsn';
 import { pathsOf, readMarker } from '../../adapters/engines/postgresql/restore-place';
 import { serverOf, withRestored } from '../../adapters/engines/postgresql/restored-server';
 import type { LogArchive } from '../../core/log-archive';
 import { Secret } from '../../core/secret';
 import { isRoot } from '../../lab/servers/process';
+import { openPostgres } from '../../lab/servers/postgresql-client';
 import {
   combinedSource,
   engineOf,
@@ -37,9 +38,7 @@ describe.each(postgresVersions)('replay on PostgreSQL $version', ({ version, pro
     `a worker that dies in the middle leaves the server waiting, and the next one goes on (seed ${random.seed})`,
     async () => {
       const server = await startPostgres({ programs });
-      const client = new Client(server.url);
-      client.on('error', () => undefined); // the server ends before its client where a test fails
-      await client.connect();
+      const client = await openPostgres(server.url);
       await client.query('CREATE TABLE notes (id int, body text)');
       const engine = await engineOf('postgresql', 'orders', {
         sites: { primary: { host: server.host, port: server.port, password: new Secret(server.password) } },

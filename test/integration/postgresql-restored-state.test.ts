@@ -4,11 +4,11 @@ import * as os from 'node:os';
 import * as path from 'node:path';
 import { pathsOf, readMarker } from '../../adapters/engines/postgresql/restore-place';
 import { serverOf, withRestored } from '../../adapters/engines/postgresql/restored-server';
-import { Client } from 'pg';
 import type { Manifest } from '../../core/catalog';
 import type { RestoreRequest } from '../../core/engine';
 import { compareFingerprints, type RecoveryTarget, requireStopped } from '../../core/recovery';
 import { checkLine, checksFailed } from '../../core/restore-checks';
+import { openPostgres } from '../../lab/servers/postgresql-client';
 import { isRoot } from '../../lab/servers/process';
 import { combinedSource, testContext } from '../support/engine-harness';
 import { ask, PostgresSource } from '../support/postgresql-source';
@@ -84,8 +84,7 @@ describe.each(postgresVersions)('a copy that is left by PostgreSQL $version', ({
     await ask(server.url, "SELECT pg_create_restore_point('a hundred')");
     await ask(server.url, 'DELETE FROM t');
     // A transaction with more subtransactions than a server lists (64) is under way when this backup begins and ends.
-    const open = new Client(server.url);
-    await open.connect();
+    const open = await openPostgres(server.url);
     await open.query('CREATE TABLE s (id int)');
     await open.query('BEGIN');
     await open.query(Array.from({ length: 100 }, (_, i) => `SAVEPOINT s${i}; INSERT INTO s VALUES (${i});`).join(' '));

@@ -1,10 +1,10 @@
 import { mkdtempSync, chmodSync, rmSync } from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
-import { Client } from 'pg';
 import { Secret } from '../../core/secret';
 import { engineContract, type EngineHarness } from '../contract/engine.contract';
 import { engineFaults } from '../contract/engine-faults.contract';
+import { openPostgres } from '../../lab/servers/postgresql-client';
 import { isRoot } from '../../lab/servers/process';
 import { engineOf } from '../support/engine-harness';
 import { startPostgresRoles } from '../support/postgresql-roles';
@@ -17,8 +17,7 @@ async function startHarness(programs?: string): Promise<EngineHarness> {
   const root = mkdtempSync(path.join(os.tmpdir(), 'drctl-pg-contract-'));
   chmodSync(root, 0o755);
   const site = { host: server.host, port: server.port, password: new Secret(server.password) };
-  const client = new Client(server.url);
-  await client.connect();
+  const client = await openPostgres(server.url);
   await client.query('CREATE TABLE notes (id bigserial PRIMARY KEY, body text NOT NULL, at timestamptz DEFAULT now())');
   let places = 0;
   return {

@@ -5,7 +5,7 @@ import * as os from 'node:os';
 import * as path from 'node:path';
 import Redis from 'ioredis';
 import { BSON, type Document } from 'mongodb';
-import { Client } from 'pg';
+import type { Client } from 'pg';
 import { createCatalog } from '../../adapters/catalog/catalog';
 import { createFilesEngine } from '../../adapters/engines/files/engine';
 import { settings as filesSettings } from '../../adapters/engines/files/settings';
@@ -27,6 +27,7 @@ import type { Engine } from '../../core/engine';
 import { backupIdOf } from '../../core/layout';
 import type { LogArchive } from '../../core/log-archive';
 import { Secret } from '../../core/secret';
+import { inPostgres, openPostgres } from '../../lab/servers/postgresql-client';
 import { isRoot } from '../../lab/servers/process';
 import { freeLoopbackPort } from '../../lab/servers/loopback';
 import { testContext } from '../support/engine-harness';
@@ -160,9 +161,7 @@ suite('PostgreSQL by hand', () => {
   beforeAll(async () => {
     server = await startPostgres({ settings: { summarize_wal: 'on' } });
     stops.push(() => server.stop());
-    client = new Client(server.url);
-    client.on('error', () => undefined); // the server ends before a failed test's client does
-    await client.connect();
+    client = await openPostgres(server.url);
     stops.push(() => client.end());
     const { sites, ...rest } = postgresqlSettings.parse({
       sites: { primary: { host: server.host, port: server.port, password: new Secret(server.password) } },
@@ -203,11 +202,7 @@ suite('PostgreSQL by hand', () => {
     const variables = { STORE: 'orders-db', BACKUP: full!.backupId, INCREMENT: increment!.backupId, TARGET: target };
     const { output } = await byHand([marker, 'postgresql-log'], variables, { asServer: true, work, before });
     expect(output).toContain(': OK');
-    const restored = new Client({ host: work, user: 'postgres', database: 'postgres' });
-    restored.on('error', () => undefined); // stopped under it when the comparison throws
-    await restored.connect();
-    const rows = await rowsOf(restored);
-    await restored.end();
+    const rows = await inPostgres({ host: work, user: 'postgres', database: 'postgres' }, rowsOf);
     await stop();
     expect(rows.length).toBe(expected.length);
     expect(rows.filter(({ id, body }, index) => expected[index]?.id !== id || expected[index]?.body !== body)).toEqual(

@@ -2,20 +2,17 @@ import { GetObjectCommand, CreateBucketCommand, PutObjectCommand, S3Client } fro
 import { ListHostedZonesCommand, Route53Client } from '@aws-sdk/client-route-53';
 import Redis from 'ioredis';
 import { MongoClient } from 'mongodb';
-import { Client } from 'pg';
 import * as servers from '../support/servers';
+import { openPostgres } from '../../lab/servers/postgresql-client';
 
 test('PostgreSQL keeps what was committed over a kill, and answers on its own address', async () => {
   const postgres = await servers.startPostgres();
-  const write = new Client(postgres.url);
-  await write.connect();
+  const write = await openPostgres(postgres.url);
   await write.query('CREATE TABLE kept (n int); INSERT INTO kept VALUES (7)');
-  write.on('error', () => undefined); // the kill below breaks this connection
   await postgres.server.kill('SIGKILL');
   expect(postgres.server.pid).toBeNull();
   await postgres.server.start();
-  const read = new Client(postgres.url);
-  await read.connect();
+  const read = await openPostgres(postgres.url);
   expect((await read.query('SELECT n FROM kept')).rows).toEqual([{ n: 7 }]);
   await read.end();
   await postgres.stop();

@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Client } from 'pg';
 import { readOrdersFromPostgres } from '../../lab/load/journal';
 import { orderOf } from '../../lab/load/order-content';
 import { answersWith, startProgram } from '../support/lab-programs';
 import { waitUntil } from '../support/servers';
 import { startShopSite, type ShopSite } from '../support/shop-site';
+import { openPostgres } from '../../lab/servers/postgresql-client';
 
 let shop: ShopSite;
 beforeAll(async () => {
@@ -71,8 +71,7 @@ describe('faults', () => {
 
   test('SIGTERM finishes what is in flight and ends within a second', async () => {
     const orders = Array.from({ length: 10 }, (_, n) => orderOf('shop-test', 100 + n));
-    const lock = new Client({ connectionString: shop.postgres.url });
-    await lock.connect();
+    const lock = await openPostgres(shop.postgres.url);
     await lock.query('BEGIN');
     await lock.query('LOCK TABLE orders');
     const replies = Promise.all(orders.map((order) => shop.call('POST', '/v2/orders', order)));

@@ -12,7 +12,6 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Client } from 'pg';
 import {
   classify,
   compareOrders,
@@ -22,6 +21,7 @@ import {
   summarise,
 } from '../../lab/load/journal';
 import { freeLoopbackHost } from '../../lab/servers/loopback';
+import { inPostgres } from '../../lab/servers/postgresql-client';
 import { createSchema } from '../../lab/shop/schema';
 import { SERVICE_NAMES } from '../../lab/shop/service-names';
 import { answersWith, buildPrograms, startProgram, type Program } from '../support/lab-programs';
@@ -300,12 +300,11 @@ describe('the load generator', () => {
   test('the comparison sees damage done to the real stores', async () => {
     const journal = await readJournal(journalFile());
     const [deleted, altered, itemless] = classify(journal, Date.now()).mustBePresent.map(({ content }) => content.id);
-    const client = new Client({ connectionString: postgres.url });
-    await client.connect();
-    await client.query('DELETE FROM orders WHERE id = $1', [deleted]);
-    await client.query('UPDATE orders SET amount_cents = amount_cents + 1 WHERE id = $1', [altered]);
-    await client.query('DELETE FROM order_items WHERE order_id = $1', [itemless]);
-    await client.end();
+    await inPostgres(postgres.url, async (client) => {
+      await client.query('DELETE FROM orders WHERE id = $1', [deleted]);
+      await client.query('UPDATE orders SET amount_cents = amount_cents + 1 WHERE id = $1', [altered]);
+      await client.query('DELETE FROM order_items WHERE order_id = $1', [itemless]);
+    });
     const isForeign = ({ customer }: { customer: string }) => !customer.startsWith('customer-load-test-');
     const result = compareOrders(await readOrdersFromPostgres(postgres.url), journal, Date.now(), { isForeign });
     expect(result.ok).toBe(false);

@@ -1,7 +1,8 @@
 import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Client } from 'pg';
+import type { Client } from 'pg';
 import { Secret } from '../../core/secret';
+import { inPostgres, openPostgres } from '../../lab/servers/postgresql-client';
 import { endOf, makeStandby } from '../../lab/supervisor/postgresql-cluster';
 import type { RolesHarness } from '../contract/roles.contract';
 import { engineOf } from './engine-harness';
@@ -18,26 +19,18 @@ type Postgres = Awaited<ReturnType<typeof startPostgres>>;
 export async function startPostgresRoles(
   programs?: string,
   { byAccessRules = false } = {},
-): Promise<RolesHarness & { shop(site: string): Client }> {
+): Promise<RolesHarness & { shop(site: string): Promise<Client> }> {
   const settings: Record<string, string> = byAccessRules ? { authentication_timeout: '2s' } : {};
   const primary = await startPostgres({ programs, settings });
-  const query = ({ url }: Postgres, text: string) => queryBy(new Client(url), text);
-  const queryBy = async (client: Client, text: string, values: string[] = []) => {
-    client.on('error', () => undefined); // a fence drops sessions; the query says so
-    await client.connect();
-    try {
-      return (await client.query(text, values)).rows as { row: string }[];
-    } finally {
-      await client.end();
-    }
-  };
+  const query = ({ url }: Postgres, text: string) =>
+    inPostgres(url, async (client) => (await client.query<{ row: string }>(text)).rows);
   await query(primary, 'CREATE TABLE entries (row text PRIMARY KEY)');
   await query(primary, `CREATE ROLE shop SUPERUSER LOGIN PASSWORD '${primary.password}'`);
   const standby = await startPostgresStandby(primary, settings, programs);
   const at = (site: string) => (site === 'dr' ? standby : primary);
   const shop = (site: string) => {
     const { host, port, password } = at(site);
-    return new Client({ host, port, user: 'shop', password, database: 'postgres' });
+    return openPostgres({ host, port, user: 'shop', password, database: 'postgres' });
   };
   const siteOf = ({ host, port, password }: Postgres) => ({ host, port, password: new Secret(password) });
   return {
@@ -49,7 +42,12 @@ export async function startPostgresRoles(
     primarySite: 'primary',
     standbySite: 'dr',
     async write(site, row) {
-      await queryBy(shop(site), 'INSERT INTO entries VALUES ($1) ON CONFLICT DO NOTHING', [row]);
+      const client = await shop(site);
+      try {
+        await client.query('INSERT INTO entries VALUES ($1) ON CONFLICT DO NOTHING', [row]);
+      } finally {
+        await client.end();
+      }
     },
     rows: async (site) => (await query(at(site), 'SELECT row FROM entries')).map(({ row }) => row).toSorted(),
     agent: {

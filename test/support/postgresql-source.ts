@@ -1,10 +1,10 @@
-import { Client } from 'pg';
 import { parseLsn } from '../../adapters/engines/postgresql/lsn';
 import type { Manifest } from '../../core/catalog';
 import type { ArchiveOutcome, Engine } from '../../core/engine';
 import type { LogArchive } from '../../core/log-archive';
 import type { RecoveryTarget } from '../../core/recovery';
 import { Secret } from '../../core/secret';
+import { inPostgres } from '../../lab/servers/postgresql-client';
 import { isRoot } from '../../lab/servers/process';
 import {
   combinedSource,
@@ -84,12 +84,5 @@ export class PostgresSource {
 
 /** One statement in a session of its own, which a server that goes down does not take along. */
 export async function ask(url: string, text: string, values: unknown[] = []): Promise<Record<string, unknown>[]> {
-  const client = new Client(url);
-  client.on('error', () => undefined);
-  await client.connect();
-  try {
-    return (await client.query(text, values)).rows as Record<string, unknown>[];
-  } finally {
-    await client.end();
-  }
+  return inPostgres(url, async (client) => (await client.query<Record<string, unknown>>(text, values)).rows);
 }

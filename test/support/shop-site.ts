@@ -1,8 +1,8 @@
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Client } from 'pg';
 import { freeLoopbackHost } from '../../lab/servers/loopback';
+import { inPostgres } from '../../lab/servers/postgresql-client';
 import { createSchema } from '../../lab/shop/schema';
 import { SERVICE_NAMES, type ServiceName } from '../../lab/shop/service-names';
 import { answersWith, buildPrograms, startProgram, type Program } from './lab-programs';
@@ -52,17 +52,12 @@ export async function startShopSite() {
   };
 
   /** Runs the statements one by one on a connection of their own; returns the rows of the last. */
-  const inPostgres = async (...statements: string[]): Promise<Array<Record<string, unknown>>> => {
-    const client = new Client({ connectionString: postgres.url });
-    await client.connect();
-    try {
+  const runInPostgres = async (...statements: string[]): Promise<Array<Record<string, unknown>>> =>
+    inPostgres(postgres.url, async (client) => {
       let rows: Array<Record<string, unknown>> = [];
       for (const statement of statements) rows = (await client.query<Record<string, unknown>>(statement)).rows;
       return rows;
-    } finally {
-      await client.end();
-    }
-  };
+    });
 
   // Twice at once and once again: safe to repeat is part of what it promises.
   const create = () => createSchema(postgres.url, mongo.url, redis.url, { products: 40, users: 5 });
@@ -96,7 +91,7 @@ export async function startShopSite() {
       upstreamsFile,
       storesEnv,
     },
-    ...{ portOf, serviceUrl, startService, allUpstreams, writeUpstreams, call, inPostgres, stop },
+    ...{ portOf, serviceUrl, startService, allUpstreams, writeUpstreams, call, inPostgres: runInPostgres, stop },
   };
 }
 

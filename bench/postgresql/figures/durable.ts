@@ -1,9 +1,10 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { inPostgres } from '../../../lab/servers/postgresql-client';
 import { runToEnd, serverFolder, waitUntil } from '../../../lab/servers/process';
 import { figure, type Figure, median } from '../../figure';
-import { type Cluster, withClient } from '../cluster';
+import type { Cluster } from '../cluster';
 import { type Side, SLOT, STORE } from '../product';
 import { loginAt } from '../restored-copy';
 import { sizeWords, type Stand } from '../stand';
@@ -134,7 +135,7 @@ interface Seen {
 
 function commits(cluster: Cluster, signal: AbortSignal): { readonly done: Promise<Commit[]> } {
   const written: Commit[] = [];
-  const done = withClient(loginAt(cluster, cluster.port), async (client) => {
+  const done = inPostgres(loginAt(cluster, cluster.port), async (client) => {
     while (!signal.aborted) {
       await client.query('INSERT INTO independent (at) VALUES (clock_timestamp())');
       const [at, committedAt] = [performance.now(), new Date()];
@@ -154,7 +155,7 @@ function positions(
   signal: AbortSignal,
 ): { readonly done: Promise<Seen[]>; readonly newest: () => bigint } {
   const seen: Seen[] = [];
-  const done = withClient(loginAt(cluster, cluster.port), async (client) => {
+  const done = inPostgres(loginAt(cluster, cluster.port), async (client) => {
     while (!signal.aborted) {
       const { rows } = await client.query(
         `SELECT r.flush_lsn::text AS lsn FROM pg_stat_replication r

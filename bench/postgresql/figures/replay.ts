@@ -3,10 +3,11 @@ import * as path from 'node:path';
 import type { RestoreStoresResult } from '../../../core/runs';
 import { freeLoopbackPort } from '../../../lab/servers/loopback';
 import { postgresCommand } from '../../../lab/servers/postgresql';
+import { inPostgres } from '../../../lab/servers/postgresql-client';
 import { runToEnd, serverFile, serverFolder, waitUntil } from '../../../lab/servers/process';
 import { RunningServer } from '../../../lab/servers/running-server';
 import { type Aim, figure, type Figure } from '../../figure';
-import { type Cluster, withClient } from '../cluster';
+import type { Cluster } from '../cluster';
 import { type Side, STORE } from '../product';
 import { loginAt, removeRestored } from '../restored-copy';
 import { sizeWords, type Stand } from '../stand';
@@ -170,7 +171,7 @@ async function replayTheirs({ rig }: Stand, cluster: Cluster, local: Local, roun
       waitUntil(
         'the replay reaching its target',
         () =>
-          withClient(login, async (client) => {
+          inPostgres(login, async (client) => {
             const { rows } = await client.query("SELECT pg_get_wal_replay_pause_state() = 'paused' AS paused");
             return (rows[0] as { paused: boolean }).paused;
           }),

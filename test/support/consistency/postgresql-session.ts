@@ -2,6 +2,7 @@ import * as net from 'node:net';
 import { Client } from 'pg';
 import type { Survivors } from './history';
 import { ACCOUNTS, CONNECT_MILLISECONDS, Refused, type Session, type TransferOrder } from './session';
+import { inPostgres } from '../../../lab/servers/postgresql-client';
 
 const SCHEMA = `
   CREATE TABLE bank_accounts (account int PRIMARY KEY, balance int NOT NULL CHECK (balance >= 0));
@@ -13,7 +14,7 @@ const SCHEMA = `
 const CERTAINLY_NOT_COMMITTED = /^(40...|25006)$/;
 
 export async function createBank(url: string): Promise<void> {
-  await withClient(url, async (client) => {
+  await inPostgres(url, async (client) => {
     await client.query(SCHEMA);
     await client.query('INSERT INTO bank_accounts SELECT n - 1, b FROM unnest($1::int[]) WITH ORDINALITY AS t (b, n)', [
       ACCOUNTS,
@@ -96,7 +97,7 @@ export async function postgresqlSession(site: string, url: string): Promise<Sess
 }
 
 export function postgresqlSurvivors(url: string): Promise<Survivors> {
-  return withClient(url, async (client) => {
+  return inPostgres(url, async (client) => {
     await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ');
     const all = async <T extends object>(sql: string) => (await client.query<T>(sql)).rows;
     const accounts = await all<{ balance: number }>('SELECT balance FROM bank_accounts ORDER BY account');
@@ -112,14 +113,4 @@ export function postgresqlSurvivors(url: string): Promise<Survivors> {
       writes: Object.fromEntries(writes.map(({ register, all: values }) => [register, values])),
     };
   });
-}
-
-async function withClient<T>(url: string, use: (client: Client) => Promise<T>): Promise<T> {
-  const client = new Client({ connectionString: url, connectionTimeoutMillis: 10_000 });
-  await client.connect();
-  try {
-    return await use(client);
-  } finally {
-    await client.end();
-  }
 }

@@ -1,10 +1,11 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { Redis } from 'ioredis';
-import { Client } from 'pg';
+import type { Client } from 'pg';
 import { parse, stringify } from 'yaml';
 import { storeUrls } from '../../../lab/lab';
 import { projectRoot } from '../../../lab/runtime/servers';
+import { inPostgres } from '../../../lab/servers/postgresql-client';
 import { STORES } from '../../../lab/sites/build';
 import { POSTGRES_ROLES } from '../../../lab/sites/postgresql';
 import { type E2eLab, waitUntil } from '../e2e-lab';
@@ -49,13 +50,7 @@ export async function asSuperuser<T>(
 ): Promise<T> {
   const { name, secret } = POSTGRES_ROLES.superuser;
   const login = { user: name, password: access.secrets.password(secret), database: 'postgres' };
-  const client = new Client({ ...access.plan.sites[site].postgresql, ...login, connectionTimeoutMillis: 30_000 });
-  await client.connect();
-  try {
-    return await use(client);
-  } finally {
-    await client.end();
-  }
+  return inPostgres({ ...access.plan.sites[site].postgresql, ...login, connectionTimeoutMillis: 30_000 }, use);
 }
 
 async function followThrough(e2e: E2eLab, { address }: Link): Promise<void> {
