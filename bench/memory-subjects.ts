@@ -4,7 +4,7 @@ import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { finished } from 'node:stream/promises';
 import { storeUrls } from '../lab/lab';
-import { inPostgres } from '../lab/shop/schema';
+import { inPostgres } from '../lab/servers/postgresql-client';
 import { seedBulkMongo, seedBulkPostgres, seedBulkRedis } from '../lab/shop/seed-bulk';
 import { STORES } from '../lab/sites/build';
 import { applicationRoot } from '../lab/sites/files';

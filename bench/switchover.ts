@@ -1,9 +1,8 @@
 import type { FailOverResult, FailOverStatus } from '../core/role-change-runs';
 import { accessTo } from '../lab/demo/access';
-import { ordersUrl } from '../lab/demo/accident';
+import { compareStores } from '../lab/demo/shop-stores';
 import { phaseSeconds } from '../lab/demo/measured';
 import { Shoppers } from '../lab/demo/shoppers';
-import { compareOrders, readOrdersFromPostgres } from '../lab/load/journal';
 import type { BenchContext } from './bench';
 import { figure, type Figure } from './figure';
 import { withLab } from './lab';
@@ -68,8 +67,9 @@ async function switchOverOnce(say: (line: string) => void): Promise<Move> {
     await shoppers.waitForOrders(ORDERS, new Date(), 60, 'dr');
     await shoppers.stop();
     const journal = await shoppers.journal();
-    const stored = await readOrdersFromPostgres(ordersUrl(accessTo(lab), 'dr'));
-    const { missing, confirmed } = compareOrders(stored, journal, new Date(), { sentSince: since });
+    const now = new Date();
+    const { orders } = await compareStores(accessTo(lab), { site: 'dr' }, journal, now, { sentSince: since });
+    const { missing, confirmed } = orders;
     if (confirmed < ORDERS) throw new Error(`only ${confirmed} orders could be compared`);
     const acknowledged = [...journal.orders.values()].flatMap((order) => order.acknowledged ?? []);
     const times = (site: string) => acknowledged.filter((each) => each.site === site).map(({ atMs }) => atMs);

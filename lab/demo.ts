@@ -4,11 +4,12 @@ import type { FailOverStatus } from '../core/role-change-runs';
 import type { RestoreStoresResult } from '../core/runs';
 import { applicationConfigFile, labDestroy, labDown, labUp, supervisorOf } from './lab';
 import { accessTo, type LabAccess } from './demo/access';
-import { catalogUrl, deleteAllOrders, ordersUrl } from './demo/accident';
+import { deleteAllOrders } from './demo/accident';
 import { boundWords, lossOf, outageSeconds, phaseSeconds, table } from './demo/measured';
 import { claim, ClaimFailed, DemoSession } from './demo/session';
+import { compareStores } from './demo/shop-stores';
 import { Shoppers } from './demo/shoppers';
-import { compareOrders, type OrderComparison, readOrderEventsFromMongo, readOrdersFromPostgres } from './load/journal';
+import type { OrderComparison } from './load/journal';
 import { readLab, type LabDescription } from './sites/lab-folder';
 import { STORES } from './sites/build';
 
@@ -98,22 +99,7 @@ async function damageAndRestore(
   const args = ['restore', '--all', '--to', target.toISOString(), '--into', into, '--yes'];
   session.say(`$ drctl ${args.join(' ')}`);
   const result = await session.ask<RestoreStoresResult>(...args);
-  const addressOf = (store: string) => {
-    const found = result.stores.find((each) => each.store === store)?.restored.address;
-    claim(found !== undefined && found !== null, `${store} was not restored to a server`);
-    return found;
-  };
-  const journal = await shoppers.journal();
-  const orders = compareOrders(
-    await readOrdersFromPostgres(ordersUrl(access, 'primary', addressOf(STORES.postgresql))),
-    journal,
-    target,
-  );
-  const events = compareOrders(
-    await readOrderEventsFromMongo(catalogUrl(access, addressOf(STORES.mongodb))),
-    journal,
-    target,
-  );
+  const { orders, events } = await compareStores(access, { restored: result }, await shoppers.journal(), target);
   for (const [store, comparison] of [
     [STORES.postgresql, orders],
     [STORES.mongodb, events],
@@ -162,10 +148,7 @@ async function loseTheSite(
   await shoppers.waitForOrders(40, diedAt, 60, 'dr');
   await shoppers.stop();
   const journal = await shoppers.journal();
-  const compared = { sentSince: since };
-  const now = new Date();
-  const orders = compareOrders(await readOrdersFromPostgres(ordersUrl(access, 'dr')), journal, now, compared);
-  const events = compareOrders(await readOrderEventsFromMongo(catalogUrl(access)), journal, now, compared);
+  const { orders, events } = await compareStores(access, { site: 'dr' }, journal, new Date(), { sentSince: since });
   claim(orders.altered.length === 0 && events.altered.length === 0, 'orders were altered by the failover');
   const result = {
     status,

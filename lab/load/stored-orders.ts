@@ -1,5 +1,6 @@
+import { inPostgres } from '../servers/postgresql-client';
 import type { OrderContent, OrderEvent, OrderItem } from '../shop/orders';
-import { inMongo, inPostgres } from '../shop/schema';
+import { inMongo } from '../shop/schema';
 
 /**
  * All orders of a PostgreSQL server, from one snapshot of `orders` and `order_items`. Items without an order appear as an

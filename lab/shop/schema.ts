@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { Redis } from 'ioredis';
 import { MongoClient, type Db } from 'mongodb';
-import { Client } from 'pg';
+import type { Client } from 'pg';
+import { inPostgres } from '../servers/postgresql-client';
 import { hashPassword } from './passwords';
 import { seededSku, SHOP_DATABASE, type OrderEvent } from './orders';
 import type { Product, Review } from './services/product';
@@ -91,18 +92,6 @@ async function seedProducts(db: Db, count: number): Promise<void> {
   });
   if (upserts.length > 0)
     await db.collection<Product>('products').bulkWrite(upserts, { writeConcern: { w: 'majority' } });
-}
-
-export async function inPostgres<T>(url: string, work: (client: Client) => Promise<T>): Promise<T> {
-  const client = new Client({ connectionString: url, connectionTimeoutMillis: 10_000 });
-  // A connection that breaks rejects the query that runs on it; between queries there is nobody else to tell.
-  client.on('error', () => undefined);
-  await client.connect();
-  try {
-    return await work(client);
-  } finally {
-    await client.end();
-  }
 }
 
 export async function inMongo<T>(url: string, work: (db: Db) => Promise<T>): Promise<T> {

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { inMongo, inPostgres, inRedis } from './schema';
+import { inPostgres } from '../servers/postgresql-client';
+import { inMongo, inRedis } from './schema';
 
 export interface BulkSeed {
   /** About how large the data of each of the two stores becomes, in bytes of content. */

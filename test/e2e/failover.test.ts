@@ -1,4 +1,3 @@
-import { Client as PgClient } from 'pg';
 import { readSamples } from '../../activities/sample-log';
 import { FAILURES } from '../../core/errors';
 import { layout } from '../../core/layout';
@@ -6,9 +5,9 @@ import { workflowIds } from '../../core/names';
 import { alarming, type ReadinessResult } from '../../core/readiness';
 import type { RoleChangePlan } from '../../core/role-change-plan';
 import type { ApprovalCard, FailOverResult, FailOverStatus } from '../../core/role-change-runs';
-import { catalogUrl, ordersUrl } from '../../lab/demo/accident';
 import { lossOf } from '../../lab/demo/measured';
-import { compareOrders, readOrderEventsFromMongo, readOrdersFromPostgres } from '../../lab/load/journal';
+import { compareStores } from '../../lab/demo/shop-stores';
+import { inPostgres } from '../../lab/servers/postgresql-client';
 import { STORES } from '../../lab/sites/build';
 import { POSTGRES_ROLES } from '../../lab/sites/postgresql';
 import { testContext } from '../support/call-context';
@@ -231,29 +230,21 @@ async function roles(e2e: E2eLab) {
 /** The timeline of a site's PostgreSQL and every switch it knows of; null where it does not run. */
 async function timeline(e2e: E2eLab, site: 'primary' | 'dr') {
   const { superuser } = POSTGRES_ROLES;
-  const client = new PgClient({
-    ...e2e.access.plan.sites[site].postgresql,
-    user: superuser.name,
-    password: e2e.access.secrets.password(superuser.secret),
-    database: 'postgres',
-    connectionTimeoutMillis: 5_000,
-  });
-  try {
-    await client.connect();
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ECONNREFUSED') return null;
-    throw error;
-  }
+  const server = e2e.access.plan.sites[site].postgresql;
+  const password = e2e.access.secrets.password(superuser.secret);
+  const login = { user: superuser.name, password, database: 'postgres', connectionTimeoutMillis: 5_000 };
   try {
     // The checkpoint after a promotion may still be to come; the name of the current WAL file has the timeline at once.
-    const { rows } = await client.query<{ inRecovery: boolean; timeline: number; history: string[] }>(`
+    const sql = `
       SELECT pg_is_in_recovery() AS "inRecovery",
              CASE WHEN pg_is_in_recovery() THEN (SELECT timeline_id FROM pg_control_checkpoint())
                   ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int END AS timeline,
-             coalesce((SELECT array_agg(name ORDER BY name) FROM pg_ls_waldir() WHERE name LIKE '%.history'), '{}') AS history`);
-    return rows[0] ?? null;
-  } finally {
-    await client.end();
+             coalesce((SELECT array_agg(name ORDER BY name) FROM pg_ls_waldir() WHERE name LIKE '%.history'), '{}') AS history`;
+    type Row = { inRecovery: boolean; timeline: number; history: string[] };
+    return await inPostgres({ ...server, ...login }, async (client) => (await client.query<Row>(sql)).rows[0] ?? null);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ECONNREFUSED') return null;
+    throw error;
   }
 }
 
@@ -282,14 +273,8 @@ async function lossIsWithinTheBound(
   { since, diedAt }: { since: Date; diedAt: Date },
 ): Promise<void> {
   const journal = await e2e.shoppers.journal();
-  const compared = { sentSince: since };
-  const orders = compareOrders(
-    await readOrdersFromPostgres(ordersUrl(e2e.access, 'dr')),
-    journal,
-    new Date(),
-    compared,
-  );
-  const events = compareOrders(await readOrderEventsFromMongo(catalogUrl(e2e.access)), journal, new Date(), compared);
+  const now = new Date();
+  const { orders, events } = await compareStores(e2e.access, { site: 'dr' }, journal, now, { sentSince: since });
   expect({ orders: orders.altered, events: events.altered }).toEqual({ orders: [], events: [] });
   expect(orders.unexpected).toEqual([]);
   expect(orders.confirmed).toBeGreaterThan(40);

@@ -3,8 +3,7 @@ import { layout } from '../../core/layout';
 import { workflowIds } from '../../core/names';
 import type { RoleChangePlan } from '../../core/role-change-plan';
 import type { FailOverResult, FailOverStatus } from '../../core/role-change-runs';
-import { catalogUrl, ordersUrl } from '../../lab/demo/accident';
-import { compareOrders, readOrderEventsFromMongo, readOrdersFromPostgres } from '../../lab/load/journal';
+import { compareStores } from '../../lab/demo/shop-stores';
 import type { SiteName } from '../../lab/sites/address-plan';
 import { STORES } from '../../lab/sites/build';
 import { REDIS_SECRET } from '../../lab/sites/redis';
@@ -147,10 +146,8 @@ if (countOf('KILLS', 1) > 1) {
 /** Every order that was acknowledged since then is where users are served now, as it was acknowledged. */
 async function nothingIsLost(since: Date, site: SiteName): Promise<void> {
   const journal = await e2e.shoppers.journal();
-  const compared = { sentSince: since };
   const now = new Date();
-  const orders = compareOrders(await readOrdersFromPostgres(ordersUrl(e2e.access, site)), journal, now, compared);
-  const events = compareOrders(await readOrderEventsFromMongo(catalogUrl(e2e.access)), journal, now, compared);
+  const { orders, events } = await compareStores(e2e.access, { site }, journal, now, { sentSince: since });
   expect({ orders: orders.missing, events: events.missing }).toEqual({ orders: [], events: [] });
   expect({ orders: orders.altered, events: events.altered }).toEqual({ orders: [], events: [] });
   expect(orders.confirmed).toBeGreaterThanOrEqual(80);

@@ -6,10 +6,10 @@ import type { Manifest } from '../../core/catalog';
 import { workflowIds } from '../../core/names';
 import { compareFingerprints } from '../../core/recovery';
 import type { BackUpStoreResult, RestoreStoresResult } from '../../core/runs';
-import { catalogUrl, ordersUrl } from '../../lab/demo/accident';
+import { compareStores } from '../../lab/demo/shop-stores';
 import { storeUrls } from '../../lab/lab';
-import { compareOrders, readOrderEventsFromMongo, readOrdersFromPostgres } from '../../lab/load/journal';
-import { inMongo, inPostgres } from '../../lab/shop/schema';
+import { inPostgres } from '../../lab/servers/postgresql-client';
+import { inMongo } from '../../lab/shop/schema';
 import { seedBulk } from '../../lab/shop/seed-bulk';
 import { STORES } from '../../lab/sites/build';
 import { POSTGRES_ROLES } from '../../lab/sites/postgresql';
@@ -150,18 +150,15 @@ describe.each(rounds)('round %i', (round) => {
       await new Promise((resolve) => setTimeout(resolve, delayMilliseconds));
       await e2e.killWorker('primary');
     }
-    const { stores } = (await e2e.client.workflow
+    const restored = (await e2e.client.workflow
       .getHandle(workflowId, runId, { followRuns: false })
       .result()) as RestoreStoresResult;
     expect(await e2e.attempts(workflowId, 'rebuildStore')).toBeGreaterThan(1);
     expect(await e2e.attempts(workflowId, 'replayLog')).toBeGreaterThan(1);
 
     const journal = await e2e.shoppers.journal();
-    const addressOf = (store: string) => stores.find((each) => each.store === store)?.restored.address ?? undefined;
-    const orders = await readOrdersFromPostgres(ordersUrl(e2e.access, 'primary', addressOf(STORES.postgresql)));
-    const events = await readOrderEventsFromMongo(catalogUrl(e2e.access, addressOf(STORES.mongodb)));
-    for (const rows of [orders, events]) {
-      const { missing, unexpected, altered, confirmed } = compareOrders(rows, journal, target);
+    const { orders, events } = await compareStores(e2e.access, { restored }, journal, target);
+    for (const { missing, unexpected, altered, confirmed } of [orders, events]) {
       expect({ missing, unexpected, altered }).toEqual({ missing: [], unexpected: [], altered: [] });
       expect(confirmed).toBeGreaterThanOrEqual(80);
     }

@@ -2,7 +2,7 @@ import { publicName } from '../../../lab/load/public-name';
 import { storeUrls } from '../../../lab/lab';
 import { SITES, type SiteName } from '../../../lab/sites/address-plan';
 import { STORES } from '../../../lab/sites/build';
-import { catalogUrl } from '../../../lab/demo/accident';
+import { catalogUrl } from '../../../lab/demo/shop-stores';
 import type { E2eLab } from '../e2e-lab';
 import type { SeededRandom } from '../random';
 import { HistoryClient, type Kind } from './client';
