@@ -54,7 +54,7 @@ function isForkOf(pid: number, child: number): boolean {
 }
 
 /** A field of /proc/<pid>/status in bytes; 0 for a process that is gone. */
-export function statusBytes(pid: number, field: 'VmRSS' | 'VmHWM'): number {
+function statusBytes(pid: number, field: 'VmRSS' | 'VmHWM'): number {
   try {
     const line = new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(fs.readFileSync(`/proc/${pid}/status`, 'utf8'));
     return Number(line?.[1] ?? 0) * 1_024;

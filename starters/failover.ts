@@ -115,7 +115,7 @@ export async function tell(session: Session, name: keyof typeof commands, comman
   );
 }
 
-export function failoverLines(status: FailOverStatus, now: Date): string[] {
+function failoverLines(status: FailOverStatus, now: Date): string[] {
   const { kind, fromSite, toSite, phase, waitingFor, steps, messages, card, accepts, approvedBy, approvedAt, epoch } =
     status;
   return [

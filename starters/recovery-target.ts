@@ -55,7 +55,7 @@ export function withChoice(
 }
 
 /** Reads a time as people write it; answers ISO 8601 in UTC. Throws UsageInvalid that shows how to write one. */
-export function readTime(text: string, now: Date): { readonly time: string; readonly note: string | null } {
+function readTime(text: string, now: Date): { readonly time: string; readonly note: string | null } {
   const ago = /^(\d+)\s*(second|minute|hour|day)s?\s+ago$/i.exec(text);
   if (ago) {
     const seconds = Number(ago[1]) * (UNIT_SECONDS[(ago[2] ?? '').toLowerCase()] ?? 0);

@@ -100,7 +100,7 @@ export async function activeSite(session: Session): Promise<string> {
   return current?.activeSite ?? session.config.initialSite;
 }
 
-export function placesOf(
+function placesOf(
   session: Session,
   { stores, into, port, overwrite, delta }: Pick<RestoreRequest, 'stores' | 'into' | 'port' | 'overwrite' | 'delta'>,
 ): RestoreStoresInput['stores'] {

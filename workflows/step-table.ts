@@ -3,7 +3,7 @@ import { ActivityFailure, CancelledFailure, ChildWorkflowFailure } from '@tempor
 import { reasonOf } from '../core/errors';
 import { queries, type RunStatus, STEP_SIGNS, type StepState, type StepStatus } from '../core/runs';
 
-export const statusQuery = defineQuery<RunStatus>(queries.status);
+const statusQuery = defineQuery<RunStatus>(queries.status);
 
 type Step = { -readonly [K in keyof StepStatus]: StepStatus[K] };
 

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { clusterAccess } from '../services/settings';
 import { secretField, timeoutSecondsField } from '../settings-fields';
 
-export const agentFenceSettings = z.strictObject({
+const agentFenceSettings = z.strictObject({
   kind: z.literal('agent'),
   /** The supervisor's address, reachable while the site is lost: never at that site. */
   url: z.url({ protocol: /^https?$/ }),
@@ -11,7 +11,7 @@ export const agentFenceSettings = z.strictObject({
   timeoutSeconds: timeoutSecondsField(30),
 });
 
-export const commandFenceSettings = z.strictObject({
+const commandFenceSettings = z.strictObject({
   kind: z.literal('command'),
   /** A program and its arguments; no shell reads them. docs/fencing.md says what it is given and must answer. */
   argv: z.array(z.string()).min(1),
@@ -24,7 +24,7 @@ const objectName = z
   .string()
   .regex(/^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/, 'must be the name of a Kubernetes object');
 
-export const kubernetesFenceSettings = z.strictObject({
+const kubernetesFenceSettings = z.strictObject({
   kind: z.literal('kubernetes'),
   /** By site: the cluster and namespace of its databases, and of which StatefulSets each store consists. */
   sites: z.record(

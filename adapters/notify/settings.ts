@@ -9,7 +9,7 @@ const leastSeverity = z
   .default('info')
   .meta({ description: 'News that are less severe are not sent there' });
 
-export const snsSettings = z.strictObject({
+const snsSettings = z.strictObject({
   kind: z.literal('sns'),
   leastSeverity,
   topicArn: z.string().regex(/^arn:[a-z-]+:sns:[a-z0-9-]+:[^:]+:.+$/, 'must be the ARN of an SNS topic'),
@@ -18,7 +18,7 @@ export const snsSettings = z.strictObject({
   ...awsAccessFields,
 });
 
-export const slackSettings = z.strictObject({
+const slackSettings = z.strictObject({
   kind: z.literal('slack'),
   leastSeverity,
   /** The address of an incoming webhook; who knows it may post, so it is a secret. */
@@ -26,7 +26,7 @@ export const slackSettings = z.strictObject({
   timeoutSeconds: timeoutSecondsField(10),
 });
 
-export const webhookSettings = z.strictObject({
+const webhookSettings = z.strictObject({
   kind: z.literal('webhook'),
   leastSeverity,
   url: z.url({ protocol: /^https?$/ }),
@@ -37,7 +37,7 @@ export const webhookSettings = z.strictObject({
   timeoutSeconds: timeoutSecondsField(10),
 });
 
-export const smtpSettings = z
+const smtpSettings = z
   .strictObject({
     kind: z.literal('smtp'),
     leastSeverity,

@@ -37,7 +37,7 @@ export function createSlackNotifier(name: string, settings: SlackSettings): Noti
   };
 }
 
-export function slackMessage({ application, severity, title, lines, fields, at }: Notification) {
+function slackMessage({ application, severity, title, lines, fields, at }: Notification) {
   const headline = `${MARK[severity]} *${escape(application)}: ${escape(title)}*`;
   const body = lines.map(escape).join('\n');
   const facts = Object.entries(fields).map(([key, value]) => `${escape(key)}: ${escape(value)}`);

@@ -39,7 +39,7 @@ export function createSnsNotifier(name: string, settings: SnsSettings): Notifier
 }
 
 /** `UltraMarket Backup Alert: postgresql` for news of a backup, the title for all else. */
-export function snsSubject(
+function snsSubject(
   { application, title, fields }: Notification,
   prefix = `${application} Backup Alert`,
 ): string {
@@ -53,7 +53,7 @@ export function snsSubject(
 }
 
 /** The four fields that consumers of the old alerts read come first and are always there. */
-export function snsMessage({ id, application, severity, title, lines, at, fields }: Notification) {
+function snsMessage({ id, application, severity, title, lines, at, fields }: Notification) {
   return {
     backup_type: fields['backup_type'] ?? null,
     status: fields['status'] ?? severity,

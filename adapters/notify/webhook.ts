@@ -31,7 +31,7 @@ export function createWebhookNotifier(name: string, settings: WebhookSettings): 
 }
 
 /** https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md */
-export function webhookHeaders(
+function webhookHeaders(
   id: string,
   timestampSeconds: number,
   body: string,

@@ -12,7 +12,7 @@ const prefix = z
   .refine((text) => !text.split('/').some((part) => part === '.' || part === '..'), 'must not hold "." or ".." parts')
   .default('');
 
-export const localRepositorySettings = z.strictObject({
+const localRepositorySettings = z.strictObject({
   kind: z.literal('local'),
   directory: z.string().startsWith('/', 'must be an absolute path'),
   prefix,
@@ -28,7 +28,7 @@ export const STORAGE_CLASSES = [
   'DEEP_ARCHIVE',
 ] as const;
 
-export const s3RepositorySettings = z.strictObject({
+const s3RepositorySettings = z.strictObject({
   kind: z.literal('s3'),
   bucket: z.string().regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'must be the name of a bucket'),
   region: z.string().min(1).default('us-east-1'),
@@ -48,5 +48,4 @@ export const s3RepositorySettings = z.strictObject({
 export const repositorySettings = z.discriminatedUnion('kind', [localRepositorySettings, s3RepositorySettings]);
 
 export type RepositorySettings = z.output<typeof repositorySettings>;
-export type LocalRepositorySettings = z.output<typeof localRepositorySettings>;
 export type S3RepositorySettings = z.output<typeof s3RepositorySettings>;

@@ -20,14 +20,14 @@ export const clusterAccess = z
     path: ['context'],
   });
 
-export const kubernetesServicesSettings = z.strictObject({
+const kubernetesServicesSettings = z.strictObject({
   kind: z.literal('kubernetes'),
   /** By site. A service is the Deployment of the same name in the site's namespace. */
   sites: z.record(z.string(), clusterAccess),
   timeoutSeconds: timeoutSecondsField(10),
 });
 
-export const processServicesSettings = z.strictObject({
+const processServicesSettings = z.strictObject({
   kind: z.literal('process'),
   /** The supervisor's address: `http://127.20.0.9:7070`. */
   url: z.url({ protocol: /^https?$/ }),

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { awsAccessFields } from '../aws/settings';
 
-export const route53Settings = z.strictObject({
+const route53Settings = z.strictObject({
   kind: z.literal('route53'),
   /** `Z123456789`, with or without the `/hostedzone/` that the API puts before it. */
   zoneId: z.string().min(1),

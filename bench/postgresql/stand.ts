@@ -28,7 +28,7 @@ export interface Stand {
   readonly pgBackRestMissing: string | null;
 }
 
-export const NO_POSTGRES_15 = "PostgreSQL 15 is not installed: Debian's package postgresql-15 has it";
+const NO_POSTGRES_15 = "PostgreSQL 15 is not installed: Debian's package postgresql-15 has it";
 const MEGABYTES = 2_500;
 /** The small cluster is a fifth of the large one. */
 const SMALL_SHARE = 0.2;

@@ -22,7 +22,7 @@ export interface RunningGateway {
 const DRAIN_MS = 800;
 
 /** Runs the front door of one site; resolves when it accepts connections. */
-export async function startGateway(settings: GatewaySettings): Promise<RunningGateway> {
+async function startGateway(settings: GatewaySettings): Promise<RunningGateway> {
   const log = (event: string, fields: object = {}) =>
     process.stderr.write(
       `${JSON.stringify({ at: new Date().toISOString(), gateway: settings.host, event, ...fields })}\n`,
@@ -74,7 +74,7 @@ async function serve(
   }
 }
 
-export function serviceFor(path: string): ServiceName | undefined {
+function serviceFor(path: string): ServiceName | undefined {
   return SERVICE_NAMES.find((name) => path === SERVICE_PATHS[name] || path.startsWith(`${SERVICE_PATHS[name]}/`));
 }
 

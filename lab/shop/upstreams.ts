@@ -34,7 +34,7 @@ export function followUpstreams(file: string, log: (event: string, fields?: obje
   return { of: (service) => current.get(service) ?? [], close: () => unwatchFile(file, read) };
 }
 
-export function parseUpstreams(text: string): Map<ServiceName, Upstream[]> {
+function parseUpstreams(text: string): Map<ServiceName, Upstream[]> {
   const upstreams = new Map<ServiceName, Upstream[]>();
   for (const [service, addresses] of Object.entries(JSON.parse(text) as Record<string, unknown>)) {
     if (!isServiceName(service)) throw new Error(`"${service}" is no service of the shop`);

@@ -35,7 +35,7 @@ export interface LabDescription {
 const NAME = /^[a-z0-9][a-z0-9-]{0,30}$/;
 
 /** Where every lab has its folder. Root's lies under /var so that servers running as `nobody` can enter it. */
-export function labHome(): string {
+function labHome(): string {
   if (process.env['DRCTL_LAB_HOME']) return path.resolve(process.env['DRCTL_LAB_HOME']);
   return path.join(stateHome(), 'labs');
 }

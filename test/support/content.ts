@@ -16,19 +16,6 @@ export function shopRows(sizeBytes: number): Buffer {
   return Buffer.from(rows.join('')).subarray(0, sizeBytes);
 }
 
-/** The same 16 MiB again and again, each time with another mark, until `sizeBytes` are out; constant memory. */
-export function* shopRowsOfSize(sizeBytes: number): Generator<Buffer> {
-  const block = shopRows(Math.min(sizeBytes, 16 * 2 ** 20));
-  for (let sent = 0; sent < sizeBytes;) {
-    const chunk = Buffer.from(block.subarray(0, Math.min(256 * 1024, sizeBytes - sent)));
-    chunk.write(`block ${sent}\n`);
-    const from = sent % Math.max(1, block.length - chunk.length);
-    block.copy(chunk, 20, from, from + Math.max(0, chunk.length - 20));
-    sent += chunk.length;
-    yield chunk;
-  }
-}
-
 export function sha256(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');
 }

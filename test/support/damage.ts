@@ -1,7 +1,7 @@
 import type { SeededRandom } from './random';
 
 /** What becomes of stored bytes in a bad repository; each answers other bytes than it was given. */
-export const DAMAGES: Readonly<Record<string, (content: Buffer, random: SeededRandom) => Buffer>> = {
+const DAMAGES: Readonly<Record<string, (content: Buffer, random: SeededRandom) => Buffer>> = {
   'one bit flipped': (content, random) => {
     const altered = Buffer.from(content);
     const at = random.integer(content.length);

@@ -56,7 +56,7 @@ if (typeof afterAll === 'function')
   afterAll(async () => void (await Promise.all([...running].map((server) => server.stop()))));
 
 /** Debian's package; CI installs it, a person's machine may lack it. */
-export const POSTGRES_15 = '/usr/lib/postgresql/15/bin';
+const POSTGRES_15 = '/usr/lib/postgresql/15/bin';
 
 /** The versions that this machine has, with the folder of their programs (undefined: the lab's own) for `describe.each`. */
 export const postgresVersions: readonly { readonly version: number; readonly programs: string | undefined }[] = [

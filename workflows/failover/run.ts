@@ -94,7 +94,7 @@ export class FailoverRun {
 }
 
 /** A step whose failure is told and then passed over: news and reports never hold up people's data. */
-export async function tryTo<T>(
+async function tryTo<T>(
   run: FailoverRun,
   id: string,
   title: string,

@@ -81,7 +81,7 @@ function missed(error: unknown, absolute: Buffer, { onProblem }: WalkOptions): n
   return null;
 }
 
-export function typeOf(stat: BigIntStats): EntryType {
+function typeOf(stat: BigIntStats): EntryType {
   if (stat.isFile()) return 'file';
   if (stat.isDirectory()) return 'directory';
   if (stat.isSymbolicLink()) return 'link';

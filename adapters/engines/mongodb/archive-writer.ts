@@ -14,7 +14,7 @@ export interface ArchivedNamespace {
 }
 
 export const ARCHIVE_MAGIC = Buffer.from([0x6d, 0xe2, 0x99, 0x81]);
-export const TERMINATOR = Buffer.from([0xff, 0xff, 0xff, 0xff]);
+const TERMINATOR = Buffer.from([0xff, 0xff, 0xff, 0xff]);
 
 /**
  * Writes mongodump's archive format, version 0.1 (mongo-tools, common/archive): magic, head, one document a namespace,

@@ -5,7 +5,7 @@ import { absent } from '../../filesystem/absent';
 import { RESTORE_MARKER } from '../restore-marker';
 
 /** What a data directory that was taken over is called inside its place while it is moved. */
-export const TAKEN_OVER = 'data';
+const TAKEN_OVER = 'data';
 
 /** Of the cluster whose data directory this is (pg_control begins with it); null where there is none. */
 export async function systemIdentifierOf(directory: string): Promise<string | null> {

@@ -23,7 +23,7 @@ const CATCH_UP_AT_START_MILLISECONDS = 60_000;
 const POLL_MILLISECONDS = 100;
 
 /** The member as it stands in manifests. */
-export function memberOf({ host, port }: { readonly host: string; readonly port: number }): string {
+function memberOf({ host, port }: { readonly host: string; readonly port: number }): string {
   return `${host}:${port}`;
 }
 

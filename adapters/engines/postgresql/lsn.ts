@@ -47,7 +47,7 @@ export function systemOf(lineage: string): string {
 }
 
 /** initdb's default; a cluster may have any power of two from 1 MiB to 1 GiB, so that names carry what differs. */
-export const DEFAULT_SEGMENT_BYTES = 16n * 1024n * 1024n;
+const DEFAULT_SEGMENT_BYTES = 16n * 1024n * 1024n;
 
 const hex8 = (value: bigint | number) => value.toString(16).toUpperCase().padStart(8, '0');
 

@@ -24,7 +24,7 @@ export interface Stretch {
 }
 
 /** The stretches of a chain in log order. */
-export function stretchesOf(entries: readonly LogEntry[]): Stretch[] {
+function stretchesOf(entries: readonly LogEntry[]): Stretch[] {
   const found: Stretch[] = [];
   let name = '';
   for (const [index, entry] of entries.entries()) {

@@ -13,7 +13,7 @@ import { readServerState } from './server-state';
 
 export const RDB_VOLUME = 'dump.rdb';
 export const ACL_VOLUME = 'users.acl';
-export const APPEND_ONLY_VOLUME = 'appendonlydir.tar';
+const APPEND_ONLY_VOLUME = 'appendonlydir.tar';
 export const STATE_FILE = 'server-state.json';
 
 /**

@@ -5,7 +5,7 @@ import { carryOut, hasBegun, type Kill, KillDealer, STEPS } from './kills';
 import type { SiteLinks } from './site-links';
 
 /** What happens to the active site. */
-export const FAULTS = ['killed', 'frozen', 'partitioned', 'aborted', 'partitioned from its agent, too'] as const;
+const FAULTS = ['killed', 'frozen', 'partitioned', 'aborted', 'partitioned from its agent, too'] as const;
 export type Fault = (typeof FAULTS)[number];
 
 /** Activities after the approval, by which what was stopped may wake up. */
