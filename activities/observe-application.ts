@@ -93,11 +93,14 @@ async function readStored(control: OpenApplication['control'], key: string): Pro
   }
 }
 
+/** What is told by how long it took; reports of other kinds bring nothing back. */
+const RECOVERIES: readonly RunReport['kind'][] = ['failover', 'switchover', 'restore', 'drill'];
+
 /** From the approval, where people were asked: how long they thought about it is no property of the recovery. */
 function recoveryOf(report: RunReport | null): Recovery | null {
   if (!report || (report.verdict !== 'achieved' && report.verdict !== 'attention')) return null;
   const { kind, recovery, decisions, startedAt, endedAt } = report;
-  if (kind === 'backup' || kind === 'checklist') return null;
+  if (!RECOVERIES.includes(kind)) return null;
   const approvedAt = recovery?.approvedAt ?? decisions?.findLast(({ command }) => command === 'approve')?.at ?? null;
   const until = recovery ? recovery.verifiedAt : endedAt;
   if (until === null) return null;

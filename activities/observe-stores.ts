@@ -6,10 +6,11 @@ import { gapsBetween } from '../core/recovery-gaps';
 import type { OpenApplication } from './deps';
 
 /**
- * Backups whose manifests are read: two days of the strategy's schedule. What is older changes nothing of what is at risk now,
- * and thousands of them take longer to read than anybody waits for a screen.
+ * Backups whose manifests are read, besides those that they build on: of a log, a day of the strategy's schedule, in which a gap
+ * is told; without a log the newest alone matters, and the one before it where it cannot be read. What is older changes nothing of
+ * what is at risk now, and thousands of them take longer to read than anybody waits for a screen.
  */
-const LOOKED_AT = 12;
+const LOOKED_AT = { withLog: 7, withoutLog: 2 } as const;
 
 /** One store by what is in the repository alone. What is damaged of it is part of the answer. */
 export async function observeStore(
@@ -19,9 +20,13 @@ export async function observeStore(
   lastFailureAt: string | null,
 ): Promise<StoreView> {
   const described = open.application.stores.find(({ name }) => name === store);
-  const { ids, backups, damaged } = await open.catalog(store).survey(store, LOOKED_AT);
-  const newest = backups.at(-1);
   const log = open.logArchive(store);
+  const lookedAt = log ? LOOKED_AT.withLog : LOOKED_AT.withoutLog;
+  const [{ ids, backups, damaged }, proofs] = await Promise.all([
+    open.catalog(store).survey(store, lookedAt),
+    open.proofs(store).list(store),
+  ]);
+  const newest = backups.at(-1);
   const { windows, problem } = log
     ? await open
         .engine(store)
@@ -59,7 +64,7 @@ export async function observeStore(
     restorableUntil: log ? (reach.at(-1) ?? null) : (newest?.consistentAt ?? null),
     gaps: log ? gapsBetween(windows) : [],
     logProblem: problem,
-    proofs: proofAges(await open.proofs(store).list(store)),
+    proofs: proofAges(proofs),
     lastFailureAt,
   };
 }

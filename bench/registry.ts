@@ -1,6 +1,7 @@
 import type { Bench } from './bench';
 import { failover } from './failover';
 import { filesMemory, memory, mongodbMemory, redisMemory } from './memory';
+import { monitoring } from './monitoring';
 import { postgresql } from './postgresql/bench';
 import { volumes } from './volumes';
 
@@ -12,5 +13,6 @@ export const benches: Readonly<Record<string, Bench>> = {
   'memory-files': filesMemory,
   postgresql,
   failover,
+  monitoring,
   volumes,
 };

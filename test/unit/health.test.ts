@@ -44,7 +44,10 @@ async function healthOf(
       monitoring: shop.monitoring,
     },
     engine: () => ({ probe: look, windows }),
-    catalog: () => ({ survey: async () => ({ ids: [newest.backupId], backups: [newest], damaged }) }),
+    catalog: () => ({
+      survey: async () => ({ ids: [newest.backupId], backups: [newest], damaged: [] }),
+      damaged: async () => damaged,
+    }),
     proofs: () => ({ list: async () => [] }),
     logArchive: () => (windows ? {} : null),
   };
