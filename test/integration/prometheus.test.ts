@@ -104,7 +104,10 @@ withPrometheus('Prometheus', () => {
   });
 
   test('both jobs are up, and no label of a figure is renamed by one of its target', async () => {
-    expect((await query('up == 1')).map(({ metric }) => metric['job'] ?? '').toSorted()).toEqual(['dr-site-health', 'drctl']);
+    expect((await query('up == 1')).map(({ metric }) => metric['job'] ?? '').toSorted()).toEqual([
+      'dr-site-health',
+      'drctl',
+    ]);
     expect(await query('{__name__=~"drctl_.*",exported_site!=""}')).toEqual([]);
     expect((await query('drctl_server_up')).map(({ metric }) => metric['site'])).toEqual(['dr']);
   });
