@@ -16,6 +16,7 @@ import { createRestoreActivities } from './restore';
 import { createRetentionActivities } from './retention';
 import { createServiceSizeActivities } from './service-sizes';
 import { createSiteActivities } from './site';
+import { createSiteFilesActivities } from './site-files';
 import { createTrafficActivities } from './traffic';
 import { createWatchActivities } from './watch';
 
@@ -39,6 +40,7 @@ export function createActivities(deps: ActivityDeps) {
     ...createRetentionActivities(deps),
     ...createServiceSizeActivities(deps),
     ...createSiteActivities(deps),
+    ...createSiteFilesActivities(deps),
     ...createTrafficActivities(deps),
     ...createWatchActivities(deps),
   };

@@ -13,6 +13,7 @@ import {
   promoting,
   replicatedStores,
   type RoleChangePlan,
+  seeingFiles,
   serving,
   step,
   whole,
@@ -32,7 +33,7 @@ export function planFailover(
   return whole(planning, 'failover', [
     ...deciding(planning),
     ...fencing(planning),
-    group('promoting', promoting(planning), { pivot: true }),
+    group('promoting', [...promoting(planning), ...seeingFiles(planning)], { pivot: true }),
     group('promoting', [holding(planning)]),
     ...serving(planning),
     ...ending(planning, 'Failover'),

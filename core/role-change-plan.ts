@@ -102,6 +102,11 @@ export function replicatedStores(app: Application): string[] {
   return app.stores.filter(({ hasReplication }) => hasReplication).map(({ name }) => name);
 }
 
+/** The stores whose files services find in their own site. */
+export function fileStores(app: Application): string[] {
+  return app.stores.filter(({ engine }) => engine === 'files').map(({ name }) => name);
+}
+
 /** Where people decide, before anything is changed. */
 export function approvalOf({ failover }: Application): string {
   const { approvers, requesterMayApprove, escalateAfterSeconds } = failover;
@@ -153,6 +158,16 @@ export function promoting({ app, stores, fromSite, toSite, epoch, details }: Pla
       roleChangeSteps.promote(store, toSite),
       `makes ${engineOf(app, store)}${at(details, store, toSite)} the primary, and notes epoch ${epoch + 1} in it` +
         forcing(details?.survivors?.(store, fromSite) ?? null, fromSite),
+    ),
+  );
+}
+
+/** Beside the promotion, before anything is started that needs them. */
+export function seeingFiles({ app, toSite }: Planning): PlannedStep[] {
+  return fileStores(app).map((store) =>
+    step(
+      roleChangeSteps.files(store, toSite),
+      'looks whether its directories can be read there; what is missing is told, and nothing waits for it',
     ),
   );
 }

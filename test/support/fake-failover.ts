@@ -33,6 +33,8 @@ export interface FakeWorld {
   /** Whether the fences have found that out. */
   fencesSeeIt: boolean;
   promoted: Set<string>;
+  /** What is not there of the application's files at the new site. */
+  filesMissing: readonly string[];
   /** What was stored, oldest first. */
   readonly reports: RunReport[];
   /** Called before each activity of the name; throws to make it fail. */
@@ -60,6 +62,7 @@ export function fakeFailoverWorld(): FakeWorld {
     majorityLost: null,
     fencesSeeIt: true,
     promoted: new Set(),
+    filesMissing: [],
     reports: [],
     before: {},
   };
@@ -195,6 +198,10 @@ export function fakeFailoverWorld(): FakeWorld {
       world.promoted.add(store);
       const left = { kept: ['dr-1:27017'], removed: ['primary-1:27017', 'witness:27017'] };
       return { site, position, promotedAt: at, already, ...(forced ? { forced: left } : {}) };
+    },
+    lookAtFiles: async ({ store, site }) => {
+      note('lookAtFiles', store);
+      return { store, site, problems: [...world.filesMissing] };
     },
     startService: async ({ site, service, replicas, epoch }) => {
       note('startService', site === shop.initialSite ? `${site}/${service} ${replicas}` : service);

@@ -47,7 +47,7 @@ test('the groups are in the order of the runbook, and what can be done side by s
     'evidence',
     'fence:site',
     'fence:orders fence:events fence:sessions stop:auth stop:order stop:cart',
-    'promote:orders promote:events promote:sessions',
+    'promote:orders promote:events promote:sessions files:assets',
     'hold:fence',
     ...SERVED_AGAIN,
   ]);
@@ -68,7 +68,7 @@ test('a switchover hands every store over before its pivot; TTLs, running servic
     'hand-over:orders hand-over:events hand-over:sessions',
     'evidence',
     'fence:site',
-    'promote:orders promote:events promote:sessions',
+    'promote:orders promote:events promote:sessions files:assets',
     ...SERVED_AGAIN.slice(0, 4),
     'follow:orders follow:events follow:sessions',
     ...SERVED_AGAIN.slice(4),
@@ -80,7 +80,7 @@ test('a switchover hands every store over before its pivot; TTLs, running servic
   expect(moved.groups[pivot]?.steps[0]?.id).toBe('promote:orders');
   expect(moved.groups.findIndex(({ waitsFor }) => waitsFor !== null)).toBe(3);
   const text = planLines(moved).join('\n');
-  expect(text).toMatch(/^Switchover of shop primary → dr: 30 steps, epoch 4 → 5/);
+  expect(text).toMatch(/^Switchover of shop primary → dr: 31 steps, epoch 4 → 5/);
   expect(text).toMatch(/only where it runs there:\n {8}scales it to nothing/);
   expect(text).toMatch(/ends the writes of postgresql at orders-primary:1, reads where it ended/);
 });

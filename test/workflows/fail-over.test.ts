@@ -80,6 +80,28 @@ test('runs the runbook in its order after an approval', async () => {
   });
 });
 
+test('files that are missing at the new site, or that nobody can look at, are told and hold nothing up', async () => {
+  for (const cannotLook of [false, true]) {
+    const world = fakeFailoverWorld();
+    world.filesMissing = ['/opt/shop does not exist on dr-1'];
+    if (cannotLook)
+      world.before['lookAtFiles'] = () => {
+        throw failure('ConfigInvalid', 'no such mount');
+      };
+    await withFailover(world, async (handle) => {
+      await waitingFor(handle, /approval/);
+      await approve(handle);
+      const result = await handle.result();
+      expect(result.outcome).toBe('completed');
+      const { state, note } = result.steps.find(({ id }) => id === 'files:assets') ?? {};
+      expect([state, note]).toEqual(
+        cannotLook ? ['skipped', expect.stringMatching(/unknown: .*no such mount/)] : ['done', world.filesMissing[0]],
+      );
+      expect(world.reports[0]?.messages.join()).toMatch(cannotLook ? /is unknown: .*no such mount/ : /does not exist on dr-1/);
+    });
+  }
+});
+
 test('ends as not necessary while the primary is healthy, and touches nothing', async () => {
   const world = fakeFailoverWorld();
   world.verdict = { alive: true, healthy: true };

@@ -10,21 +10,21 @@ import { settleDns } from '../settle-dns';
 import { fenceSite } from './fence';
 import { continueAt } from './new-lineage';
 import type { FailoverRun } from './run';
+import { seeFiles } from './see-files';
 
 /** All stores at once: each has its own proof, and every second counts. */
 export async function promote(run: FailoverRun): Promise<void> {
   run.steps.enter('promoting');
-  const promoted = await Promise.all(
-    run.stores.map((store) =>
-      run.control.step(
-        ...roleChangeSteps.promote(store, run.site),
-        () => promoteStore(run, store),
-        ({ position, already, forced }) =>
-          `${already ? 'was promoted already' : 'promoted'} at ${position.value}` +
-          (forced ? ` by force; removed: ${forced.removed.join(', ')}; kept: ${forced.kept.join(', ')}` : ''),
-      ),
+  const promotions = run.stores.map((store) =>
+    run.control.step(
+      ...roleChangeSteps.promote(store, run.site),
+      () => promoteStore(run, store),
+      ({ position, already, forced }) =>
+        `${already ? 'was promoted already' : 'promoted'} at ${position.value}` +
+        (forced ? ` by force; removed: ${forced.removed.join(', ')}; kept: ${forced.kept.join(', ')}` : ''),
     ),
   );
+  const [promoted] = await Promise.all([Promise.all(promotions), seeFiles(run)]);
   const { force } = run.control;
   run.forced = promoted.flatMap((each, index) =>
     each?.forced && force ? [{ store: run.stores[index] ?? '', ...each.forced, attestation: force }] : [],

@@ -7,7 +7,7 @@ import type { SeededRandom } from '../random';
 export const STEPS = {
   failover: [
     ...['describeApplication', 'probeSite', 'assessLoss', 'lookAtWork', 'takeEpoch', 'fenceSite', 'fenceStore'],
-    ...['promoteStore', 'startService', 'pointDns', 'verifyEndpoint', 'probeWrite', 'storeReport'],
+    ...['promoteStore', 'lookAtFiles', 'startService', 'pointDns', 'verifyEndpoint', 'probeWrite', 'storeReport'],
   ],
   /** One that is aborted when it has its epoch. */
   abortedFailover: [
@@ -16,7 +16,7 @@ export const STEPS = {
   ],
   switchover: [
     ...['describeApplication', 'probeSite', 'measureCatchUp', 'lookAtWork', 'readServices', 'takeEpoch', 'stopService'],
-    ...['handOverStore', 'fenceSite', 'promoteStore', 'startService', 'pointDns', 'verifyEndpoint', 'probeWrite'],
+    ...['handOverStore', 'fenceSite', 'promoteStore', 'lookAtFiles', 'startService', 'pointDns', 'verifyEndpoint', 'probeWrite'],
     ...['followNewPrimary', 'storeReport'],
   ],
 } as const;
