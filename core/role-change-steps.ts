@@ -23,7 +23,10 @@ export const roleChangeSteps = {
   fenceStore: (store: string, fromSite: string): StepName => [`fence:${store}`, `Fence ${store} at ${fromSite}`],
   stopService: (service: string, fromSite: string): StepName => [`stop:${service}`, `Stop ${service} at ${fromSite}`],
   promote: (store: string, toSite: string): StepName => [`promote:${store}`, `Promote ${store} at ${toSite}`],
-  files: (store: string, toSite: string): StepName => [`files:${store}`, `See that the files of ${store} are at ${toSite}`],
+  files: (store: string, toSite: string): StepName => [
+    `files:${store}`,
+    `See that the files of ${store} are at ${toSite}`,
+  ],
   service: (service: string, toSite: string): StepName => [`service:${service}`, `Start ${service} at ${toSite}`],
   /** Only where somebody's word alone says that the old primaries are dead. */
   holdFence: (fromSite: string): StepName => ['hold:fence', `Keep trying to fence ${fromSite}, in a run of its own`],

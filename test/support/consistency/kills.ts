@@ -16,7 +16,16 @@ export const STEPS = {
   ],
   switchover: [
     ...['describeApplication', 'probeSite', 'measureCatchUp', 'lookAtWork', 'readServices', 'takeEpoch', 'stopService'],
-    ...['handOverStore', 'fenceSite', 'promoteStore', 'lookAtFiles', 'startService', 'pointDns', 'verifyEndpoint', 'probeWrite'],
+    ...[
+      'handOverStore',
+      'fenceSite',
+      'promoteStore',
+      'lookAtFiles',
+      'startService',
+      'pointDns',
+      'verifyEndpoint',
+      'probeWrite',
+    ],
     ...['followNewPrimary', 'storeReport'],
   ],
 } as const;
