@@ -92,10 +92,11 @@ export const judgeNetwork = (result: ReadinessResult): Finding => judgeLooks(res
 
 export function judgeDrSite(result: ReadinessResult): Finding {
   const { toSite, verdict, score } = result;
-  const looks = judgeLooks(result, /./);
+  // What was found of each is in the other items; the dry run has all of it.
+  const bad = alarming(result.checks).map(({ title }) => title);
   return verdict === 'ready'
     ? holds(`${toSite} is ready to take over, ${score} of 100`)
-    : fails(`${toSite} is not ready to take over, ${score} of 100: ${looks.found}`);
+    : fails(`${toSite} is not ready to take over, ${score} of 100: ${bad.join(', ')} (drctl plan failover --dry-run)`);
 }
 
 function judgeLooks({ checks, toSite }: ReadinessResult, which: RegExp): Finding {

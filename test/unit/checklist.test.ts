@@ -148,7 +148,7 @@ test('replication, network and the DR site are judged by the looks of the readin
   expect(judgeReplication(mute)).toEqual({ holds: false, found: 'loss:orders: it is unknown' });
   expect(judgeNetwork(mute).holds).toBe(true);
   expect(judgeDrSite(mute)).toEqual({
-    ...{ holds: false, found: 'dr is not ready to take over, 50 of 100: loss:orders: it is unknown' },
+    ...{ holds: false, found: 'dr is not ready to take over, 50 of 100: loss:orders (drctl plan failover --dry-run)' },
   });
   const closed = ready({ ...looks, 'control-repository': 'failing' });
   expect([judgeReplication(closed).holds, judgeNetwork(closed).holds]).toEqual([true, false]);

@@ -86,7 +86,7 @@ export class ChecklistControl {
 
   private sign({ by, step = '', reason = '' }: Command): void {
     const [at, item] = [new Date().toISOString(), this.item(step)];
-    const note = item.finding?.holds === false ? `its check did not hold: ${item.finding.found}` : null;
+    const note = item.finding?.holds === false ? 'although its check did not hold' : null;
     this.decisions.push({ command: 'sign', by, at, reason, step, note });
     this.replace({ ...item, state: 'signed', signedBy: by, note: reason, signedAt: at });
   }
