@@ -74,7 +74,7 @@ export function createBackupActivities(deps: ActivityDeps) {
         const parent = existing.find((each) => each.backupId === plan.parent);
         const builtOn = parent ? (chainOf(parent, existing) ?? [parent]) : [];
         const backups = [plan.backupId, ...builtOn.map((each) => each.backupId)];
-        await announceUse(open, input.store, { kind: 'backup', backups });
+        await announceUse(open, input.store, { kind: 'backup', backups }, ctx);
         return {
           application: input.application,
           ref: { store: input.store, backupId: plan.backupId, kind: engine.artifactKind(plan.type) },
@@ -179,10 +179,10 @@ export function createBackupActivities(deps: ActivityDeps) {
     /** Removes what other attempts left in the repository: all of them when nothing was committed. */
     async sweepAttempts(input: { prepared: PreparedBackup; keepAttempt: number | null }): Promise<void> {
       const { application, ref } = input.prepared;
-      await withCallContext(async () => {
+      await withCallContext(async (ctx) => {
         const open = deps.open(application);
         await open.transfer(ref.store).sweep(ref, input.keepAttempt);
-        await withdrawUse(open, ref.store);
+        await withdrawUse(open, ref.store, ctx);
       });
     },
   };

@@ -54,7 +54,7 @@ export function createRestoreActivities(deps: ActivityDeps) {
           plans.push(await planAroundDamage(open.engine(store), input.target, stored, ctx));
         }
         for (const { store, chain } of plans) {
-          await announceUse(open, store, { kind: 'restore', backups: chain });
+          await announceUse(open, store, { kind: 'restore', backups: chain }, ctx);
           await requireNotSwept(open, store, chain);
         }
         const checked = input.stores.filter((store) => (open.engine(store).checks?.names ?? []).length > 0);
@@ -66,7 +66,7 @@ export function createRestoreActivities(deps: ActivityDeps) {
     async rebuildStore(input: StoreRestore): Promise<void> {
       await withCallContext(async (ctx) => {
         const open = deps.open(input.application);
-        await announceUse(open, input.store, { kind: 'restore', backups: input.plan.chain });
+        await announceUse(open, input.store, { kind: 'restore', backups: input.plan.chain }, ctx);
         const request = await requestOf(open, input);
         const source = open.transfer(input.store).source(request.chain);
         await open.engine(input.store).restore.rebuild(request, source, open.logArchive(input.store), ctx);
@@ -77,7 +77,7 @@ export function createRestoreActivities(deps: ActivityDeps) {
     async replayLog(input: StoreRestore): Promise<RestoredStore> {
       return withCallContext(async (ctx) => {
         const open = deps.open(input.application);
-        await announceUse(open, input.store, { kind: 'restore', backups: input.plan.chain });
+        await announceUse(open, input.store, { kind: 'restore', backups: input.plan.chain }, ctx);
         const request = await requestOf(open, input);
         return open.engine(input.store).restore.replay(request, open.logArchive(input.store), ctx);
       });
@@ -88,7 +88,7 @@ export function createRestoreActivities(deps: ActivityDeps) {
       return withCallContext(async (ctx) => {
         const open = deps.open(input.application);
         const opened = await open.engine(input.store).restore.open(await requestOf(open, input), ctx);
-        await withdrawUse(open, input.store);
+        await withdrawUse(open, input.store, ctx);
         return opened;
       });
     },
@@ -100,7 +100,7 @@ export function createRestoreActivities(deps: ActivityDeps) {
         const { restore } = open.engine(input.store);
         if (!restore.shutDown) throw failure('UsageInvalid', `${input.store} cannot be left shut down by its engine`);
         const ended = await restore.shutDown(await requestOf(open, input), ctx);
-        await withdrawUse(open, input.store);
+        await withdrawUse(open, input.store, ctx);
         return ended;
       });
     },

@@ -151,6 +151,7 @@ async function groups(open: OpenApplication, store: string, { log }: StorePlan, 
 
 /** For one reason, though each has a time of its own. */
 function sharesFate(a: KeptFor | null, b: KeptFor | null): boolean {
+  if (a === b) return true;
   if (a === null || b === null || (a.why === 'age' && b.why === 'age')) return a?.why === b?.why;
   return keptForText(a) === keptForText(b);
 }

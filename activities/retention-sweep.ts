@@ -10,6 +10,8 @@ import { lookAtRetention, renewed, type RetentionLook } from './retention-look';
 const BACKUPS_AT_ONCE = 20;
 /** As many as S3 deletes in one request. */
 const PIECES_AT_ONCE = 1_000;
+/** Well within the time that a sweep's word counts (adapters/retention/records.ts). */
+const RENEW_MILLISECONDS = 60_000;
 
 export interface SweepInput {
   readonly store: string;
@@ -122,7 +124,12 @@ async function sweepLog(
       batch = [];
     };
     let next = 0; // Runs were marked in the order of the listing.
+    let saidAt = Date.now();
     for await (const entry of stored.scan(lineage)) {
+      if (Date.now() - saidAt > RENEW_MILLISECONDS) {
+        plan = await planAnew(open, input, state, ctx);
+        saidAt = Date.now();
+      }
       while ((runs[next]?.last ?? '') < entry.key && next < runs.length) next += 1;
       if (!isWithin(entry.key, runs[next]) || !goes(plan, entry)) continue;
       batch.push(entry);

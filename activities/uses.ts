@@ -1,24 +1,33 @@
 import { activityInfo } from '@temporalio/activity';
-import { failure } from '../core/errors';
+import type { CallContext } from '../core/call';
+import { failure, hasCode, reasonOf } from '../core/errors';
 import type { Use } from '../core/retention/records';
 import type { OpenApplication } from './deps';
 
-/** A run renews its word with each step, and no step waits longer for the next: of one that died this is how long it counts. */
-const BELIEVED_MILLISECONDS = 3 * 86_400_000;
+/**
+ * A run renews its word with each step, and a day is the longest that a step takes or an approval is waited for: of a run that
+ * died this is how long its word counts.
+ */
+const BELIEVED_MILLISECONDS = 36 * 3_600_000;
 
 /** The workflow that the activity works for: what it reads is named by this. */
 const runName = () => activityInfo().workflowExecution?.workflowId ?? activityInfo().activityId;
 
-/** Keeps retention from deleting the backups, and the log behind them, until `withdrawUse`. May be repeated. */
+/**
+ * Keeps retention from deleting the backups, and the log behind them, until `withdrawUse`. May be repeated. A restore comes
+ * before it: where nothing can be written (rights, a full disk) it goes on without.
+ */
 export async function announceUse(
   open: OpenApplication,
   store: string,
   { kind, backups }: Pick<Use, 'kind' | 'backups'>,
+  ctx: CallContext,
 ): Promise<void> {
   const since = new Date();
   const until = new Date(since.getTime() + BELIEVED_MILLISECONDS);
   const times = { since: since.toISOString(), until: until.toISOString() };
-  await open.retentionStore(store).announce({ store, kind, by: runName(), backups, ...times });
+  const use = { store, kind, by: runName(), backups, ...times };
+  await unlessForbidden(store, ctx, () => open.retentionStore(store).announce(use));
 }
 
 /**
@@ -39,6 +48,15 @@ export async function requireNotSwept(open: OpenApplication, store: string, back
   });
 }
 
-export async function withdrawUse(open: OpenApplication, store: string): Promise<void> {
-  await open.retentionStore(store).withdraw(runName());
+export async function withdrawUse(open: OpenApplication, store: string, ctx: CallContext): Promise<void> {
+  await unlessForbidden(store, ctx, () => open.retentionStore(store).withdraw(runName()));
+}
+
+async function unlessForbidden(store: string, ctx: CallContext, write: () => Promise<void>): Promise<void> {
+  try {
+    await write();
+  } catch (error) {
+    if (!hasCode(error, 'AccessDenied') && !hasCode(error, 'DiskFull')) throw error;
+    ctx.log.warn({ store, error: reasonOf(error) }, 'retention cannot be told what is read: a sweep may take it away');
+  }
 }

@@ -3,6 +3,7 @@ import { failover } from './failover';
 import { filesMemory, memory, mongodbMemory, redisMemory } from './memory';
 import { monitoring } from './monitoring';
 import { postgresql } from './postgresql/bench';
+import { retention } from './retention';
 import { volumes } from './volumes';
 
 /** Every benchmark by the name that `npm run bench` knows it by. A new one is a file and a line here. */
@@ -14,5 +15,6 @@ export const benches: Readonly<Record<string, Bench>> = {
   postgresql,
   failover,
   monitoring,
+  retention,
   volumes,
 };

@@ -38,15 +38,18 @@ export function createCatalog(repository: Repository): CatalogStore {
     const read: (Manifest | DamagedManifest)[] = [];
     for (let at = 0; at < objects.length; at += PARALLEL_READS) {
       const batch = objects.slice(at, at + PARALLEL_READS);
-      read.push(...(await Promise.all(batch.map((object) => manifestOrDamage(store, object)))));
+      const found = await Promise.all(batch.map((object) => manifestOrDamage(store, object)));
+      read.push(...found.filter((each) => each !== null));
     }
     return read;
   }
 
-  async function manifestOrDamage(store: string, object: StoredObject): Promise<Manifest | DamagedManifest> {
+  /** Null for one that retention removed after it was listed. */
+  async function manifestOrDamage(store: string, object: StoredObject): Promise<Manifest | DamagedManifest | null> {
     try {
       return await manifestAt(object.key, versionOf(object));
     } catch (error) {
+      if (hasCode(error, 'NotFound')) return null;
       // Only what was read and not understood (BackupCorrupt; ConfigInvalid: a later format) is about the object itself.
       const found = findFailure(error);
       const isUnreadable = found?.code === 'BackupCorrupt' || found?.code === 'ConfigInvalid';

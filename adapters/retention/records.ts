@@ -138,7 +138,7 @@ export function createRetentionRecords(repository: Repository, store: string): R
     async mark(mark) {
       const own = keyOf('marks', mark.runId);
       await write(own, mark);
-      // One run of an application is at work at a time: those of others were left by runs that died or failed.
+      // One run of an application is at work at a time: other marks were left by runs that died or failed.
       const others: string[] = [];
       for await (const { key } of repository.list(layout.retention('marks', store))) if (key !== own) others.push(key);
       await repository.delete(others);

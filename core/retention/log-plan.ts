@@ -25,6 +25,7 @@ export class LogPlan {
   private readonly byLineage = new Map<string, Joined[]>();
   private readonly compare: ComparePositions;
   private readonly keeping: LogKeeping;
+  private cursor = { lineage: '', index: -1 };
 
   constructor(needed: readonly NeededLog[], compare: ComparePositions, keeping: LogKeeping) {
     this.compare = compare;
@@ -59,13 +60,24 @@ export class LogPlan {
   /** The last range that begins before the piece's end is the only one that may reach into it. */
   private rangeOver(lineage: string, from: ListedEntry['from'], to: ListedEntry['to']): Joined | null {
     const ranges = this.byLineage.get(lineage) ?? [];
-    let [low, high] = [0, ranges.length];
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (this.compare((ranges[middle] as Joined).from, to) < 0) low = middle + 1;
-      else high = middle;
-    }
-    const last = ranges[low - 1];
+    const last = ranges[this.lastBefore(ranges, lineage, to)];
     return last && this.compare(from, last.to) < 0 ? last : null;
+  }
+
+  /** Pieces are asked for in the order of the log: the answer is mostly the one before, or the next. */
+  private lastBefore(ranges: readonly Joined[], lineage: string, to: ListedEntry['to']): number {
+    const begins = (index: number) => index < ranges.length && this.compare((ranges[index] as Joined).from, to) < 0;
+    const before = this.cursor.lineage === lineage ? this.cursor.index : -1;
+    let low = before >= 0 && !begins(before) ? 0 : before + 1;
+    if (begins(low)) {
+      let high = ranges.length;
+      while (low < high) {
+        const middle = (low + high) >> 1;
+        if (begins(middle)) low = middle + 1;
+        else high = middle;
+      }
+    }
+    this.cursor = { lineage, index: low - 1 };
+    return low - 1;
   }
 }

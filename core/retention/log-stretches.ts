@@ -15,6 +15,8 @@ export interface LogStretch {
   readonly newestAt: number;
 }
 
+type Writable<T> = { -readonly [K in keyof T]: T[K] };
+
 export type ComparePositions = (a: Position, b: Position) => number;
 
 /**
@@ -23,13 +25,20 @@ export type ComparePositions = (a: Position, b: Position) => number;
  */
 export class StretchBuilder {
   private readonly compare: ComparePositions;
-  private readonly found: LogStretch[] = [];
+  private readonly found: Writable<LogStretch>[] = [];
 
   constructor(compare: ComparePositions) {
     this.compare = compare;
   }
 
   add({ lineage, from, to, storedAt }: ListedEntry): void {
+    const before = this.found.at(-1);
+    // Nearly every one of a million: told without reading a position.
+    if (before && before.to.value === from.value) {
+      before.to = to;
+      if (storedAt > before.newestAt) before.newestAt = storedAt;
+      return;
+    }
     let joined: LogStretch = { lineage, from, to, newestAt: storedAt };
     for (let last = this.found.at(-1); last && this.touches(last, joined); last = this.found.at(-1)) {
       this.found.pop();

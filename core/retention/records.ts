@@ -73,6 +73,7 @@ export interface RetentionStore {
   /** Those that are believed at `now`. */
   uses(now: number): Promise<Use[]>;
   announce(use: Use): Promise<void>;
+  /** Says that the run has ended, or reads no more. */
   withdraw(by: string): Promise<void>;
 
   /** Runs that are deleting now, by their own renewed word. */

@@ -2,10 +2,12 @@ import { createHash } from 'node:crypto';
 import * as fs from 'node:fs/promises';
 import * as os from 'node:os';
 import * as path from 'node:path';
+import { MockActivityEnvironment } from '@temporalio/testing';
 import type { OpenApplication } from '../../activities/deps';
 import { markStore } from '../../activities/retention';
 import { lookAtRetention } from '../../activities/retention-look';
 import { sweepStore } from '../../activities/retention-sweep';
+import { announceUse, requireNotSwept, withdrawUse } from '../../activities/uses';
 import { createCatalog } from '../../adapters/catalog/catalog';
 import { logReach } from '../../adapters/engines/postgresql/log-reach';
 import { lineageOf, pieceName, positionAt, walNaming } from '../../adapters/engines/postgresql/lsn';
@@ -15,6 +17,7 @@ import { createRetentionStore } from '../../adapters/retention/retention-store';
 import { createSpool } from '../../adapters/volumes/spool';
 import { createTransfer } from '../../adapters/volumes/transfer';
 import { type Artifact, chainOf, type Manifest } from '../../core/catalog';
+import { failure } from '../../core/errors';
 import { backupIdOf, layout } from '../../core/layout';
 import type { Repository } from '../../core/repository';
 import type { RetentionPolicy } from '../../core/retention/policy';
@@ -228,6 +231,44 @@ describe('in a local folder', () => {
     const ended = (await createCatalog(repository).list(STORE)).map(({ backupId }) => backupId);
     expect(ended.filter((each) => [held.backupId, held.parent, used.backupId, used.parent].includes(each))).toEqual([]);
     await expectSound(repository);
+  }, 60_000);
+
+  test('who lists backups while one is deleted is not disturbed; who may not write is not kept from restoring', async () => {
+    const repository = make();
+    const now = Date.now();
+    const [first, ...others] = await fill(repository, now);
+    const key = layout.manifest(STORE, (first as Manifest).backupId);
+    const deleting = faultyRepository(repository, {
+      before: (operation, read) => (operation === 'read' && read === key ? repository.delete([key]) : undefined),
+    });
+    const left = await createCatalog(deleting).list(STORE);
+    expect(left.map(({ backupId }) => backupId)).toEqual(others.map(({ backupId }) => backupId));
+    const readOnly = faultyRepository(repository, {
+      before(operation) {
+        if (operation === 'put') throw failure('AccessDenied', 'may not write');
+      },
+    });
+    const announce = () => announceUse(openOver(readOnly), STORE, { kind: 'restore', backups: [] }, testContext());
+    await expect(new MockActivityEnvironment().run(announce)).resolves.toBeUndefined();
+  }, 60_000);
+
+  test('a run that reads is named until it ends; while a sweep is under way nobody begins to read', async () => {
+    const repository = make();
+    const [first] = await fill(repository, Date.now());
+    const open = openOver(repository);
+    const stored = open.retentionStore(STORE);
+    const backups = [(first as Manifest).backupId];
+    const as = <T>(work: () => Promise<T>) => new MockActivityEnvironment().run(work);
+    await as(() => announceUse(open, STORE, { kind: 'restore', backups }, testContext()));
+    expect(await stored.uses(Date.now())).toMatchObject([{ kind: 'restore', backups }]);
+    await stored.beginSweep('run-1');
+    await expect(as(() => requireNotSwept(open, STORE, backups))).rejects.toMatchObject({ type: 'LockHeld' });
+    await stored.endSweep('run-1');
+    await as(() => requireNotSwept(open, STORE, backups));
+    await as(() => withdrawUse(open, STORE, testContext()));
+    expect(await stored.uses(Date.now())).toEqual([]);
+    await stored.removeManifest(backups[0] as string);
+    await expect(as(() => requireNotSwept(open, STORE, backups))).rejects.toThrow(/was deleted by retention/);
   }, 60_000);
 
   test('the newest backup stays however old it is, and the one before it where that has lost a part', async () => {
