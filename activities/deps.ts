@@ -2,6 +2,7 @@ import type { Application } from '../core/application';
 import type { ChecklistPeriod, ChecklistPlan } from '../core/checklist';
 import type { DiskSpace } from '../core/checklist-judgements';
 import type { CatalogStore } from '../core/catalog-store';
+import type { DataKeys } from '../core/data-keys';
 import type { Engine } from '../core/engine';
 import type { EpochStore } from '../core/epoch';
 import type { SiteFence } from '../core/fencing';
@@ -29,6 +30,8 @@ export interface OpenApplication {
   transfer(store: string): BackupTransfer;
   /** What was proven of the store, and when: kept beside its backups. */
   proofs(store: string): ProofStore;
+  /** Null where the config has no `encryption`. */
+  readonly dataKeys: DataKeys | null;
   /** Kept at the DR side: epochs, samples, reports. */
   readonly control: Repository;
   readonly epochs: EpochStore;

@@ -5,3 +5,4 @@ export { settings as zoneSettings } from '../adapters/traffic/settings';
 export { settings as fenceSettings } from '../adapters/fence/settings';
 export { settings as notifierSettings } from '../adapters/notify/settings';
 export { settings as metricsSettings } from '../adapters/metrics/settings';
+export { dataKeyId, settings as recipientSettings } from '../adapters/encryption/settings';

@@ -1,7 +1,9 @@
 import { z } from 'zod';
 import {
+  dataKeyId,
   fenceSettings,
   notifierSettings,
+  recipientSettings,
   repositorySettings,
   serviceControllerSettings,
   metricsSettings,
@@ -88,6 +90,21 @@ const failover = z
   })
   .meta({ description: 'How a role change is decided and how long its steps may take' });
 
+const encryption = z
+  .strictObject({
+    key: dataKeyId.optional().meta({
+      description: 'Id of the data key that new backups and log are encrypted with; left out: they are stored plain',
+    }),
+    recipients: z
+      .record(name, recipientSettings)
+      .refine(
+        (recipients) => Object.keys(recipients).length > 0,
+        'names nobody: without a recipient no data key can be kept',
+      )
+      .meta({ description: 'Who can unwrap the data keys, in the order in which they are tried' }),
+  })
+  .meta({ description: 'Encryption of what backups and log hold' });
+
 const objectives = z.strictObject({
   rto: duration,
   rpo: duration,
@@ -117,6 +134,7 @@ export const configSchema = z
       volumeSize: size.default({ text: '128MiB', bytes: 128 * 2 ** 20 }),
       zstdLevel: z.int().min(1).max(19).default(3),
     }),
+    encryption: encryption.optional(),
     restore: z
       .strictObject({
         directory: directory.meta({ description: 'Where drills and restores without --into put their copies' }),

@@ -109,6 +109,12 @@ export const FAILURES = {
     data: 'The restored copy was left as it is for inspection; the source was not touched.',
     next: 'Look at the restored copy: either it is not what you wanted, or the check in the config is wrong.',
   },
+  KeyUnavailable: {
+    retryable: false,
+    exitCode: 29,
+    data: 'What is encrypted with this data key cannot be read or written here; nothing was changed.',
+    next: 'Run `drctl keys check` where the named recipients can be used; else bring the break-glass key (docs/encryption.md).',
+  },
   FencingUnconfirmed: {
     retryable: false,
     exitCode: 31,

@@ -23,6 +23,9 @@ export const layout = {
   epoch: (epoch: number) => `epochs/${String(epoch).padStart(10, '0')}.json`,
   reports: () => 'reports/',
   report: (id: string, extension: 'json' | 'md' | 'html') => `reports/${id}.${extension}`,
+  keys: () => 'keys/',
+  /** A data key, wrapped; from its second revision on with the number, so that none is ever replaced. */
+  key: (keyId: string, revision: number) => `keys/${keyId}${revision === 1 ? '' : `.r${revision}`}.json`,
   proofs: (store: string) => `proofs/${store}/`,
   proof: (store: string, proofId: string) => `proofs/${store}/${proofId}.json`,
   /** What retention goes by besides the backups: holds, runs that read, marks, sweeps under way. */
@@ -43,6 +46,14 @@ export const layout = {
   /** The TTL that a record had before it was lowered for a move. */
   loweredTtl: (name: string, type: string) => `dns/${name}-${type}.json`,
 } as const;
+
+/**
+ * What an encrypted object is bound to: its key below `data/<kind>/`. Another object, also one of another backup, that is put in
+ * its place does not decrypt there.
+ */
+export function boundName(dataKey: string): string {
+  return dataKey.split('/').slice(2).join('/');
+}
 
 const BACKUP_ID = /^\d{8}T\d{6}Z-(full|incr)-[0-9a-f]{8}$/;
 

@@ -47,6 +47,7 @@ export function backupLines(shown: ShownBackup, now: Date): string[] {
       'size',
       `${formatBytes(shown.storedBytes)} stored of ${formatBytes(shown.contentBytes)}, ${countOf(shown.artifacts.length, 'artifact')}`,
     ),
+    ...(keysOf(shown).length > 0 ? [fact('encrypted', `with the data key ${keysOf(shown).join(', ')}`)] : []),
     ...(folderOf(shown) === null ? [] : [fact('stored in', folderOf(shown) as string)]),
     ...restoreFacts(shown).map((text, index) => fact(index === 0 ? 'restores' : '', text)),
     ...(shown.neededBy.length > 0
@@ -110,3 +111,7 @@ function artifactLines({ artifacts }: ShownBackup): string[] {
 }
 
 const countOf = (count: number, what: string) => `${count} ${what}${count === 1 ? '' : 's'}`;
+
+function keysOf({ artifacts }: Manifest): string[] {
+  return [...new Set(artifacts.flatMap(({ encryptionKeyId }) => encryptionKeyId ?? []))];
+}

@@ -4,6 +4,7 @@ import { registerChecklist } from './commands/checklist';
 import { registerConfig } from './commands/config';
 import { registerDns } from './commands/dns';
 import { registerFailover } from './commands/failover';
+import { registerKeys } from './commands/keys';
 import { registerLab } from './commands/lab';
 import { registerLog } from './commands/log';
 import { registerMetrics } from './commands/metrics';
@@ -40,6 +41,7 @@ const NOUNS = [
   registerSchedules,
   registerRuns,
   registerSites,
+  registerKeys,
   registerConfig,
   registerWorker,
   registerLab,

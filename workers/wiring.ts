@@ -4,6 +4,8 @@ import { createCatalog } from '../adapters/catalog/catalog';
 import { createEpochs } from '../adapters/catalog/epochs';
 import { createProofs } from '../adapters/catalog/proofs';
 import { engineEntries } from '../adapters/engines/registry';
+import { createDataKeys } from '../adapters/encryption/data-keys';
+import { createObjectCipher } from '../adapters/encryption/object-cipher';
 import { createSiteFence } from '../adapters/fence';
 import { createMetricPublishers } from '../adapters/metrics';
 import { freeSpace } from '../adapters/filesystem/free-space';
@@ -59,7 +61,16 @@ export async function openApplication(config: LoadedConfig): Promise<WiredApplic
     throw failure('NotFound', `${name} has no store "${store}"; its stores are ${[...engines.keys()].join(', ')}`);
   };
   const codec = { codec: 'zstd', level: config.backup.zstdLevel } as const;
-  const spool = createSpool({ directory: config.spool.directory, application: name, codec });
+  const dataKeys = config.encryption
+    ? createDataKeys({
+        application: name,
+        repositories: backupRepositories(config).map(repositoryNamed),
+        activeKeyId: config.encryption.key ?? null,
+        recipients: config.encryption.recipients,
+      })
+    : null;
+  const cipher = dataKeys && createObjectCipher(dataKeys, name);
+  const spool = createSpool({ directory: config.spool.directory, application: name, codec, cipher });
   const catalogs = new Map<string, CatalogStore>();
   const catalog = (store: string) => {
     const repository = repositoryOf(store);
@@ -75,7 +86,7 @@ export async function openApplication(config: LoadedConfig): Promise<WiredApplic
     catalog,
     logArchive(store) {
       const { log } = engine(store);
-      return log && remembered(archives, store, () => createLogArchive(repositoryOf(store), store, log.naming));
+      return log && remembered(archives, store, () => createLogArchive(repositoryOf(store), store, log.naming, cipher));
     },
     transfer: (store) =>
       remembered(transfers, store, () =>
@@ -84,10 +95,12 @@ export async function openApplication(config: LoadedConfig): Promise<WiredApplic
           catalog: catalog(store),
           spool,
           codec,
+          cipher,
           targetVolumeBytes: config.backup.volumeSize.bytes,
         }),
       ),
     proofs: (store) => createProofs(repositoryOf(store)),
+    dataKeys,
     spool,
     repositories: [...new Set(Object.keys(config.stores).map(repositoryOf))],
     control,
@@ -117,6 +130,12 @@ export async function openApplication(config: LoadedConfig): Promise<WiredApplic
       };
     },
   };
+}
+
+/** Every repository that holds backups: each has the data keys, so that it is enough alone. The default one comes first. */
+function backupRepositories(config: LoadedConfig): string[] {
+  const own = Object.values(config.stores).flatMap(({ repository }) => repository ?? []);
+  return [...new Set([config.repository, ...own, config.controlRepository ?? config.repository])];
 }
 
 /** The mirrors of a store; the buckets and credentials are those of the repositories that they name. */

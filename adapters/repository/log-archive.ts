@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { failure, hasCode } from '../../core/errors';
-import { layout } from '../../core/layout';
+import { boundName, layout } from '../../core/layout';
 import type { LogArchive, LogEntry, LogNaming, LogPiece } from '../../core/log-archive';
 import type { ObjectHead, Repository } from '../../core/repository';
+import { CipherFormatError, isEncrypted, type ObjectCipher } from '../encryption/object-cipher';
 import { packWhole, provenDigest, unpackWhole } from '../volumes/whole-frame';
 import { decompressFrames, ZstdFormatError } from '../volumes/zstd-frame-reader';
 import { zstdFrame } from '../volumes/zstd-frames';
@@ -17,6 +18,7 @@ const ZSTD_LEVEL = 3;
 const COVERS_UNTIL = 'covers-until';
 const CONTENT_SHA256 = 'content-sha256';
 const CONTENT_BYTES = 'content-bytes';
+const ENCRYPTION_KEY_ID = 'encryption-key-id';
 
 /** Beside each history file, as `sha256sum` writes it: a person checks it with `sha256sum --check`. */
 const HISTORY_DIGEST = '.sha256';
@@ -24,11 +26,22 @@ const HISTORY_DIGEST = '.sha256';
 /** PostgreSQL's largest segment (initdb --wal-segsize). No piece of a log holds more. */
 const LARGEST_PIECE_BYTES = 2 ** 30;
 
-/** What a person's `zstd -d` takes away again. */
+/**
+ * What a person's `zstd -d` takes away again. An encrypted entry has the same name: of two archivers one may have the key already
+ * and the other one not, and the repository must still let only one of them have a name.
+ */
 const SUFFIX = '.zst';
 
-/** The log of one store in a repository: `data/log/<store>/<lineage>/<name>.zst`, each object one zstd frame. */
-export function createLogArchive(repository: Repository, store: string, naming: LogNaming): LogArchive {
+/**
+ * The log of one store in a repository: `data/log/<store>/<lineage>/<name>.zst`, each object one zstd frame, encrypted where there
+ * is a key for that. Entries of both kinds may follow each other.
+ */
+export function createLogArchive(
+  repository: Repository,
+  store: string,
+  naming: LogNaming,
+  cipher: ObjectCipher | null = null,
+): LogArchive {
   const listing = new LogListing(repository, layout.logs(store));
   /** Seen twice: not asked about again. */
   const realHoles = new Set<string>();
@@ -73,16 +86,40 @@ export function createLogArchive(repository: Repository, store: string, naming: 
     });
   }
 
-  /** The stored bytes, which are what was stored: also where zstd would not mind, as some bits of its headers change nothing. */
-  async function readIntact(key: string, head: ObjectHead | null): Promise<{ stored: Buffer; head: ObjectHead }> {
+  /**
+   * The frame out of the stored bytes, which are what was stored: also where zstd would not mind, as some bits of its headers
+   * change nothing.
+   */
+  async function readIntact(key: string, head: ObjectHead | null): Promise<{ frame: Buffer; head: ObjectHead }> {
     if (!head) throw corrupt(key, 'it is not there any more');
     if (head.storedSha256) throw corrupt(key, `its SHA-256 is ${head.sha256}, ${head.storedSha256} was stored`);
     const stored = await repository.read(key);
     if (head.sha256 !== null && sha256Of(stored) !== head.sha256) {
       throw corrupt(key, `its SHA-256 is ${sha256Of(stored)}, ${head.sha256} was stored`);
     }
-    return { stored, head };
+    return { frame: isEncrypted(stored) ? await decrypted(key, stored) : stored, head };
   }
+
+  async function decrypted(key: string, stored: Buffer): Promise<Buffer> {
+    if (!cipher) {
+      throw failure(
+        'ConfigInvalid',
+        `${key} in ${repository.location} is encrypted, and the config has no \`encryption\``,
+        {
+          next: 'Name a recipient of its data key under `encryption.recipients` (docs/encryption.md), then start again.',
+          context: { key, repository: repository.name },
+        },
+      );
+    }
+    try {
+      return await cipher.decrypt(boundName(key), stored);
+    } catch (error) {
+      throw error instanceof CipherFormatError ? corrupt(key, error.message, error) : error;
+    }
+  }
+
+  const encrypted = (key: string, frame: Buffer) =>
+    cipher === null || cipher.keyId === null ? frame : cipher.encrypt(boundName(key), frame);
 
   /** The annotation is absent only where the process died between an object and it; zstd's own checksum was right then. */
   function compareContent(key: string, { metadata }: ObjectHead, found: string): void {
@@ -92,10 +129,10 @@ export function createLogArchive(repository: Repository, store: string, naming: 
   }
 
   async function plain({ key }: Pick<LogEntry, 'key'>, found: ObjectHead | null): Promise<Buffer> {
-    const { stored, head } = await readIntact(key, found);
+    const { frame, head } = await readIntact(key, found);
     const chunks: Buffer[] = [];
     try {
-      for await (const chunk of decompressFrames(Readable.from([stored]), contentBytesOf(head))) chunks.push(chunk);
+      for await (const chunk of decompressFrames(Readable.from([frame]), contentBytesOf(head))) chunks.push(chunk);
     } catch (error) {
       throw error instanceof ZstdFormatError ? corrupt(key, error.message, error) : error;
     }
@@ -111,9 +148,9 @@ export function createLogArchive(repository: Repository, store: string, naming: 
     const found = await repository.head(key);
     // Without the annotation nobody knows how much memory it takes.
     if (!found?.metadata[CONTENT_BYTES]) return use(await plain(entry, found));
-    const { stored, head } = await readIntact(key, found);
+    const { frame, head } = await readIntact(key, found);
     try {
-      return await unpackWhole(stored, contentBytesOf(head), (content) => {
+      return await unpackWhole(frame, contentBytesOf(head), (content) => {
         // The very bytes that were stored hold what they held then (`prove`); a digest of 16 MiB more for each of hundreds
         // of segments is time that a server waits for its log.
         if (head.sha256 === null) compareContent(key, head, sha256Of(content));
@@ -129,9 +166,9 @@ export function createLogArchive(repository: Repository, store: string, naming: 
     const found = await repository.head(key);
     // Without the annotation nobody knows how much memory it takes.
     if (!found?.metadata[CONTENT_BYTES]) return void (await plain({ key }, found));
-    const { stored, head } = await readIntact(key, found);
+    const { frame, head } = await readIntact(key, found);
     try {
-      compareContent(key, head, await provenDigest(stored, contentBytesOf(head)));
+      compareContent(key, head, await provenDigest(frame, contentBytesOf(head)));
     } catch (error) {
       throw error instanceof ZstdFormatError ? corrupt(key, error.message, error) : error;
     }
@@ -179,10 +216,12 @@ export function createLogArchive(repository: Repository, store: string, naming: 
         [CONTENT_SHA256]: sha256,
         [CONTENT_BYTES]: String(content.byteLength),
         ...(coversUntil === null ? {} : { [COVERS_UNTIL]: coversUntil }),
+        ...(cipher?.keyId ? { [ENCRYPTION_KEY_ID]: cipher.keyId } : {}),
       };
-      const put = (body: Buffer) =>
-        repository.put(key, body, { ifAbsent: true, metadata }).catch((error: unknown) => {
-          // The same content may have been compressed by another version of zstd: only the content decides.
+      const put = async (frame: Buffer) =>
+        repository.put(key, await encrypted(key, frame), { ifAbsent: true, metadata }).catch((error: unknown) => {
+          // The same content may have been compressed by another version of zstd, and is encrypted otherwise each time: only
+          // the content decides.
           if (hasCode(error, 'LockHeld')) return refuseOtherBytes(key, sha256);
           throw error;
         });

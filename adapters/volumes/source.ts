@@ -2,8 +2,10 @@ import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import type { Artifact, Manifest } from '../../core/catalog';
 import { failure, hasCode } from '../../core/errors';
+import { boundName } from '../../core/layout';
 import type { Repository } from '../../core/repository';
 import type { VolumeSource } from '../../core/volumes';
+import { CipherFormatError, type ObjectCipher } from '../encryption/object-cipher';
 import { decompressFrames, lendFrames, ZstdFormatError } from './zstd-frame-reader';
 
 type StoredBytes = Pick<Artifact, 'key' | 'sizeBytes' | 'sha256'>;
@@ -12,12 +14,16 @@ type StoredBytes = Pick<Artifact, 'key' | 'sizeBytes' | 'sha256'>;
 const FRUITLESS_READS = 3;
 
 /** Reads the artifacts of a chain, each byte of which is verified before its stream ends. */
-export function createVolumeSource(repository: Repository, chain: readonly Manifest[]): VolumeSource {
+export function createVolumeSource(
+  repository: Repository,
+  chain: readonly Manifest[],
+  cipher: ObjectCipher | null = null,
+): VolumeSource {
   return {
     open(artifact: Artifact): Promise<Readable> {
-      requireReadable(artifact);
+      const place = { repository, artifact, cipher: cipherFor(artifact, cipher) };
       // Not object mode: consumers get plain Buffers with backpressure counted in bytes.
-      const content = Readable.from(verifiedContent(repository, artifact), {
+      const content = Readable.from(verifiedContent(place), {
         objectMode: false,
         highWaterMark: 2 ** 20,
       });
@@ -25,8 +31,7 @@ export function createVolumeSource(repository: Repository, chain: readonly Manif
     },
 
     lend(artifact: Artifact): AsyncIterable<Buffer> {
-      requireReadable(artifact);
-      return lentContent(repository, artifact);
+      return lentContent({ repository, artifact, cipher: cipherFor(artifact, cipher) });
     },
 
     async early(backupId: string, name: string): Promise<Buffer> {
@@ -50,18 +55,31 @@ export async function verifyStored(
   for await (const chunk of verifiedStored(repository, artifact)) onBytes(chunk.length);
 }
 
-function requireReadable(artifact: Artifact): void {
-  if (artifact.encryptionKeyId === null) return;
+/** An artifact where it lies, and what opens it; null: it is not encrypted. */
+interface StoredArtifact {
+  readonly repository: Repository;
+  readonly artifact: Artifact;
+  readonly cipher: ObjectCipher | null;
+}
+
+function cipherFor({ key, encryptionKeyId }: Artifact, cipher: ObjectCipher | null): ObjectCipher | null {
+  if (encryptionKeyId === null) return null;
+  if (cipher) return cipher;
   throw failure(
     'ConfigInvalid',
-    `${artifact.key} is encrypted with key ${artifact.encryptionKeyId}, which is not configured`,
+    `${key} is encrypted with key ${encryptionKeyId}, and the config has no \`encryption\``,
+    {
+      data: 'Nothing was restored; the backup is as it was.',
+      next: 'Name a recipient of its data key under `encryption.recipients` (docs/encryption.md), then start again.',
+      context: { key, keyId: encryptionKeyId },
+    },
   );
 }
 
-async function* verifiedContent(repository: Repository, artifact: Artifact): AsyncGenerator<Buffer, void> {
+async function* verifiedContent({ repository, artifact, cipher }: StoredArtifact): AsyncGenerator<Buffer, void> {
   const hash = createHash('sha256');
   let contentBytes = 0;
-  for await (const chunk of plainContent(repository, artifact, decompressFrames)) {
+  for await (const chunk of plainContent({ repository, artifact, cipher }, decompressFrames)) {
     hash.update(chunk);
     contentBytes += chunk.length;
     yield chunk;
@@ -73,9 +91,9 @@ async function* verifiedContent(repository: Repository, artifact: Artifact): Asy
   }
 }
 
-async function* lentContent(repository: Repository, artifact: Artifact): AsyncGenerator<Buffer, void> {
+async function* lentContent({ repository, artifact, cipher }: StoredArtifact): AsyncGenerator<Buffer, void> {
   let contentBytes = 0;
-  for await (const chunk of plainContent(repository, artifact, lendFrames)) {
+  for await (const chunk of plainContent({ repository, artifact, cipher }, lendFrames)) {
     contentBytes += chunk.length;
     yield chunk;
   }
@@ -86,15 +104,15 @@ async function* lentContent(repository: Repository, artifact: Artifact): AsyncGe
 }
 
 async function* plainContent(
-  repository: Repository,
-  artifact: Artifact,
+  { repository, artifact, cipher }: StoredArtifact,
   undo: typeof decompressFrames,
 ): AsyncGenerator<Buffer, void> {
   const stored = verifiedStored(repository, artifact);
+  const coded = cipher ? cipher.decrypting(boundName(artifact.key), stored) : stored;
   try {
-    yield* artifact.codec === 'zstd' ? undo(stored) : stored;
+    yield* artifact.codec === 'zstd' ? undo(coded) : coded;
   } catch (error) {
-    if (!(error instanceof ZstdFormatError)) throw error;
+    if (!(error instanceof ZstdFormatError || error instanceof CipherFormatError)) throw error;
     throw corrupt(artifact.key, repository, error.message, error);
   }
 }

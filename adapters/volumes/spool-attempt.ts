@@ -8,7 +8,8 @@ import { type Piece, type PieceDigests, UPLOAD_PIECE_BYTES } from '../../core/re
 import type { VolumeSink } from '../../core/volumes';
 import { diskFailure, makeDirectory, syncDirectory, writeFileDurably } from '../filesystem/durable';
 import { PieceDigester } from './piece-digests';
-import { checkVolumeName, storedName } from './volume-names';
+import type { ObjectCipher } from '../encryption/object-cipher';
+import { checkVolumeName, encryptionOf, storedName } from './volume-names';
 import { type StoredVolume, type VolumeCodec, type VolumeTarget, VolumeWriter } from './volume-writer';
 
 /** A finished volume in the spool: durable, complete, and never changed again. */
@@ -37,6 +38,7 @@ export interface SpooledPiece extends Piece {
   /** The first one is number 1. */
   readonly number: number;
   readonly codec: Artifact['codec'];
+  readonly encryptionKeyId: string | null;
   /** Where the volume is while it is open, and when it is complete. */
   readonly paths: readonly string[];
 }
@@ -54,39 +56,54 @@ export type SpoolLine =
   | { readonly kind: 'volume'; readonly volume: Omit<SpooledVolume, 'path'>; readonly file: string }
   | { readonly kind: 'early'; readonly early: Omit<SpooledEarly, 'path'>; readonly file: string };
 
+interface AttemptOptions {
+  readonly attempt: number;
+  readonly directory: string;
+  /** What encryption binds its volumes to is this, `/` and the stored name: see `boundName`. */
+  readonly boundTo: string;
+  readonly targetVolumeBytes: number;
+  readonly codec: VolumeCodec;
+  readonly cipher: ObjectCipher | null;
+}
+
 /** `<spool>/<application>/<store>/<backupId>/attempt-<n>/`, open for writing. */
 export class DirectoryAttempt implements SpoolAttempt {
   readonly attempt: number;
   readonly directory: string;
   readonly targetVolumeBytes: number;
   readonly #codec: VolumeCodec;
+  readonly #cipher: ObjectCipher | null;
+  readonly #boundTo: string;
   readonly #open = new Set<VolumeWriter>();
   readonly #names = new Set<string>();
   /** Lines are appended one after the other, whichever volumes finish first. */
   #appending: Promise<void> = Promise.resolve();
 
-  constructor(options: { attempt: number; directory: string; targetVolumeBytes: number; codec: VolumeCodec }) {
+  constructor(options: AttemptOptions) {
     this.attempt = options.attempt;
     this.directory = options.directory;
     this.targetVolumeBytes = options.targetVolumeBytes;
     this.#codec = options.codec;
+    this.#cipher = options.cipher;
+    this.#boundTo = options.boundTo;
   }
 
   volume(name: string): Writable {
     checkVolumeName(name, this.#names);
     this.#names.add(name);
-    const file = storedName(name, this.#codec.codec);
-    const complete = (stored: StoredVolume, pieces: PieceDigests) =>
-      this.#append({ kind: 'volume', volume: { name, ...stored, encryptionKeyId: null, pieces }, file });
     const { codec } = this.#codec;
+    const encryptionKeyId = this.#cipher?.keyId ?? null;
+    const file = storedName(name, codec, encryptionKeyId);
+    const complete = (stored: StoredVolume, pieces: PieceDigests) =>
+      this.#append({ kind: 'volume', volume: { name, ...stored, pieces }, file });
     const onPiece = (number: number, sha256: string) =>
       this.#append(
-        { kind: 'piece', piece: { name, codec, number, sizeBytes: UPLOAD_PIECE_BYTES, sha256 }, file },
+        { kind: 'piece', piece: { name, codec, encryptionKeyId, number, sizeBytes: UPLOAD_PIECE_BYTES, sha256 }, file },
         // A piece that a crash of the host takes away belongs to an attempt that the crash ended.
         { flush: false },
       );
     const spooled = new SpoolFile(path.join(this.directory, file), { onPiece, complete });
-    const writer = new VolumeWriter(this.#codec, spooled);
+    const writer = new VolumeWriter(this.#codec, spooled, encryptionOf(this.#cipher, `${this.#boundTo}/${file}`));
     this.#open.add(writer);
     return writer.once('close', () => this.#open.delete(writer));
   }

@@ -82,12 +82,12 @@ class AttemptUpload {
   }
 
   /** Begins with a volume that is still open, where there is nothing else to send. */
-  async #grow({ name, codec, number, paths, ...piece }: SpooledPiece): Promise<void> {
+  async #grow({ name, codec, encryptionKeyId, number, paths, ...piece }: SpooledPiece): Promise<void> {
     if (this.#growing === null && number === 1 && this.#running.size < PARALLEL_VOLUMES) {
       const volume = new GrowingVolume(paths, this.#ctx.signal);
       this.#growing = { name, volume };
       await this.#start(async () => {
-        await this.#repository.uploadGrowing(this.#keyOf(name, codec), volume, {}, this.#ctx);
+        await this.#repository.uploadGrowing(this.#keyOf(name, codec, encryptionKeyId), volume, {}, this.#ctx);
       });
     }
     if (this.#growing?.name === name) this.#growing.volume.add(number, piece);
@@ -144,13 +144,13 @@ class AttemptUpload {
   #artifactOf(spooled: SpooledVolume): Artifact {
     const { name, sizeBytes, contentBytes, sha256, contentSha256, codec, encryptionKeyId, pieces } = spooled;
     const composite = pieces.sha256.length > 0 ? { composite: compositeOf(pieces.sha256) } : {};
-    const key = this.#keyOf(name, codec);
+    const key = this.#keyOf(name, codec, encryptionKeyId);
     return { name, key, sizeBytes, contentBytes, sha256, ...composite, contentSha256, codec, encryptionKeyId };
   }
 
-  #keyOf(name: string, codec: Artifact['codec']): string {
+  #keyOf(name: string, codec: Artifact['codec'], encryptionKeyId: string | null): string {
     const { kind, store, backupId } = this.#ref;
-    return `${layout.attempt(kind, store, backupId, this.#attempt)}${storedName(name, codec)}`;
+    return `${layout.attempt(kind, store, backupId, this.#attempt)}${storedName(name, codec, encryptionKeyId)}`;
   }
 
   async #uploadEarly({ path, ...early }: SpooledEarly): Promise<void> {

@@ -2,6 +2,7 @@ import * as fs from 'node:fs/promises';
 import * as path from 'node:path';
 import { failure } from '../../core/errors';
 import { isBackupId } from '../../core/layout';
+import type { ObjectCipher } from '../encryption/object-cipher';
 import { diskFailure, makeDirectory, requireFreeBytes, syncDirectory } from '../filesystem/durable';
 import { DirectoryAttempt, type SpoolAttempt } from './spool-attempt';
 import { followSpool, newestAttempt, type SpoolEvent } from './spool-follower';
@@ -47,12 +48,14 @@ export interface SpoolSettings {
   readonly directory: string;
   readonly application: string;
   readonly codec: VolumeCodec;
+  /** What volumes are encrypted by on their way into the spool; left out: they are not. */
+  readonly cipher?: ObjectCipher | null;
   readonly reserveBytes?: number;
 }
 
 /** `<directory>/<application>/<store>/<backupId>/attempt-<n>/`. */
 export function createSpool(settings: SpoolSettings): Spool {
-  const { codec, reserveBytes = RESERVE_BYTES } = settings;
+  const { codec, cipher = null, reserveBytes = RESERVE_BYTES } = settings;
   const root = path.join(settings.directory, settings.application);
   const folder = (store: string, backupId: string) => path.join(root, checked(store), checked(backupId));
 
@@ -71,7 +74,8 @@ export function createSpool(settings: SpoolSettings): Spool {
         await fs.mkdir(directory, { mode: 0o750 });
         await syncDirectory(backup);
         await removeOlder(backup, attempt);
-        return new DirectoryAttempt({ attempt, directory, targetVolumeBytes, codec });
+        const boundTo = `${store}/${backupId}/attempt-${attempt}`;
+        return new DirectoryAttempt({ attempt, directory, boundTo, targetVolumeBytes, codec, cipher });
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code === 'EEXIST') {
           throw failure('LockHeld', `another dump of ${store} ${backupId} began in ${backup} at the same moment`);

@@ -4,9 +4,11 @@ import { finished } from 'node:stream/promises';
 import type { CallContext } from '../../core/call';
 import type { Artifact, EarlyFile } from '../../core/catalog';
 import { failure } from '../../core/errors';
+import { boundName } from '../../core/layout';
 import type { Repository } from '../../core/repository';
 import type { VolumeSink } from '../../core/volumes';
-import { checkVolumeName, earlyKey, storedName } from './volume-names';
+import type { ObjectCipher } from '../encryption/object-cipher';
+import { checkVolumeName, earlyKey, encryptionOf, storedName } from './volume-names';
 import { type StoredVolume, type VolumeCodec, type VolumeTarget, VolumeWriter } from './volume-writer';
 
 export interface StreamSinkOptions {
@@ -18,6 +20,7 @@ export interface StreamSinkOptions {
   readonly attemptPrefix: string;
   readonly targetVolumeBytes: number;
   readonly codec: VolumeCodec;
+  readonly cipher: ObjectCipher | null;
 }
 
 export interface StreamSink extends VolumeSink {
@@ -29,7 +32,7 @@ export interface StreamSink extends VolumeSink {
 
 /** A sink that uploads each volume while it is written: no disk, constant memory; a retry starts again. */
 export function createStreamSink(options: StreamSinkOptions, ctx: CallContext): StreamSink {
-  const { repository, attemptPrefix, codec } = options;
+  const { repository, attemptPrefix, codec, cipher } = options;
   const names = new Set<string>();
   const open = new Set<VolumeWriter>();
   const artifacts: Artifact[] = [];
@@ -41,9 +44,10 @@ export function createStreamSink(options: StreamSinkOptions, ctx: CallContext): 
     volume(name: string): Writable {
       checkVolumeName(name, names);
       names.add(name);
-      const key = `${attemptPrefix}${storedName(name, codec.codec)}`;
-      const complete = (volume: StoredVolume) => void artifacts.push({ name, key, ...volume, encryptionKeyId: null });
-      const writer = new VolumeWriter(codec, new UploadTarget(repository, key, complete, ctx));
+      const key = `${attemptPrefix}${storedName(name, codec.codec, cipher?.keyId ?? null)}`;
+      const complete = (volume: StoredVolume) => void artifacts.push({ name, key, ...volume });
+      const target = new UploadTarget(repository, key, complete, ctx);
+      const writer = new VolumeWriter(codec, target, encryptionOf(cipher, boundName(key)));
       open.add(writer);
       return writer;
     },

@@ -8,6 +8,7 @@ import type { AttemptRecord, AttemptRef, BackupRef, BackupTransfer } from '../..
 import { decide, requireOpen } from '../catalog/decision';
 import { attemptSchema } from '../catalog/manifest-schema';
 import { parseStored, sealed, toBytes } from '../catalog/stored-json';
+import type { ObjectCipher } from '../encryption/object-cipher';
 import { createVolumeSource, verifyStored } from './source';
 import type { Spool } from './spool';
 import { uploadSpool } from './spool-upload';
@@ -25,11 +26,13 @@ export interface TransferOptions {
   readonly catalog: CatalogStore;
   readonly spool: Spool;
   readonly codec: VolumeCodec;
+  /** That of the spool; left out: what is stored stays plain, and what is encrypted cannot be read. */
+  readonly cipher?: ObjectCipher | null;
   readonly targetVolumeBytes: number;
 }
 
 export function createTransfer(options: TransferOptions): BackupTransfer {
-  const { repository, catalog, spool, codec, targetVolumeBytes } = options;
+  const { repository, catalog, spool, codec, cipher = null, targetVolumeBytes } = options;
   const prefixOf = ({ kind, store, backupId, attempt }: AttemptRef) => layout.attempt(kind, store, backupId, attempt);
 
   async function keep(ref: BackupRef, stored: AttemptRecord): Promise<AttemptRecord> {
@@ -72,6 +75,7 @@ export function createTransfer(options: TransferOptions): BackupTransfer {
     async beginSpool(ref, estimatedBytes) {
       const { store, backupId } = ref;
       await requireOpen(repository, store, backupId);
+      await cipher?.ready();
       // A workflow that was reset counts from the start again, perhaps on another host: stored names are not used twice.
       const atLeast = Math.max(ref.attempt, (await newestStored(ref)) + 1);
       const leastBytes = codec.codec === 'zstd' ? (estimatedBytes ?? 0) * BEST_COMPRESSION : (estimatedBytes ?? 0);
@@ -86,8 +90,9 @@ export function createTransfer(options: TransferOptions): BackupTransfer {
     async beginStream(ref, ctx) {
       const { store, backupId, attempt } = ref;
       await requireOpen(repository, store, backupId);
+      await cipher?.ready();
       const sink = createStreamSink(
-        { repository, store, backupId, attempt, attemptPrefix: prefixOf(ref), targetVolumeBytes, codec },
+        { repository, store, backupId, attempt, attemptPrefix: prefixOf(ref), targetVolumeBytes, codec, cipher },
         ctx,
       );
       const finish = async (dump: DumpResult) =>
@@ -138,7 +143,7 @@ export function createTransfer(options: TransferOptions): BackupTransfer {
       }
     },
 
-    source: (chain) => createVolumeSource(repository, chain),
+    source: (chain) => createVolumeSource(repository, chain, cipher),
 
     async whyIncomplete({ artifacts, early }) {
       const objects = [...artifacts, ...early];

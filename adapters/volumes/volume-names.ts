@@ -1,6 +1,7 @@
 import { failure } from '../../core/errors';
 import { layout } from '../../core/layout';
-import type { VolumeCodec } from './volume-writer';
+import type { ObjectCipher } from '../encryption/object-cipher';
+import type { VolumeCodec, VolumeEncryption } from './volume-writer';
 
 const NAME = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,180}$/;
 
@@ -15,9 +16,18 @@ export function checkVolumeName(name: string, taken: ReadonlySet<string>): void 
   if (taken.has(name)) throw failure('UsageInvalid', `volume "${name}" was opened twice in one dump`);
 }
 
-/** `vol-00001.tar` → `vol-00001.tar.zst`: the name that a person's own tools understand. */
-export function storedName(name: string, codec: VolumeCodec['codec']): string {
-  return codec === 'zstd' ? `${name}.zst` : name;
+/**
+ * `vol-00001.tar` → `vol-00001.tar.zst`: the name that a person's own tools understand. What is encrypted ends as the AWS
+ * Encryption CLI would have it.
+ */
+export function storedName(name: string, codec: VolumeCodec['codec'], encryptionKeyId: string | null): string {
+  return `${name}${codec === 'zstd' ? '.zst' : ''}${encryptionKeyId === null ? '' : '.encrypted'}`;
+}
+
+/** For the volume that is bound to that name (see `boundName`); null where new objects stay plain. */
+export function encryptionOf(cipher: ObjectCipher | null, name: string): VolumeEncryption | null {
+  if (cipher === null || cipher.keyId === null) return null;
+  return { keyId: cipher.keyId, start: (emit) => cipher.encryptor(name, emit) };
 }
 
 /** Beside the manifest, in the attempt's own folder: a dump believed dead cannot replace what its successor stored. */

@@ -2,12 +2,19 @@ import { createHash } from 'node:crypto';
 import { Writable } from 'node:stream';
 import { callbackify } from 'node:util';
 import type { Artifact } from '../../core/catalog';
+import type { Encryptor } from '../encryption/object-cipher';
 import { FrameCompressor } from './zstd-frames';
 
 export type VolumeCodec = { readonly codec: 'zstd'; readonly level: number } | { readonly codec: 'none' };
 
+/** How one volume is encrypted: after the codec, so that nothing plain reaches a disk or a repository. */
+export interface VolumeEncryption {
+  readonly keyId: string;
+  start(emit: (stored: Buffer) => Promise<void>): Encryptor;
+}
+
 /** What is known of a volume once all of it was stored. */
-export type StoredVolume = Pick<Artifact, 'sizeBytes' | 'contentBytes' | 'sha256' | 'contentSha256' | 'codec'>;
+export type StoredVolume = Omit<Artifact, 'name' | 'key' | 'composite'>;
 
 /** Where the stored bytes of one volume go. Calls come one after the other. */
 export interface VolumeTarget {
@@ -24,17 +31,21 @@ export class VolumeWriter extends Writable {
   readonly #target: VolumeTarget;
   readonly #codec: VolumeCodec;
   readonly #frames: FrameCompressor | null;
+  readonly #keyId: string | null;
+  readonly #encryptor: Encryptor | null;
   readonly #contentHash = createHash('sha256');
   readonly #storedHash = createHash('sha256');
   #contentBytes = 0;
   #storedBytes = 0;
   #completed = false;
 
-  constructor(codec: VolumeCodec, target: VolumeTarget) {
+  constructor(codec: VolumeCodec, target: VolumeTarget, encryption: VolumeEncryption | null = null) {
     super({ highWaterMark: 256 * 1024 });
     this.#codec = codec;
     this.#target = target;
-    this.#frames = codec.codec === 'zstd' ? new FrameCompressor(codec, (frame) => this.#store(frame)) : null;
+    this.#frames = codec.codec === 'zstd' ? new FrameCompressor(codec, (frame) => this.#pack(frame)) : null;
+    this.#keyId = encryption?.keyId ?? null;
+    this.#encryptor = encryption?.start((stored) => this.#store(stored)) ?? null;
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
@@ -52,13 +63,18 @@ export class VolumeWriter extends Writable {
 
   async #discard(): Promise<void> {
     this.#frames?.close();
+    this.#encryptor?.destroy();
     if (!this.#completed) await this.#target.discard();
   }
 
   async #accept(chunk: Buffer): Promise<void> {
     this.#contentHash.update(chunk);
     this.#contentBytes += chunk.length;
-    await (this.#frames ? this.#frames.write(chunk) : this.#store(chunk));
+    await (this.#frames ? this.#frames.write(chunk) : this.#pack(chunk));
+  }
+
+  async #pack(coded: Buffer): Promise<void> {
+    await (this.#encryptor ? this.#encryptor.write(coded) : this.#store(coded));
   }
 
   async #store(stored: Buffer): Promise<void> {
@@ -69,12 +85,14 @@ export class VolumeWriter extends Writable {
 
   async #finish(): Promise<void> {
     await this.#frames?.end();
+    await this.#encryptor?.end();
     await this.#target.complete({
       codec: this.#codec.codec,
       sizeBytes: this.#storedBytes,
       contentBytes: this.#contentBytes,
       sha256: this.#storedHash.digest('hex'),
       contentSha256: this.#contentHash.digest('hex'),
+      encryptionKeyId: this.#keyId,
     });
     this.#completed = true;
   }

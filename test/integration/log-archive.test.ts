@@ -3,6 +3,7 @@ import * as fs from 'node:fs/promises';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { createRepository } from '../../adapters/repository';
+import { isEncrypted } from '../../adapters/encryption/object-cipher';
 import { createLogArchive } from '../../adapters/repository/log-archive';
 import { positions as optimes } from '../../adapters/engines/mongodb/positions';
 import { positions as lsns } from '../../adapters/engines/postgresql/lsn';
@@ -12,6 +13,7 @@ import type { PositionCodec } from '../../core/positions';
 import type { Repository } from '../../core/repository';
 import { collect, shopRows } from '../support/content';
 import { damaged } from '../support/damage';
+import { keyFileOf, openEncryption, rsaKeyPair, startEncryption } from '../support/data-keys';
 import { rounds, seededBytes, seededRandom } from '../support/random';
 
 const random = seededRandom('log-archive');
@@ -451,4 +453,83 @@ test.each([
   const [first, second] = [codec.parse(a, LINEAGE), codec.parse(b, LINEAGE)];
   expect(Math.sign(codec.compare(first, second))).toBe(expected);
   expect(Math.sign(codec.compare(second, first))).toBe(expected === 0 ? 0 : -expected);
+});
+
+describe('encrypted', () => {
+  const worker = { worker: keyFileOf(rsaKeyPair()) };
+  const openWith = (cipher: Awaited<ReturnType<typeof startEncryption>>['cipher'] | null) =>
+    createLogArchive(repository, 'orders', naming, cipher);
+  let keyed: LogArchive;
+  let keyId: string;
+  beforeEach(async () => {
+    const encryption = await startEncryption([repository], worker);
+    keyed = openWith(encryption.cipher);
+    ({ keyId } = encryption);
+  });
+
+  test('slices and segments are stored encrypted under their names, read back in every way, and merged', async () => {
+    const content = shopRows(200_000);
+    await keyed.append(piece(0, 5));
+    await keyed.append({ ...piece(5, 9), content });
+    const slices = await keyed.entries(LINEAGE);
+    const both = Buffer.concat([piece(0, 5).content, content]);
+    const segment = await keyed.append({ ...piece(0, 9, 'segment'), content: both });
+    for (const { key } of [...slices, segment]) {
+      expect(isEncrypted(await repository.read(key))).toBe(true);
+      expect((await repository.head(key))!.metadata['encryption-key-id']).toBe(keyId);
+    }
+    const { cipher } = openEncryption([repository], worker, null);
+    const reader = openWith(cipher);
+    expect((await collect(await reader.open(slices[1]!))).equals(content)).toBe(true);
+    await reader.lend(segment, async (lent) => expect(lent.equals(both)).toBe(true));
+    await keyed.replace(slices, segment);
+    expect(await names(keyed)).toEqual(['0-9.segment']);
+    // As a copy that was made by hand has it, without annotations.
+    await repository.put(segment.key, await repository.read(segment.key), { metadata: {} });
+    expect((await collect(await openWith(cipher).open(segment))).equals(both)).toBe(true);
+    await expect(open().open(segment)).rejects.toMatchObject({
+      type: 'ConfigInvalid',
+      message: expect.stringContaining(segment.key),
+    });
+  });
+
+  test('of two archivers one of which has the key already, only one has a name; what they agree on is fine', async () => {
+    await archive.append(piece(0, 5));
+    await keyed.append(piece(0, 5));
+    await keyed.append(piece(5, 9));
+    await keyed.append(piece(5, 9));
+    // Whoever has no key yet knows it by the digest of the content.
+    await open().append(piece(5, 9));
+    for (const [of, from, to] of [
+      [keyed, 0, 5],
+      [archive, 5, 9],
+      [keyed, 5, 9],
+    ] as const) {
+      const other = of.append({ ...piece(from, to), content: Buffer.from('of another server') });
+      await expect(other).rejects.toMatchObject({ type: 'LogGap', message: expect.stringContaining(`${from}-${to}`) });
+    }
+    const entries = await keyed.entries(LINEAGE);
+    const read = await Promise.all(entries.map(async (entry) => String(await collect(await keyed.open(entry)))));
+    expect(read).toEqual(['log 0 to 5', 'log 5 to 9']);
+  });
+
+  test('damage anywhere, and another piece in its place, are found and named', async () => {
+    await keyed.append({ ...piece(0, 5), content: shopRows(50_000) });
+    await keyed.append(piece(5, 9));
+    const [first, second] = await keyed.entries(LINEAGE);
+    const [head, bytes] = [await repository.head(first!.key), await repository.read(first!.key)];
+    const refused = { type: 'BackupCorrupt', message: expect.stringContaining(first!.key) };
+    for (const at of [0, 150, 700, bytes.length >> 1, bytes.length - 1]) {
+      const flipped = Buffer.from(bytes).fill(bytes[at]! ^ 1, at, at + 1);
+      await repository.put(first!.key, flipped, { metadata: head!.metadata });
+      await expect(keyed.open(first!)).rejects.toMatchObject(refused);
+      await expect(keyed.lend(first!, async () => 'used')).rejects.toMatchObject(refused);
+    }
+    const other = await repository.read(second!.key);
+    await repository.put(first!.key, other, { metadata: (await repository.head(second!.key))!.metadata });
+    await expect(keyed.open(first!)).rejects.toMatchObject({
+      ...refused,
+      message: expect.stringMatching(/0-5.*5-9.*in the place of/),
+    });
+  });
 });

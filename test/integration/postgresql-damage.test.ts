@@ -14,6 +14,7 @@ import type { BackupType, Manifest } from '../../core/catalog';
 import { backupIdOf } from '../../core/layout';
 import { planAroundDamage } from '../../core/plan-around-damage';
 import { Secret } from '../../core/secret';
+import { keyFileOf, openEncryption, rsaKeyPair, startEncryption } from '../support/data-keys';
 import { isRoot, serverFile, serverFolder } from '../../lab/servers/process';
 import { engineOf, testContext } from '../support/engine-harness';
 import { ask } from '../support/postgresql-source';
@@ -36,11 +37,16 @@ async function storeOf(server: Server, folder: string, programs?: string) {
   const repository = createLocalRepository({ name: 'local', directory: path.join(folder, 'repository'), prefix: 'x' });
   const codec = { codec: 'zstd', level: 1 } as const;
   const spool = createSpool({ directory: path.join(folder, 'spool'), application: 'shop', codec, reserveBytes: 0 });
+  const recipients = { worker: keyFileOf(rsaKeyPair()) };
+  let keyId: string | null = null;
+  /** From here on; what was stored before stays as it is. */
+  const encrypt = async () => void ({ keyId } = await startEncryption([repository], recipients));
   /** As a worker that was just started has them: nothing is remembered of what was read before. */
   const open = () => {
     const catalog = createCatalog(repository);
-    const transfer = createTransfer({ repository, catalog, spool, codec, targetVolumeBytes: 8 * 2 ** 20 });
-    return { catalog, transfer, log: createLogArchive(repository, 'orders', engine.log!.naming) };
+    const cipher = keyId === null ? null : openEncryption([repository], recipients, keyId).cipher;
+    const transfer = createTransfer({ repository, catalog, spool, codec, cipher, targetVolumeBytes: 8 * 2 ** 20 });
+    return { catalog, transfer, log: createLogArchive(repository, 'orders', engine.log!.naming, cipher) };
   };
   const refOf = ({ backupId, type }: Pick<Manifest, 'backupId' | 'type'>) => {
     return { store: 'orders', backupId, kind: engine.artifactKind(type), attempt: 1 };
@@ -71,7 +77,7 @@ async function storeOf(server: Server, folder: string, programs?: string) {
     return catalog.commit({ ...dump, formatVersion: 1, ...what, ...run, artifacts, early });
   }
 
-  return { engine, repository, open, refOf, archive, back };
+  return { engine, repository, encrypt, open, refOf, archive, back };
 }
 
 async function promote(server: Server): Promise<void> {
@@ -90,11 +96,13 @@ describe.each(postgresVersions)('PostgreSQL $version', ({ programs, version }) =
     await ask(server.url, 'CREATE TABLE notes (id int, body text) TABLESPACE other');
     const add = (rows: number) =>
       ask(server.url, `INSERT INTO notes SELECT g, md5(g::text) FROM generate_series(1, ${rows}) g`);
-    const { engine, repository, open, refOf, archive, back } = await storeOf(server, folder, programs);
+    const { engine, repository, encrypt, open, refOf, archive, back } = await storeOf(server, folder, programs);
     await archive();
     await add(20_000);
     const chain = [await back('full')];
     await add(5_000);
+    // A chain and a log that begin plain and go on encrypted.
+    if (version === 18) await encrypt();
     if (version === 18) chain.push(await back('incr'));
     await archive();
     await promote(server);
@@ -140,6 +148,9 @@ describe.each(postgresVersions)('PostgreSQL $version', ({ programs, version }) =
     };
     await engine.restore.rebuild(request, open().transfer.source(chain), open().log, testContext());
 
+    const keys = chain.map(({ artifacts }) => artifacts[0]!.encryptionKeyId);
+    expect(keys).toEqual(version === 18 ? [null, expect.stringMatching(/^[0-9a-f]{32}$/)] : [null]);
+
     const timelines = (await open().log.lineages()).map((each) => open().log.entries(each));
     const needed = (await Promise.all(timelines)).flat().filter(({ lineage, to }) => {
       return !lineage.endsWith('/1') || parseLsn(to.value) > parseLsn(plan.log!.from.value);
@@ -164,8 +175,11 @@ describe.each(postgresVersions)('PostgreSQL $version', ({ programs, version }) =
         chain.map(({ backupId, type }) => `data/${type}/orders/${backupId}/attempt-1/artifacts.json`),
       ],
     ];
+    const dataKeys: string[] = [];
+    for await (const { key } of repository.list('keys/')) dataKeys.push(key);
+    classes.push(['the data key', 'rebuild', dataKeys]);
     const possible = classes.filter(([, , keys]) => keys.length > 0);
-    expect(possible).toHaveLength(version === 18 ? 9 : 8);
+    expect(possible).toHaveLength(version === 18 ? 10 : 8);
     const more = Array.from({ length: countOf('ROUNDS', 1) }, () => random.pick(possible));
     for (const [what, step, keys] of [...possible, ...more]) {
       const key = random.pick(keys);

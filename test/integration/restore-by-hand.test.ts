@@ -6,6 +6,8 @@ import * as path from 'node:path';
 import Redis from 'ioredis';
 import { BSON, type Document } from 'mongodb';
 import type { Client } from 'pg';
+import { Client } from 'pg';
+import type { ObjectCipher } from '../../adapters/encryption/object-cipher';
 import { createCatalog } from '../../adapters/catalog/catalog';
 import { createFilesEngine } from '../../adapters/engines/files/engine';
 import { settings as filesSettings } from '../../adapters/engines/files/settings';
@@ -30,6 +32,7 @@ import { Secret } from '../../core/secret';
 import { inPostgres, openPostgres } from '../../lab/servers/postgresql-client';
 import { isRoot } from '../../lab/servers/process';
 import { freeLoopbackPort } from '../../lab/servers/loopback';
+import { breakGlassOf, rsaKeyPair, startEncryption } from '../support/data-keys';
 import { testContext } from '../support/engine-harness';
 import { startMongodb } from '../support/mongodb-harness';
 import { fillWithEveryType } from '../support/redis-content';
@@ -105,16 +108,20 @@ const repositoryOf = () =>
   createLocalRepository({ name: 'local', directory: path.join(base, 'repository'), prefix: 'backups/shop' });
 
 /** Takes a backup as the activities do: plan, dump into a stream, verify, manifest last. */
-async function backUp(engine: Engine, type: BackupType = 'full', site = 'primary'): Promise<Manifest> {
+async function backUp(
+  engine: Engine,
+  type: BackupType = 'full',
+  cipher: ObjectCipher | null = null,
+): Promise<Manifest> {
   const ctx = testContext();
   const repository = repositoryOf();
   const catalog = createCatalog(repository);
   const codec = { codec: 'zstd', level: 3 } as const;
   const spool = createSpool({ directory: path.join(base, 'spool'), application: 'shop', codec, reserveBytes: 0 });
-  const transfer = createTransfer({ repository, catalog, spool, codec, targetVolumeBytes: VOLUME_BYTES });
+  const transfer = createTransfer({ repository, catalog, spool, codec, cipher, targetVolumeBytes: VOLUME_BYTES });
   const existing = await catalog.list(engine.store);
   const backupId = backupIdOf(new Date().toISOString(), type, randomBytes(4).toString('hex'));
-  const plan = await engine.planDump({ backupId, type, site, existing }, ctx);
+  const plan = await engine.planDump({ backupId, type, site: 'primary', existing }, ctx);
   const ref = { store: engine.store, backupId: plan.backupId, kind: engine.artifactKind(plan.type), attempt: 1 };
   const attempt = await transfer.beginStream(ref, ctx);
   const parent = plan.parent === null ? null : transfer.source(existing);
@@ -140,11 +147,12 @@ async function backUp(engine: Engine, type: BackupType = 'full', site = 'primary
   });
 }
 
-const logOf = (engine: Engine) => createLogArchive(repositoryOf(), engine.store, engine.log!.naming);
+const logOf = (engine: Engine, cipher: ObjectCipher | null = null) =>
+  createLogArchive(repositoryOf(), engine.store, engine.log!.naming, cipher);
 
-function archive(engine: Engine, runForMilliseconds: number) {
+function archive(engine: Engine, runForMilliseconds: number, cipher: ObjectCipher | null = null) {
   const request = { site: 'primary', runForMilliseconds, sliceMilliseconds: 100 };
-  return engine.log!.archive(request, logOf(engine), () => undefined, testContext());
+  return engine.log!.archive(request, logOf(engine, cipher), () => undefined, testContext());
 }
 
 const rowsOf = async (client: Client) =>
@@ -157,6 +165,10 @@ suite('PostgreSQL by hand', () => {
   let [full, increment] = [null as Manifest | null, null as Manifest | null];
   let gap: string | null = 'not archived';
   let [target, expected] = ['', [] as { id: number; body: string }[]];
+  const breakGlass = rsaKeyPair();
+  /** Of the repository, where what is encrypted was decrypted by hand. */
+  let copy = '';
+  let decrypted = 0;
 
   beforeAll(async () => {
     server = await startPostgres({ settings: { summarize_wal: 'on' } });
@@ -177,14 +189,25 @@ suite('PostgreSQL by hand', () => {
     await archive(engine, 1_500);
     full = await backUp(engine);
     await fill(2_001, 4_000);
-    increment = await backUp(engine, 'incr');
+    // From here on it is encrypted: a person meets both kinds.
+    const { cipher, keyId } = await startEncryption([repositoryOf()], { safe: breakGlassOf(breakGlass, true) });
+    increment = await backUp(engine, 'incr', cipher);
     await fill(4_001, 6_000);
     await client.query('SELECT pg_switch_wal()');
     await fill(6_001, 6_100);
     expected = await rowsOf(client);
     target = ((await client.query('SELECT clock_timestamp()::text AS at')).rows[0] as { at: string }).at;
     await client.query('DELETE FROM orders WHERE id > 10');
-    gap = (await archive(engine, 4_000)).needsBase;
+    gap = (await archive(engine, 4_000, cipher)).needsBase;
+    copy = path.join(base, 'copy');
+    fs.cpSync(path.join(base, 'repository/backups/shop'), copy, { recursive: true });
+    const privateKey = path.join(base, 'break-glass.pem');
+    fs.writeFileSync(privateKey, breakGlass.privateKey.reveal());
+    const decrypt = path.resolve(__dirname, '../../deploy/by-hand/decrypt.mjs');
+    const variables = { COPY: copy, KEY: keyId, RECIPIENT: 'safe', PRIVATE_KEY: privateKey, DECRYPT: decrypt };
+    const { output } = await byHand(['encrypted'], { STORE: 'orders-db', BACKUP: increment.backupId, ...variables });
+    decrypted = Number(/(\d+) files were encrypted/.exec(output)?.[1]);
+    execFileSync('chmod', ['-R', 'a+rX', copy]);
   }, 180_000);
 
   test.each([
@@ -199,7 +222,13 @@ suite('PostgreSQL by hand', () => {
     stops.push(stop);
     // The block of a chain uses `unpack` of the one before.
     const before = marker === 'postgresql' ? '' : functionUnpack();
-    const variables = { STORE: 'orders-db', BACKUP: full!.backupId, INCREMENT: increment!.backupId, TARGET: target };
+    const variables = {
+      STORE: 'orders-db',
+      BACKUP: full!.backupId,
+      INCREMENT: increment!.backupId,
+      TARGET: target,
+      COPY: copy,
+    };
     const { output } = await byHand([marker, 'postgresql-log'], variables, { asServer: true, work, before });
     expect(output).toContain(': OK');
     const rows = await inPostgres({ host: work, user: 'postgres', database: 'postgres' }, rowsOf);
@@ -213,6 +242,9 @@ suite('PostgreSQL by hand', () => {
   test('the repository of this run has what the commands are for: volumes, an increment, whole segments and slices', () => {
     expect(gap).toBeNull();
     expect(increment!.type).toBe('incr');
+    expect(increment!.artifacts.every(({ encryptionKeyId }) => encryptionKeyId !== null)).toBe(true);
+    // Its volumes, and whole segments and slices of the log.
+    expect(decrypted).toBeGreaterThan(increment!.artifacts.length + 2);
     expect(full!.artifacts.length).toBeGreaterThan(2);
     const folder = path.join(base, 'repository/backups/shop/data/log/orders-db', full!.identity, '1');
     const names = fs.readdirSync(folder);

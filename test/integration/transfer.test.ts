@@ -4,6 +4,7 @@ import * as os from 'node:os';
 import * as path from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { isEncrypted, type ObjectCipher } from '../../adapters/encryption/object-cipher';
 import { createCatalog } from '../../adapters/catalog/catalog';
 import { createRepository } from '../../adapters/repository';
 import { createSpool, type Spool } from '../../adapters/volumes/spool';
@@ -15,6 +16,7 @@ import type { AttemptRef, BackupTransfer, DumpAttempt } from '../../core/transfe
 import { testContext } from '../support/call-context';
 import { collect, shopRows } from '../support/content';
 import { damaged } from '../support/damage';
+import { keyFileOf, openEncryption, rsaKeyPair, startEncryption } from '../support/data-keys';
 import { faultyRepository, networkError, type Faults } from '../support/faulty-repository';
 import { dumpResult, manifestOf } from '../support/manifests';
 import { rounds, seededBytes, seededRandom } from '../support/random';
@@ -24,6 +26,7 @@ import { waitUntil } from '../support/servers';
 const random = seededRandom('transfer');
 const codec = { codec: 'zstd', level: 3 } as const;
 const ref: AttemptRef = { store: 'orders', backupId: '20261122T130503Z-full-0123abcd', kind: 'full', attempt: 1 };
+const [worker, stranger] = [rsaKeyPair(), rsaKeyPair()];
 const contents = new Map([
   ['vol-00001.tar', shopRows(40_000_000)],
   ['vol-00002.tar', shopRows(12)],
@@ -50,6 +53,7 @@ describe.each(['local', 's3'])('transfer to a %s repository', (kind) => {
   let directory: string;
   let spool: Spool;
   let transfer: BackupTransfer;
+  let cipher: ObjectCipher | null;
   const ctx = testContext();
 
   beforeAll(async () => {
@@ -59,6 +63,7 @@ describe.each(['local', 's3'])('transfer to a %s repository', (kind) => {
     directory = await fs.mkdtemp(path.join(os.tmpdir(), 'drctl-transfer-spool-'));
     spool = createSpool({ directory, application: 'shop', codec, reserveBytes: 0 });
     faults = {};
+    cipher = null;
     repository = faultyRepository(next(), {
       before: (operation, key) => faults.before?.(operation, key),
       cutBodyAfter: (key) => faults.cutBodyAfter?.(key) ?? null,
@@ -69,7 +74,8 @@ describe.each(['local', 's3'])('transfer to a %s repository', (kind) => {
   afterEach(() => fs.rm(directory, { recursive: true, force: true }));
 
   function open(): BackupTransfer {
-    return createTransfer({ repository, catalog: createCatalog(repository), spool, codec, targetVolumeBytes: 2 ** 27 });
+    const catalog = createCatalog(repository);
+    return createTransfer({ repository, catalog, spool, codec, cipher, targetVolumeBytes: 2 ** 27 });
   }
 
   async function dump(attempt: DumpAttempt, volumes: ReadonlyMap<string, Buffer> = contents): Promise<void> {
@@ -84,11 +90,11 @@ describe.each(['local', 's3'])('transfer to a %s repository', (kind) => {
     return manifestOf(ref.backupId, artifacts, { ...result, early, attempt });
   }
 
-  async function expectWhole(manifest: Manifest): Promise<void> {
+  async function expectWhole(manifest: Manifest, volumes: ReadonlyMap<string, Buffer> = contents): Promise<void> {
     const source = transfer.source([manifest]);
-    expect(manifest.artifacts.map((artifact) => artifact.name)).toEqual([...contents.keys()]);
+    expect(manifest.artifacts.map((artifact) => artifact.name)).toEqual([...volumes.keys()]);
     for (const artifact of manifest.artifacts) {
-      expect((await collect(await source.open(artifact))).equals(contents.get(artifact.name)!)).toBe(true);
+      expect((await collect(await source.open(artifact))).equals(volumes.get(artifact.name)!)).toBe(true);
     }
     expect((await source.early(ref.backupId, 'backup_manifest')).toString()).toBe('{"files":[]}');
   }
@@ -394,6 +400,113 @@ describe.each(['local', 's3'])('transfer to a %s repository', (kind) => {
         type: 'NotFound',
       });
       expect(early!.key.startsWith(layout.early('orders', ref.backupId, ''))).toBe(true);
+    });
+  });
+
+  describe('encrypted', () => {
+    /** Of several frames of a message, and small, so that many reads are soon over. */
+    const some = new Map([
+      ['vol-00001.tar', shopRows(5_000_000)],
+      ['vol-00002.tar', shopRows(12)],
+      ['vol-00003.tar', Buffer.alloc(0)],
+    ]);
+    let keyId: string;
+    beforeEach(async () => {
+      ({ keyId, cipher } = await startEncryption([repository], { worker: keyFileOf(worker) }));
+      spool = createSpool({ directory, application: 'shop', codec, cipher, reserveBytes: 0 });
+      transfer = open();
+    });
+
+    test('spool: nothing plain reaches the disk or the repository, and it is read back whole', async () => {
+      const attempt = await transfer.beginSpool(ref, null);
+      await dump(attempt, some);
+      const folder = path.join(directory, 'shop', ref.store, ref.backupId, 'attempt-1');
+      const volumes = (await fs.readdir(folder)).filter((name) => name.startsWith('vol-'));
+      expect(volumes).toEqual([...some.keys()].map((name) => `${name}.zst.encrypted`));
+      for (const name of volumes) expect(isEncrypted(await fs.readFile(path.join(folder, name)))).toBe(true);
+      const record = await transfer.uploadSpool(ref, ctx);
+      await transfer.verify(record, ctx);
+      for (const { key, encryptionKeyId, sizeBytes } of record.artifacts) {
+        expect(encryptionKeyId).toBe(keyId);
+        expect((await repository.head(key))!.sizeBytes).toBe(sizeBytes);
+      }
+      await expectWhole(await committed(), some);
+    });
+
+    test('stream: the same; where the key was lost, or there is none, that is what is said', async () => {
+      await dump(await transfer.beginStream(ref, ctx), some);
+      const manifest = await committed();
+      await expectWhole(manifest, some);
+      const [first] = manifest.artifacts as [Artifact];
+      cipher = null;
+      expect(() => open().source([manifest]).open(first)).toThrow(
+        expect.objectContaining({ type: 'ConfigInvalid', message: expect.stringContaining(keyId) }),
+      );
+      const other = openEncryption([repository], { other: keyFileOf(stranger) }, keyId);
+      ({ cipher } = other);
+      const refused = { type: 'KeyUnavailable', message: expect.stringMatching(/other: .*not wrapped for it.*worker/) };
+      await expect(collect(await open().source([manifest]).open(first))).rejects.toMatchObject(refused);
+      // Nor does a dump begin that nobody could read.
+      await expect(open().beginStream({ ...ref, attempt: 2 }, ctx)).rejects.toMatchObject(refused);
+      await expect(open().beginSpool({ ...ref, attempt: 2 }, null)).rejects.toMatchObject(refused);
+    });
+
+    test('what was stored before encryption began is read, and what came later by who has only the recipients', async () => {
+      cipher = null;
+      spool = createSpool({ directory, application: 'shop', codec, reserveBytes: 0 });
+      transfer = open();
+      await dump(await transfer.beginStream(ref, ctx), some);
+      const before = await committed();
+      ({ cipher } = openEncryption([repository], { worker: keyFileOf(worker) }, keyId));
+      transfer = open();
+      await expectWhole(before, some);
+      await dump(await transfer.beginStream({ ...ref, attempt: 2 }, ctx), some);
+      const after = await committed(2);
+      expect([before, after].map(({ artifacts }) => artifacts[0]!.encryptionKeyId)).toEqual([null, keyId]);
+      ({ cipher } = openEncryption([repository], { worker: keyFileOf(worker) }, null));
+      transfer = open();
+      await expectWhole(after, some);
+    });
+
+    test('a flipped byte anywhere, a cut and another volume in its place are found and named', async () => {
+      await dump(await transfer.beginStream(ref, ctx), some);
+      const manifest = await committed();
+      const [first, second] = manifest.artifacts as [Artifact, Artifact];
+      const bytes = await repository.read(first.key);
+      const flipped = (at: number) => Buffer.from(bytes).fill(bytes[at]! ^ 4, at, at + 1);
+      // The message's version, its wrapped key, its first frame, a tag in the middle, its end.
+      const changed = [0, 150, 2_000, bytes.length >> 1, bytes.length - 1].map(flipped);
+      for (const stored of [...changed, bytes.subarray(0, -1), bytes.subarray(0, 40), Buffer.alloc(0)]) {
+        await repository.put(first.key, stored);
+        for (const read of ['open', 'lend'] as const) {
+          const source = transfer.source([manifest]);
+          const content = read === 'open' ? await source.open(first) : source.lend!(first);
+          await expect(collect(content)).rejects.toMatchObject({
+            type: 'BackupCorrupt',
+            message: expect.stringContaining(first.key),
+          });
+        }
+      }
+      // With a manifest that says so, as somebody could write who has the bucket and not the key.
+      await repository.put(second.key, bytes);
+      const swapped = { ...first, name: second.name, key: second.key };
+      await expect(collect(await transfer.source([manifest]).open(swapped))).rejects.toMatchObject({
+        type: 'BackupCorrupt',
+        message: expect.stringMatching(/vol-00002.*vol-00001.*in the place of/),
+      });
+    });
+
+    test('a connection that breaks while an encrypted volume is read is taken up where it broke', async () => {
+      await dump(await transfer.beginStream(ref, ctx), some);
+      const manifest = await committed();
+      let cuts = 0;
+      faults.cutBodyAfter = (key) => (key === manifest.artifacts[0]!.key && cuts++ < 5 ? 300_003 : null);
+      await expectWhole(manifest, some);
+      expect(cuts).toBe(6);
+      faults.cutBodyAfter = () => 0;
+      await expect(collect(await transfer.source([manifest]).open(manifest.artifacts[0]!))).rejects.toMatchObject({
+        type: 'RepositoryUnavailable',
+      });
     });
   });
 

@@ -1,0 +1,198 @@
+import { buildDecrypt } from '@aws-crypto/decrypt-node';
+import { buildEncrypt } from '@aws-crypto/encrypt-node';
+import { AlgorithmSuiteIdentifier, CommitmentPolicy } from '@aws-crypto/material-management-node';
+import { once } from 'node:events';
+import { type Duplex, PassThrough } from 'node:stream';
+import { failure, findFailure } from '../../core/errors';
+import type { UnwrappedDataKeys } from './data-keys';
+import { DataKeyring } from './data-keyring';
+
+/**
+ * AES-256-GCM with a key derived for each object (HKDF-SHA512) and key commitment, without a signature: who writes an object and
+ * who reads it have the same data key, so a signature would prove nothing more. Frames of 1 MiB, which is what a reader must hold:
+ * of 64 KiB, 256 KiB and 1 MiB they took 2.9, 1.8 and 1.3 ms of CPU a MiB here.
+ */
+const MESSAGE = {
+  suiteId: AlgorithmSuiteIdentifier.ALG_AES256_GCM_IV12_TAG16_HKDF_SHA512_COMMIT_KEY,
+  frameLength: 2 ** 20,
+} as const;
+
+const POLICY = { commitmentPolicy: CommitmentPolicy.REQUIRE_ENCRYPT_REQUIRE_DECRYPT, maxEncryptedDataKeys: 1 } as const;
+
+/** Version 2 of the message format, and the algorithm suite. zstd's magic number and a PostgreSQL page begin otherwise. */
+const FIRST_BYTES = Buffer.from([0x02, 0x04, 0x78]);
+
+const BUFFERED_BYTES = 2 ** 20;
+
+/** What is wrong with an encrypted object; the caller says where it lies. */
+export class CipherFormatError extends Error {}
+
+/** Objects of one application, as messages of the AWS Encryption SDK. Each is bound to its name; see `boundName`. */
+export interface ObjectCipher {
+  /** What new objects are encrypted with; null: they are not. */
+  readonly keyId: string | null;
+  /** Unwraps the active key, so that a dump does not begin that could not be stored. Throws as `DataKeys` says. */
+  ready(): Promise<void>;
+  /** What is written comes out encrypted through `emit`, one call after the other. */
+  encryptor(name: string, emit: (stored: Buffer) => Promise<void>): Encryptor;
+  /** A whole object. */
+  encrypt(name: string, content: Buffer): Promise<Buffer>;
+  /** Nothing is yielded that was not authenticated. Throws CipherFormatError, or as `DataKeys` says. */
+  decrypting(name: string, stored: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void>;
+  /** A whole object. Throws the same. */
+  decrypt(name: string, stored: Buffer): Promise<Buffer>;
+}
+
+/** How one object is encrypted while it is written. */
+export interface Encryptor {
+  /** The bytes are copied. Resolves when there is room for more. */
+  write(content: Uint8Array): Promise<void>;
+  end(): Promise<void>;
+  /** It is not wanted any more. May be repeated, also after `end`. */
+  destroy(): void;
+}
+
+export function isEncrypted(stored: Buffer): boolean {
+  return stored.subarray(0, FIRST_BYTES.length).equals(FIRST_BYTES);
+}
+
+export function createObjectCipher(keys: UnwrappedDataKeys, application: string): ObjectCipher {
+  const keyring = new DataKeyring(keys);
+  const sdk = { ...buildEncrypt(POLICY), ...buildDecrypt(POLICY) };
+  const contextOf = (name: string) => ({ 'drctl-application': application, 'drctl-object': name });
+
+  /** The context is authenticated with the header; that it is ours is what is compared here. */
+  function requireName(name: string, context: Readonly<Record<string, string>>): void {
+    const { 'drctl-application': itsApplication, 'drctl-object': itsName } = context;
+    if (itsApplication === application && itsName === name) return;
+    throw new CipherFormatError(`it is ${itsName} of ${itsApplication}, put in the place of ${name}`);
+  }
+
+  return {
+    keyId: keys.activeKeyId,
+
+    async ready() {
+      if (keys.activeKeyId !== null) await keys.dataKey(keys.activeKeyId);
+    },
+
+    encryptor(name, emit) {
+      const options = { ...MESSAGE, encryptionContext: contextOf(name) };
+      return new StreamEncryptor(sdk.encryptStream(keyring, options) as unknown as Duplex, emit);
+    },
+
+    async encrypt(name, content) {
+      const options = { ...MESSAGE, encryptionContext: contextOf(name), plaintextLength: content.length };
+      return (await sdk.encrypt(keyring, content, options)).result;
+    },
+
+    async *decrypting(name, stored) {
+      const message = sdk.decryptUnsignedMessageStream(keyring) as unknown as Duplex;
+      const content = new PassThrough({ highWaterMark: BUFFERED_BYTES });
+      const stop = (error: Error) => void content.destroy(error);
+      message.on('error', stop);
+      message.once('MessageHeader', ({ encryptionContext }: { encryptionContext: Record<string, string> }) => {
+        try {
+          requireName(name, encryptionContext);
+        } catch (error) {
+          stop(error as Error);
+        }
+      });
+      message.pipe(content);
+      const fed = feed(stored, message).catch(stop);
+      try {
+        for await (const chunk of content) yield chunk as Buffer;
+      } catch (error) {
+        throw asCipherError(error);
+      } finally {
+        message.destroy();
+        content.destroy();
+        await fed;
+      }
+    },
+
+    async decrypt(name, stored) {
+      try {
+        const { plaintext, messageHeader } = await sdk.decrypt(keyring, stored);
+        requireName(name, messageHeader.encryptionContext);
+        return plaintext;
+      } catch (error) {
+        throw asCipherError(error);
+      }
+    },
+  };
+}
+
+/** Errors of the stored bytes themselves (they differ, they cannot be fetched) are told apart by where they come from. */
+class SourceError extends Error {}
+
+async function feed(stored: AsyncIterable<Buffer>, message: Duplex): Promise<void> {
+  try {
+    for await (const chunk of stored) {
+      if (message.destroyed) return;
+      if (!message.write(chunk)) await drained(message);
+    }
+  } catch (cause) {
+    throw new SourceError('the stored bytes could not be read', { cause });
+  }
+  message.end();
+}
+
+/** Room for more; or nobody wants more. */
+async function drained(stream: Duplex): Promise<void> {
+  const gone = new AbortController();
+  const either = ['drain', 'close', 'error'].map((event) =>
+    once(stream, event, { signal: gone.signal }).catch(() => {}),
+  );
+  await Promise.race(either);
+  gone.abort();
+}
+
+/** What is no failure of ours, nor of where the bytes came from, is the SDK's word about the message: it may be anything. */
+function asCipherError(error: unknown): unknown {
+  if (error instanceof SourceError) return error.cause;
+  if (error instanceof CipherFormatError || findFailure(error) !== null) return error;
+  const why = error instanceof Error ? error.message : String(error);
+  return new CipherFormatError(`it cannot be decrypted, so it is not what was encrypted (${why})`, { cause: error });
+}
+
+class StreamEncryptor implements Encryptor {
+  readonly #message: Duplex;
+  readonly #emitted: Promise<void>;
+
+  constructor(message: Duplex, emit: (stored: Buffer) => Promise<void>) {
+    this.#message = message;
+    this.#emitted = this.#pump(emit);
+    // `write` and `end` report it.
+    this.#emitted.catch(() => {});
+  }
+
+  async write(content: Uint8Array): Promise<void> {
+    if (this.#message.write(Buffer.from(content))) return;
+    await Promise.race([drained(this.#message), this.#emitted]);
+  }
+
+  async end(): Promise<void> {
+    this.#message.end();
+    await this.#emitted;
+  }
+
+  destroy(): void {
+    this.#message.destroy();
+  }
+
+  async #pump(emit: (stored: Buffer) => Promise<void>): Promise<void> {
+    const stored = new PassThrough({ highWaterMark: BUFFERED_BYTES });
+    this.#message.on('error', (error) => stored.destroy(error));
+    this.#message.once('close', () => {
+      if (!stored.writableEnded)
+        stored.destroy(failure('Aborted', 'an object that was being encrypted is not wanted any more'));
+    });
+    this.#message.pipe(stored);
+    try {
+      for await (const chunk of stored) await emit(chunk as Buffer);
+    } catch (error) {
+      this.#message.destroy();
+      throw error;
+    }
+  }
+}
