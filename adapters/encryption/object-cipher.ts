@@ -77,7 +77,7 @@ export function createObjectCipher(keys: UnwrappedDataKeys, application: string)
 
     encryptor(name, emit) {
       const options = { ...MESSAGE, encryptionContext: contextOf(name) };
-      return new StreamEncryptor(sdk.encryptStream(keyring, options) as unknown as Duplex, emit);
+      return new StreamEncryptor(sdk.encryptStream(keyring, options), emit);
     },
 
     async encrypt(name, content) {
@@ -86,7 +86,7 @@ export function createObjectCipher(keys: UnwrappedDataKeys, application: string)
     },
 
     async *decrypting(name, stored) {
-      const message = sdk.decryptUnsignedMessageStream(keyring) as unknown as Duplex;
+      const message: Duplex = sdk.decryptUnsignedMessageStream(keyring);
       const content = new PassThrough({ highWaterMark: BUFFERED_BYTES });
       const stop = (error: Error) => void content.destroy(error);
       message.on('error', stop);

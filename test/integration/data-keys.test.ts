@@ -1,10 +1,11 @@
-import { CreateKeyCommand, DisableKeyCommand, KMSClient } from '@aws-sdk/client-kms';
+import { CreateKeyCommand, KMSClient } from '@aws-sdk/client-kms';
 import { execFileSync } from 'node:child_process';
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { createRepository } from '../../adapters/repository';
 import { sealed } from '../../adapters/catalog/stored-json';
+import { createDataKeys } from '../../adapters/encryption/data-keys';
 import type { RecipientSettings } from '../../adapters/encryption/settings';
 import type { DataKeyRecord } from '../../core/data-keys';
 import { findFailure } from '../../core/errors';
@@ -163,8 +164,10 @@ test('KMS wraps and unwraps; where it refuses or does not answer another recipie
       nonRetryable: false,
       message: expect.stringContaining('KMS does not answer'),
     });
-    await client.send(new DisableKeyCommand({ KeyId: KeyMetadata!.KeyId }));
-    await expect(dataKeyWith({ kms }, keyId)).rejects.toMatchObject({
+    // moto lets a disabled key decrypt; what it does refuse is another context than the one that was bound.
+    const of = { repositories: [here], activeKeyId: null, recipients: { kms } };
+    const foreign = createDataKeys({ application: 'other', ...of }).dataKey(keyId);
+    await expect(foreign).rejects.toMatchObject({
       type: 'KeyUnavailable',
       message: expect.stringMatching(/kms: KMS refuses: .*worker \(key-file\)/),
     });

@@ -519,8 +519,8 @@ describe('encrypted', () => {
     const [first, second] = await keyed.entries(LINEAGE);
     const [head, bytes] = [await repository.head(first!.key), await repository.read(first!.key)];
     const refused = { type: 'BackupCorrupt', message: expect.stringContaining(first!.key) };
-    for (const at of [0, 150, 700, bytes.length >> 1, bytes.length - 1]) {
-      const flipped = Buffer.from(bytes).fill(bytes[at]! ^ 1, at, at + 1);
+    for (const place of [0, 150, 700, bytes.length >> 1, bytes.length - 1]) {
+      const flipped = Buffer.from(bytes).fill(bytes[place]! ^ 1, place, place + 1);
       await repository.put(first!.key, flipped, { metadata: head!.metadata });
       await expect(keyed.open(first!)).rejects.toMatchObject(refused);
       await expect(keyed.lend(first!, async () => 'used')).rejects.toMatchObject(refused);

@@ -10,6 +10,7 @@ import { createRepository } from '../../adapters/repository';
 import { createSpool, type Spool } from '../../adapters/volumes/spool';
 import { createTransfer } from '../../adapters/volumes/transfer';
 import type { Artifact, Manifest } from '../../core/catalog';
+import { findFailure } from '../../core/errors';
 import { layout } from '../../core/layout';
 import type { Repository } from '../../core/repository';
 import type { AttemptRef, BackupTransfer, DumpAttempt } from '../../core/transfer';
@@ -78,6 +79,15 @@ describe.each(['local', 's3'])('transfer to a %s repository', (kind) => {
     return createTransfer({ repository, catalog, spool, codec, cipher, targetVolumeBytes: 2 ** 27 });
   }
 
+  /** From here on; answers the id of the data key. */
+  async function encrypt(): Promise<string> {
+    const encryption = await startEncryption([repository], { worker: keyFileOf(worker) });
+    ({ cipher } = encryption);
+    spool = createSpool({ directory, application: 'shop', codec, cipher, reserveBytes: 0 });
+    transfer = open();
+    return encryption.keyId;
+  }
+
   async function dump(attempt: DumpAttempt, volumes: ReadonlyMap<string, Buffer> = contents): Promise<void> {
     const { sink } = attempt;
     for (const [name, content] of volumes) await pipeline(Readable.from([content]), sink.volume(name));
@@ -142,7 +152,11 @@ describe.each(['local', 's3'])('transfer to a %s repository', (kind) => {
     expect(await spool.list()).toEqual([]);
   });
 
-  test('spool: a large volume is sent while it is written, also by an upload that died meanwhile', async () => {
+  test.each([
+    ['large', async () => ''],
+    ['large encrypted', encrypt],
+  ])('spool: a %s volume is sent while it is written, also by an upload that died meanwhile', async (_, prepare) => {
+    await prepare();
     const bytes = seededBytes();
     const content = Array.from({ length: 30 }, () => bytes(2 ** 20));
     const first = new AbortController();
@@ -412,9 +426,7 @@ describe.each(['local', 's3'])('transfer to a %s repository', (kind) => {
     ]);
     let keyId: string;
     beforeEach(async () => {
-      ({ keyId, cipher } = await startEncryption([repository], { worker: keyFileOf(worker) }));
-      spool = createSpool({ directory, application: 'shop', codec, cipher, reserveBytes: 0 });
-      transfer = open();
+      keyId = await encrypt();
     });
 
     test('spool: nothing plain reaches the disk or the repository, and it is read back whole', async () => {
@@ -494,6 +506,22 @@ describe.each(['local', 's3'])('transfer to a %s repository', (kind) => {
         type: 'BackupCorrupt',
         message: expect.stringMatching(/vol-00002.*vol-00001.*in the place of/),
       });
+    });
+
+    test.each(rounds(2))('round %i: damage anywhere is found and named, by reading and by verifying', async () => {
+      await dump(await transfer.beginStream(ref, ctx), some);
+      const artifact = random.pick((await committed()).artifacts);
+      const { damage, bytes } = damaged(await repository.read(artifact.key), random);
+      await repository.put(artifact.key, bytes);
+      const ways = [
+        async () => collect(await transfer.source([]).open(artifact)),
+        async () => transfer.verify(await transfer.stored(ref), ctx),
+      ];
+      for (const read of ways) {
+        const error = await read().then(() => null, findFailure);
+        expect({ damage, code: error?.code }).toEqual({ damage, code: 'BackupCorrupt' });
+        expect(error?.message).toContain(artifact.key);
+      }
     });
 
     test('a connection that breaks while an encrypted volume is read is taken up where it broke', async () => {
