@@ -38,7 +38,8 @@ export interface SpooledPiece extends Piece {
   /** The first one is number 1. */
   readonly number: number;
   readonly codec: Artifact['codec'];
-  readonly encryptionKeyId: string | null;
+  /** Absent in the index of a version that did not encrypt. */
+  readonly encryptionKeyId?: string | null;
   /** Where the volume is while it is open, and when it is complete. */
   readonly paths: readonly string[];
 }

@@ -82,7 +82,7 @@ class AttemptUpload {
   }
 
   /** Begins with a volume that is still open, where there is nothing else to send. */
-  async #grow({ name, codec, encryptionKeyId, number, paths, ...piece }: SpooledPiece): Promise<void> {
+  async #grow({ name, codec, encryptionKeyId = null, number, paths, ...piece }: SpooledPiece): Promise<void> {
     if (this.#growing === null && number === 1 && this.#running.size < PARALLEL_VOLUMES) {
       const volume = new GrowingVolume(paths, this.#ctx.signal);
       this.#growing = { name, volume };
