@@ -6,7 +6,6 @@ import * as path from 'node:path';
 import Redis from 'ioredis';
 import { BSON, type Document } from 'mongodb';
 import type { Client } from 'pg';
-import { Client } from 'pg';
 import type { ObjectCipher } from '../../adapters/encryption/object-cipher';
 import { createCatalog } from '../../adapters/catalog/catalog';
 import { createFilesEngine } from '../../adapters/engines/files/engine';
