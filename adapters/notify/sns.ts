@@ -39,10 +39,7 @@ export function createSnsNotifier(name: string, settings: SnsSettings): Notifier
 }
 
 /** `UltraMarket Backup Alert: postgresql` for news of a backup, the title for all else. */
-function snsSubject(
-  { application, title, fields }: Notification,
-  prefix = `${application} Backup Alert`,
-): string {
+function snsSubject({ application, title, fields }: Notification, prefix = `${application} Backup Alert`): string {
   const backupType = fields['backup_type'];
   const subject = backupType === undefined ? `${application}: ${title}` : `${prefix}: ${backupType}`;
   return subject
