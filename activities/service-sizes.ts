@@ -10,15 +10,6 @@ const POLL_MILLISECONDS = 200;
 /** Services of a site that stops serving on purpose. */
 export function createServiceSizeActivities(deps: ActivityDeps) {
   return {
-    /** Every service of the application at the site as it is now; what an undo brings back. */
-    async readServices(input: { application: string; site: string }): Promise<ServiceState[]> {
-      return withCallContext(async (ctx) => {
-        const open = deps.open(input.application);
-        const names = open.application.serviceGroups.flatMap((group) => group.services.map(({ name }) => name));
-        return Promise.all(names.map((service) => servicesOf(open).state(input.site, service, ctx)));
-      });
-    },
-
     /** Scales to nothing and waits until no replica is ready; the activity's own timeout bounds the wait. */
     async stopService(input: {
       application: string;

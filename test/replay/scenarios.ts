@@ -5,7 +5,7 @@ import type { FailOverStatus } from '../../core/role-change-runs';
 import type { RunStatus } from '../../core/runs';
 import { fakeBackupWorld } from '../support/fake-backup';
 import { checkedItem, fakeChecklistWorld } from '../support/fake-checklist';
-import { fakeFailoverWorld } from '../support/fake-failover';
+import { fakeFailoverWorld, healthyWorld } from '../support/fake-failover';
 import { fakeReadinessWorld } from '../support/fake-readiness';
 import { fakeRetentionWorld } from '../support/fake-retention';
 import { fakeRestoreActivities } from '../support/fake-restore';
@@ -97,12 +97,10 @@ export function scenarios(): Scenario[] {
   const attested = fakeFailoverWorld();
   Object.assign(attested, { siteFence: 'none' });
   const worse = fakeFailoverWorld();
-  const planned = fakeFailoverWorld();
-  planned.verdict = { alive: true, healthy: true };
-  const takenBack = fakeFailoverWorld();
-  Object.assign(takenBack, { verdict: { alive: true, healthy: true }, siteFence: 'none' });
-  const healthy = fakeFailoverWorld();
-  healthy.verdict = { alive: true, healthy: true };
+  const planned = healthyWorld();
+  const takenBack = healthyWorld();
+  takenBack.siteFence = 'none';
+  const healthy = healthyWorld();
   const unready = fakeReadinessWorld();
   unready.states.set('standby:orders', 'failing');
   const checklist = fakeChecklistWorld([

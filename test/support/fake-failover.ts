@@ -26,8 +26,6 @@ export interface FakeWorld {
   shutsDown: boolean;
   /** What a planned hand-over proves by itself. */
   handOverFence: Record<string, FenceEvidence['strength']>;
-  /** The services of the old site, with how many replicas each has. */
-  replicasBefore: Record<string, number>;
   /** Why the promotion of events would have to be forced; null while its members elect by themselves. */
   majorityLost: string | null;
   /** Whether the fences have found that out. */
@@ -39,6 +37,21 @@ export interface FakeWorld {
   readonly reports: RunReport[];
   /** Called before each activity of the name; throws to make it fail. */
   before: Partial<Record<string, () => void>>;
+}
+
+/** What serves at a site that is well, with as many replicas as somebody has given it; of `cart` there are none. */
+const SERVING: SiteAtWork = {
+  writableStores: ['orders', 'events', 'sessions'],
+  services: [
+    { service: 'auth', readyReplicas: 2, desiredReplicas: 2 },
+    { service: 'order', readyReplicas: 7, desiredReplicas: 7 },
+  ],
+  unseenServices: [],
+};
+
+/** Both sites are well, as a planned role change finds them. */
+export function healthyWorld(): FakeWorld {
+  return Object.assign(fakeFailoverWorld(), { verdict: { alive: true, healthy: true }, servedBefore: SERVING });
 }
 
 export function fakeFailoverWorld(): FakeWorld {
@@ -58,7 +71,6 @@ export function fakeFailoverWorld(): FakeWorld {
     shutsDown: false,
     // As the engines do: PostgreSQL can be asked to take no writes, and a session may change its mind.
     handOverFence: { orders: 'weak', events: 'proven', sessions: 'proven' },
-    replicasBefore: { auth: 2, order: 7, cart: 0 },
     majorityLost: null,
     fencesSeeIt: true,
     promoted: new Set(),
@@ -147,8 +159,6 @@ export function fakeFailoverWorld(): FakeWorld {
       note('measureCatchUp');
       return stores.map((store) => ({ store, seconds: 0.1 }));
     },
-    readServices: async ({ site }) =>
-      Object.entries(world.replicasBefore).map(([service, replicas]) => serviceState(site, service, replicas)),
     stopService: async ({ site, service }) => {
       note('stopService', service);
       return serviceState(site, service, 0);

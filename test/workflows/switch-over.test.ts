@@ -5,7 +5,7 @@ import { planSwitchover } from '../../core/plan-switchover';
 import type { PlannedStep, RoleChangePlan } from '../../core/role-change-plan';
 import type { FailOverStatus } from '../../core/role-change-runs';
 import { type RoleChangeHandle as Handle, waitingFor, withRoleChange } from '../support/driven-role-change';
-import { fakeFailoverWorld, type FakeWorld } from '../support/fake-failover';
+import { type FakeWorld, healthyWorld } from '../support/fake-failover';
 import { follow } from '../support/follow';
 import { shop } from '../support/shop-application';
 import { localEnvironment } from '../support/workflow-environment';
@@ -22,15 +22,9 @@ const stepsOf = ({ groups }: RoleChangePlan): PlannedStep[] => groups.flatMap(({
 const names = (steps: readonly { readonly id: string; readonly title: string }[]) =>
   steps.map(({ id, title }) => [id, title]);
 
-/** Both sites are well, and the site's fence is there for what PostgreSQL cannot prove. */
-function healthyWorld(withinSeconds = 120, lowerTtlToSeconds: number | null = null): FakeWorld {
-  const world = fakeFailoverWorld();
-  world.verdict = { alive: true, healthy: true };
-  world.servedBefore = {
-    writableStores: ['orders', 'events', 'sessions'],
-    services: [{ service: 'order', readyReplicas: 7, desiredReplicas: 7 }],
-    unseenServices: [],
-  };
+/** The site's fence is there for what PostgreSQL cannot prove. */
+function worldWithin(withinSeconds: number, lowerTtlToSeconds: number | null = null): FakeWorld {
+  const world = healthyWorld();
   const switchover = { ...shop.failover.switchover, withinSeconds, lowerTtlToSeconds };
   const application = { ...shop, failover: { ...shop.failover, switchover } };
   const describeApplication = world.activities.describeApplication!;
@@ -146,6 +140,10 @@ test.each([
   ['the active site is not well', (world: FakeWorld) => void (world.verdict = { alive: true, healthy: false })],
   ['a standby does not answer', (world: FakeWorld) => void world.standbysGone.add('events')],
   [
+    'the size of a service cannot be seen',
+    (world: FakeWorld) => void (world.servedBefore = { ...world.servedBefore, unseenServices: ['cart'] }),
+  ],
+  [
     'a standby is behind',
     (world: FakeWorld) =>
       void (world.before['measureCatchUp'] = () => {
@@ -215,7 +213,7 @@ test('without a fence of the site a named person may vouch for the store that ca
 });
 
 test('past its limit it takes everything back, a store that hangs in its hand-over included', async () => {
-  const world = healthyWorld(2);
+  const world = worldWithin(2);
   const handOverStore = world.activities.handOverStore!;
   world.activities.handOverStore = async (input) => (input.store === 'events' ? follow() : handOverStore(input));
   world.before['unfenceSite'] = () => {
@@ -235,7 +233,7 @@ test('past its limit it takes everything back, a store that hangs in its hand-ov
 });
 
 test('past its limit it does not wait for the person whom it asks', async () => {
-  const world = healthyWorld(2);
+  const world = worldWithin(2);
   world.before['handOverStore'] = () => {
     throw failure('AccessDenied', 'pg_checkpoint is missing');
   };
@@ -280,7 +278,7 @@ test('after the promotion there is no abort: a step that fails waits for a decis
 });
 
 test('TTLs are lowered before people are asked and come back when the names have settled, or when nothing was moved', async () => {
-  const moved = healthyWorld(120, 5);
+  const moved = worldWithin(120, 5);
   await withSwitchover(moved, async (handle) => {
     const { card } = await waitingFor(handle, /approval/);
     expect(card?.evidence.join()).toContain('api.shop.test: TTL 5 s; caches may hold the old one of 60 s until');
@@ -293,7 +291,7 @@ test('TTLs are lowered before people are asked and come back when the names have
     ]);
   });
 
-  const rejected = healthyWorld(120, 5);
+  const rejected = worldWithin(120, 5);
   await withSwitchover(rejected, async (handle) => {
     await waitingFor(handle, /approval/);
     await handle.executeUpdate('reject', { args: [{ by: 'dana', reason: 'not today' }] });
@@ -301,7 +299,7 @@ test('TTLs are lowered before people are asked and come back when the names have
     expect(rejected.calls).toContain('restoreTtl:api.shop.test of epoch 0');
   });
 
-  const aborted = healthyWorld(120, 5);
+  const aborted = worldWithin(120, 5);
   aborted.before['fenceSite'] = () => {
     throw failure('AccessDenied', 'no fence today');
   };

@@ -42,7 +42,7 @@ export async function stopServices(run: SwitchoverRun): Promise<void> {
   });
   run.stoppedAt = new Date().toISOString();
   const seconds = app.failover.servicesReadySeconds;
-  const running = run.servicesBefore.filter(({ desiredReplicas }) => desiredReplicas > 0);
+  const running = (run.servedBefore?.services ?? []).filter(({ desiredReplicas }) => desiredReplicas > 0);
   for (const { service, desiredReplicas: replicas } of running) {
     run.undo.unshift({
       ...named(switchoverSteps.undoStop(service, site, replicas)),

@@ -1,6 +1,7 @@
 import { condition, sleep } from '@temporalio/workflow';
 import type { SiteVerdict } from '../../activities/primary';
 import type { CatchUp } from '../../activities/hand-over';
+import type { SiteAtWork } from '../../activities/site';
 import { failure } from '../../core/errors';
 import { switchoverSteps } from '../../core/role-change-steps';
 import { tell } from '../failover/run';
@@ -17,11 +18,13 @@ export async function requireReady(run: SwitchoverRun): Promise<string[]> {
   run.steps.enter('checking');
   const verdicts = await run.steps.run(...switchoverSteps.ready(fromSite, toSite), async () => {
     for (let look = 1; ; look += 1) {
-      const [from, to] = await Promise.all([
+      const [from, to, work] = await Promise.all([
         run.at.probeSite({ application, site: fromSite }),
         run.at.probeSite({ application, site: toSite }),
+        run.at.lookAtWork({ application, site: fromSite }),
       ]);
-      const objections = [...unhealthy(from), ...noStandby(run.stores, to)];
+      run.servedBefore = work;
+      const objections = [...unhealthy(from), ...noStandby(run.stores, to), ...unseen(fromSite, work)];
       if (objections.length === 0) return [from, to] as const;
       if (look >= confirmProbes)
         throw failure('SwitchoverRefused', `not both sites are ready: ${objections.join('; ')}`);
@@ -33,8 +36,6 @@ export async function requireReady(run: SwitchoverRun): Promise<string[]> {
     () => run.at.measureCatchUp({ application, fromSite, toSite, withinSeconds: switchover.maxLagSeconds }),
     (lags) => lags.map(inWords).join(', '),
   );
-  run.servedBefore = await run.at.lookAtWork({ application, site: fromSite });
-  run.servicesBefore = app.serviceGroups.length > 0 ? await run.at.readServices({ application, site: fromSite }) : [];
   return [
     ...verdicts.flatMap(({ findings }) => findings),
     ...caughtUp.map((lag) => `${lag.store}: ${toSite} ${inWords(lag)}`),
@@ -43,6 +44,11 @@ export async function requireReady(run: SwitchoverRun): Promise<string[]> {
 
 function unhealthy({ site, healthy, findings }: SiteVerdict): string[] {
   return healthy ? [] : [`${site} is not healthy (${findings.join('; ')})`];
+}
+
+/** A service whose size is not known could not get it back. */
+function unseen(site: string, { unseenServices }: SiteAtWork): string[] {
+  return unseenServices.map((service) => `how many replicas ${service} has at ${site} cannot be seen`);
 }
 
 function noStandby(stores: readonly string[], { site, stores: seen }: SiteVerdict): string[] {

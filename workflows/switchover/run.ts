@@ -1,11 +1,8 @@
-import type { ServiceState } from '../../core/services';
 import type { Following, HandOver, SwitchOverFacts } from '../../core/hand-over';
 import { FailoverRun } from '../failover/run';
 
 /** What the chapters of one switchover share besides: both sites live, and each store has to prove that it lost nothing. */
 export class SwitchoverRun extends FailoverRun {
-  /** The old site's services as they were before anything was changed. */
-  servicesBefore: readonly ServiceState[] = [];
   /** The epoch that held when it began; null until the names were looked at. */
   epochBefore: number | null = null;
   handOvers: readonly HandOver[] = [];

@@ -15,7 +15,7 @@ export const STEPS = {
     ...['storeReport'],
   ],
   switchover: [
-    ...['describeApplication', 'probeSite', 'measureCatchUp', 'lookAtWork', 'readServices', 'takeEpoch', 'stopService'],
+    ...['describeApplication', 'probeSite', 'measureCatchUp', 'lookAtWork', 'takeEpoch', 'stopService'],
     ...[
       'handOverStore',
       'fenceSite',
