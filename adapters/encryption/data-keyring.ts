@@ -11,6 +11,9 @@ import type { UnwrappedDataKeys } from './data-keys';
 /** What messages call the provider of their keys; whoever opens one by hand needs it too (docs/restore-by-hand.md). */
 const KEY_NAMESPACE = 'drctl';
 
+/** Where the encryption context names the data key, too. */
+export const KEY_IN_CONTEXT = 'drctl-key';
+
 /**
  * The AWS Encryption SDK's Raw AES keyring with the data keys of the repository: each message has a key of its own, wrapped by
  * the active data key; to open one, the data key that it names is unwrapped.
@@ -37,6 +40,9 @@ export class DataKeyring extends KeyringNode {
     const [only] = wrapped.filter(({ providerId }) => providerId === KEY_NAMESPACE);
     const keyId = /^[0-9a-f]{32}/.exec(only?.providerInfo ?? '')?.[0];
     if (keyId === undefined) throw new Error('it names no data key of drctl');
+    // The name stands twice in a header: one that was damaged must not be taken for a key that is lost.
+    const { [KEY_IN_CONTEXT]: noted = keyId } = material.encryptionContext;
+    if (noted !== keyId) throw new Error(`it names two data keys, ${keyId} and ${noted}`);
     return (await this.#keyring(keyId)).onDecrypt(material, wrapped);
   }
 

@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { type Duplex, PassThrough } from 'node:stream';
 import { failure, findFailure } from '../../core/errors';
 import type { UnwrappedDataKeys } from './data-keys';
-import { DataKeyring } from './data-keyring';
+import { DataKeyring, KEY_IN_CONTEXT } from './data-keyring';
 
 /**
  * AES-256-GCM with a key derived for each object (HKDF-SHA512) and key commitment, without a signature: who writes an object and
@@ -59,7 +59,11 @@ export function isEncrypted(stored: Buffer): boolean {
 export function createObjectCipher(keys: UnwrappedDataKeys, application: string): ObjectCipher {
   const keyring = new DataKeyring(keys);
   const sdk = { ...buildEncrypt(POLICY), ...buildDecrypt(POLICY) };
-  const contextOf = (name: string) => ({ 'drctl-application': application, 'drctl-object': name });
+  const contextOf = (name: string) => ({
+    'drctl-application': application,
+    [KEY_IN_CONTEXT]: keys.activeKeyId ?? '',
+    'drctl-object': name,
+  });
 
   /** The context is authenticated with the header; that it is ours is what is compared here. */
   function requireName(name: string, context: Readonly<Record<string, string>>): void {
