@@ -18,6 +18,7 @@ import type { RetentionSettings } from '../core/retention/policy';
 import type { RetentionStore } from '../core/retention/records';
 import type { DnsZone, PublicProbe } from '../core/traffic';
 import type { BackupTransfer } from '../core/transfer';
+import type { StoreVerifier } from '../core/verification';
 
 /** One application with everything that its activities use, wired by the worker from the config. */
 export interface OpenApplication {
@@ -28,6 +29,7 @@ export interface OpenApplication {
   /** Null for stores without a log. */
   logArchive(store: string): LogArchive | null;
   transfer(store: string): BackupTransfer;
+  verifier(store: string): StoreVerifier;
   /** What was proven of the store, and when: kept beside its backups. */
   proofs(store: string): ProofStore;
   /** Null where the config has no `encryption`. */

@@ -18,6 +18,7 @@ import { createServiceSizeActivities } from './service-sizes';
 import { createSiteActivities } from './site';
 import { createSiteFilesActivities } from './site-files';
 import { createTrafficActivities } from './traffic';
+import { createVerifyActivities } from './verify';
 import { createWatchActivities } from './watch';
 
 /** Every activity; each worker registers all of them and polls the queues of its site and host only. */
@@ -42,6 +43,7 @@ export function createActivities(deps: ActivityDeps) {
     ...createSiteActivities(deps),
     ...createSiteFilesActivities(deps),
     ...createTrafficActivities(deps),
+    ...createVerifyActivities(deps),
     ...createWatchActivities(deps),
   };
 }

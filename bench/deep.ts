@@ -47,6 +47,7 @@ const AREAS: Readonly<Record<string, Area>> = {
     ],
     counts: { DRCTL_ROUNDS: '20' },
   },
+  proof: { tests: ['test/integration/proof-damage'], counts: { DRCTL_ROUNDS: '1000' } },
 };
 
 /** For tests that set none of their own: sixty rounds on a machine ten times as slow. It ends a hang; time decides nothing. */

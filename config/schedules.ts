@@ -7,6 +7,9 @@ export const SCHEDULE_PURPOSES = [
   'full-backup',
   'incremental-backup',
   'health-check',
+  'verify-quick',
+  'verify-full',
+  'verify-restore',
   'readiness',
   'retention',
   'drill',
@@ -21,7 +24,7 @@ const schedule = z.strictObject({
     .array(name)
     .min(1)
     .optional()
-    .meta({ description: 'Backups and retention only; every store where it is left out' }),
+    .meta({ description: 'Backups, verifications and retention only; every store where it is left out' }),
   timezone: timezone.optional(),
   /** What happens when the run before has not ended: skip this one, or let one wait. */
   overlap: z.enum(['skip', 'buffer-one']).default('skip'),

@@ -87,6 +87,9 @@ export interface Engine<E extends string = string> {
   readonly log: LogShipping | null;
   readonly replication: Replication | null;
 
+  /** True where content changes as time passes (keys that expire): two restores of one state may differ then. */
+  readonly contentAges?: boolean;
+
   probe(site: string, ctx: CallContext): Promise<StoreProbe>;
 
   /** Chooses member and type. An incremental that cannot be taken becomes a full, and `typeReason` says why. */

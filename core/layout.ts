@@ -12,6 +12,7 @@ export const layout = {
   /** Which attempt of a backup may be committed; created once, by the commit or by the sweep that came first. */
   decision: (store: string, backupId: string) => `catalog/${store}/${backupId}/decision.json`,
   history: (store: string, name = '') => `catalog/${store}/history/${name}`,
+  storeData: (kind: ArtifactKind, store: string) => `data/${kind}/${store}/`,
   backupData: (kind: ArtifactKind, store: string, backupId: string) => `data/${kind}/${store}/${backupId}/`,
   /** Each attempt has its own folder: an attempt believed dead can never overwrite what its successor stores. */
   attempt: (kind: ArtifactKind, store: string, backupId: string, attempt: number) =>

@@ -62,6 +62,11 @@ export interface LogArchive {
    */
   lend<T>(entry: LogEntry, use: (content: Buffer) => Promise<T>): Promise<T>;
   /**
+   * Reads an entry completely and compares it with all that was noted of it, without keeping what it holds. Throws
+   * BackupCorrupt that names the key; false where nothing was noted, so that only the compression's own checksum was right.
+   */
+  prove(entry: LogEntry): Promise<boolean>;
+  /**
    * Slices of a lineage that are still stored though a segment holds what they hold: a process died before it had removed
    * them, or they came late from one believed dead. `entries` hides them, so that nobody else ever finds them.
    */

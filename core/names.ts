@@ -17,6 +17,8 @@ export const workflowIds = {
   retention: (application: string) => `retention:${application}`,
   /** A look that a person asked for; any number may be under way. */
   readiness: (application: string, look: string) => `readiness:${application}:${look}`,
+  /** One that a person asked for; any number may be under way. */
+  verify: (application: string, name: string) => `verify:${application}:${name}`,
   schedule: (application: string, purpose: string) => `${application}-${purpose}`,
 } as const;
 

@@ -59,6 +59,8 @@ export interface Proof extends ProofSummary {
   readonly moreFindings: number;
   /** Where each lineage of the log began and ended: what is missing there at the next look has gone since. */
   readonly log: readonly LogRange[];
+  /** Why it failed, or could not come to its end, besides what was found; null where there is nothing of the kind. */
+  readonly problem: string | null;
   /** What can be restored without what is damaged. */
   readonly restorable: readonly RecoveryWindow[];
   readonly restore: RestoreProof | null;
@@ -68,8 +70,6 @@ export interface Proof extends ProofSummary {
 export interface ProofStore {
   /** Repeatable: the same proof may be kept again. */
   keep(proof: Proof): Promise<void>;
-  /** The newest of each kind that there is, by listing alone. */
-  newest(store: string): Promise<ProofSummary[]>;
   /** Newest first, by listing alone. */
   list(store: string): Promise<ProofSummary[]>;
   /** Throws NotFound, and BackupCorrupt for one that is not as it was written. */

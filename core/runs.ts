@@ -23,6 +23,7 @@ export const workflowTypes = {
   checkReadiness: 'checkReadiness',
   applyRetention: 'applyRetention',
   drill: 'drill',
+  verifyStores: 'verifyStores',
   settleDns: 'settleDns',
   changeTtl: 'changeTtl',
   holdFence: 'holdFence',
@@ -106,6 +107,7 @@ export interface RunStatus {
     | 'readiness'
     | 'retention'
     | 'drill'
+    | 'verify'
     | 'settle'
     | 'ttl'
     | 'fence'

@@ -1,7 +1,7 @@
 import type { ScheduleDescription, ScheduleOptions, ScheduleUpdateOptions } from '@temporalio/client';
 import { periodOf } from '../config/checklists';
 import type { Config } from '../config/schema';
-import type { ScheduleConfig } from '../config/schedules';
+import type { ScheduleConfig, SchedulePurpose } from '../config/schedules';
 import type { ChecklistInput } from '../core/checklist-runs';
 import { taskQueues, workflowIds } from '../core/names';
 import type { ApplyRetentionInput } from '../core/retention/runs';
@@ -12,6 +12,8 @@ import type {
   LaunchBackupsInput,
   workflowTypes,
 } from '../core/runs';
+import type { ProofKind } from '../core/proofs';
+import type { VerifyStoresInput } from '../core/verify-runs';
 
 /** Put into each schedule's memo when it is created: only what carries it is ever changed or removed. */
 export const OWNER_MEMO = 'drctlApplication';
@@ -33,6 +35,12 @@ export interface DesiredSchedule {
   readonly create: ScheduleOptions;
   readonly update: ScheduleUpdateOptions;
 }
+
+const VERIFIES: Partial<Record<SchedulePurpose, ProofKind>> = {
+  'verify-quick': 'quick',
+  'verify-full': 'full',
+  'verify-restore': 'restore',
+};
 
 const OVERLAP = { skip: 'SKIP', 'buffer-one': 'BUFFER_ONE' } as const;
 
@@ -101,9 +109,15 @@ function actionOf(
     const input: ChecklistInput = { application, period, requestedBy: `schedule ${name}` };
     return { workflowType: 'workThroughChecklist', input };
   }
+  const stores = schedule.stores ?? Object.keys(config.stores);
+  const kind = VERIFIES[schedule.run];
+  if (kind !== undefined) {
+    const input: VerifyStoresInput = { application, stores, kind, requestedBy: `schedule ${name}`, tell: true };
+    return { workflowType: 'verifyStores', input };
+  }
   const input: LaunchBackupsInput = {
     application,
-    stores: schedule.stores ?? Object.keys(config.stores),
+    stores,
     type: schedule.run === 'full-backup' ? 'full' : 'incr',
     reason: `schedule ${name}`,
   };

@@ -9,6 +9,7 @@ import { registerLab } from './commands/lab';
 import { registerLog } from './commands/log';
 import { registerMetrics } from './commands/metrics';
 import { registerPlan } from './commands/plan';
+import { registerProofs } from './commands/proofs';
 import { registerReport } from './commands/report';
 import { registerRestore } from './commands/restore';
 import { registerRetention } from './commands/retention';
@@ -17,6 +18,7 @@ import { registerSchedules } from './commands/schedules';
 import { registerSites } from './commands/sites';
 import { registerStatus } from './commands/status';
 import { registerSwitchover } from './commands/switchover';
+import { registerVerify } from './commands/verify';
 import { registerWorker } from './commands/worker';
 import { FAILURES } from '../core/errors';
 import { Front } from './front';
@@ -30,6 +32,8 @@ const NOUNS = [
   registerBackups,
   registerLog,
   registerRetention,
+  registerVerify,
+  registerProofs,
   registerRestore,
   registerPlan,
   registerFailover,

@@ -17,6 +17,7 @@ import { createRetentionStore } from '../adapters/retention/retention-store';
 import { createServices } from '../adapters/services';
 import { createDnsZone, createPublicProbe } from '../adapters/traffic';
 import { createSpool, type Spool } from '../adapters/volumes/spool';
+import { createStoreVerifier } from '../adapters/verification/store-verifier';
 import { createTransfer } from '../adapters/volumes/transfer';
 import { toRetention } from '../config/retention';
 import { toApplication } from '../config/application';
@@ -99,6 +100,8 @@ export async function openApplication(config: LoadedConfig): Promise<WiredApplic
           targetVolumeBytes: config.backup.volumeSize.bytes,
         }),
       ),
+    verifier: (store) =>
+      createStoreVerifier({ repository: repositoryOf(store), store, naming: engine(store).log?.naming ?? null }),
     proofs: (store) => createProofs(repositoryOf(store)),
     dataKeys,
     spool,
@@ -122,7 +125,7 @@ export async function openApplication(config: LoadedConfig): Promise<WiredApplic
     scratchPlace(store, purpose) {
       const own = config.stores[store]?.restore;
       return {
-        directory: join(own?.directory ?? config.restore.directory, purpose, store),
+        directory: join(own?.directory ?? config.restore.directory, `${purpose}-${store}`),
         host: own?.host ?? config.restore.host,
         port: 0,
         osUser: own?.osUser ?? config.restore.osUser ?? null,

@@ -11,5 +11,6 @@ export { launchBackups } from './launch-backups';
 export { restoreStores } from './restore-stores';
 export { settleDns } from './settle-dns';
 export { switchOver } from './switch-over';
+export { verifyStores } from './verify-stores';
 export { watchReplication } from './watch-replication';
 export { workThroughChecklist } from './work-through-checklist';

@@ -71,6 +71,20 @@ export const onHost = (hostQueue: string) =>
     retry: { ...patient, maximumAttempts: 5 },
   });
 
+/**
+ * Reads of the repository that may take as long as a backup did, at any site: whoever takes one over goes on from the last
+ * heartbeat. A day covers a repository that is away for a night.
+ */
+export const reading = (application: string) =>
+  summarised({
+    ...waiting,
+    taskQueue: taskQueues.control(application),
+    startToCloseTimeout: '24 hours',
+    scheduleToCloseTimeout: '24 hours',
+    heartbeatTimeout: HEARTBEAT,
+    retry: patient,
+  });
+
 /** Restores go on only where they began: a host that restarts is waited for, for longer than that takes. */
 export const restoringOn = (hostQueue: string) =>
   summarised({

@@ -19,6 +19,8 @@ const COVERS_UNTIL = 'covers-until';
 const CONTENT_SHA256 = 'content-sha256';
 const CONTENT_BYTES = 'content-bytes';
 const ENCRYPTION_KEY_ID = 'encryption-key-id';
+/** Which entry it is: an object that was put in another one's place takes its annotations along. */
+const ENTRY = 'entry';
 
 /** Beside each history file, as `sha256sum` writes it: a person checks it with `sha256sum --check`. */
 const HISTORY_DIGEST = '.sha256';
@@ -46,6 +48,8 @@ export function createLogArchive(
   /** Seen twice: not asked about again. */
   const realHoles = new Set<string>();
   const keyOf = (lineage: string, name: string) => `${layout.log(store, lineage, name)}${SUFFIX}`;
+
+  const nameIn = (key: string) => key.slice(layout.logs(store).length, -SUFFIX.length);
 
   function entryAt(lineage: string, fileName: string, sizeBytes: number): LogEntry | null {
     if (!fileName.endsWith(SUFFIX)) return null;
@@ -92,6 +96,8 @@ export function createLogArchive(
    */
   async function readIntact(key: string, head: ObjectHead | null): Promise<{ frame: Buffer; head: ObjectHead }> {
     if (!head) throw corrupt(key, 'it is not there any more');
+    const named = head.metadata[ENTRY];
+    if (named !== undefined && named !== nameIn(key)) throw corrupt(key, `it is the entry ${named}`);
     if (head.storedSha256) throw corrupt(key, `its SHA-256 is ${head.sha256}, ${head.storedSha256} was stored`);
     const stored = await repository.read(key);
     if (head.sha256 !== null && sha256Of(stored) !== head.sha256) {
@@ -161,17 +167,22 @@ export function createLogArchive(
     }
   }
 
-  /** That an entry can be read back, without keeping what it holds. */
-  async function prove({ key }: Pick<LogEntry, 'key'>): Promise<void> {
+  /** See core/log-archive.ts. */
+  async function prove({ key }: Pick<LogEntry, 'key'>): Promise<boolean> {
     const found = await repository.head(key);
-    // Without the annotation nobody knows how much memory it takes.
-    if (!found?.metadata[CONTENT_BYTES]) return void (await plain({ key }, found));
+    const isNoted = found?.metadata[CONTENT_SHA256] !== undefined;
+    if (!found?.metadata[CONTENT_BYTES]) {
+      // Without the annotation nobody knows how much memory it takes.
+      await plain({ key }, found);
+      return isNoted;
+    }
     const { frame, head } = await readIntact(key, found);
     try {
       compareContent(key, head, await provenDigest(frame, contentBytesOf(head)));
     } catch (error) {
       throw error instanceof ZstdFormatError ? corrupt(key, error.message, error) : error;
     }
+    return isNoted;
   }
 
   function damagedHistory(key: string): Error {
@@ -213,6 +224,7 @@ export function createLogArchive(
       const key = keyOf(lineage, name);
       const sha256 = sha256Of(content);
       const metadata = {
+        [ENTRY]: `${lineage}/${name}`,
         [CONTENT_SHA256]: sha256,
         [CONTENT_BYTES]: String(content.byteLength),
         ...(coversUntil === null ? {} : { [COVERS_UNTIL]: coversUntil }),
@@ -256,6 +268,7 @@ export function createLogArchive(
     },
 
     lend,
+    prove,
 
     async replace(slices, segment) {
       if (segment.kind !== 'segment') throw failure('UsageInvalid', `${segment.key} is a slice: it replaces nothing`);

@@ -1,5 +1,5 @@
 import type { CallContext } from '../../core/call';
-import type { DumpResult } from '../../core/catalog';
+import type { DumpResult, Manifest } from '../../core/catalog';
 import { failure, hasCode } from '../../core/errors';
 import { layout } from '../../core/layout';
 import type { CatalogStore } from '../../core/catalog-store';
@@ -181,6 +181,12 @@ async function verifyObject(repository: Repository, object: StoredObject, ctx: C
   } else if (head.sha256 !== object.sha256) {
     throw failure('BackupCorrupt', `${where} has SHA-256 ${head.sha256}, ${object.sha256} was sent`, { context });
   }
+}
+
+/** Where the record of the attempt that was committed lies; null for a backup without artifacts. */
+export function recordKeyOf({ artifacts }: Pick<Manifest, 'artifacts'>): string | null {
+  const [first] = artifacts;
+  return first ? `${first.key.slice(0, first.key.lastIndexOf('/') + 1)}${RECORD}` : null;
 }
 
 async function committedAttempt(catalog: CatalogStore, store: string, backupId: string): Promise<number | null> {

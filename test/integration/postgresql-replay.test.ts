@@ -119,6 +119,7 @@ function openedBy(log: LogArchive, before: () => Promise<void>): LogArchive {
     entries: (lineage) => log.entries(lineage),
     lineages: () => log.lineages(),
     resolve: (entry) => log.resolve(entry),
+    prove: (entry) => log.prove(entry),
     replaced: (lineage) => log.replaced(lineage),
     replace: (slices, segment) => log.replace(slices, segment),
     putHistory: (name, bytes) => log.putHistory(name, bytes),

@@ -50,7 +50,7 @@ async function apply(...flags: string[]): Promise<Record<string, ScheduleChange[
 }
 
 const SCHEDULES = [
-  ...['full', 'incremental', 'configuration', 'health', 'readiness', 'retention', 'drill'],
+  ...['full', 'incremental', 'configuration', 'health', 'readiness', 'retention', 'verify', 'restore-test', 'drill'],
   ...['daily', 'weekly', 'monthly', 'quarterly'],
 ].map((name) => `ultramarket-${name}`);
 const FOLLOWERS = ['archive:ultramarket:orders-db', 'archive:ultramarket:catalog', 'watch:ultramarket'];

@@ -9,6 +9,7 @@ import { fakeFailoverWorld, healthyWorld } from '../support/fake-failover';
 import { fakeReadinessWorld } from '../support/fake-readiness';
 import { fakeRetentionWorld } from '../support/fake-retention';
 import { fakeRestoreActivities } from '../support/fake-restore';
+import { fakeVerifyWorld } from '../support/fake-verify';
 import { follow } from '../support/follow';
 import { waitUntil } from '../support/servers';
 import { shop } from '../support/shop-application';
@@ -315,6 +316,13 @@ export function scenarios(): Scenario[] {
       activities: unready.activities,
       drive: toTheEnd,
     },
+    ...(['full', 'restore'] as const).map((kind): Scenario => ({
+      name: `verify-stores-${kind}`,
+      type: 'verifyStores',
+      input: { application, stores: ['orders', 'sessions'], kind, seed: 7, requestedBy: 'schedule', tell: true },
+      activities: fakeVerifyWorld().activities,
+      drive: toTheEnd,
+    })),
     {
       name: 'work-through-checklist',
       type: 'workThroughChecklist',

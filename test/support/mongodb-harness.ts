@@ -21,7 +21,7 @@ export interface MongodbHarness {
 
 /**
  * Members of a real set: of five, two at `primary`, two at `dr` and one at `witness`; of three or two, one at each in that
- * order. `nowhere` is dead, `silent` never answers; `living` leaves these out, because each look at the whole set waits
+ * order; one alone is at `primary`. `nowhere` is dead, `silent` never answers; `living` leaves these out, because each look at the whole set waits
  * for them.
  */
 export async function startMongodb(
@@ -34,7 +34,7 @@ export async function startMongodb(
   const indexes = Array.from({ length: members }, (_, index) => index);
   const site = (from: number, to: number) => ({ members: indexes.slice(from, to).map(host) });
   const each = members > 3 ? 2 : 1;
-  const split = { primary: site(0, each), dr: site(each, 2 * each) };
+  const split = { primary: site(0, each), ...(members > 1 && { dr: site(each, 2 * each) }) };
   const client = await new MongoClient(set.url).connect();
   // The engine's user has exactly the roles that settings.ts asks for.
   const roles = [

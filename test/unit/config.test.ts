@@ -57,9 +57,12 @@ test('the example carries the values of the strategy', () => {
   ).toMatchObject({
     full: '0 2 * * *',
     incremental: '0 */4 * * *',
+    verify: '30 4 * * *',
+    'restore-test': '0 5 * * 6',
     drill: '0 1 1 * *',
   });
   expect(config.monitoring.backupMaxAge.seconds).toBe(25 * 3_600);
+  expect(config.monitoring.proofMaxAge?.seconds).toBe(26 * 3_600);
 });
 
 test.each([

@@ -24,6 +24,7 @@ export function createMongodbEngine({
   const members = new Members(store, settings);
   return {
     kind: 'mongodb',
+    contentAges: true,
     store,
     artifactKind: (type) => type,
     positions,

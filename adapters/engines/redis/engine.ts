@@ -32,6 +32,7 @@ export function createRedisEngine({ store, settings }: RedisEngineOptions): Engi
 
   return {
     kind: 'redis',
+    contentAges: true,
     store,
     artifactKind: (type) => type,
     positions: redisPositions,

@@ -1,0 +1,205 @@
+import type { CallContext } from '../core/call';
+import { chainOf, type Manifest } from '../core/catalog';
+import { failure, findFailure, hasCode } from '../core/errors';
+import { layout } from '../core/layout';
+import type { Proof } from '../core/proofs';
+import { compareFingerprints, type Fingerprint, type RecoveryWindow } from '../core/recovery';
+import {
+  chooseBackup,
+  type Finding,
+  FINDINGS_KEPT,
+  logOf,
+  type LogRange,
+  type LogStretch,
+  type ReadProgress,
+  soundBackups,
+  type StoredLook,
+} from '../core/verification';
+import { withCallContext } from './context';
+import type { ActivityDeps, OpenApplication } from './deps';
+
+/** What a look tells, small enough for a history. */
+export interface StoreLook extends Omit<StoredLook, 'manifests' | 'recovered'> {
+  readonly moreFindings: number;
+  readonly restorable: readonly RecoveryWindow[];
+}
+
+export type StoreRead = Pick<ReadProgress, 'count' | 'findings' | 'moreFindings'> & Pick<StoreLook, 'restorable'>;
+
+/** Earlier restores that are looked through for one of the same state. */
+const PROOFS_COMPARED = 30;
+
+/** Looks at what is stored; changes nothing but the proof that it keeps. */
+export function createVerifyActivities(deps: ActivityDeps) {
+  return {
+    /** Manifests, listings, and the continuity of the log, compared with what the newest proof saw of it. */
+    async lookAtStore(input: { application: string; store: string }): Promise<StoreLook> {
+      return withCallContext(async (ctx) => {
+        const { store } = input;
+        const open = deps.open(input.application);
+        const earlier = await newestLog(open, store);
+        const { manifests, recovered: _, ...look } = await open.verifier(store).look(earlier.log, ctx);
+        const findings = [...earlier.findings, ...look.findings];
+        const restorable = await restorableWithout(open, store, manifests, findings);
+        findings.push(...unreached(store, soundBackups(manifests, findings), restorable));
+        const kept = findings.slice(0, FINDINGS_KEPT);
+        return { ...look, findings: kept, moreFindings: findings.length - kept.length, restorable };
+      });
+    },
+
+    /** A backup by its id, or by chance; its chain, full first. Null where the store has none. */
+    async chooseBackup(input: {
+      application: string;
+      store: string;
+      choice: { readonly backupId: string } | { readonly seed: number };
+    }): Promise<{ readonly chosen: string; readonly chain: string[] } | null> {
+      const { store, choice } = input;
+      const catalog = deps.open(input.application).catalog(store);
+      const manifests = await catalog.list(store);
+      const chosen =
+        'seed' in choice ? chooseBackup(manifests, choice.seed) : await catalog.get(store, choice.backupId);
+      if (!chosen) return null;
+      const chain = chainOf(chosen, manifests);
+      if (!chain) {
+        const missing = `a backup that ${chosen.backupId} is an incremental on is not there`;
+        throw failure('BackupCorrupt', `${chosen.backupId} of ${store} cannot be restored: ${missing}`);
+      }
+      return { chosen: chosen.backupId, chain: chain.map(({ backupId }) => backupId) };
+    },
+
+    /** Reads a chain and the log behind it completely, or with null all that is stored; goes on where an earlier try was. */
+    async readStore(input: {
+      application: string;
+      store: string;
+      chain: readonly string[] | null;
+      known: readonly Finding[];
+    }): Promise<StoreRead> {
+      return withCallContext<StoreRead, ReadProgress>(async (ctx, resume) => {
+        const { store, chain, known } = input;
+        const open = deps.open(input.application);
+        const verifier = open.verifier(store);
+        const { manifests, recovered } = await verifier.look([], ctx);
+        const backups =
+          chain === null ? [...manifests, ...recovered] : manifests.filter(({ backupId }) => chain.includes(backupId));
+        const log = chain === null ? await wholeLog(open, store) : logBehind(chain, manifests);
+        const done = await verifier.read({ backups, log }, resume.state, (state) => resume.keep(state), ctx);
+        const isNew = ({ key }: Finding) => known.every((each) => each.key !== key);
+        const findings = done.findings.filter(isNew);
+        const restorable = await restorableWithout(open, store, manifests, [...known, ...findings]);
+        return { count: done.count, findings, moreFindings: done.moreFindings, restorable };
+      });
+    },
+
+    /** Compares restored content with that of an earlier restore of the same state; null where there was none. */
+    async compareWithEarlier(input: {
+      application: string;
+      store: string;
+      restored: {
+        readonly chain: readonly string[];
+        readonly reached: string | null;
+        readonly fingerprint: Fingerprint;
+      };
+    }): Promise<{ readonly proofId: string; readonly differences: readonly string[] } | null> {
+      return withCallContext((ctx) =>
+        comparedWithEarlier(deps.open(input.application), input.store, input.restored, ctx),
+      );
+    },
+
+    /** Repeatable. Answers its key. */
+    async keepProof(input: { application: string; proof: Proof }): Promise<string> {
+      const { store, proofId } = input.proof;
+      await deps.open(input.application).proofs(store).keep(input.proof);
+      return layout.proof(store, proofId);
+    },
+  };
+}
+
+/** What the newest proof saw of the log. One that is damaged itself is a finding, and the one before it is taken. */
+async function newestLog(
+  open: OpenApplication,
+  store: string,
+): Promise<{ readonly log: readonly LogRange[]; readonly findings: readonly Finding[] }> {
+  const proofs = open.proofs(store);
+  const findings: Finding[] = [];
+  for (const { proofId } of (await proofs.list(store)).slice(0, PROOFS_COMPARED)) {
+    try {
+      const { log, problem } = await proofs.get(store, proofId);
+      // A look that did not come to its end saw nothing.
+      if (log.length > 0 || problem === null) return { log, findings };
+    } catch (error) {
+      if (!hasCode(error, 'BackupCorrupt')) throw error;
+      const problem = findFailure(error)?.message ?? '';
+      const consequence = 'nothing: it is the record of an earlier verification';
+      findings.push({
+        store,
+        backupId: null,
+        key: layout.proof(store, proofId),
+        severity: 'damage',
+        problem,
+        consequence,
+      });
+    }
+  }
+  return { log: [], findings };
+}
+
+/** The windows of what is not damaged. */
+async function restorableWithout(
+  open: OpenApplication,
+  store: string,
+  manifests: readonly Manifest[],
+  findings: readonly Finding[],
+): Promise<RecoveryWindow[]> {
+  const damaged = findings.filter(({ severity }) => severity === 'damage').map(({ key }) => key);
+  const backups = soundBackups(manifests, findings);
+  return open.engine(store).windows({ backups, log: open.verifier(store).logWithout(new Set(damaged)) });
+}
+
+/** Backups of which all is there, and that still cannot be made consistent: their log is not. */
+function unreached(store: string, sound: readonly Manifest[], windows: readonly RecoveryWindow[]): Finding[] {
+  const isReached = ({ consistentAt }: Manifest) =>
+    windows.some(
+      ({ from, to }) => Date.parse(from) <= Date.parse(consistentAt) && Date.parse(consistentAt) <= Date.parse(to),
+    );
+  return sound
+    .filter((each) => !isReached(each))
+    .map(({ backupId }) => ({
+      ...{ store, backupId, key: layout.manifest(store, backupId), severity: 'damage' },
+      problem: 'the log that it needs to become consistent is not stored',
+      consequence: `${backupId} cannot be restored`,
+    }));
+}
+
+function logBehind(chain: readonly string[], manifests: readonly Manifest[]): LogStretch[] {
+  const chosen = manifests.find(({ backupId }) => backupId === chain.at(-1));
+  const stretch = chosen ? logOf(chosen, manifests) : null;
+  return stretch ? [stretch] : [];
+}
+
+async function wholeLog(open: OpenApplication, store: string): Promise<LogStretch[]> {
+  const lineages = (await open.verifier(store).logWithout(new Set())?.lineages()) ?? [];
+  return lineages.map((lineage) => ({ lineage, from: null, to: null }));
+}
+
+async function comparedWithEarlier(
+  open: OpenApplication,
+  store: string,
+  restored: { readonly chain: readonly string[]; readonly reached: string | null; readonly fingerprint: Fingerprint },
+  ctx: CallContext,
+): Promise<{ readonly proofId: string; readonly differences: readonly string[] } | null> {
+  if (open.engine(store).contentAges || restored.reached === null) return null;
+  const proofs = open.proofs(store);
+  const restores = (await proofs.list(store)).filter(({ kind, result }) => kind === 'restore' && result === 'proven');
+  for (const { proofId } of restores.slice(0, PROOFS_COMPARED)) {
+    ctx.signal.throwIfAborted();
+    const { restore } = await proofs.get(store, proofId);
+    if (restore === null || restore.chain.join() !== restored.chain.join()) continue;
+    if ((restore.reachedPosition ?? restore.reachedTime) !== restored.reached) continue;
+    const differences = compareFingerprints(restore.fingerprint, restored.fingerprint);
+    return {
+      proofId,
+      differences: differences.map(({ name, expected, found }) => `${name}: ${found}, it was ${expected}`),
+    };
+  }
+  return null;
+}

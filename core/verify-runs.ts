@@ -1,0 +1,44 @@
+import type { ProofKind, ProofResult, RestoreProof } from './proofs';
+import type { RecoveryWindow } from './recovery';
+import type { Finding, ObjectCount } from './verification';
+
+/** Started by schedules and by `drctl verify`. */
+export interface VerifyStoresInput {
+  readonly application: string;
+  readonly stores: readonly string[];
+  readonly kind: ProofKind;
+  /**
+   * Full: the backup that is read with its chain and its log, one by chance where it is left out; `all` of them and all of
+   * the log. Restore: the backup that is restored; the latest state where it is left out.
+   */
+  readonly backup?: 'all' | { readonly backupId: string };
+  /** Of the choice; the run takes one of its own where it is left out. */
+  readonly seed?: number;
+  /** Whose worker restores; a site that is not active where it is left out. */
+  readonly site?: string;
+  readonly requestedBy: string;
+  /** Tell people what is damaged; false where a person looks at the result anyway. */
+  readonly tell: boolean;
+}
+
+export interface VerifiedStore {
+  readonly store: string;
+  readonly result: ProofResult;
+  /** Null where the proof could not be stored; `problem` says why. */
+  readonly proofId: string | null;
+  readonly backups: readonly string[];
+  readonly looked: ObjectCount;
+  readonly findings: readonly Finding[];
+  readonly moreFindings: number;
+  readonly restorable: readonly RecoveryWindow[];
+  readonly problem: string | null;
+  readonly restore: RestoreProof | null;
+  readonly seconds: number;
+}
+
+export interface VerifyStoresResult {
+  readonly application: string;
+  readonly kind: ProofKind;
+  readonly seed: number;
+  readonly stores: readonly VerifiedStore[];
+}

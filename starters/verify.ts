@@ -1,0 +1,112 @@
+import { formatBytes, formatDuration } from '../core/clock';
+import { FAILURES } from '../core/errors';
+import type { ProofKind, RestoreProof } from '../core/proofs';
+import type { RecoveryWindow } from '../core/recovery';
+import type { Finding, ObjectCount } from '../core/verification';
+import type { VerifiedStore, VerifyStoresInput, VerifyStoresResult } from '../core/verify-runs';
+import { workflowIds } from '../core/names';
+import { checkLine } from '../core/restore-checks';
+import { follow } from './follow';
+import { backTo, newRunName, printDetached, startRun } from './runs';
+import type { Session } from './session';
+import { shortTime } from './table';
+
+export interface VerifyRequest {
+  readonly stores: readonly string[];
+  readonly kind: ProofKind;
+  readonly backup: VerifyStoresInput['backup'];
+  readonly seed: number | undefined;
+  readonly site: string | undefined;
+  readonly detach: boolean;
+}
+
+/** Verifies stores and shows what was found. Answers the exit code. */
+export async function startVerify(
+  session: Session,
+  { stores, kind, backup, seed, site, detach }: VerifyRequest,
+): Promise<number> {
+  const { application, io } = session;
+  const input: VerifyStoresInput = {
+    ...{ application, stores, kind, requestedBy: io.user, tell: detach },
+    ...(backup === undefined ? {} : { backup }),
+    ...(seed === undefined ? {} : { seed }),
+    ...(site === undefined ? {} : { site }),
+  };
+  const workflowId = workflowIds.verify(application, newRunName(io.now()));
+  const summary = `${kind} verification of ${stores.join(', ')} (${io.user})`;
+  const handle = await startRun(session, { workflowId, type: 'verifyStores', input, summary });
+  const back = backTo(workflowId);
+  if (!detach) return follow(session, handle, { back, lines: verifyResultLines, exitCode: exitCodeOf });
+  printDetached(session, workflowId, back);
+  return 0;
+}
+
+export function verifyResultLines({ kind, stores }: VerifyStoresResult): string[] {
+  return stores.flatMap((each) => {
+    const { store, result, proofId, seconds } = each;
+    return [
+      '',
+      `${store}: ${result === 'proven' ? 'proven' : 'FAILED'}  ${kind}, ${lookedText(kind, each.looked)} in ${formatDuration(seconds * 1_000)}`,
+      ...foundLines(each),
+      ...(proofId === null ? [] : [`  proof     ${proofId}`]),
+    ];
+  });
+}
+
+export function lookedText(kind: ProofKind, { backups, objects, logPieces, readBytes }: ObjectCount): string {
+  const what = `${backups} backups, ${objects} objects, ${logPieces} pieces of log`;
+  return kind === 'full' ? `${what}, ${formatBytes(readBytes)} read` : what;
+}
+
+type Found = Pick<VerifiedStore, 'problem' | 'findings' | 'moreFindings' | 'restorable' | 'restore'>;
+
+/** What was found: the damaged objects by name, and what is left where something is damaged. */
+export function foundLines({ problem, findings, moreFindings, restorable, restore }: Found): string[] {
+  const isDamaged = findings.some(({ severity }) => severity === 'damage');
+  return [
+    ...(restore === null ? [] : restoreLines(restore)),
+    ...(problem === null ? [] : [`  problem   ${problem}`]),
+    ...findings.flatMap(findingLines),
+    ...(moreFindings > 0 ? [`  and ${moreFindings} more objects`] : []),
+    ...(isDamaged || problem !== null ? restorableLines(restorable) : []),
+  ];
+}
+
+function findingLines({ severity, backupId, key, problem, consequence }: Finding): string[] {
+  const of = backupId === null || key.includes(backupId) ? '' : ` (of ${backupId})`;
+  return [
+    `  ${severity === 'damage' ? 'DAMAGED ' : 'notice  '}  ${key}${of}`,
+    `            ${problem}`,
+    `            means: ${consequence}`,
+  ];
+}
+
+function restoreLines({ chain, reachedTime, recoverySeconds, rtoSeconds, ...restore }: RestoreProof): string[] {
+  const { lossSeconds, rpoSeconds, fingerprint, comparedWith, checks } = restore;
+  const seconds = (value: number) => formatDuration(value * 1_000);
+  const entries = fingerprint.items.reduce((sum, { count }) => sum + count, 0);
+  return [
+    `  restored  ${chain.join(' + ')}${reachedTime === null ? '' : `, state of ${shortTime(reachedTime)}`}`,
+    `  usable    after ${seconds(recoverySeconds)} (RTO ${seconds(rtoSeconds)})`,
+    ...(lossSeconds === null
+      ? []
+      : [`  state     ${seconds(lossSeconds)} old when it began (RPO ${seconds(rpoSeconds)})`]),
+    `  read      ${fingerprint.items.length} items, ${entries} entries${comparedWith === null ? '' : `; equal to ${comparedWith}`}`,
+    ...checks.map((each) => `  check     ${each.ok ? 'holds' : 'FAILED'}: ${checkLine(each)}`),
+  ];
+}
+
+function restorableLines(windows: readonly RecoveryWindow[]): string[] {
+  if (windows.length === 0) return ['  left      nothing of this store can be restored'];
+  return windows.map(({ from, to }, index) => {
+    const range = from === to ? shortTime(from) : `${shortTime(from)} to ${shortTime(to)}`;
+    return `  ${index === 0 ? 'left    ' : '        '}  ${range} can be restored`;
+  });
+}
+
+/** Damage is told by the code of damage, whatever else failed. */
+function exitCodeOf({ stores }: VerifyStoresResult): number {
+  const isDamaged = stores.some(({ findings }) => findings.some(({ severity }) => severity === 'damage'));
+  if (isDamaged) return FAILURES.BackupCorrupt.exitCode;
+  return stores.some(({ result }) => result === 'failed') ? FAILURES.VerificationFailed.exitCode : 0;
+}

@@ -1,0 +1,166 @@
+import { workflowInfo } from '@temporalio/workflow';
+import type { Application, StoreSummary } from '../core/application';
+import { basicTime, formatBytes } from '../core/clock';
+import { failure, findFailure, reasonOf } from '../core/errors';
+import type { Proof, ProofResult } from '../core/proofs';
+import type { Finding } from '../core/verification';
+import type { VerifiedStore, VerifyStoresInput, VerifyStoresResult } from '../core/verify-runs';
+import { anywhere, reading } from './proxies';
+import { StepTable, wasCancelled } from './step-table';
+import { testRestore } from './verify/restore-test';
+import { tellDamage } from './verify/tell-damage';
+
+/** What one store's verification knows so far; the proof is made of it, however it ends. */
+type Found = { -readonly [K in keyof Omit<Proof, 'proofId' | 'result' | 'at'>]: Proof[K] };
+
+interface Verification extends VerifyStoresInput {
+  readonly seed: number;
+  readonly described: Application;
+  /** Where restores are tried. */
+  readonly atSite: string;
+}
+
+/**
+ * Proves that what is stored is there (quick), is as it was written (full) or can be used (restore), store by store, one
+ * after the other: it must not take from a real restore what that needs. Each store gets its proof in the repository, also
+ * one that failed; people are told what is damaged.
+ */
+export async function verifyStores(input: VerifyStoresInput): Promise<VerifyStoresResult> {
+  const { application, kind } = input;
+  const steps = new StepTable('verify', application);
+  const { application: described, activeSite } = await anywhere(application).describeApplication({ application });
+  const atSite = input.site ?? described.sites.find((each) => each !== activeSite) ?? activeSite;
+  // Any number will do, as long as it is recorded: the run's own id is one that a replay has too.
+  const seed = input.seed ?? Number.parseInt(workflowInfo().runId.slice(-8), 16);
+  steps.enter('verifying');
+  const stores: VerifiedStore[] = [];
+  for (const store of input.stores) stores.push(await verifyStore(steps, { ...input, seed, described, atSite }, store));
+  if (input.tell) await tellDamage(steps, input, stores);
+  steps.finish(stores.every(({ result }) => result === 'proven') ? 'proven' : 'completed with failures');
+  return { application, kind, seed, stores };
+}
+
+async function verifyStore(steps: StepTable, input: Verification, store: string): Promise<VerifiedStore> {
+  const { application, kind, requestedBy, described } = input;
+  const { workflowId, runId } = workflowInfo();
+  const startedAt = new Date().toISOString();
+  const found: Found = {
+    ...{ formatVersion: 1, application, store, kind, startedAt, requestedBy, workflowId, runId, seed: null },
+    ...{ backups: [], looked: { backups: 0, objects: 0, logPieces: 0, readBytes: 0 }, findings: [], moreFindings: 0 },
+    ...{ log: [], problem: null, restorable: [], restore: null },
+  };
+  try {
+    const summary = described.stores.find(({ name }) => name === store);
+    if (!summary) throw failure('NotFound', `${application} has no store "${store}"`);
+    await look(steps, found);
+    if (kind === 'full') await readCompletely(steps, input, found);
+    if (kind === 'restore') await restoreForProof(steps, input, summary, found);
+  } catch (error) {
+    if (wasCancelled(error)) throw error;
+    found.problem = reasonOf(error);
+    const key = findFailure(error)?.details.context?.['key'];
+    const isNew = typeof key === 'string' && found.findings.every((each) => each.key !== key);
+    if (isNew) found.findings = [...found.findings, metByRestore(store, key, found.problem)];
+  }
+  return keep(steps, found);
+}
+
+async function look(steps: StepTable, found: Found): Promise<void> {
+  const { application, store } = found;
+  const seen = await steps.run(
+    `look:${store}`,
+    `Look at what is stored of ${store}`,
+    () => anywhere(application).lookAtStore({ application, store }),
+    ({ count, findings, moreFindings }) =>
+      `${count.backups} backups, ${count.logPieces} pieces of log${foundText(findings, moreFindings)}`,
+  );
+  const { count: looked, findings, moreFindings, log, restorable } = seen;
+  Object.assign(found, { looked, findings, moreFindings, log, restorable });
+  if (looked.backups === 0) found.problem = 'there is no backup that could be restored';
+}
+
+async function readCompletely(steps: StepTable, { backup, seed }: Verification, found: Found): Promise<void> {
+  const { application, store } = found;
+  let chain: readonly string[] | null = null;
+  if (backup !== 'all') {
+    const choice = backup ?? { seed };
+    if (backup === undefined) found.seed = seed;
+    const chosen = await steps.run(
+      `choose:${store}`,
+      backup === undefined ? `Choose a backup of ${store} by chance (seed ${seed})` : `Find the backup of ${store}`,
+      () => anywhere(application).chooseBackup({ application, store, choice }),
+      (choose) => choose?.chain.join(' + ') ?? 'there is none',
+    );
+    if (chosen === null) return;
+    ({ chain } = chosen);
+    found.backups = chain;
+  }
+  const known = found.findings;
+  const read = await steps.run(
+    `read:${store}`,
+    chain === null ? `Read all that is stored of ${store}` : `Read it and its log completely`,
+    () => reading(application).readStore({ application, store, chain, known }),
+    ({ count, findings, moreFindings }) =>
+      `${count.objects} objects, ${count.logPieces} pieces of log, ${formatBytes(count.readBytes)}${foundText(findings, moreFindings)}`,
+  );
+  found.looked = read.count;
+  found.findings = [...known, ...read.findings];
+  found.moreFindings += read.moreFindings;
+  found.restorable = read.restorable;
+}
+
+async function restoreForProof(
+  steps: StepTable,
+  { application, backup, atSite, described }: Verification,
+  store: StoreSummary,
+  found: Found,
+): Promise<void> {
+  const target =
+    typeof backup === 'object' ? { kind: 'backup' as const, backupId: backup.backupId } : { kind: 'latest' as const };
+  const { rtoSeconds } = described.objectives;
+  const { restore, problem } = await testRestore(steps, { application, store, site: atSite, target, rtoSeconds });
+  Object.assign(found, { restore, problem, backups: restore.chain });
+}
+
+function metByRestore(store: string, key: string, problem: string): Finding {
+  const consequence = 'the restore that needs it was refused';
+  return { store, backupId: null, key, severity: 'damage', problem, consequence };
+}
+
+/** Damage that a restore did without does not make it fail; it is told all the same. */
+function resultOf({ kind, problem, findings }: Found): ProofResult {
+  const isDamaged = findings.some(({ severity }) => severity === 'damage');
+  return problem !== null || (kind !== 'restore' && isDamaged) ? 'failed' : 'proven';
+}
+
+async function keep(steps: StepTable, found: Found): Promise<VerifiedStore> {
+  const { application, store, startedAt } = found;
+  const at = `${new Date().toISOString().slice(0, 19)}.000Z`;
+  const result = resultOf(found);
+  const proofId = `${basicTime(at)}-${found.kind}-${result}-${found.runId.slice(-8)}`;
+  let problem = found.problem;
+  let isKept = true;
+  try {
+    await steps.run(
+      `keep:${store}`,
+      `Store the proof of ${store}`,
+      () => anywhere(application).keepProof({ application, proof: { ...found, proofId, result, at } }),
+      () => `${result}: ${proofId}`,
+    );
+  } catch (error) {
+    if (wasCancelled(error)) throw error;
+    isKept = false;
+    problem = [problem, `the proof could not be stored: ${reasonOf(error)}`].filter((each) => each !== null).join('; ');
+  }
+  const { backups, looked, findings, moreFindings, restorable, restore } = found;
+  const seconds = (Date.now() - Date.parse(startedAt)) / 1_000;
+  return {
+    ...{ store, result: isKept ? result : 'failed', proofId: isKept ? proofId : null, backups, looked, findings },
+    ...{ moreFindings, restorable, problem, restore, seconds },
+  };
+}
+
+const foundText = (findings: readonly Finding[], more: number) => {
+  const damaged = findings.filter(({ severity }) => severity === 'damage').length + more;
+  return damaged === 0 ? '' : `; ${damaged} DAMAGED`;
+};

@@ -1,0 +1,101 @@
+import { CancellationScope, workflowInfo } from '@temporalio/workflow';
+import { failure } from '../../core/errors';
+import type { StoreSummary } from '../../core/application';
+import type { RestoreProof } from '../../core/proofs';
+import type { RecoveryTarget } from '../../core/recovery';
+import type { RestoreStoresResult } from '../../core/runs';
+import { anywhere, atSite, onHost } from '../proxies';
+import { restoreStore } from '../restore-stores';
+import type { StepTable } from '../step-table';
+
+export interface RestoreTest {
+  readonly application: string;
+  readonly store: StoreSummary;
+  readonly site: string;
+  readonly target: RecoveryTarget;
+  readonly rtoSeconds: number;
+}
+
+/**
+ * Restores a store from the repository alone into a scratch place, reads all of it, compares it with an earlier restore of
+ * the same state, and removes it again, also when it failed or was cancelled. `problem`: what did not hold of a restore that
+ * came to its end.
+ */
+export async function testRestore(
+  steps: StepTable,
+  test: RestoreTest,
+): Promise<{ readonly restore: RestoreProof; readonly problem: string | null }> {
+  const { application, site, target } = test;
+  const { name: store } = test.store;
+  const restoreId = `verify-${workflowInfo().runId.slice(-8)}`;
+  const beganAt = Date.now();
+  const { hostQueue, plans, checked } = await steps.run(
+    `plan:${store}`,
+    `Choose what restores ${store}`,
+    () => atSite(application, site).planRestores({ application, target, stores: [store] }),
+    (planned) => planned.plans.map(({ reaches }) => reaches.time).join(),
+  );
+  const [plan] = plans;
+  if (!plan) throw failure('NotFound', `no plan was made for store ${store}`);
+  const place = await onHost(hostQueue).scratchPlace({ application, store, name: restoreId });
+  try {
+    const restored = await restoreStore(steps, { application, restoreId, store, plan, place }, hostQueue, {
+      checked: checked?.includes(store) ?? false,
+    });
+    const opened = steps.steps.find(({ id }) => id === `open:${store}`)?.finishedAt;
+    const usableAt = opened ? Date.parse(opened) : Date.now();
+    return await judged(steps, test, restored, { beganAt, recoverySeconds: (usableAt - beganAt) / 1_000 });
+  } finally {
+    await CancellationScope.nonCancellable(() =>
+      steps.run(`discard:${store}`, `Remove the restored ${store}`, () =>
+        onHost(hostQueue).discardRestore({ application, store, place }),
+      ),
+    );
+  }
+}
+
+async function judged(
+  steps: StepTable,
+  { application, store, target, rtoSeconds }: RestoreTest,
+  { plan, restored, fingerprint, checks }: RestoreStoresResult['stores'][number],
+  { beganAt, recoverySeconds }: { readonly beganAt: number; readonly recoverySeconds: number },
+): Promise<{ readonly restore: RestoreProof; readonly problem: string | null }> {
+  const reachedTime = restored.reachedTime ?? plan.reaches.time;
+  const reachedPosition = restored.reachedPosition?.value ?? null;
+  const { chain } = plan;
+  const compared = await steps.run(
+    `compare:${store.name}`,
+    `Compare ${store.name} with an earlier restore of the same state`,
+    () =>
+      anywhere(application).compareWithEarlier({
+        application,
+        store: store.name,
+        restored: { chain, reached: reachedPosition ?? reachedTime, fingerprint },
+      }),
+    (found) =>
+      found === null
+        ? 'there is none'
+        : found.differences.length === 0
+          ? `equal to ${found.proofId}`
+          : `${found.differences.length} items differ from ${found.proofId}`,
+  );
+  const lossSeconds = target.kind === 'latest' ? Math.max(0, (beganAt - Date.parse(reachedTime)) / 1_000) : null;
+  const restore: RestoreProof = {
+    ...{ chain, reachedTime, reachedPosition, recoverySeconds, rtoSeconds, lossSeconds },
+    ...{ rpoSeconds: store.rpoSeconds, fingerprint, comparedWith: compared?.proofId ?? null, checks },
+  };
+  return { restore, problem: problemOf(restore, store.hasLog, compared?.differences ?? []) };
+}
+
+/** Of a store without a log the newest state that can be had is that of its backup: its age is for the health check. */
+function problemOf(restore: RestoreProof, hasLog: boolean, differences: readonly string[]): string | null {
+  const { recoverySeconds, rtoSeconds, lossSeconds, rpoSeconds, comparedWith } = restore;
+  const seconds = (value: number) => `${Math.round(value)} s`;
+  if (differences.length > 0)
+    return `what was restored is not what ${comparedWith} restored of the same state: ${differences.slice(0, 5).join('; ')}`;
+  if (recoverySeconds > rtoSeconds)
+    return `it took ${seconds(recoverySeconds)} until it could be used; the objective (RTO) is ${seconds(rtoSeconds)}`;
+  if (hasLog && lossSeconds !== null && lossSeconds > rpoSeconds)
+    return `the newest state that could be restored was ${seconds(lossSeconds)} old; the objective (RPO) is ${seconds(rpoSeconds)}`;
+  return null;
+}
