@@ -78,9 +78,9 @@ export class StoredReader {
         const needed = severity === 'damage' ? lostWith(backupId, all) : 'nothing: a restore does without it';
         this.found({ store, backupId, key, severity, problem, consequence: needed });
       }
-      this.counted({ objects: 1, readBytes }, { objectsOfBackup: index + 1 });
+      const backups = index + 1 === objects.length ? 1 : 0;
+      this.counted({ backups, objects: 1, readBytes }, { objectsOfBackup: index + 1 });
     }
-    this.counted({ backups: 1 }, {});
   }
 
   private async readLog({ lineage, from, to }: LogStretch): Promise<void> {

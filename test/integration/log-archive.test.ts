@@ -359,6 +359,17 @@ test('damage is found and named: a flipped byte, a lost end, other content, an o
   await expect(open().open(entry!)).rejects.toMatchObject(corrupt);
 });
 
+test('a piece in the place of another one is found and named, also where it took all that was noted along', async () => {
+  const [first, second] = [await archive.append(piece(0, 5, 'segment')), await archive.append(piece(5, 10, 'segment'))];
+  const { metadata } = (await repository.head(second.key))!;
+  await repository.put(first.key, await repository.read(second.key), { metadata });
+  const corrupt = { type: 'BackupCorrupt', message: expect.stringMatching(/0-5\.segment.*it is the entry .*5-10/) };
+  await expect(open().prove(first)).rejects.toMatchObject(corrupt);
+  await expect(open().open(first)).rejects.toMatchObject(corrupt);
+  await expect(open().lend(first, async () => undefined)).rejects.toMatchObject(corrupt);
+  await expect(open().prove(second)).resolves.toBe(true);
+});
+
 test.each(rounds(3))('round %i: damage anywhere in a piece is found and named', async () => {
   await archive.append({ ...piece(0, 5), content: shopRows(1 + random.integer(300_000)) });
   const [entry] = await archive.entries(LINEAGE);

@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { Context } from '@temporalio/activity';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { failure } from '../../core/errors';
 import { taskQueues } from '../../core/names';
@@ -7,6 +6,7 @@ import { readProofId } from '../../core/proofs';
 import type { RunStatus } from '../../core/runs';
 import type { VerifyStoresInput, VerifyStoresResult } from '../../core/verify-runs';
 import { damageOf, fakeVerifyWorld, type FakeVerifyWorld, VOLUME } from '../support/fake-verify';
+import { follow } from '../support/follow';
 import { shop } from '../support/shop-application';
 import { timeSkippingEnvironment, withWorkers } from '../support/workflow-environment';
 
@@ -145,7 +145,7 @@ test('a restore test that is cancelled removes what it restored', async () => {
   const reached = Promise.withResolvers<void>();
   world.activities.rebuildStore = async () => {
     reached.resolve();
-    await Context.current().cancelled;
+    await follow();
   };
   await withWorkers(env, world.activities, QUEUES, async () => {
     const handle = await start({ kind: 'restore' });
