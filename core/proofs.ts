@@ -70,6 +70,8 @@ export interface Proof extends ProofSummary {
 export interface ProofStore {
   /** Repeatable: the same proof may be kept again. */
   keep(proof: Proof): Promise<void>;
+  /** The newest of each kind that there is, by listing alone. */
+  newest(store: string): Promise<ProofSummary[]>;
   /** Newest first, by listing alone. */
   list(store: string): Promise<ProofSummary[]>;
   /** Throws NotFound, and BackupCorrupt for one that is not as it was written. */

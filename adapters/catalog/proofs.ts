@@ -34,6 +34,11 @@ export function createProofs(repository: Repository): ProofStore {
       await repository.put(layout.proof(proof.store, proof.proofId), sealed(proof), { ifAbsent: true });
     },
 
+    async newest(store) {
+      const all = await list(store);
+      return PROOF_KINDS.flatMap((kind) => all.find((each) => each.kind === kind) ?? []);
+    },
+
     async get(store, proofId) {
       const key = layout.proof(store, proofId);
       if (readProofId(store, proofId) === null || (await repository.head(key)) === null) {

@@ -51,7 +51,8 @@ test('what was proven when is told by the names alone; each proof is read back a
 
   const summary = ({ store, proofId, kind, result, at }: Proof) => ({ store, proofId, kind, result, at });
   expect(await proofs.list('orders')).toEqual([failed, quick, old].map(summary));
-  expect(await proofs.list('nothing')).toEqual([]);
+  expect(await proofs.newest('orders')).toEqual([quick, failed].map(summary));
+  expect(await proofs.newest('nothing')).toEqual([]);
   expect(await proofs.get('orders', failed.proofId)).toEqual(failed);
 });
 
