@@ -66,12 +66,13 @@ export class StoredReader {
     const isResumed = this.progress.backupId === backupId;
     if (!isResumed) this.keep({ backupId, objectsOfBackup: 0 });
     const objects = objectsOf(this.parts.repository, manifest, this.ctx);
-    for (const [index, { key, severity, readBytes, read }] of objects.entries()) {
+    for (const [index, object] of objects.entries()) {
+      const { key, severity, readBytes } = object;
       if (index < this.progress.objectsOfBackup) continue;
       this.ctx.signal.throwIfAborted();
       const totalItems = objects.length;
       this.ctx.progress({ phase: `reading ${backupId}`, note: key, doneItems: index, totalItems });
-      const problem = await problemWith(key, read);
+      const problem = await problemWith(key, () => object.read());
       if (problem !== null) {
         // Removed meanwhile, as it should be at the end of its time: then none of it is there.
         if ((await this.parts.repository.head(layout.manifest(store, backupId))) === null) return;
@@ -171,8 +172,8 @@ function stretchOf(
 ): readonly LogEntry[] {
   let first = from === null ? 0 : entries.findIndex((entry) => naming.compare(entry.to, from) > 0);
   if (first === -1) return [];
-  while (from !== null && first > 0 && entries[first]?.kind === 'slice' && entries[first - 1]?.kind === 'slice')
-    first -= 1;
+  const isSlice = (index: number) => entries[index]?.kind === 'slice';
+  if (from !== null) while (isSlice(first) && isSlice(first - 1)) first -= 1;
   return entries.slice(first).filter((entry) => to === null || naming.compare(entry.from, to) < 0);
 }
 
