@@ -62,7 +62,7 @@ test('the example carries the values of the strategy', () => {
     drill: '0 1 1 * *',
   });
   expect(config.monitoring.backupMaxAge.seconds).toBe(25 * 3_600);
-  expect(config.monitoring.proofMaxAge?.seconds).toBe(26 * 3_600);
+  expect(config.monitoring.proofMaxAge?.seconds).toBe(8 * 86_400);
 });
 
 test.each([
