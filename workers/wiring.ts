@@ -101,7 +101,12 @@ export async function openApplication(config: LoadedConfig): Promise<WiredApplic
         }),
       ),
     verifier: (store) =>
-      createStoreVerifier({ repository: repositoryOf(store), store, naming: engine(store).log?.naming ?? null }),
+      createStoreVerifier({
+        repository: repositoryOf(store),
+        store,
+        naming: engine(store).log?.naming ?? null,
+        cipher,
+      }),
     proofs: (store) => createProofs(repositoryOf(store)),
     dataKeys,
     spool,

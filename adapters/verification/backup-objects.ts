@@ -8,8 +8,14 @@ import { createCatalog } from '../catalog/catalog';
 import { decided } from '../catalog/decision';
 import { attemptSchema } from '../catalog/manifest-schema';
 import { parseStored, toBytes } from '../catalog/stored-json';
+import type { ObjectCipher } from '../encryption/object-cipher';
 import { createVolumeSource } from '../volumes/source';
 import { recordKeyOf } from '../volumes/transfer';
+
+interface Sealed {
+  readonly repository: Repository;
+  readonly cipher: ObjectCipher | null;
+}
 
 interface ReadableObject {
   readonly key: string;
@@ -19,9 +25,9 @@ interface ReadableObject {
 }
 
 /** Everything that is stored of a backup, in the order in which a restore wants it. */
-export function objectsOf(repository: Repository, manifest: Manifest, ctx: CallContext): ReadableObject[] {
+export function objectsOf({ repository, cipher }: Sealed, manifest: Manifest, ctx: CallContext): ReadableObject[] {
   const { store, backupId } = manifest;
-  const source = createVolumeSource(repository, [manifest]);
+  const source = createVolumeSource(repository, [manifest], cipher);
   const objects: ReadableObject[] = [
     {
       ...{ key: layout.manifest(store, backupId), severity: 'damage', readBytes: 0 },

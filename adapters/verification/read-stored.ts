@@ -12,6 +12,7 @@ import {
   type ReadProgress,
   type ReadRequest,
 } from '../../core/verification';
+import type { ObjectCipher } from '../encryption/object-cipher';
 import { objectsOf } from './backup-objects';
 import { brief } from './look-at-backups';
 
@@ -26,6 +27,7 @@ const NOTHING: ReadProgress = {
 export interface StoredParts {
   readonly repository: Repository;
   readonly store: string;
+  readonly cipher: ObjectCipher | null;
   /** Null for a store without a log. `open` lists anew. */
   readonly log: { readonly naming: LogNaming; open(): LogArchive } | null;
 }
@@ -65,7 +67,7 @@ export class StoredReader {
     const { store, backupId } = manifest;
     const isResumed = this.progress.backupId === backupId;
     if (!isResumed) this.keep({ backupId, objectsOfBackup: 0 });
-    const objects = objectsOf(this.parts.repository, manifest, this.ctx);
+    const objects = objectsOf(this.parts, manifest, this.ctx);
     for (const [index, object] of objects.entries()) {
       const { key, severity, readBytes } = object;
       if (index < this.progress.objectsOfBackup) continue;

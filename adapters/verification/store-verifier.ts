@@ -1,6 +1,7 @@
 import type { LogArchive, LogNaming } from '../../core/log-archive';
 import type { Repository } from '../../core/repository';
 import type { StoreVerifier } from '../../core/verification';
+import type { ObjectCipher } from '../encryption/object-cipher';
 import { createLogArchive } from '../repository/log-archive';
 import { COMMIT_MILLISECONDS, lookAtBackups } from './look-at-backups';
 import { lookAtHistory, lookAtLog } from './look-at-log';
@@ -11,14 +12,16 @@ export interface VerifierOptions {
   readonly store: string;
   /** Null for a store without a log. */
   readonly naming: LogNaming | null;
+  /** Null where nothing is encrypted. */
+  readonly cipher?: ObjectCipher | null;
   /** How long a commit may be between its decision and its manifest. */
   readonly commitMilliseconds?: number;
 }
 
 /** Catalogue and log are opened anew for each look: bits that rot on a disk change nothing that a cache would notice. */
 export function createStoreVerifier(options: VerifierOptions): StoreVerifier {
-  const { repository, store, naming, commitMilliseconds = COMMIT_MILLISECONDS } = options;
-  const log = naming && { naming, open: () => createLogArchive(repository, store, naming) };
+  const { repository, store, naming, cipher = null, commitMilliseconds = COMMIT_MILLISECONDS } = options;
+  const log = naming && { naming, open: () => createLogArchive(repository, store, naming, cipher) };
   return {
     async look(before, ctx) {
       const backups = await lookAtBackups(repository, store, commitMilliseconds, ctx);
@@ -42,7 +45,7 @@ export function createStoreVerifier(options: VerifierOptions): StoreVerifier {
     },
 
     read: (request, resume, onProgress, ctx) =>
-      new StoredReader({ repository, store, log }, resume, onProgress, ctx).read(request),
+      new StoredReader({ repository, store, log, cipher }, resume, onProgress, ctx).read(request),
 
     logWithout: (keys) => (log ? without(log.open(), keys) : null),
   };
