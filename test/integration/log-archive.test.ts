@@ -537,7 +537,8 @@ describe('encrypted', () => {
       await expect(keyed.lend(first!, async () => 'used')).rejects.toMatchObject(refused);
     }
     const other = await repository.read(second!.key);
-    await repository.put(first!.key, other, { metadata: (await repository.head(second!.key))!.metadata });
+    const { metadata } = (await repository.head(second!.key))!;
+    await repository.put(first!.key, other, { metadata: { ...metadata, entry: head!.metadata['entry']! } });
     await expect(keyed.open(first!)).rejects.toMatchObject({
       ...refused,
       message: expect.stringMatching(/0-5.*5-9.*in the place of/),

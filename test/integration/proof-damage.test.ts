@@ -158,7 +158,9 @@ function names(findings: readonly Finding[], { key, entry }: StoredObject): bool
 }
 
 /** Whether a restore to its backup, or of its log to the last moment, cannot do without it. */
-function isNeeded({ backupId, kind, entry, store }: StoredObject): boolean {
+function isNeeded({ backupId, key, kind, entry, store }: StoredObject): boolean {
+  // By the listing of files a person finds one; a whole restore goes without it.
+  if (key.includes('/listing.jsonl')) return false;
   if (backupId !== null) return kind !== 'decision.json' && kind !== 'artifacts.json';
   if (entry === null) return kind === '.history' && store.engine.kind === 'postgresql';
   const { plan } = sound.get(store.engine.store)!;
