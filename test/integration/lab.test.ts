@@ -124,10 +124,12 @@ test('a fence of one store leaves the others alone', async () => {
 test('services scale, and the gateway follows', async () => {
   const supervisor = supervisorOf(lab);
   const { generation } = await supervisor.scale('primary', 'product', 3);
-  await waitUntil('three replicas ready', async () => {
+  const areReady = async () => {
     const product = (await supervisor.services('primary')).find(({ name }) => name === 'product');
     return product?.readyReplicas === 3 && product.generation === generation;
-  });
+  };
+  // Three programs start: beside other suites that was seen to take more than half a minute.
+  await waitUntil('three replicas ready', areReady, { deadlineMs: 50_000 });
   const upstreams = () =>
     JSON.parse(fs.readFileSync(path.join(lab.folder, 'primary/upstreams.json'), 'utf8')) as Record<string, string[]>;
   expect(upstreams()['product']).toHaveLength(3);
