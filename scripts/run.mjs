@@ -51,6 +51,7 @@ function ensurePackages() {
   withLock(inRoot('.drctl-install-lock'), say, () => {
     if (installed()) return;
     if (!installedByHand(lockFile)) {
+      refuseLink(inRoot('node_modules'));
       say('installing the npm packages of package-lock.json (npm ci)');
       const result = spawnSync('npm', ['ci', '--no-fund', '--no-audit', '--loglevel=error'], {
         cwd: root,
@@ -61,6 +62,15 @@ function ensurePackages() {
     }
     fs.writeFileSync(stampFile, digest);
   });
+}
+
+/** npm ci empties the folder first: through a link that would be another project's. */
+function refuseLink(folder) {
+  if (!fs.lstatSync(folder, { throwIfNoEntry: false })?.isSymbolicLink()) return;
+  throw new Error(
+    `${folder} is a link to ${fs.realpathSync(folder)}, where other packages are installed: \`npm ci\` would empty it. ` +
+      'Remove the link, then start again.',
+  );
 }
 
 /** npm leaves a lock file of what it installed; one newer than ours means that somebody ran npm since. */
