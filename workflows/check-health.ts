@@ -1,4 +1,3 @@
-import { reasonOf } from '../core/errors';
 import {
   afterTelling,
   type HealthNews,
@@ -9,7 +8,7 @@ import {
 } from '../core/monitoring/told';
 import type { CheckHealthInput, CheckHealthResult, StoreHealth } from '../core/runs';
 import { anywhere, telling } from './proxies';
-import { StepTable, wasCancelled } from './step-table';
+import { StepTable } from './step-table';
 
 /**
  * Judges every store by what is in the repository, and tells people when one is not healthy: when a trouble has lasted its time,
@@ -42,7 +41,7 @@ export async function checkHealth({ application }: CheckHealthInput): Promise<Ch
 /** News and notes never change the result: what fails here is in the steps. */
 async function tellAndKeep(steps: StepTable, result: CheckHealthResult): Promise<void> {
   const { application, at } = result;
-  const last = await attempt(steps, 'last', 'Read what people were told last', () =>
+  const last = await steps.attempt('last', 'Read what people were told last', () =>
     telling(application).lastHealth({ application }),
   );
   const told: Record<string, ToldStore> = {};
@@ -56,7 +55,7 @@ async function tellAndKeep(steps: StepTable, result: CheckHealthResult): Promise
   // Without what was told before, what is kept would have people told again of what they know: the next check finds it.
   const kept: KeptHealth = { result, told };
   if (last) {
-    await attempt(steps, 'keep', 'Keep the result', () => telling(application).keepHealth({ application, kept }));
+    await steps.attempt('keep', 'Keep the result', () => telling(application).keepHealth({ application, kept }));
   }
 }
 
@@ -74,7 +73,7 @@ async function tell(
   when: string,
 ): Promise<string[] | null> {
   const isOver = what === 'relief';
-  const deliveries = await attempt(steps, `tell:${store}`, `Tell people about ${store}`, () =>
+  const deliveries = await steps.attempt(`tell:${store}`, `Tell people about ${store}`, () =>
     telling(application).notify({
       // The same for every try of the same news, so that channels that can drop a repetition do.
       id: `health:${application}:${store}:${isOver ? 'healthy' : reasons.map(({ alert }) => alert).join('+')}:${when}`,
@@ -98,14 +97,4 @@ async function tell(
   const missed = deliveries.filter(({ delivered }) => !delivered);
   for (const { channel, problem } of missed) steps.say(`${channel} did not take the news of ${store}: ${problem}`);
   return missed.length > 0 && missed.length === deliveries.length ? null : missed.map(({ channel }) => channel);
-}
-
-async function attempt<T>(steps: StepTable, id: string, title: string, work: () => Promise<T>): Promise<T | null> {
-  try {
-    return await steps.run(id, title, work);
-  } catch (error) {
-    if (wasCancelled(error)) throw error;
-    steps.say(`${title} failed: ${reasonOf(error)}`);
-    return null;
-  }
 }

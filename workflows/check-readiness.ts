@@ -148,29 +148,17 @@ async function lookAt(
 /** News and notes never change the result, and no site is needed for them: what fails here is in the steps. */
 async function tellAndKeep(steps: StepTable, result: ReadinessResult, tell: boolean): Promise<void> {
   const { application, toSite: site, at, checks } = result;
-  const noted = await attempt(steps, 'last', 'Read what people were told last', () =>
+  const noted = await steps.attempt('last', 'Read what people were told last', () =>
     telling(application).lastReadiness({ application, site }),
   );
   const last = noted?.told ?? null;
   const news = tell ? whatToTell(checks, last, at) : null;
-  const told = news === null ? true : await attempt(steps, 'tell', 'Tell people', () => notify(result, news));
+  const told = news === null ? true : await steps.attempt('tell', 'Tell people', () => notify(result, news));
   const kept: KeptReadiness = {
     result,
     told: news !== null && told !== null ? { ids: alarmingIds(checks), at } : (last ?? { ids: [], at: null }),
   };
-  await attempt(steps, 'keep', 'Keep the result', () =>
-    telling(application).keepReadiness({ application, site, kept }),
-  );
-}
-
-async function attempt<T>(steps: StepTable, id: string, title: string, work: () => Promise<T>): Promise<T | null> {
-  try {
-    return await steps.run(id, title, work);
-  } catch (error) {
-    if (wasCancelled(error)) throw error;
-    steps.say(`${title} failed: ${reasonOf(error)}`);
-    return null;
-  }
+  await steps.attempt('keep', 'Keep the result', () => telling(application).keepReadiness({ application, site, kept }));
 }
 
 async function notify(result: ReadinessResult, news: 'alarm' | 'relief'): Promise<true> {

@@ -74,6 +74,17 @@ export class StepTable {
     }
   }
 
+  /** A step whose failure stops nothing else: it is said, and null is answered. A cancellation is none. */
+  async attempt<T>(id: string, title: string, work: () => Promise<T>): Promise<T | null> {
+    try {
+      return await this.run(id, title, work);
+    } catch (error) {
+      if (wasCancelled(error)) throw error;
+      this.say(`${title} failed: ${reasonOf(error)}`);
+      return null;
+    }
+  }
+
   mark(id: string, state: StepState, note: string | null): void {
     const step = this.steps.find((each) => each.id === id);
     if (step) this.end(step, state, note);
