@@ -46,6 +46,9 @@ export function formatDuration(milliseconds: number): string {
   return `${minutes}m ${seconds % 60}s`;
 }
 
+/** `1 backup`, `2 backups`. */
+export const countOf = (many: number, what: string): string => `${many} ${what}${many === 1 ? '' : 's'}`;
+
 /** `134217728` → `128.0 MiB`. */
 export function formatBytes(bytes: number): string {
   const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];

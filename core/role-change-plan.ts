@@ -1,5 +1,5 @@
 import type { Application, DnsTarget } from './application';
-import { formatDuration } from './clock';
+import { countOf, formatDuration } from './clock';
 import { recordLabel } from './dns-moves';
 import { isSkippable, named, roleChangeSteps, type StepName } from './role-change-steps';
 import type { RoleChangeKind } from './runs';
@@ -189,7 +189,7 @@ function starting(
 ): PlannedStep {
   return step(
     roleChangeSteps.service(name, toSite),
-    `scales it to ${count(replicas, 'replica')} and waits until all are ready ` +
+    `scales it to ${countOf(replicas, 'replica')} and waits until all are ready ` +
       `(${duration(app.failover.servicesReadySeconds)} a try)`,
   );
 }
@@ -271,5 +271,3 @@ export const engineOf = (app: Application, store: string) =>
   app.stores.find(({ name }) => name === store)?.engine ?? store;
 
 export const duration = (seconds: number) => formatDuration(seconds * 1_000);
-
-const count = (many: number, what: string) => `${many} ${what}${many === 1 ? '' : 's'}`;

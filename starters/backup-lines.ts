@@ -1,5 +1,5 @@
 import type { Manifest } from '../core/catalog';
-import { formatBytes, formatDuration } from '../core/clock';
+import { countOf, formatBytes, formatDuration } from '../core/clock';
 import type { RecoveryWindow } from '../core/recovery';
 import type { Hold } from '../core/retention/records';
 import { relativeTime, shortTime, tableLines } from './table';
@@ -109,8 +109,6 @@ function artifactLines({ artifacts }: ShownBackup): string[] {
     ]),
   );
 }
-
-const countOf = (count: number, what: string) => `${count} ${what}${count === 1 ? '' : 's'}`;
 
 function keysOf({ artifacts }: Manifest): string[] {
   return [...new Set(artifacts.flatMap(({ encryptionKeyId }) => encryptionKeyId ?? []))];

@@ -59,14 +59,14 @@ function openLines(open: readonly OpenList[], now: Date): string[] {
     ['list', 'to do', 'due', 'run'],
     open.map(({ workflowId, status, problem }) => [
       status?.period ?? '?',
-      status ? toDo(status.items) : (problem ?? ''),
+      status ? whatIsLeft(status.items) : (problem ?? ''),
       status?.dueAt ? relativeTime(status.dueAt, now) : '-',
       workflowId,
     ]),
   );
 }
 
-function toDo(items: readonly ItemStatus[]): string {
+function whatIsLeft(items: readonly ItemStatus[]): string {
   const [open, failing] = [
     items.filter(({ state }) => state === 'open'),
     items.filter(({ state }) => state === 'failing'),
@@ -106,7 +106,7 @@ function listLines({ workflowId, status, problem }: OpenList, now: Date): string
   if (!status) return [`${workflowId}: ${problem ?? ''}`];
   const due = status.dueAt === null ? '' : `, due ${relativeTime(status.dueAt, now)} (${shortTime(status.dueAt)})`;
   return [
-    `${status.period} checklist: ${toDo(status.items)}${due}`,
+    `${status.period} checklist: ${whatIsLeft(status.items)}${due}`,
     ...status.items.flatMap(itemLines),
     ...status.messages.map((message) => `  ! ${plainText(message)}`),
   ];

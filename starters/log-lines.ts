@@ -1,4 +1,4 @@
-import { formatBytes, formatDuration } from '../core/clock';
+import { countOf, formatBytes, formatDuration } from '../core/clock';
 import type { KeptLog } from '../core/engine';
 import type { RecoveryWindow } from '../core/recovery';
 import type { WindowGap } from '../core/recovery-gaps';
@@ -55,7 +55,7 @@ function judgement({ windows, gaps, atRiskSeconds, rpoSeconds, archiver, problem
   const late = (atRiskSeconds ?? 0) > rpoSeconds;
   return [
     `${risk} at risk${late ? ` - OVER ITS OBJECTIVE OF ${objective}` : ` (objective ${objective})`}`,
-    gaps.length === 0 ? 'no gap' : `${gaps.length} ${gaps.length === 1 ? 'gap' : 'gaps'}`,
+    gaps.length === 0 ? 'no gap' : countOf(gaps.length, 'gap'),
     `archiver ${archiver === 'not running' ? 'NOT RUNNING' : archiver}`,
   ].join(', ');
 }

@@ -1,6 +1,6 @@
 import { amountsOf } from '../activities/retention';
 import { type LogGroup, lookAtRetention, type RetentionLook } from '../activities/retention-look';
-import { formatBytes } from '../core/clock';
+import { countOf, formatBytes } from '../core/clock';
 import { FAILURES, failure, isFailureCode } from '../core/errors';
 import { isBackupId } from '../core/layout';
 import { type KeptFor, keptForText } from '../core/retention/decisions';
@@ -94,14 +94,14 @@ export function planLines(plans: readonly ShownPlan[], onlyDeletable: boolean): 
 function storeLines(plan: ShownPlan, onlyDeletable: boolean): string[] {
   const { store, stored, deletable, problems, leftovers, unfinishedUploads } = plan;
   const log = (pieces: number, bytes: number) =>
-    pieces > 0 ? `, ${pieces} pieces of log (${formatBytes(bytes)})` : '';
+    pieces > 0 ? `, ${countOf(pieces, 'piece')} of log (${formatBytes(bytes)})` : '';
   const { backups, log: goingLog } = deletable;
   const rows = [...plan.backups.map(backupRow), ...plan.log.map(logRow)].filter(
     ([, , , , goes]) => !onlyDeletable || goes === 'goes',
   );
   return [
-    `${store}: ${stored.backups} backups (${formatBytes(stored.backupBytes)})${log(stored.logPieces, stored.logBytes)}`,
-    `  to go: ${backups.objects} backups (${formatBytes(backups.sizeBytes)})${log(goingLog.objects, goingLog.sizeBytes)}`,
+    `${store}: ${countOf(stored.backups, 'backup')} (${formatBytes(stored.backupBytes)})${log(stored.logPieces, stored.logBytes)}`,
+    `  to go: ${countOf(backups.objects, 'backup')} (${formatBytes(backups.sizeBytes)})${log(goingLog.objects, goingLog.sizeBytes)}`,
     ...problems.map((problem) => `  ! ${problem}`),
     ...(rows.length > 0
       ? tableLines(

@@ -1,5 +1,6 @@
 import type { Client, ScheduleHandle } from '@temporalio/client';
 import { ScheduleNotFoundError } from '@temporalio/client';
+import { countOf } from '../core/clock';
 import { failure } from '../core/errors';
 import { taskQueues, workflowIds } from '../core/names';
 import { isRunning } from '../workers/is-running';
@@ -151,7 +152,7 @@ export function changeLines(changes: readonly ScheduleChange[], dryRun: boolean)
       ? 'Nothing to change.'
       : dryRun
         ? `${made} to change; nothing was changed (--dry-run).`
-        : `${made} ${made === 1 ? 'change' : 'changes'} made.`,
+        : `${countOf(made, 'change')} made.`,
   ];
 }
 

@@ -1,4 +1,4 @@
-import { formatBytes, formatDuration } from '../core/clock';
+import { countOf, formatBytes, formatDuration } from '../core/clock';
 import { FAILURES } from '../core/errors';
 import type { ProofKind, RestoreProof } from '../core/proofs';
 import type { RecoveryWindow } from '../core/recovery';
@@ -54,7 +54,7 @@ export function verifyResultLines({ kind, stores }: VerifyStoresResult): string[
 }
 
 export function lookedText(kind: ProofKind, { backups, objects, logPieces, readBytes }: ObjectCount): string {
-  const what = `${backups} backups, ${objects} objects, ${logPieces} pieces of log`;
+  const what = `${countOf(backups, 'backup')}, ${countOf(objects, 'object')}, ${countOf(logPieces, 'piece')} of log`;
   return kind === 'full' ? `${what}, ${formatBytes(readBytes)} read` : what;
 }
 

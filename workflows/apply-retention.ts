@@ -1,6 +1,6 @@
 import { condition, executeChild, setHandler, workflowInfo } from '@temporalio/workflow';
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
-import { formatBytes } from '../core/clock';
+import { countOf, formatBytes } from '../core/clock';
 import { findFailure, reasonOf } from '../core/errors';
 import { workflowIds } from '../core/names';
 import {
@@ -155,10 +155,10 @@ function amountsText(amounts: RetentionAmounts): string {
   const { backups, log, leftovers, unfinishedUploads } = amounts;
   if (isNothing(amounts)) return 'nothing';
   const parts = [
-    backups.objects > 0 ? `${backups.objects} backups` : null,
-    log.objects > 0 ? `${log.objects} pieces of log` : null,
-    leftovers.objects > 0 ? `${leftovers.objects} leftover objects` : null,
-    unfinishedUploads > 0 ? `${unfinishedUploads} unfinished uploads` : null,
+    backups.objects > 0 ? countOf(backups.objects, 'backup') : null,
+    log.objects > 0 ? `${countOf(log.objects, 'piece')} of log` : null,
+    leftovers.objects > 0 ? countOf(leftovers.objects, 'leftover object') : null,
+    unfinishedUploads > 0 ? countOf(unfinishedUploads, 'unfinished upload') : null,
   ];
   const bytes = Math.max(backups.sizeBytes, leftovers.sizeBytes) + log.sizeBytes;
   return `${parts.filter((part) => part !== null).join(', ')}: ${formatBytes(bytes)}`;

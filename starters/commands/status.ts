@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ServerLook } from '../../activities/servers';
-import { formatDuration } from '../../core/clock';
+import { countOf, formatDuration } from '../../core/clock';
 import { failure, FAILURES } from '../../core/errors';
 import type { Front } from '../front';
 import type { Session } from '../session';
@@ -133,7 +133,7 @@ function runningLines({ followers, others }: RunningNow, now: Date): string[] {
   const archivers = followers.filter((id) => id.startsWith('archive:')).length;
   const watch = followers.length > archivers ? ' and the watch' : '';
   return [
-    `${archivers} ${archivers === 1 ? 'archiver' : 'archivers'}${watch} running${others.length === 0 ? ', and nothing else' : ''}`,
+    `${countOf(archivers, 'archiver')}${watch} running${others.length === 0 ? ', and nothing else' : ''}`,
     ...(others.length === 0
       ? []
       : tableLines(
