@@ -1,6 +1,7 @@
 import { formatBytes, formatDuration } from '../core/clock';
 import type { BackupType } from '../core/catalog';
-import { FAILURES, isFailureCode } from '../core/errors';
+import { isFailureCode } from '../core/errors';
+import { FAILURES } from '../core/failure-classes';
 import type { LaunchBackupsInput, LaunchBackupsResult } from '../core/runs';
 import { follow } from './follow';
 import { backTo, newRunName, printDetached, startRun } from './runs';

@@ -1,6 +1,7 @@
 import { whyAskAgain } from '../core/approval';
 import { formatDuration } from '../core/clock';
-import { FAILURES, failure, findFailure } from '../core/errors';
+import { failure, findFailure } from '../core/errors';
+import { FAILURES } from '../core/failure-classes';
 import { workflowIds } from '../core/names';
 import type {
   ApprovalCard,

@@ -20,7 +20,7 @@ import { registerStatus } from './commands/status';
 import { registerSwitchover } from './commands/switchover';
 import { registerVerify } from './commands/verify';
 import { registerWorker } from './commands/worker';
-import { FAILURES } from '../core/errors';
+import { FAILURES } from '../core/failure-classes';
 import { Front } from './front';
 import { type Io, processIo } from './io';
 import { describeError, errorLines, isCommanderError } from './show-error';

@@ -1,4 +1,4 @@
-import { FAILURES } from '../core/errors';
+import { FAILURES } from '../core/failure-classes';
 import { workflowIds } from '../core/names';
 import type { ReadinessCheck, ReadinessResult, ReadinessState } from '../core/readiness';
 import type { RoleChangePlan } from '../core/role-change-plan';

@@ -1,7 +1,8 @@
 import { amountsOf } from '../activities/retention';
 import { type LogGroup, lookAtRetention, type RetentionLook } from '../activities/retention-look';
 import { countOf, formatBytes } from '../core/clock';
-import { FAILURES, failure, isFailureCode } from '../core/errors';
+import { failure, isFailureCode } from '../core/errors';
+import { FAILURES } from '../core/failure-classes';
 import { isBackupId } from '../core/layout';
 import { type KeptFor, keptForText } from '../core/retention/decisions';
 import { type ApplyRetentionInput, type ApplyRetentionResult, type RetentionAmounts } from '../core/retention/runs';

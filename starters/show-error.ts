@@ -1,5 +1,6 @@
 import { CommanderError } from 'commander';
-import { FAILURES, findFailure, reasonOf, type FailureCode, type FailureDetails } from '../core/errors';
+import { findFailure, reasonOf, type FailureDetails } from '../core/errors';
+import { FAILURES, type FailureCode } from '../core/failure-classes';
 
 /** An error as a person and a script see it: what failed, where, what it means for the data, what to do next. */
 export interface ShownError {

@@ -1,5 +1,5 @@
 import { countOf, formatBytes, formatDuration } from '../core/clock';
-import { FAILURES } from '../core/errors';
+import { FAILURES } from '../core/failure-classes';
 import type { ProofKind, RestoreProof } from '../core/proofs';
 import type { RecoveryWindow } from '../core/recovery';
 import type { Finding, ObjectCount } from '../core/verification';

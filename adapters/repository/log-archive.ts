@@ -8,6 +8,7 @@ import { CipherFormatError, isEncrypted, type ObjectCipher } from '../encryption
 import { packWhole, provenDigest, unpackWhole } from '../volumes/whole-frame';
 import { decompressFrames, ZstdFormatError } from '../volumes/zstd-frame-reader';
 import { zstdFrame } from '../volumes/zstd-frames';
+import { createLogHistory } from './log-history';
 import { LogListing } from './log-listing';
 import { arrange, type ArrangedLog, holesIn } from './log-order';
 
@@ -21,9 +22,6 @@ const CONTENT_BYTES = 'content-bytes';
 const ENCRYPTION_KEY_ID = 'encryption-key-id';
 /** Which entry it is: an object that was put in another one's place takes its annotations along. */
 const ENTRY = 'entry';
-
-/** Beside each history file, as `sha256sum` writes it: a person checks it with `sha256sum --check`. */
-const HISTORY_DIGEST = '.sha256';
 
 /** PostgreSQL's largest segment (initdb --wal-segsize). No piece of a log holds more. */
 const LARGEST_PIECE_BYTES = 2 ** 30;
@@ -185,20 +183,6 @@ export function createLogArchive(
     return isNoted;
   }
 
-  function damagedHistory(key: string): Error {
-    const why = `it and its SHA-256 in ${key}${HISTORY_DIGEST} differ`;
-    return failure('BackupCorrupt', `${key} in ${repository.location} cannot be used: ${why}`, {
-      context: { key, repository: repository.name },
-    });
-  }
-
-  async function readOrNull(key: string): Promise<Buffer | null> {
-    return repository.read(key).catch((error: unknown) => {
-      if (hasCode(error, 'NotFound')) return null;
-      throw error;
-    });
-  }
-
   async function refuseOtherBytes(key: string, sha256: string): Promise<ObjectHead> {
     const head = await repository.head(key);
     const found = head?.metadata[CONTENT_SHA256] ?? sha256Of(await plain({ key }, head));
@@ -278,43 +262,8 @@ export function createLogArchive(
       for (const slice of gone) listing.removed(slice.lineage, `${slice.name}${SUFFIX}`);
     },
 
-    async putHistory(name, bytes, { ifAbsent = false } = {}) {
-      const key = layout.history(store, name);
-      const digest = historyDigest(name, bytes);
-      const [there, noted] = await Promise.all([key, `${key}${HISTORY_DIGEST}`].map(readOrNull));
-      // Of a file and its digest one may be damaged: the other proves whose bytes are stored.
-      const isOurs = there?.equals(bytes) || noted?.equals(digest);
-      if (ifAbsent && there && !isOurs) {
-        throw failure('LockHeld', `${key} exists already in ${repository.location} with other content`, {
-          context: { key },
-        });
-      }
-      const options = { ifAbsent: ifAbsent && !isOurs };
-      // First, so that a file is never without: a digest whose file was not stored any more says nothing.
-      await repository.put(`${key}${HISTORY_DIGEST}`, digest, options);
-      await repository.put(key, bytes, options);
-    },
-
-    async history() {
-      const prefix = layout.history(store);
-      const stored = new Map<string, Buffer>();
-      for await (const { key } of repository.list(prefix))
-        stored.set(key.slice(prefix.length), await repository.read(key));
-      const files = [...stored].filter(([name]) => !name.endsWith(HISTORY_DIGEST));
-      return new Map(
-        files.map(([name, bytes]) => {
-          const digest = stored.get(`${name}${HISTORY_DIGEST}`);
-          // Those that were stored before there were digests have none.
-          const intact = digest === undefined || digest.equals(historyDigest(name, bytes));
-          return [name, intact ? bytes : damagedHistory(`${prefix}${name}`)];
-        }),
-      );
-    },
+    ...createLogHistory(repository, store),
   };
-}
-
-function historyDigest(name: string, bytes: Uint8Array): Buffer {
-  return Buffer.from(`${sha256Of(bytes)}  ${name}\n`);
 }
 
 function contentBytesOf({ metadata }: ObjectHead): number {

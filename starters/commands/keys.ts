@@ -1,5 +1,5 @@
 import type { DataKeyRecord } from '../../core/data-keys';
-import { FAILURES } from '../../core/errors';
+import { FAILURES } from '../../core/failure-classes';
 import type { Front } from '../front';
 import {
   agreed,

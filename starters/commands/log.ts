@@ -1,4 +1,5 @@
-import { FAILURES, hasCode, reasonOf } from '../../core/errors';
+import { hasCode, reasonOf } from '../../core/errors';
+import { FAILURES } from '../../core/failure-classes';
 import { workflowIds } from '../../core/names';
 import { gapsBetween } from '../../core/recovery-gaps';
 import { isRunning } from '../../workers/is-running';

@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ServerLook } from '../../activities/servers';
 import { countOf, formatDuration } from '../../core/clock';
-import { failure, FAILURES } from '../../core/errors';
+import { failure } from '../../core/errors';
+import { FAILURES } from '../../core/failure-classes';
 import type { Front } from '../front';
 import type { Session } from '../session';
 import {

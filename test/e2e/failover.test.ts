@@ -1,5 +1,5 @@
 import { readSamples } from '../../activities/sample-log';
-import { FAILURES } from '../../core/errors';
+import { FAILURES } from '../../core/failure-classes';
 import { layout } from '../../core/layout';
 import { workflowIds } from '../../core/names';
 import { alarming, type ReadinessResult } from '../../core/readiness';

@@ -1,7 +1,7 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { parse, stringify } from 'yaml';
-import { FAILURES, type FailureCode } from '../../core/errors';
+import { FAILURES, type FailureCode } from '../../core/failure-classes';
 import type { Repository } from '../../core/repository';
 import type { LaunchBackupsResult } from '../../core/runs';
 import { projectRoot } from '../../lab/runtime/servers';

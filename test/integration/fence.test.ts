@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createSiteFence } from '../../adapters/fence';
 import { settings as fenceSettings } from '../../adapters/fence/settings';
-import type { FailureCode } from '../../core/errors';
+import type { FailureCode } from '../../core/failure-classes';
 import type { SiteFence } from '../../core/fencing';
 import { unfencedStores } from '../../core/fencing';
 import { Secret } from '../../core/secret';

@@ -1,5 +1,6 @@
 import { ApplicationFailure } from '@temporalio/common';
-import { type FailureCode, findFailure } from '../../core/errors';
+import { findFailure } from '../../core/errors';
+import type { FailureCode } from '../../core/failure-classes';
 
 /** The call has to fail with this code, thrown as such; a failure of another kind is thrown on, with its own stack. */
 export async function expectFailure(call: Promise<unknown>, code: FailureCode, says = ''): Promise<ApplicationFailure> {

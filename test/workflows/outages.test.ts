@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
-import { type FailureCode, failure, findFailure } from '../../core/errors';
+import { failure, findFailure } from '../../core/errors';
+import type { FailureCode } from '../../core/failure-classes';
 import { taskQueues } from '../../core/names';
 import type { BackUpStoreResult, RestoreStoresInput, RestoreStoresResult, RunStatus } from '../../core/runs';
 import { fakeBackupWorld } from '../support/fake-backup';
