@@ -1,4 +1,5 @@
 import { Client, type ClientConfig } from 'pg';
+import { endQuietly } from '../../adapters/engines/postgresql/connection';
 
 /**
  * A connected client of a server that may end under it, which here is often the very point. The loss rejects the query that
@@ -10,8 +11,14 @@ export async function openPostgres(server: string | ClientConfig): Promise<Clien
     ...(typeof server === 'string' ? { connectionString: server } : server),
   });
   client.on('error', () => undefined);
-  await client.connect();
-  return client;
+  try {
+    await client.connect();
+    return client;
+  } catch (error) {
+    // pg leaves the connection open where it refuses by itself (no password): the server would wait a minute for its user.
+    await endQuietly(client);
+    throw error;
+  }
 }
 
 /** Runs `work` in a session of its own. */

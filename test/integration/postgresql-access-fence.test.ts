@@ -1,4 +1,5 @@
 import * as fs from 'node:fs';
+import * as net from 'node:net';
 import * as path from 'node:path';
 import type { Client } from 'pg';
 import type { Replication } from '../../core/roles';
@@ -6,8 +7,9 @@ import { Secret } from '../../core/secret';
 import { type RolesHarness, rolesContract } from '../contract/roles.contract';
 import { engineOf, testContext } from '../support/engine-harness';
 import { startPostgresRoles } from '../support/postgresql-roles';
-import { postgresVersions, startPostgres } from '../support/servers';
-import { openPostgres } from '../../lab/servers/postgresql-client';
+import { startPostgresStandby } from '../support/postgresql-standby';
+import { postgresVersions, startPostgres, waitUntil } from '../support/servers';
+import { inPostgres, openPostgres } from '../../lab/servers/postgresql-client';
 
 // The whole contract once more, each fence with its wait, is for those who have the time (`npm run test:deep`).
 for (const { version, programs } of process.env['DRCTL_EVERY_VERSION'] ? postgresVersions : []) {
@@ -105,3 +107,35 @@ test('through a restart, where waiting takes too long, and without the rights', 
   await (await connect('shop', 'shop')).end();
   await server.stop();
 }, 60_000);
+
+test('a client that was asked for its password and never answers holds no hand-over up', async () => {
+  const primary = await startPostgres(); // authentication_timeout is a minute, and the hand-over has less
+  const standby = await startPostgresStandby(primary);
+  await inPostgres(primary.url, (admin) =>
+    admin.query(`
+      CREATE ROLE drctl LOGIN PASSWORD 'drctl';
+      GRANT pg_read_all_data, pg_monitor, pg_checkpoint, pg_signal_backend TO drctl;
+      GRANT CREATE ON DATABASE postgres TO drctl;
+      GRANT ALTER SYSTEM ON PARAMETER default_transaction_read_only TO drctl;
+      GRANT EXECUTE ON FUNCTION pg_reload_conf, pg_wal_replay_resume TO drctl`),
+  );
+  const silent = net.connect({ host: primary.host, port: primary.port });
+  // A StartupMessage (manual, Message Formats): its length, version 3.0, parameters.
+  const parameters = Buffer.from('user\0postgres\0\0');
+  const head = Buffer.alloc(8);
+  head.writeInt32BE(8 + parameters.length);
+  head.writeInt32BE(196_608, 4);
+  silent.write(Buffer.concat([head, parameters]));
+  const signsIn = `SELECT pid FROM pg_stat_activity
+    WHERE backend_type = 'client backend' AND usesysid IS NULL AND xact_start < now() - interval '100 ms'`;
+  await waitUntil('the server waiting for its user', () =>
+    inPostgres(primary.url, async (admin) => ((await admin.query(signsIn)).rowCount ?? 0) > 0),
+  );
+  const site = ({ host, port }: typeof primary) => ({ host, port, user: 'drctl', password: new Secret('drctl') });
+  const engine = await engineOf('postgresql', 'orders-db', { sites: { primary: site(primary), dr: site(standby) } });
+  const request = { fromSite: 'primary', toSite: 'dr', epoch: 1, withinSeconds: 20 };
+  const { reached, final } = await engine.replication!.handOver(request, testContext());
+  expect(engine.positions.compare(reached, final)).toBeGreaterThanOrEqual(0);
+  silent.destroy();
+  await Promise.all([primary.stop(), standby.stop()]);
+}, 90_000);

@@ -104,7 +104,9 @@ async function requireStandby(
 
 /**
  * Once more than the fence did: a session that began just before the setting reached the server keeps a transaction that may
- * write for as long as it lasts. One that is not ours to end (a superuser's) is waited for.
+ * write for as long as it lasts. One that is not ours to end (a superuser's) is waited for. Not one that still signs in and has
+ * no user yet: since 18 it shows a transaction as well (that of looking its user up), one that forgot to answer does so for all
+ * of `authentication_timeout`, and what it will write begins after the setting.
  */
 async function endTransactions(primary: Client, { ctx, deadline, where }: Wait): Promise<void> {
   const now = await primary.query('SELECT clock_timestamp() AS at');
@@ -112,7 +114,7 @@ async function endTransactions(primary: Client, { ctx, deadline, where }: Wait):
   for (;;) {
     const { rows } = await primary.query(
       `SELECT pid FROM pg_stat_activity
-       WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND xact_start < $1`,
+       WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND usesysid IS NOT NULL AND xact_start < $1`,
       [at],
     );
     if (rows.length === 0) return;
