@@ -6,6 +6,7 @@ import type { DataKeys } from '../core/data-keys';
 import type { Engine } from '../core/engine';
 import type { EpochStore } from '../core/epoch';
 import type { SiteFence } from '../core/fencing';
+import type { BackupBucket, LifecycleSettings } from '../core/lifecycle/rules';
 import type { LogArchive } from '../core/log-archive';
 import type { MetricPublisher } from '../core/metrics';
 import type { AssetMirror } from '../core/mirror';
@@ -16,6 +17,7 @@ import type { Repository } from '../core/repository';
 import type { ServiceController } from '../core/services';
 import type { RetentionSettings } from '../core/retention/policy';
 import type { RetentionStore } from '../core/retention/records';
+import type { ColdStorage, ThawSettings } from '../core/thaw';
 import type { DnsZone, PublicProbe } from '../core/traffic';
 import type { BackupTransfer } from '../core/transfer';
 import type { StoreVerifier } from '../core/verification';
@@ -53,6 +55,14 @@ export interface OpenApplication {
   readonly retention: RetentionSettings;
   /** What is kept of the store, for retention and for whoever must keep it from deleting what they read. */
   retentionStore(store: string): RetentionStore;
+  /** Null where drctl keeps no rules in the buckets. */
+  readonly lifecycle: LifecycleSettings | null;
+  /** The S3 buckets that hold backups. */
+  buckets(): readonly BackupBucket[];
+  /** What of the store's backups lies in archive classes. */
+  coldStorage(store: string): ColdStorage;
+  /** How restores ask it back. */
+  readonly thaw: ThawSettings;
   /** Where drills and restores without a place of their own go on this worker. */
   scratchPlace(store: string, name: string): RestorePlace;
 }

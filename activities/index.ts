@@ -17,6 +17,7 @@ import { createRetentionActivities } from './retention';
 import { createServiceSizeActivities } from './service-sizes';
 import { createSiteActivities } from './site';
 import { createSiteFilesActivities } from './site-files';
+import { createThawActivities } from './thaw';
 import { createTrafficActivities } from './traffic';
 import { createVerifyActivities } from './verify';
 import { createWatchActivities } from './watch';
@@ -42,6 +43,7 @@ export function createActivities(deps: ActivityDeps) {
     ...createServiceSizeActivities(deps),
     ...createSiteActivities(deps),
     ...createSiteFilesActivities(deps),
+    ...createThawActivities(deps),
     ...createTrafficActivities(deps),
     ...createVerifyActivities(deps),
     ...createWatchActivities(deps),

@@ -1,8 +1,6 @@
 import { taskQueues } from '../core/names';
-import type { Manifest } from '../core/catalog';
 import type { RestoreRequest } from '../core/engine';
 import { failure } from '../core/errors';
-import { planAroundDamage } from '../core/plan-around-damage';
 import {
   type Fingerprint,
   type Leave,
@@ -13,8 +11,10 @@ import {
   type RestorePlan,
 } from '../core/recovery';
 import type { CheckResult } from '../core/restore-checks';
+import type { ThawTier } from '../core/thaw';
 import { withCallContext } from './context';
 import type { ActivityDeps, OpenApplication } from './deps';
+import { manifestsOf, planStoreRestore } from './plan-restore';
 import { announceUse, requireNotSwept, withdrawUse } from './uses';
 
 /** One store's part of a restore; every step gets it unchanged. */
@@ -26,10 +26,8 @@ export interface StoreRestore {
   readonly place: RestorePlace;
 }
 
-/** The manifests of the plan's chain, read again so that histories stay small. */
 async function requestOf(open: OpenApplication, input: StoreRestore): Promise<RestoreRequest> {
-  const chain: Manifest[] = [];
-  for (const backupId of input.plan.chain) chain.push(await open.catalog(input.store).get(input.store, backupId));
+  const chain = await manifestsOf(open, input.store, input.plan.chain);
   return { restoreId: input.restoreId, plan: input.plan, chain, place: input.place };
 }
 
@@ -44,14 +42,17 @@ export function createRestoreActivities(deps: ActivityDeps) {
       target: RecoveryTarget;
       stores: readonly string[];
       leave?: Leave;
+      /** Instead of the config's. */
+      thawTier?: ThawTier;
     }): Promise<{ hostQueue: string; plans: RestorePlan[]; checked?: string[] }> {
       return withCallContext(async (ctx) => {
         const open = deps.open(input.application);
         const plans: RestorePlan[] = [];
         for (const store of input.stores) requireLeave(store, open.engine(store).restore.leaves, input.leave ?? 'open');
+        const { target, thawTier } = input;
         for (const store of input.stores) {
-          const stored = { catalog: open.catalog(store), log: open.logArchive(store) };
-          plans.push(await planAroundDamage(open.engine(store), input.target, stored, ctx));
+          const wish = { store, target, ...(thawTier === undefined ? {} : { tier: thawTier }) };
+          plans.push(await planStoreRestore(open, wish, ctx));
         }
         for (const { store, chain } of plans) {
           await announceUse(open, store, { kind: 'restore', backups: chain }, ctx);

@@ -47,24 +47,31 @@ export function createVerifyActivities(deps: ActivityDeps) {
       });
     },
 
-    /** A backup by its id, or by chance; its chain, full first. Null where the store has none. */
+    /**
+     * A backup by its id, or by chance among those that can be read at once; its chain, full first. Null where the store has
+     * none; throws ObjectFrozen where all of them lie in archive classes. `frozen`: how many were left out for that.
+     */
     async chooseBackup(input: {
       application: string;
       store: string;
       choice: { readonly backupId: string } | { readonly seed: number };
-    }): Promise<{ readonly chosen: string; readonly chain: string[] } | null> {
+    }): Promise<{ readonly chosen: string; readonly chain: string[]; readonly frozen?: number } | null> {
       const { store, choice } = input;
-      const catalog = deps.open(input.application).catalog(store);
+      const open = deps.open(input.application);
+      const catalog = open.catalog(store);
       const manifests = await catalog.list(store);
-      const chosen =
-        'seed' in choice ? chooseBackup(manifests, choice.seed) : await catalog.get(store, choice.backupId);
+      const atOnce = 'seed' in choice ? await readableAtOnce(open, store, manifests) : manifests;
+      const frozen = manifests.length - atOnce.length;
+      const chosen = 'seed' in choice ? chooseBackup(atOnce, choice.seed) : await catalog.get(store, choice.backupId);
+      if (!chosen && frozen > 0) throw allFrozen(store, frozen);
       if (!chosen) return null;
       const chain = chainOf(chosen, manifests);
       if (!chain) {
         const missing = `a backup that ${chosen.backupId} is an incremental on is not there`;
         throw failure('BackupCorrupt', `${chosen.backupId} of ${store} cannot be restored: ${missing}`);
       }
-      return { chosen: chosen.backupId, chain: chain.map(({ backupId }) => backupId) };
+      const ids = chain.map(({ backupId }) => backupId);
+      return { chosen: chosen.backupId, chain: ids, ...(frozen > 0 ? { frozen } : {}) };
     },
 
     /** Reads a chain and the log behind it completely, or with null all that is stored; goes on where an earlier try was. */
@@ -112,6 +119,23 @@ export function createVerifyActivities(deps: ActivityDeps) {
       return layout.proof(store, proofId);
     },
   };
+}
+
+/** A proof that asked S3 for what is years old, every day, would cost more than all the rest. */
+async function readableAtOnce(
+  open: OpenApplication,
+  store: string,
+  manifests: readonly Manifest[],
+): Promise<readonly Manifest[]> {
+  const frozen = await open.coldStorage(store).frozenBackups();
+  if (frozen.size === 0) return manifests;
+  return manifests.filter((each) => (chainOf(each, manifests) ?? []).every(({ backupId }) => !frozen.has(backupId)));
+}
+
+function allFrozen(store: string, backups: number): Error {
+  return failure('ObjectFrozen', `nothing of ${store} was read: all ${backups} of its backups lie in archive classes`, {
+    next: 'Take a backup now, and see `drctl lifecycle plan`; one of these is read with `drctl verify --backup … --thaw`.',
+  });
 }
 
 /** What the newest proof saw of the log. One that is damaged itself is a finding, and the one before it is taken. */

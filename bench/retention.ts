@@ -119,18 +119,21 @@ function openOver(store: string, backups: readonly Manifest[]): OpenApplication 
   } as unknown as OpenApplication;
 }
 
+const STANDARD = { storageClass: 'STANDARD' } as const;
+
 /** A repository that lists a page of what the backups and the log would be, without holding it. */
 function madeUp(store: string, backups: readonly Manifest[], hasLog: boolean): Repository {
   async function* list(prefix: string): AsyncGenerator<StoredObject> {
     if (prefix === layout.manifests(store)) {
       for (const { backupId, committedAt } of backups)
-        yield { key: layout.manifest(store, backupId), sizeBytes: 2_000, modifiedAt: committedAt };
+        yield { key: layout.manifest(store, backupId), sizeBytes: 2_000, modifiedAt: committedAt, ...STANDARD };
     }
     if (!hasLog || !prefix.startsWith(layout.logs(store))) return;
     for (let index = 0; index < piecesOf; index += 1) {
       const from = SEGMENT_BYTES + BigInt(index) * PIECE_BYTES;
       const name = pieceName(1, from, from + PIECE_BYTES, SEGMENT_BYTES);
-      yield { key: `${prefix}${name}.zst`, sizeBytes: 2e5, modifiedAt: new Date(storedAt(index)).toISOString() };
+      const modifiedAt = new Date(storedAt(index)).toISOString();
+      yield { key: `${prefix}${name}.zst`, sizeBytes: 2e5, modifiedAt, ...STANDARD };
     }
   }
   const folders = async (prefix: string) =>

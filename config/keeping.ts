@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { RETENTION_KINDS, type RetentionKind } from '../core/retention/policy';
-import { STORAGE_CLASSES } from './adapter-settings';
 import { parseDurationMilliseconds } from '../core/clock';
 import { SEVERITIES, type Severity } from '../core/notify';
+import { STORAGE_CLASSES } from '../core/storage-classes';
 import { type Duration, duration, keepFor, name } from './values';
 
 /** How long each tier keeps a kind of backup: the worker's disk, the repository, the archive classes behind it. */
@@ -31,13 +31,15 @@ export const lifecycleSettings = z
   .strictObject({
     transitions: z.array(
       z.strictObject({
-        after: keepFor,
+        after: keepFor.refine(({ seconds }) => seconds !== null, 'must end: leave the transition out instead'),
         storageClass: z.enum(STORAGE_CLASSES).exclude(['STANDARD']),
       }),
     ),
-    expireAfter: keepFor,
+    expireAfter: keepFor.meta({
+      description: 'What retention did not delete by then, S3 does; forever: it deletes nothing by itself',
+    }),
   })
-  .meta({ description: 'Storage classes of the bucket by age' });
+  .meta({ description: 'Storage classes of what backups consist of, by its age; applied by `drctl lifecycle apply`' });
 
 export const monitoringSettings = z
   .strictObject({

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { THAW_TIERS } from '../core/thaw';
 import {
   dataKeyId,
   fenceSettings,
@@ -140,6 +141,15 @@ export const configSchema = z
         directory: directory.meta({ description: 'Where drills and restores without --into put their copies' }),
         host: z.string().default('127.0.0.1').meta({ description: 'Address that restored servers listen on' }),
         osUser: z.string().optional().meta({ description: 'Operating system user of restored servers' }),
+        thaw: z
+          .strictObject({
+            tier: z.enum(THAW_TIERS).default('standard'),
+            keep: duration
+              .default({ text: '7d', milliseconds: 604_800_000, seconds: 604_800 })
+              .meta({ description: 'How long the copies that S3 brings back are kept, in whole days' }),
+          })
+          .prefault({})
+          .meta({ description: 'How fast backups are asked back from GLACIER and DEEP_ARCHIVE' }),
       })
       .meta({ description: 'Defaults of every restore; a store may have its own' }),
     stores: z.record(name, storeSettings),

@@ -215,6 +215,18 @@ export const FAILURES = {
     data: 'A loss now would cost more than was agreed, or nobody knows how much.',
     next: 'See `drctl status` for what is wrong with which store.',
   },
+  LifecycleRefused: {
+    retryable: false,
+    exitCode: 47,
+    data: 'The rules of the bucket were not changed.',
+    next: 'Look at `drctl lifecycle plan`, then correct `lifecycle` or `retention` in the config, or the rule that is named.',
+  },
+  ObjectFrozen: {
+    retryable: false,
+    exitCode: 48,
+    data: 'Nothing is lost: it can be read hours after it was asked back.',
+    next: 'Restore with `drctl restore`: it asks the whole chain back, waits for it and goes on by itself.',
+  },
   TemporalUnavailable: {
     retryable: true,
     exitCode: 50,

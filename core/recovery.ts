@@ -1,5 +1,6 @@
 import { failure } from './errors';
 import type { Position } from './positions';
+import type { ThawPlan } from './thaw';
 
 /** What a person asks for with `--to`, and how it is meant where that is open. */
 export type RecoveryTarget = TargetChoice &
@@ -85,6 +86,8 @@ export interface RestorePlan {
   /** What will be reached: exactly the target, or (engines without a log) the state of the nearest earlier backup. */
   readonly reaches: { readonly time: string; readonly position: Position | null; readonly exact: boolean };
   readonly downloadBytes: number;
+  /** What of the chain lies in archive classes; absent where nothing does. */
+  readonly thaw?: ThawPlan;
   /** What a person should know before they say yes. */
   readonly notes: readonly string[];
 }

@@ -1,10 +1,20 @@
 import type { Readable } from 'node:stream';
 import type { CallContext } from './call';
+import type { ThawSettings } from './thaw';
 
 export interface StoredObject {
   readonly key: string;
   readonly sizeBytes: number;
   readonly modifiedAt: string;
+  /** `STANDARD`, `STANDARD_IA`, `GLACIER`, …; local repositories say `LOCAL`. */
+  readonly storageClass: string;
+}
+
+/** How far an object of an archive class was brought back. */
+export interface ThawedCopy {
+  readonly state: 'none' | 'asked' | 'readable';
+  /** When the copy goes again, ISO 8601; null where there is none. */
+  readonly until: string | null;
 }
 
 export interface ObjectHead extends StoredObject {
@@ -18,8 +28,8 @@ export interface ObjectHead extends StoredObject {
   readonly storedSha256?: string;
   /** What a repository that was sent an object in pieces says of its bytes; see `compositeOf`. Null where it says nothing. */
   readonly composite: string | null;
-  /** `STANDARD`, `STANDARD_IA`, `GLACIER`, …; local repositories say `LOCAL`. */
-  readonly storageClass: string;
+  /** Absent where the object itself can be read. */
+  readonly copy?: ThawedCopy;
 }
 
 export interface PutOptions {
@@ -79,7 +89,7 @@ export interface UnfinishedUpload {
  *
  * Every method may be repeated with the same arguments. Errors: RepositoryUnavailable (retryable: network, throttling,
  * 5xx), AccessDenied, NotFound, LockHeld (see `ifAbsent`), DiskFull (local), BackupCorrupt (stored bytes differ from the
- * checksum sent).
+ * checksum sent), ObjectFrozen (bytes in an archive class without a copy).
  */
 export interface Repository {
   readonly name: string;
@@ -128,6 +138,13 @@ export interface Repository {
 
   /** Null when there is no such object. */
   head(key: string): Promise<ObjectHead | null>;
+
+  /**
+   * Asks for a copy that can be read of an object in an archive class, kept for so many days; `head` says when it is there.
+   * Asking again while it comes changes nothing, and afterwards keeps the copy for longer. Absent where all can be read at
+   * once.
+   */
+  thaw?(key: string, settings: ThawSettings): Promise<void>;
 
   /**
    * Every object below the prefix, page by page; the objects of one folder in key order (some S3 servers put a folder's

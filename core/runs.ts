@@ -2,6 +2,7 @@ import type { BackupType } from './catalog';
 import type { HealthReason, HealthStatus } from './monitoring/store-view';
 import type { Fingerprint, Leave, RecoveryTarget, RestoredStore, RestorePlan } from './recovery';
 import type { CheckResult } from './restore-checks';
+import type { ThawTier } from './thaw';
 
 /**
  * What starters and workflows say to each other: the types of the workflows, their inputs and results, and the names of
@@ -185,6 +186,8 @@ export interface RestoreStoresInput {
   readonly approved: boolean;
   /** How the restored stores are left; open where it is left out. */
   readonly leave?: Leave;
+  /** How fast what lies in archive classes is asked back; as the config says where it is left out. */
+  readonly thawTier?: ThawTier;
 }
 
 export interface RestorePlaceInput {

@@ -35,6 +35,8 @@ export interface ObjectCount {
   readonly logPieces: number;
   /** Stored bytes that were read; 0 where only listings were. */
   readonly readBytes: number;
+  /** Objects that were to be read and lie in an archive class; absent: none. */
+  readonly frozen?: number;
 }
 
 /** What manifests and listings alone tell of a store. */

@@ -14,6 +14,8 @@ export interface VerifyStoresInput {
   readonly backup?: 'all' | { readonly backupId: string };
   /** Of the choice; the run takes one of its own where it is left out. */
   readonly seed?: number;
+  /** Ask back what the named backup has in archive classes, and wait for it; left out: it is not read, and that is said. */
+  readonly thaw?: boolean;
   /** Whose worker restores; a site that is not active where it is left out. */
   readonly site?: string;
   readonly requestedBy: string;

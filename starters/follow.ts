@@ -153,6 +153,7 @@ export function durationText(
 class StepLines {
   private readonly seen = new Map<string, StepState>();
   private readonly announced = new Set<string>();
+  private readonly notes = new Map<string, string>();
   private readonly retriesSeen = new Set<string>();
   private messages = 0;
   private problemSeen: string | null = null;
@@ -173,8 +174,11 @@ class StepLines {
     for (const step of status.steps) {
       const before = this.seen.get(step.id);
       this.seen.set(step.id, step.state);
-      if (step.state === 'running') this.announceSlow(step);
-      else if (before !== step.state && step.state !== 'waiting') io.note(stepLine(step));
+      if (step.state === 'running') {
+        this.announceSlow(step);
+        this.showNote(step);
+      }
+      if (before !== step.state && step.state !== 'running' && step.state !== 'waiting') io.note(stepLine(step));
     }
     if (status.waitingFor !== null && status.waitingFor !== this.waitingSeen)
       io.note(`  ⏸ waits for ${status.waitingFor}`);
@@ -183,6 +187,13 @@ class StepLines {
     const doing = running.map((step) => `${step.title} ${elapsed(step, io.now())}`).join(' · ');
     const waiting = status.waitingFor === null ? '' : `waiting for ${status.waitingFor}`;
     io.live(`  … ${doing || waiting || status.phase}`);
+  }
+
+  /** How far a step has come that takes hours. */
+  private showNote({ id, title, note }: StepStatus): void {
+    if (note === null || note === this.notes.get(id)) return;
+    this.notes.set(id, note);
+    this.session.io.note(`  ${STEP_SIGNS.running} ${title}: ${note}`);
   }
 
   /** Where there is no live line, a log shows what a long wait is for; a quick step is one line when it ends. */

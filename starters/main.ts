@@ -6,6 +6,7 @@ import { registerDns } from './commands/dns';
 import { registerFailover } from './commands/failover';
 import { registerKeys } from './commands/keys';
 import { registerLab } from './commands/lab';
+import { registerLifecycle } from './commands/lifecycle';
 import { registerLog } from './commands/log';
 import { registerMetrics } from './commands/metrics';
 import { registerPlan } from './commands/plan';
@@ -32,6 +33,7 @@ const NOUNS = [
   registerBackups,
   registerLog,
   registerRetention,
+  registerLifecycle,
   registerVerify,
   registerProofs,
   registerRestore,

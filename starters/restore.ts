@@ -1,11 +1,12 @@
 import { join, resolve } from 'node:path';
+import { planStoreRestore } from '../activities/plan-restore';
 import { formatBytes, formatDuration } from '../core/clock';
 import { failure } from '../core/errors';
 import { workflowIds } from '../core/names';
-import { planAroundDamage } from '../core/plan-around-damage';
 import { type Leave, type RecoveryTarget, requireLeave, type RestorePlan } from '../core/recovery';
 import { checkLine } from '../core/restore-checks';
 import { queries, type RestorePlaceInput, type RestoreStoresInput, type RestoreStoresResult } from '../core/runs';
+import type { ThawTier } from '../core/thaw';
 import { follow } from './follow';
 import { backTo, newRunName, printDetached, startRun } from './runs';
 import { quietContext } from './quiet-context';
@@ -23,6 +24,8 @@ export interface RestoreRequest {
   readonly overwrite: boolean;
   readonly delta: boolean;
   readonly leave: Leave;
+  /** The config's where it is left out. */
+  readonly thawTier: ThawTier | undefined;
   /** The site whose worker restores; the active one where it is left out. */
   readonly site: string | null;
   readonly approved: boolean;
@@ -48,6 +51,7 @@ export async function startRestore(session: Session, request: RestoreRequest): P
     requestedBy: io.user,
     approved: request.approved,
     leave: request.leave,
+    ...(request.thawTier === undefined ? {} : { thawTier: request.thawTier }),
   };
   const handle = await startRun(session, {
     workflowId,
@@ -80,15 +84,15 @@ export async function startRestore(session: Session, request: RestoreRequest): P
 /** Shows what a restore would do; reads the repository only and starts nothing. */
 export async function planRestore(
   session: Session,
-  request: Pick<RestoreRequest, 'stores' | 'target' | 'into' | 'port' | 'overwrite' | 'delta' | 'leave'>,
+  request: Omit<RestoreRequest, 'site' | 'approved' | 'detach'>,
 ): Promise<void> {
+  const { target, thawTier } = request;
   const open = await session.open();
   for (const store of request.stores) requireLeave(store, open.engine(store).restore.leaves, request.leave);
   const plans = await Promise.all(
-    request.stores.map((store) => {
-      const stored = { catalog: open.catalog(store), log: open.logArchive(store) };
-      return planAroundDamage(open.engine(store), request.target, stored, quietContext());
-    }),
+    request.stores.map((store) =>
+      planStoreRestore(open, { store, target, ...(thawTier ? { tier: thawTier } : {}) }, quietContext()),
+    ),
   );
   const places = placesOf(session, request);
   session.print(plans, () => [...planLines(plans, places, request.leave), 'Nothing was started.']);

@@ -17,13 +17,14 @@ export interface VerifyRequest {
   readonly backup: VerifyStoresInput['backup'];
   readonly seed: number | undefined;
   readonly site: string | undefined;
+  readonly thaw: boolean;
   readonly detach: boolean;
 }
 
 /** Verifies stores and shows what was found. Answers the exit code. */
 export async function startVerify(
   session: Session,
-  { stores, kind, backup, seed, site, detach }: VerifyRequest,
+  { stores, kind, backup, seed, site, thaw, detach }: VerifyRequest,
 ): Promise<number> {
   const { application, io } = session;
   const input: VerifyStoresInput = {
@@ -31,6 +32,7 @@ export async function startVerify(
     ...(backup === undefined ? {} : { backup }),
     ...(seed === undefined ? {} : { seed }),
     ...(site === undefined ? {} : { site }),
+    ...(thaw ? { thaw } : {}),
   };
   const workflowId = workflowIds.verify(application, newRunName(io.now()));
   const summary = `${kind} verification of ${stores.join(', ')} (${io.user})`;
@@ -53,9 +55,10 @@ export function verifyResultLines({ kind, stores }: VerifyStoresResult): string[
   });
 }
 
-export function lookedText(kind: ProofKind, { backups, objects, logPieces, readBytes }: ObjectCount): string {
+export function lookedText(kind: ProofKind, { backups, objects, logPieces, readBytes, frozen }: ObjectCount): string {
   const what = `${countOf(backups, 'backup')}, ${countOf(objects, 'object')}, ${countOf(logPieces, 'piece')} of log`;
-  return kind === 'full' ? `${what}, ${formatBytes(readBytes)} read` : what;
+  const left = frozen ? `; ${countOf(frozen, 'object')} in an archive class NOT read` : '';
+  return kind === 'full' ? `${what}, ${formatBytes(readBytes)} read${left}` : what;
 }
 
 type Found = Pick<VerifiedStore, 'problem' | 'findings' | 'moreFindings' | 'restorable' | 'restore'>;

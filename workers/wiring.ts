@@ -11,7 +11,8 @@ import { createMetricPublishers } from '../adapters/metrics';
 import { freeSpace } from '../adapters/filesystem/free-space';
 import { createS3Mirror } from '../adapters/mirror/s3-mirror';
 import { createNotifiers } from '../adapters/notify';
-import { createRepository } from '../adapters/repository';
+import { createColdStorage } from '../adapters/repository/cold-storage';
+import { createLifecycle, createRepository } from '../adapters/repository';
 import { createLogArchive } from '../adapters/repository/log-archive';
 import { createRetentionStore } from '../adapters/retention/retention-store';
 import { createServices } from '../adapters/services';
@@ -21,11 +22,13 @@ import { createStoreVerifier } from '../adapters/verification/store-verifier';
 import { createTransfer } from '../adapters/volumes/transfer';
 import { toRetention } from '../config/retention';
 import { toApplication } from '../config/application';
+import { toLifecycle, toThaw } from '../config/lifecycle';
 import { checklistPlan } from '../config/checklists';
 import type { LoadedConfig } from '../config/load';
 import type { CatalogStore } from '../core/catalog-store';
 import type { Engine } from '../core/engine';
 import { failure } from '../core/errors';
+import type { BackupBucket } from '../core/lifecycle/rules';
 import type { LogArchive } from '../core/log-archive';
 import type { AssetMirror } from '../core/mirror';
 import type { Repository } from '../core/repository';
@@ -79,6 +82,7 @@ export async function openApplication(config: LoadedConfig): Promise<WiredApplic
   };
   const archives = new Map<string, LogArchive>();
   const transfers = new Map<string, BackupTransfer>();
+  let buckets: BackupBucket[] | null = null;
   const control = repositoryNamed(config.controlRepository ?? config.repository);
 
   return {
@@ -127,6 +131,10 @@ export async function openApplication(config: LoadedConfig): Promise<WiredApplic
     mirrors: (store) => mirrorsOf(config, store),
     retention: toRetention(config),
     retentionStore: (store) => createRetentionStore(repositoryOf(store), store, engine(store).log?.naming ?? null),
+    lifecycle: toLifecycle(config),
+    buckets: () => (buckets ??= bucketsOf(config)),
+    coldStorage: (store) => createColdStorage(repositoryOf(store), store),
+    thaw: toThaw(config),
     scratchPlace(store, purpose) {
       const own = config.stores[store]?.restore;
       return {
@@ -144,6 +152,20 @@ export async function openApplication(config: LoadedConfig): Promise<WiredApplic
 function backupRepositories(config: LoadedConfig): string[] {
   const own = Object.values(config.stores).flatMap(({ repository }) => repository ?? []);
   return [...new Set([config.repository, ...own, config.controlRepository ?? config.repository])];
+}
+
+/** Those of kind s3, each with the stores that it holds. */
+function bucketsOf(config: LoadedConfig): BackupBucket[] {
+  const stores = Object.entries(config.stores);
+  return Object.entries(config.repositories).flatMap(([repository, settings]) => {
+    const own = stores.filter(([, store]) => (store.repository ?? config.repository) === repository);
+    if (settings.kind !== 's3' || own.length === 0) return [];
+    const lifecycle = createLifecycle(repository, settings, config.application);
+    const location = `s3://${settings.bucket}/${lifecycle.root}`;
+    return [
+      { repository, location, storageClass: settings.storageClass, stores: own.map(([name]) => name), lifecycle },
+    ];
+  });
 }
 
 /** The mirrors of a store; the buckets and credentials are those of the repositories that they name. */

@@ -9,6 +9,7 @@ import { atSite, restoringOn } from './proxies';
 import { onCommand, planQuery, refuse } from './commands';
 import { type Course, howItFailed, reportRestore } from './restore-report';
 import { StepTable } from './step-table';
+import { readingThawed, requireAtOnce, thawChain, thawOf } from './thaw-chain';
 
 /** A person who looks at a plan comes back within a day, or starts again with a plan that is not stale. */
 const DECISION_TIMEOUT = '24 hours';
@@ -32,7 +33,7 @@ export async function restoreStores(input: RestoreStoresInput): Promise<RestoreS
 }
 
 async function restoreAll(input: RestoreStoresInput, course: Course): Promise<RestoreStoresResult> {
-  const { application, restoreId, site, target, requestedBy, leave } = input;
+  const { application, restoreId, site, target, requestedBy, leave, thawTier } = input;
   const { steps } = course;
   const startedAt = Date.now();
   const decided = (made: 'approved' | 'rejected', by: string, reason: string | null, note: string | null) => {
@@ -65,6 +66,7 @@ async function restoreAll(input: RestoreStoresInput, course: Course): Promise<Re
         target,
         stores: input.stores.map(({ store }) => store),
         ...(leave === undefined ? {} : { leave }),
+        ...(thawTier === undefined ? {} : { thawTier }),
       }),
     (result) => result.plans.map((plan) => `${plan.store}: ${plan.reaches.time}`).join(', '),
   );
@@ -95,7 +97,9 @@ async function restoreAll(input: RestoreStoresInput, course: Course): Promise<Re
       const plan = plans[index];
       if (!plan) throw failure('NotFound', `no plan was made for store ${store}`);
       const checked = planned.checked?.includes(store) ?? false;
-      return restoreStore(steps, { application, restoreId, store, plan, place }, planned.hostQueue, { leave, checked });
+      return restoreStore(steps, { application, restoreId, store, plan, place }, planned.hostQueue, {
+        ...{ leave, checked, thaw: true },
+      });
     }),
   );
   const failed = ends.find((end) => end.status === 'rejected');
@@ -111,6 +115,8 @@ export interface RestoreWishes {
   readonly leave?: Leave | undefined;
   /** Whether the config has checks for the store. */
   readonly checked: boolean;
+  /** Ask back what lies in an archive class, and wait for it; refused where it is left out. */
+  readonly thaw?: boolean;
 }
 
 /** One store, step by step on the host that holds its place. Throws CheckFailed with the copy left as it is. */
@@ -118,21 +124,25 @@ export async function restoreStore(
   steps: StepTable,
   restore: StoreRestore,
   hostQueue: string,
-  { leave = 'open', checked }: RestoreWishes,
+  { leave = 'open', checked, thaw = false }: RestoreWishes,
 ): Promise<RestoreStoresResult['stores'][number]> {
   const { store, plan } = restore;
   const startedAt = Date.now();
   const host = restoringOn(hostQueue);
+  if (!thaw) requireAtOnce(store, plan);
+  if (plan.thaw) await thawChain(steps, host, thawOf(restore, false));
+  const reading = <T>(read: () => Promise<T>) =>
+    readingThawed(steps, host, restore, thaw, () => persevering(steps, store, read));
   await steps.run(
     `rebuild:${store}`,
     `Fetch and rebuild ${store}`,
-    () => persevering(steps, store, () => host.rebuildStore(restore)),
+    () => reading(() => host.rebuildStore(restore)),
     () => plan.chain.join(' + '),
   );
   const replayed = await steps.run(
     `replay:${store}`,
     `Replay ${store} to the target`,
-    async () => requireStopped(store, leave, await persevering(steps, store, () => host.replayLog(restore))),
+    async () => requireStopped(store, leave, await reading(() => host.replayLog(restore))),
     (reached) =>
       plan.log
         ? `reached ${reached.reachedTime ?? reached.reachedPosition?.value ?? 'the target'}`

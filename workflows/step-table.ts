@@ -90,7 +90,7 @@ export class StepTable {
     if (step) this.end(step, state, note);
   }
 
-  /** A newer result of a step that stays done: it is no news of its own. */
+  /** A newer note of a step that runs on or stays done: it is no news of its own. */
   renew(id: string, note: string): void {
     const step = this.steps.find((each) => each.id === id);
     if (step) step.note = note;

@@ -1,12 +1,13 @@
 import { workflowInfo } from '@temporalio/workflow';
 import type { Application, StoreSummary } from '../core/application';
-import { basicTime, formatBytes } from '../core/clock';
+import { basicTime, countOf, formatBytes } from '../core/clock';
 import { failure, findFailure, reasonOf } from '../core/errors';
 import type { Proof, ProofResult } from '../core/proofs';
 import type { Finding } from '../core/verification';
 import type { VerifiedStore, VerifyStoresInput, VerifyStoresResult } from '../core/verify-runs';
 import { anywhere, reading } from './proxies';
 import { StepTable, wasCancelled } from './step-table';
+import { thawChain } from './thaw-chain';
 import { testRestore } from './verify/restore-test';
 import { tellDamage } from './verify/tell-damage';
 
@@ -79,7 +80,7 @@ async function look(steps: StepTable, found: Found): Promise<void> {
   if (looked.backups === 0) found.problem = 'there is no backup that could be restored';
 }
 
-async function readCompletely(steps: StepTable, { backup, seed }: Verification, found: Found): Promise<void> {
+async function readCompletely(steps: StepTable, { backup, seed, thaw }: Verification, found: Found): Promise<void> {
   const { application, store } = found;
   let chain: readonly string[] | null = null;
   if (backup !== 'all') {
@@ -89,11 +90,12 @@ async function readCompletely(steps: StepTable, { backup, seed }: Verification, 
       `choose:${store}`,
       backup === undefined ? `Choose a backup of ${store} by chance (seed ${seed})` : `Find the backup of ${store}`,
       () => anywhere(application).chooseBackup({ application, store, choice }),
-      (choose) => choose?.chain.join(' + ') ?? 'there is none',
+      (choose) => (choose ? `${choose.chain.join(' + ')}${leftOut(choose.frozen)}` : 'there is none'),
     );
     if (chosen === null) return;
     ({ chain } = chosen);
     found.backups = chain;
+    if (thaw) await thawChain(steps, anywhere(application), { application, store, chain, log: null, settings: null });
   }
   const known = found.findings;
   const read = await steps.run(
@@ -107,18 +109,27 @@ async function readCompletely(steps: StepTable, { backup, seed }: Verification, 
   found.findings = [...known, ...read.findings];
   found.moreFindings += read.moreFindings;
   found.restorable = read.restorable;
+  const { frozen = 0 } = read.count;
+  // Of all that is stored, what lies in the archive is counted and no more; of a backup that was named it was the question.
+  if (frozen > 0 && chain !== null) {
+    found.problem = `${countOf(frozen, 'object')} of it could not be read: they lie in an archive class (\`--thaw\` asks them back first)`;
+  }
 }
+
+const leftOut = (frozen = 0) => (frozen === 0 ? '' : `; ${countOf(frozen, 'backup')} in the archive left out`);
 
 async function restoreForProof(
   steps: StepTable,
-  { application, backup, atSite, described }: Verification,
+  { application, backup, atSite, described, thaw = false }: Verification,
   store: StoreSummary,
   found: Found,
 ): Promise<void> {
   const target =
     typeof backup === 'object' ? { kind: 'backup' as const, backupId: backup.backupId } : { kind: 'latest' as const };
   const { rtoSeconds } = described.objectives;
-  const { restore, problem } = await testRestore(steps, { application, store, site: atSite, target, rtoSeconds });
+  const { restore, problem } = await testRestore(steps, {
+    ...{ application, store, site: atSite, target, rtoSeconds, thaw },
+  });
   Object.assign(found, { restore, problem, backups: restore.chain });
 }
 

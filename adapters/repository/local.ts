@@ -152,7 +152,7 @@ export function createLocalRepository({ name, directory, prefix }: LocalSettings
       checkPrefix(keyPrefix);
       for await (const key of walkKeys(root, keyPrefix, after)) {
         const stat = await fs.stat(fileOf(key)).catch(absent);
-        if (stat) yield { key, sizeBytes: stat.size, modifiedAt: stat.mtime.toISOString() };
+        if (stat) yield { key, sizeBytes: stat.size, modifiedAt: stat.mtime.toISOString(), storageClass: 'LOCAL' };
       }
     },
 

@@ -58,6 +58,10 @@ export function s3Failure(error: unknown, action: string, place: S3Place): unkno
       next,
     });
   }
+  // Its status is 403, which is said below of other reasons.
+  if (code === 'InvalidObjectState') {
+    return failure('ObjectFrozen', `${what}: it lies in an archive class and has to be asked back first`, options);
+  }
   if (DENIED.has(code) || status === 401 || status === 403) {
     return failure('AccessDenied', `${what}: ${place.endpoint} refused: ${code}: ${message}`, options);
   }
@@ -66,13 +70,6 @@ export function s3Failure(error: unknown, action: string, place: S3Place): unkno
     return failure('BackupCorrupt', `${what}: the bytes that arrived differ from their checksum (${code})`, {
       ...options,
       data,
-    });
-  }
-  if (code === 'InvalidObjectState') {
-    const next = 'Ask for a temporary copy (RestoreObject), wait until it is there, then try again.';
-    return failure('RepositoryUnavailable', `${what}: it lies in an archive class that cannot be read at once`, {
-      ...options,
-      next,
     });
   }
   if (['NoSuchKey', 'NotFound', 'NoSuchUpload'].includes(code) || status === 404) {

@@ -27,8 +27,9 @@ export function createS3Listing(
           { client },
           { Bucket: bucket, Prefix: s3.fullKey(prefix), ...from },
         )) {
-          for (const { Key, Size, LastModified } of page.Contents ?? []) {
-            yield { key: s3.ownKey(Key!), sizeBytes: Size ?? 0, modifiedAt: LastModified!.toISOString() };
+          for (const { Key, Size, LastModified, StorageClass = 'STANDARD' } of page.Contents ?? []) {
+            const modifiedAt = LastModified!.toISOString();
+            yield { key: s3.ownKey(Key!), sizeBytes: Size ?? 0, modifiedAt, storageClass: StorageClass };
           }
         }
       } catch (error) {

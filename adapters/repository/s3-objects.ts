@@ -3,7 +3,8 @@ import type { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { GetObjectCommand, HeadObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3';
 import { failure } from '../../core/errors';
-import type { ObjectHead, PutOptions } from '../../core/repository';
+import type { ObjectHead, PutOptions, ThawedCopy } from '../../core/repository';
+import { isFrozenClass } from '../../core/storage-classes';
 import { checkKey } from './keys';
 import { readBody } from './s3-body';
 import type { S3Bucket } from './s3-bucket';
@@ -79,6 +80,7 @@ export function createS3Objects({ client, bucket, place, fullKey, mapped }: S3Bu
         composite: found.ChecksumSHA256?.includes('-') ? found.ChecksumSHA256 : null,
         sha256: confirmedDigest(found.ChecksumSHA256, recorded, composite),
         storageClass: found.StorageClass ?? 'STANDARD',
+        ...(isFrozenClass(found.StorageClass ?? '') ? { copy: copyOf(found.Restore) } : {}),
       });
     });
   }
@@ -205,6 +207,15 @@ async function unlessMissing<T>(request: Promise<T>): Promise<T | null> {
     if (statusOf(error) === 404) return null;
     throw error;
   }
+}
+
+/** Of the header `x-amz-restore`: `ongoing-request="false", expiry-date="Fri, 21 Dec 2012 00:00:00 GMT"`. */
+function copyOf(restore: string | undefined): ThawedCopy {
+  if (restore?.includes('ongoing-request="true"')) return { state: 'asked', until: null };
+  const until = /expiry-date="([^"]+)"/.exec(restore ?? '')?.[1];
+  return until === undefined
+    ? { state: 'none', until: null }
+    : { state: 'readable', until: new Date(until).toISOString() };
 }
 
 /**

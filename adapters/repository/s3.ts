@@ -1,14 +1,14 @@
 import { createHash } from 'node:crypto';
 import * as fs from 'node:fs/promises';
 import { Readable } from 'node:stream';
-import { GetObjectCommand } from '@aws-sdk/client-s3';
+import { GetObjectCommand, RestoreObjectCommand } from '@aws-sdk/client-s3';
 import type { CallContext } from '../../core/call';
 import { failure } from '../../core/errors';
 import type { ObjectHead, Repository, UnfinishedUpload, UploadOptions } from '../../core/repository';
 import { checkKey } from './keys';
 import { readBody } from './s3-body';
 import { openBucket, type S3Options } from './s3-bucket';
-import { isConflict, s3Failure } from './s3-errors';
+import { codeOf, isConflict, s3Failure } from './s3-errors';
 import { createS3Listing } from './s3-listing';
 import type { MultipartTarget } from './s3-multipart';
 import { createS3Objects, type StoredContent } from './s3-objects';
@@ -17,6 +17,8 @@ import { uploadStreamInParts } from './s3-stream-upload';
 import { PART_BYTES, sendGrowing, uploadFileInParts } from './s3-upload';
 import { PartBuffers } from './part-buffers';
 import { Slots } from './slots';
+
+const TIERS = { expedited: 'Expedited', standard: 'Standard', bulk: 'Bulk' } as const;
 
 /** Parts in flight at once, over all uploads of the repository: this and one part for each open stream bound its memory. */
 const PARALLEL_PARTS = 3;
@@ -143,6 +145,18 @@ export function createS3Repository({ name, settings, prefix }: S3Options): Repos
     async read(key) {
       checkKey(key);
       return mapped(`reading ${key}`, () => objects.read(key));
+    },
+
+    async thaw(key, { tier, days }) {
+      checkKey(key);
+      const Tier = TIERS[tier];
+      const RestoreRequest = { Days: days, GlacierJobParameters: { Tier } };
+      await mapped(`asking for ${key} back from the archive`, async () => {
+        const request = { Bucket: bucket, Key: fullKey(key), RestoreRequest };
+        await client.send(new RestoreObjectCommand(request)).catch((error: unknown) => {
+          if (codeOf(error) !== 'RestoreAlreadyInProgress') throw error;
+        });
+      });
     },
 
     ...listing,

@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { Secret } from '../../core/secret';
+import { STORAGE_CLASSES } from '../../core/storage-classes';
 
 /** The config loader replaces `{env: …}` and `{file: …}` by Secrets before it parses. */
 const secret = z.custom<Secret>((value) => value instanceof Secret, {
@@ -17,16 +18,6 @@ const localRepositorySettings = z.strictObject({
   directory: z.string().startsWith('/', 'must be an absolute path'),
   prefix,
 });
-
-export const STORAGE_CLASSES = [
-  'STANDARD',
-  'STANDARD_IA',
-  'ONEZONE_IA',
-  'INTELLIGENT_TIERING',
-  'GLACIER_IR',
-  'GLACIER',
-  'DEEP_ARCHIVE',
-] as const;
 
 const s3RepositorySettings = z.strictObject({
   kind: z.literal('s3'),

@@ -68,6 +68,7 @@ export class StoredReader {
     const isResumed = this.progress.backupId === backupId;
     if (!isResumed) this.keep({ backupId, objectsOfBackup: 0 });
     const objects = objectsOf(this.parts, manifest, this.ctx);
+    let isRead = true;
     for (const [index, object] of objects.entries()) {
       const { key, severity, readBytes } = object;
       if (index < this.progress.objectsOfBackup) continue;
@@ -75,13 +76,18 @@ export class StoredReader {
       const totalItems = objects.length;
       this.ctx.progress({ phase: `reading ${backupId}`, note: key, doneItems: index, totalItems });
       const problem = await problemWith(key, () => object.read());
+      if (problem === FROZEN) {
+        isRead = false;
+        this.counted({ frozen: 1 }, { objectsOfBackup: index + 1 });
+        continue;
+      }
       if (problem !== null) {
         // Removed meanwhile, as it should be at the end of its time: then none of it is there.
         if ((await this.parts.repository.head(layout.manifest(store, backupId))) === null) return;
         const needed = severity === 'damage' ? lostWith(backupId, all) : 'nothing: a restore does without it';
         this.found({ store, backupId, key, severity, problem, consequence: needed });
       }
-      const backups = index + 1 === objects.length ? 1 : 0;
+      const backups = isRead && index + 1 === objects.length ? 1 : 0;
       this.counted({ backups, objects: 1, readBytes }, { objectsOfBackup: index + 1 });
     }
   }
@@ -102,16 +108,19 @@ export class StoredReader {
       const note = some[0]?.key ?? lineage;
       this.ctx.progress({ phase: 'reading the log', note, doneItems: at, totalItems: wanted.length });
       const problems = await Promise.all(some.map((entry) => this.problemOf(archive, entry)));
-      for (const each of problems) if (each !== null) this.found(each);
-      const readBytes = some.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-      this.counted({ logPieces: some.length, readBytes }, { logTo: (some.at(-1) as LogEntry).to });
+      for (const each of problems) if (each !== null && each !== FROZEN) this.found(each);
+      const read = some.filter((_, index) => problems[index] !== FROZEN);
+      const readBytes = read.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+      const frozen = some.length - read.length;
+      this.counted({ logPieces: read.length, readBytes, frozen }, { logTo: (some.at(-1) as LogEntry).to });
     }
   }
 
-  private async problemOf(archive: LogArchive, entry: LogEntry): Promise<Finding | null> {
+  private async problemOf(archive: LogArchive, entry: LogEntry): Promise<Finding | typeof FROZEN | null> {
     const { store } = this.parts;
     let isNoted = true;
     const problem = await problemWith(entry.key, async () => void (isNoted = await archive.prove(entry)));
+    if (problem === FROZEN) return FROZEN;
     const finding = { store, backupId: null, key: entry.key };
     if (problem === null) {
       const consequence = 'nothing yet: only its compression says that it is right';
@@ -134,11 +143,13 @@ export class StoredReader {
 
   private counted(more: Partial<ReadProgress['count']>, where: Partial<ReadProgress>): void {
     const { count } = this.progress;
+    const frozen = (count.frozen ?? 0) + (more.frozen ?? 0);
     const sum = {
       backups: count.backups + (more.backups ?? 0),
       objects: count.objects + (more.objects ?? 0),
       logPieces: count.logPieces + (more.logPieces ?? 0),
       readBytes: count.readBytes + (more.readBytes ?? 0),
+      ...(frozen > 0 ? { frozen } : {}),
     };
     this.keep({ ...where, count: sum });
   }
@@ -149,13 +160,17 @@ export class StoredReader {
   }
 }
 
+/** What lies in an archive class is neither right nor wrong: nobody has read it. */
+const FROZEN = Symbol('in an archive class');
+
 /** Null where it is as it was stored. Throws what keeps anybody from looking. */
-async function problemWith(key: string, read: () => Promise<void>): Promise<string | null> {
+async function problemWith(key: string, read: () => Promise<void>): Promise<string | typeof FROZEN | null> {
   try {
     await read();
     return null;
   } catch (error) {
     const found = findFailure(error);
+    if (found?.code === 'ObjectFrozen') return FROZEN;
     if (found?.code === 'NotFound') return 'it is not there';
     // ConfigInvalid: a later format of the object itself; without a key it is about the config, and nobody can look.
     const isOfObject =

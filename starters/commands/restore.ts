@@ -2,6 +2,7 @@ import { Option } from 'commander';
 import { failure } from '../../core/errors';
 import type { Front } from '../front';
 import { LEAVES, type Leave } from '../../core/recovery';
+import { THAW_TIERS, type ThawTier } from '../../core/thaw';
 import { readTarget, withChoice } from '../recovery-target';
 import { planRestore, startRestore } from '../restore';
 
@@ -13,6 +14,7 @@ interface Options {
   exclusive?: boolean;
   timeline?: string;
   leave: Leave;
+  thawTier?: ThawTier;
   port?: string;
   site?: string;
   overwrite?: boolean;
@@ -39,7 +41,7 @@ export function registerRestore(front: Front): void {
         ['drctl restore orders-db --to 20261122T020000Z-full-1a2b3c4d --into /restore/orders', 'exactly one backup'],
       ],
       async (session, named, options) => {
-        const { all, to, into, port, site, overwrite, delta, dryRun, yes, detach, leave } = options;
+        const { all, to, into, port, site, overwrite, delta, dryRun, yes, detach, leave, thawTier } = options;
         const { target: read, note } = readTarget(to, session.io.now());
         const target = withChoice(read, options);
         if (note) session.io.note(`Note: ${note}`);
@@ -53,6 +55,7 @@ export function registerRestore(front: Front): void {
           overwrite: overwrite ?? false,
           delta: delta ?? false,
           leave,
+          thawTier,
         };
         if (dryRun) return planRestore(session, request);
         return startRestore(session, {
@@ -75,6 +78,12 @@ export function registerRestore(front: Front): void {
       new Option('--leave <state>', 'open for writing; paused at the target, readable; or shut down, ready to start')
         .choices(LEAVES)
         .default('open'),
+    )
+    .addOption(
+      new Option(
+        '--thaw-tier <tier>',
+        'how fast backups in an archive class are asked back (default: restore.thaw.tier of the config)',
+      ).choices(THAW_TIERS),
     )
     .option('--into <directory>', 'an empty directory on the worker; with several stores each gets its own below it')
     .option('--port <port>', 'port of the restored server (default: a free one)')

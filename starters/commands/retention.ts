@@ -3,6 +3,7 @@ import { failure } from '../../core/errors';
 import { workflowIds } from '../../core/names';
 import type { Front } from '../front';
 import { putHold } from '../hold';
+import { expiresAt } from '../lifecycle';
 import { detachOption, reasonOption } from '../options';
 import { planLines, planRetention, startRetention, storeOf } from '../retention';
 import { sendCommand } from '../send-command';
@@ -84,6 +85,11 @@ export function registerRetention(front: Front): void {
         const hold = { store, backupId, by: session.io.user, reason, at: session.io.now().toISOString() };
         await putHold(session, hold);
         session.print(hold, () => [`${backupId} of ${store} is held: ${reason}`]);
+        const expires = expiresAt(await session.open(), store, backupId);
+        if (expires === null) return;
+        session.io.note(
+          `Note: S3 knows no holds: lifecycle.expireAfter deletes it on ${expires.toISOString().slice(0, 10)} all the same.`,
+        );
       },
     )
     .addOption(reasonOption().makeOptionMandatory());

@@ -14,6 +14,7 @@ interface Options {
   everyBackup?: boolean;
   seed?: string;
   site?: string;
+  thaw?: boolean;
   detach?: boolean;
 }
 
@@ -37,6 +38,7 @@ export function registerVerify(front: Front): void {
           backup: backupOf(options, kind),
           seed: seedOf(options, kind),
           site: siteOf(options, kind, (site) => session.site(site)),
+          thaw: thawOf(options),
           detach: options.detach ?? false,
         });
       },
@@ -49,7 +51,14 @@ export function registerVerify(front: Front): void {
     .option('--every-backup', 'with --full: all backups and all of the log')
     .option('--seed <number>', 'with --full: makes the choice of an earlier run again')
     .option('--site <site>', 'with --restore: whose worker restores (default: a site that is not active)')
+    .option('--thaw', 'with --backup: ask back what of it lies in an archive class, and wait for hours or days')
     .addOption(detachOption());
+}
+
+function thawOf({ thaw = false, backup }: Options): boolean {
+  if (thaw && backup === undefined)
+    throw failure('UsageInvalid', '--thaw is for one backup, which --backup names: it costs money and time');
+  return thaw;
 }
 
 function kindOf({ quick, full, restore }: Options): ProofKind {

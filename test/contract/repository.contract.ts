@@ -173,7 +173,12 @@ export function describeRepository(kind: string, start: () => Promise<Repository
       await repository.put('reports/x.json', Buffer.alloc(1_234));
       const listed = [];
       for await (const object of repository.list('reports/')) listed.push(object);
-      expect(listed).toEqual([{ key: 'reports/x.json', sizeBytes: 1_234, modifiedAt: expect.any(String) }]);
+      expect(listed).toEqual([
+        {
+          ...{ key: 'reports/x.json', sizeBytes: 1_234, modifiedAt: expect.any(String) },
+          storageClass: (await repository.head('reports/x.json'))?.storageClass,
+        },
+      ]);
       expect(Date.parse(listed[0]!.modifiedAt)).toBeGreaterThan(before);
     });
 

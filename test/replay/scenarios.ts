@@ -8,7 +8,7 @@ import { checkedItem, fakeChecklistWorld } from '../support/fake-checklist';
 import { fakeFailoverWorld, healthyWorld } from '../support/fake-failover';
 import { fakeReadinessWorld } from '../support/fake-readiness';
 import { fakeRetentionWorld } from '../support/fake-retention';
-import { fakeRestoreActivities } from '../support/fake-restore';
+import { fakeArchiveRestore, fakeRestoreActivities } from '../support/fake-restore';
 import { fakeVerifyWorld } from '../support/fake-verify';
 import { follow } from '../support/follow';
 import { waitUntil } from '../support/servers';
@@ -245,6 +245,13 @@ export function scenarios(): Scenario[] {
       type: 'restoreStores',
       input: restore,
       activities: fakeRestoreActivities([]),
+      drive: decided(approve),
+    },
+    {
+      name: 'restore-from-archive',
+      type: 'restoreStores',
+      input: restore,
+      activities: fakeArchiveRestore([]),
       drive: decided(approve),
     },
     {

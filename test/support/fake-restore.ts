@@ -1,6 +1,7 @@
 import { taskQueues } from '../../core/names';
 import type { RunReport } from '../../core/report/run-report';
 import type { RestorePlan, RestoredStore } from '../../core/recovery';
+import { thawPlan } from '../../core/thaw';
 import { shop } from './shop-application';
 import type { FakeActivities } from './workflow-environment';
 
@@ -99,5 +100,22 @@ export function fakeRestoreActivities(calls: string[], reports: RunReport[] = []
       note('notify', title);
       return [];
     },
+  };
+}
+
+/** The same where all of it lay in an archive class, of which S3 has copies by now. */
+export function fakeArchiveRestore(calls: string[]): FakeActivities {
+  const fakes = fakeRestoreActivities(calls);
+  const amount = { objects: 3, sizeBytes: 3_000 };
+  const look = { byClass: { GLACIER: amount }, asked: { objects: 0, sizeBytes: 0 }, readableUntil: null };
+  const none = { objects: 0, sizeBytes: 0 };
+  return {
+    ...fakes,
+    planRestores: async (input) => {
+      const planned = await fakes.planRestores!(input);
+      const thaw = thawPlan({ ...look, readable: none }, { tier: 'standard', days: 7 });
+      return { ...planned, plans: planned.plans.map((plan) => ({ ...plan, thaw })) };
+    },
+    askBack: async () => ({ ...look, readable: amount }),
   };
 }

@@ -49,6 +49,7 @@ const NEEDS: Readonly<Record<string, readonly [action: string, ...purposes: Purp
   Decrypt: ['kms:Decrypt', ...PURPOSES],
   GetBucketLifecycleConfiguration: ['s3:GetLifecycleConfiguration', 'retention'],
   PutBucketLifecycleConfiguration: ['s3:PutLifecycleConfiguration', 'retention'],
+  DeleteBucketLifecycle: ['s3:PutLifecycleConfiguration', 'retention'],
   RestoreObject: ['s3:RestoreObject', 'restore'],
 };
 
