@@ -14,14 +14,15 @@ const LOOK_MILLISECONDS = 4_000;
 
 /**
  * A look at every database server of every site, from where the caller stands. One that is down is part of the answer.
- * Trees of files are left out: they can only be seen at their own host.
+ * Trees of files are left out: they can only be seen at their own host. Who has not answered when `late` aborts, as a timeout,
+ * does not.
  */
 export async function lookAtServers(
   open: OpenApplication,
   ctx: CallContext,
-  milliseconds = LOOK_MILLISECONDS,
+  late: AbortSignal = AbortSignal.timeout(LOOK_MILLISECONDS),
 ): Promise<ServerLook[]> {
-  const bounded = { ...ctx, signal: AbortSignal.any([ctx.signal, AbortSignal.timeout(milliseconds)]) };
+  const bounded = { ...ctx, signal: AbortSignal.any([ctx.signal, late]) };
   const { sites, stores } = open.application;
   const databases = stores.filter(({ hasLog, hasReplication }) => hasLog || hasReplication);
   const places = databases.flatMap(({ name: store }) => sites.map((site) => ({ store, site })));

@@ -129,7 +129,7 @@ export function planLines(plan: RoleChangePlan): string[] {
     `  from the approval to the verified service: ${timeText(approvalToVerified)}; objective ${formatDuration(rtoSeconds * 1_000)}`,
     ...groups.flatMap((group, index) => groupLines(group, index + 1)),
     '',
-    'Steps of one number run side by side, the numbers one after the other. What would fail today: add --dry-run',
+    'Steps of one number run side by side, the numbers one after the other.',
   ];
 }
 

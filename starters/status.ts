@@ -62,19 +62,34 @@ export interface Verdict {
   readonly toLookAt: readonly string[];
 }
 
-/** A person waits: servers and Temporal that need longer are not well. */
+/**
+ * A person waits: servers and Temporal that need this much longer than the stores' own judgement are not well. On a machine
+ * that is busy that judgement takes its time as well, and none of them is called silent for it.
+ */
 const ANSWER_MILLISECONDS = 1_200;
+/** Of Temporal: a connection that comes later would only hold the end of the command up. */
+const CONNECT_MILLISECONDS = 3_000;
 /** More than any application has at once. */
 const RUNS_LISTED = 500;
 
 /** Everything at once; nothing is changed. */
 export async function lookAtAll(session: Session): Promise<StatusFacts> {
-  session.connectWithinMilliseconds = ANSWER_MILLISECONDS;
+  session.connectWithinMilliseconds = CONNECT_MILLISECONDS;
   const open = await session.open();
   const at = session.io.now().toISOString();
   const { application } = session;
   // Which backups failed is a reason more; without it the others hold.
   const tally = readTally(open).catch(() => EMPTY_TALLY);
+  const judged = Promise.all(
+    open.application.stores.map(
+      async ({ name }) =>
+        [
+          name,
+          await partOf(async () => storeStatus(session, name, at, tallyOf(await tally, name).lastFailureAt)),
+        ] as const,
+    ),
+  );
+  const late = after(judged, ANSWER_MILLISECONDS);
   const [role, stores, servers, running, schedules, readiness] = await Promise.all([
     partOf(async () => {
       const current = await open.epochs.current();
@@ -84,18 +99,10 @@ export async function lookAtAll(session: Session): Promise<StatusFacts> {
         since: current?.takenAt ?? null,
       };
     }),
-    Promise.all(
-      open.application.stores.map(
-        async ({ name }) =>
-          [
-            name,
-            await partOf(async () => storeStatus(session, name, at, tallyOf(await tally, name).lastFailureAt)),
-          ] as const,
-      ),
-    ),
-    partOf(() => serverLooks(session)),
-    partOf(() => answered(runningNow(session))),
-    partOf(() => answered(listSchedules(session))),
+    judged,
+    partOf(() => serverLooks(session, late)),
+    partOf(() => answered(runningNow(session), late)),
+    partOf(() => answered(listSchedules(session), late)),
     partOf(() => observeReadiness(open)),
   ]);
   const logged = open.application.stores.filter(({ hasLog }) => hasLog);
@@ -127,12 +134,12 @@ async function storeStatus(
 }
 
 /** Every database server, from this machine. */
-async function serverLooks(session: Session): Promise<ServerLook[]> {
+async function serverLooks(session: Session, late: AbortSignal): Promise<ServerLook[]> {
   const log = { debug() {}, info() {}, warn() {}, error() {} };
   const leaving = new AbortController();
   void session.io.interrupted.then(() => leaving.abort());
   const ctx = { signal: leaving.signal, log, progress() {} };
-  return lookAtServers(await session.open(), ctx, ANSWER_MILLISECONDS);
+  return lookAtServers(await session.open(), ctx, late);
 }
 
 async function runningNow(session: Session): Promise<RunningNow> {
@@ -203,14 +210,18 @@ async function partOf<T>(get: () => Promise<T>): Promise<Part<T>> {
   }
 }
 
-async function answered<T>(asked: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(
-      () => reject(new Error(`Temporal does not answer within ${ANSWER_MILLISECONDS / 1_000} s`)),
-      ANSWER_MILLISECONDS,
-    );
+/** Aborts so long after `work` has ended, however it did, as a timeout. */
+function after(work: Promise<unknown>, milliseconds: number): AbortSignal {
+  const late = new AbortController();
+  const expire = () => late.abort(new DOMException('it took longer than a look may take', 'TimeoutError'));
+  void Promise.allSettled([work]).then(() => setTimeout(expire, milliseconds).unref());
+  return late.signal;
+}
+
+async function answered<T>(asked: Promise<T>, late: AbortSignal): Promise<T> {
+  asked.catch(() => undefined); // who waits may have gone by then
+  const silent = new Promise<never>((_, reject) => {
+    late.addEventListener('abort', () => reject(new Error('Temporal does not answer')), { once: true });
   });
-  asked.catch(() => undefined); // who waits has gone by then
-  return Promise.race([asked, late]).finally(() => clearTimeout(timer));
+  return Promise.race([asked, silent]);
 }

@@ -29,7 +29,7 @@ export function registerPlan(front: Front): void {
         async (session, _, { to, dryRun }) => {
           const plan = await planRoleChange(session, kind, to ?? null);
           if (dryRun) return checkReadinessFor(session, plan);
-          session.print({ plan, readiness: null }, () => planLines(plan));
+          session.print({ plan, readiness: null }, () => [...planLines(plan), 'What would fail today: add --dry-run']);
           return 0;
         },
       )

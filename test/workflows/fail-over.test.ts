@@ -273,7 +273,7 @@ test('an undo brings back what served before the fence, and names what belongs t
   const noted = result.steps.filter(({ id }) => /^(undo:)?stop:/.test(id)).map(({ id, note }) => `${id} ${note}`);
   expect(noted).toEqual([
     'stop:auth 3 replicas are gone',
-    'stop:order 1 replicas are gone',
+    'stop:order its one replica is gone',
     'stop:cart it had no replicas',
     'undo:stop:auth 3 replicas',
     'undo:stop:order 1 replicas',

@@ -5,6 +5,9 @@ import { roleChangeBriefly } from '../proxies';
 import { wasCancelled } from '../step-table';
 import type { FailoverRun } from './run';
 
+export const gone = (replicas: number) =>
+  replicas === 1 ? 'its one replica is gone' : `${replicas} replicas are gone`;
+
 const namesOf = ({ app }: FailoverRun) => app.serviceGroups.flatMap(({ services }) => services.map(({ name }) => name));
 
 /** To be called before the first is stopped; it runs once the fences are lifted, which would refuse what it starts. */
@@ -65,7 +68,7 @@ async function stopOne(run: FailoverRun, service: string, unseen: boolean): Prom
       async () => {
         if (replicas !== undefined) await within.stopService({ application: app.name, site, service, epoch });
       },
-      () => (replicas === undefined ? 'it had no replicas' : `${replicas} replicas are gone`),
+      () => (replicas === undefined ? 'it had no replicas' : gone(replicas)),
     );
     if (replicas === undefined && unseen) unknown('it could not be looked at');
   } catch (error) {

@@ -5,6 +5,7 @@ import { named, roleChangeSteps, switchoverSteps } from '../../core/role-change-
 import { wasCancelled } from '../step-table';
 import { roleChangeWithin } from '../proxies';
 import { attested, fenceSite, seeAtWork } from '../failover/fence';
+import { gone } from '../failover/stop-services';
 import type { SwitchoverRun } from './run';
 
 /**
@@ -61,7 +62,7 @@ export async function stopServices(run: SwitchoverRun): Promise<void> {
       run.control.must(
         ...roleChangeSteps.stopService(service, site),
         () => within.stopService({ application, site, service, epoch }),
-        () => `${desiredReplicas} replicas are gone`,
+        () => gone(desiredReplicas),
       ),
     ),
   );
