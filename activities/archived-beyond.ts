@@ -7,8 +7,8 @@ import type { OpenApplication } from './deps';
 const LOOK_MILLISECONDS = 3_000;
 
 /**
- * What the archived log has that the standby has not, in words for the approval card: a promotion loses it, a restore would
- * not. Null where it has nothing more, where there is no log, and where it cannot be seen in time.
+ * What the archived log has that the standby has not, in words for the approval card: where nothing brings it there before the
+ * promotion, that loses it and a restore would not. Null where it has nothing more, where there is no log, and where it cannot be seen in time.
  */
 export async function archivedBeyond(
   open: OpenApplication,
@@ -17,7 +17,8 @@ export async function archivedBeyond(
 ): Promise<string | null> {
   const log = open.logArchive(store);
   if (log === null || standby === null) return null;
-  const { positions } = open.engine(store);
+  const { positions, replication } = open.engine(store);
+  const catchesUp = replication?.catchUp !== undefined;
   const look = async (): Promise<string | null> => {
     const entries = await log.entries(standby.position.lineage);
     const newest = entries.reduce<LogEntry | null>(
@@ -27,10 +28,10 @@ export async function archivedBeyond(
     if (!newest || positions.compare(newest.to, standby.position) <= 0) return null;
     const { coversUntil } = await log.resolve(newest);
     const until = coversUntil === null ? '' : `, all until ${coversUntil}`;
-    return (
-      `its archived log reaches ${positions.format(newest.to)}${until}, the standby ${positions.format(standby.position)}: ` +
-      'what lies between is lost to a promotion, and restored by `drctl restore`'
-    );
+    const between = catchesUp
+      ? 'what lies between is replayed there before the promotion, and is lost only where that is skipped'
+      : 'what lies between is lost to a promotion, and restored by `drctl restore`';
+    return `its archived log reaches ${positions.format(newest.to)}${until}, the standby ${positions.format(standby.position)}: ${between}`;
   };
   const over = new AbortController();
   try {

@@ -1,6 +1,7 @@
 import { createApplicationActivities } from './application';
 import { createArchiveActivities } from './archive';
 import { createBackupActivities } from './backup';
+import { createCatchUpActivities } from './catch-up';
 import { createChecklistActivities } from './checklist';
 import type { ActivityDeps } from './deps';
 import { createDnsActivities } from './dns';
@@ -28,6 +29,7 @@ export function createActivities(deps: ActivityDeps) {
     ...createApplicationActivities(deps),
     ...createArchiveActivities(deps),
     ...createBackupActivities(deps),
+    ...createCatchUpActivities(deps),
     ...createChecklistActivities(deps),
     ...createDnsActivities(deps),
     ...createHandOverActivities(deps),

@@ -6,6 +6,7 @@ import { check, type Judgement, type ReadinessCheck, type ReadinessState } from 
 import {
   judgeAnswers,
   judgeBackups,
+  judgeCatchUp,
   judgeFence,
   judgeFiles,
   judgeHistory,
@@ -45,6 +46,7 @@ export async function checkStandby(
   const { replication } = engine;
   if (!replication) return [];
   const mustForce = replication.mustForce?.bind(replication);
+  const catchUpLacks = replication.catchUpLacks?.bind(replication);
   // Asked once, judged by several; a site that the store does not have throws before it promises anything.
   const probeAt = async (site: string) => engine.probe(site, ctx);
   const [standby, primary] = [probeAt(toSite), probeAt(fromSite)];
@@ -75,6 +77,16 @@ export async function checkStandby(
         return judgeObstacles(obstacles, noted, (current?.epoch ?? 0) + 1);
       },
     ],
+    ...(catchUpLacks
+      ? [
+          [
+            'catch-up',
+            `Archived log for ${store} at ${toSite}`,
+            'whether what only the archive has could be promoted is not known',
+            async () => judgeCatchUp(await catchUpLacks(toSite, ctx)),
+          ] as const,
+        ]
+      : []),
     ...(mustForce
       ? [
           [

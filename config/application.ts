@@ -9,14 +9,17 @@ export function toApplication(config: Config): Application {
     name: config.application,
     sites: Object.keys(config.sites),
     initialSite: config.initialSite,
-    stores: Object.entries(config.stores).map(([name, { engine, hasLog, hasReplication, mirrors, rpo }]) => ({
-      name,
-      engine,
-      hasLog,
-      hasReplication,
-      hasMirrors: mirrors.length > 0,
-      rpoSeconds: (rpo ?? objectives.rpo).seconds,
-    })),
+    stores: Object.entries(config.stores).map(
+      ([name, { engine, hasLog, hasReplication, catchesUp, mirrors, rpo }]) => ({
+        name,
+        engine,
+        hasLog,
+        hasReplication,
+        catchesUp,
+        hasMirrors: mirrors.length > 0,
+        rpoSeconds: (rpo ?? objectives.rpo).seconds,
+      }),
+    ),
     serviceGroups: config.services?.groups ?? [],
     dns: (config.dns?.records ?? []).map(({ name, type, ttl, values }) => ({
       name,
@@ -39,6 +42,7 @@ export function toApplication(config: Config): Application {
       requesterMayApprove: failover.requesterMayApprove,
       servicesReadySeconds: failover.servicesReadyWithin.seconds,
       dnsPropagationSeconds: failover.dnsWithin.seconds,
+      catchUpSeconds: failover.catchUpWithin.seconds,
       switchover: {
         withinSeconds: failover.switchover.within.seconds,
         maxLagSeconds: failover.switchover.maxLag.seconds,

@@ -73,6 +73,9 @@ const failover = z
     }),
     servicesReadyWithin: duration,
     dnsWithin: duration,
+    catchUpWithin: duration.default({ text: '2m', milliseconds: 120_000, seconds: 120 }).meta({
+      description: 'How long a standby may replay what only the archived log has, before people are asked',
+    }),
     switchover: z
       .strictObject({
         within: duration.default({ text: '2m', milliseconds: 120_000, seconds: 120 }).meta({

@@ -31,6 +31,7 @@ export interface StoreConfig {
   /** What its engine is, and what its settings ask for; see `EngineEntry`. */
   readonly hasLog: boolean;
   readonly hasReplication: boolean;
+  readonly catchesUp: boolean;
   readonly mirrors: readonly MirrorSettings[];
   /** `host:port` of the servers at each site that have a role to change. */
   readonly servers: Readonly<Record<string, readonly string[]>>;
@@ -45,6 +46,7 @@ function split(parsed: Record<string, unknown>): StoreConfig {
     engine,
     hasLog: entry.hasLog,
     hasReplication: entry.hasReplication,
+    catchesUp: entry.catchesUp,
     mirrors: entry.mirrors(settings),
     servers: entry.servers(settings),
     repository,

@@ -26,6 +26,8 @@ export interface StoreSummary {
   readonly engine: string;
   readonly hasLog: boolean;
   readonly hasReplication: boolean;
+  /** Whether its standby can take archived log before a promotion. */
+  readonly catchesUp: boolean;
   /** Whether directories of it are mirrored for the public after each backup. */
   readonly hasMirrors: boolean;
   readonly rpoSeconds: number;
@@ -57,6 +59,8 @@ export interface FailoverPolicy {
   /** How long a service may take to be ready, and DNS to answer with the new site everywhere. */
   readonly servicesReadySeconds: number;
   readonly dnsPropagationSeconds: number;
+  /** How long a standby may take to replay what only the archive has, before people are asked. */
+  readonly catchUpSeconds: number;
   readonly switchover: SwitchoverPolicy;
 }
 

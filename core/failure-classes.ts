@@ -203,6 +203,12 @@ export const FAILURES = {
     data: 'Nothing was promoted and nothing is lost: the old primary has everything, and takes no writes.',
     next: 'See why the standby does not catch up; past its time limit the switchover undoes itself.',
   },
+  CatchUpIncomplete: {
+    retryable: false,
+    exitCode: 49,
+    data: 'Nothing was promoted. The archived log has changes that the standby has not.',
+    next: 'Mend what is named and retry; or skip the step: what only the archive has is then not promoted.',
+  },
   SwitchoverTimedOut: {
     retryable: false,
     exitCode: 44,

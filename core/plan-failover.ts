@@ -2,6 +2,7 @@ import type { Application } from './application';
 import {
   approvalOf,
   at,
+  duration,
   ending,
   engineOf,
   group,
@@ -33,6 +34,7 @@ export function planFailover(
   return whole(planning, 'failover', [
     ...deciding(planning),
     ...fencing(planning),
+    group('catching up', catchingUp(planning)),
     group('promoting', [...promoting(planning), ...seeingFiles(planning)], { pivot: true }),
     group('promoting', [holding(planning)]),
     ...serving(planning),
@@ -121,6 +123,19 @@ function stopping(service: string, fromSite: string): PlannedStep {
     'scales it to nothing and keeps its size for the undo; where it is out of reach for 10 s people are told, and nothing waits',
     roleChangeSteps.undoStopService(service, fromSite),
   );
+}
+
+function catchingUp({ app, toSite, details }: Planning): PlannedStep[] {
+  return app.stores
+    .filter(({ catchesUp }) => catchesUp)
+    .map(({ name, engine }) =>
+      step(
+        roleChangeSteps.catchUp(name, toSite),
+        `looks up to where its log is archived; what ${engine}${at(details, name, toSite)} has not of that is streamed to it by ` +
+          `the worker, and seen replayed, within ${duration(app.failover.catchUpSeconds)}; then a person decides`,
+        roleChangeSteps.undoCatchUp(name, toSite),
+      ),
+    );
 }
 
 function holding({ fromSite }: Planning): PlannedStep {

@@ -83,6 +83,13 @@ export function judgeObstacles(obstacles: readonly string[], noted: number | nul
     : ['failing', all.join('; '), 'the promotion would fail, with the old site fenced'];
 }
 
+/** Whether the standby could be given what only the log archive has, before its promotion. */
+export function judgeCatchUp(lacking: readonly string[]): Judgement {
+  return lacking.length === 0
+    ? ok('what only the archive has would be replayed there first')
+    : ['warning', lacking.join('; '), 'the failover would ask: retry, or skip and lose what only the archive has'];
+}
+
 /** Whether a promotion there would have to be forced, and why (`Replication.mustForce`). */
 export function judgeMajority(mustForce: string | null): Judgement {
   return mustForce === null

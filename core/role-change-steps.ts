@@ -22,6 +22,10 @@ export const roleChangeSteps = {
   fenceSite: (fromSite: string): StepName => ['fence:site', `Fence the site ${fromSite}`],
   fenceStore: (store: string, fromSite: string): StepName => [`fence:${store}`, `Fence ${store} at ${fromSite}`],
   stopService: (service: string, fromSite: string): StepName => [`stop:${service}`, `Stop ${service} at ${fromSite}`],
+  catchUp: (store: string, toSite: string): StepName => [
+    `catch-up:${store}`,
+    `Bring what only the archive has of ${store} to ${toSite}`,
+  ],
   promote: (store: string, toSite: string): StepName => [`promote:${store}`, `Promote ${store} at ${toSite}`],
   files: (store: string, toSite: string): StepName => [
     `files:${store}`,
@@ -52,6 +56,10 @@ export const roleChangeSteps = {
   undoFenceStore: (store: string, fromSite: string): StepName => [
     `undo:fence:${store}`,
     `Unfence ${store} at ${fromSite}`,
+  ],
+  undoCatchUp: (store: string, toSite: string): StepName => [
+    `undo:catch-up:${store}`,
+    `See that ${store} at ${toSite} is told to follow its primary again`,
   ],
   undoStopService: (service: string, fromSite: string): StepName => [
     `undo:stop:${service}`,
@@ -100,7 +108,10 @@ export const switchoverSteps = {
 /** As an object, for what is kept under its name. */
 export const named = ([id, title]: StepName) => ({ id, title });
 
-/** Whether a person may leave a step out that failed for good: no data is at risk without it. */
+/**
+ * Whether a person may leave a step out that failed for good: no data is at risk without it, or none besides what the card of
+ * the approval has counted as lost (a catch-up).
+ */
 export function isSkippable(stepId: string): boolean {
-  return /^(service|verify|lineage|dns|settle|hold|follow)/.test(stepId);
+  return /^(catch-up|service|verify|lineage|dns|settle|hold|follow)/.test(stepId);
 }

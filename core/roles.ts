@@ -1,7 +1,9 @@
 import type { CallContext } from './call';
+import type { CatchUpRequest, CaughtUp } from './catch-up';
 import type { Divergence } from './divergence';
 import type { FenceEvidence, FenceOutlook, ForceAttestation, StoreEnd } from './fencing';
 import type { Following, FollowRequest, HandOver, HandOverRequest } from './hand-over';
+import type { LogArchive } from './log-archive';
 import type { Position } from './positions';
 import type { ReplicaState, ReplicationSample } from './replication';
 
@@ -81,6 +83,17 @@ export interface Replication {
    * what somebody else has to do where it cannot. Never makes anything writable. Repeatable; StaleEpoch as `fence`.
    */
   follow(request: FollowRequest, ctx: CallContext): Promise<Following>;
+  /**
+   * Before `promote`, the old primary being fenced: brings to the site's replica what the archived log has and it has not, and
+   * resolves once that is applied, whole. Promotes nothing and changes no role. Repeatable; StaleEpoch as `fence`,
+   * CatchUpIncomplete where the time is over or a person has to mend something. Left out by engines whose archived log no
+   * replica can take.
+   */
+  catchUp?(request: CatchUpRequest, log: LogArchive, ctx: CallContext): Promise<CaughtUp>;
+  /** What would keep `catchUp` at the site from doing that, as far as it can be seen now: a right that the account lacks. Changes nothing. */
+  catchUpLacks?(site: string, ctx: CallContext): Promise<readonly string[]>;
+  /** Takes back what a `catchUp` that died has left at the replica; whether there was anything. Repeatable. */
+  leaveArchive?(site: string, ctx: CallContext): Promise<boolean>;
   /**
    * Makes the site's replica the writable primary and notes the epoch in the store itself; StaleEpoch if it holds a newer one,
    * MajorityLost where it would have to be forced and nobody attests that.

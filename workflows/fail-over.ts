@@ -6,6 +6,7 @@ import type { FailOverInput, FailOverResult } from '../core/role-change-runs';
 import { queries } from '../core/runs';
 import { roleChange } from './proxies';
 import { askForApproval, priceTheLoss } from './failover/approval';
+import { catchUp } from './failover/catch-up';
 import { FailoverControl } from './failover/control';
 import { confirmPrimaryIsDown, lookAgain, requireStandbys } from './failover/decide';
 import { fence, holdWhatIsAttested, takeEpoch, undo } from './failover/fence';
@@ -14,8 +15,8 @@ import { end, endTurnedBack, FailoverRun } from './failover/run';
 
 /**
  * The unplanned failover of an application to another site, in the order of the runbook: confirm that the primary is down
- * and that a standby is there, price the loss and wait for approval, take the epoch, fence, promote, start the services,
- * move the name, verify through it, archive the new lineage, tell people, report. Everything runs at the surviving site.
+ * and that a standby is there, price the loss and wait for approval, take the epoch, fence, bring the standbys what only the
+ * archive has, promote, start the services, move the name, verify through it, archive the new lineage, tell people, report. Everything runs at the surviving site.
  *
  * Up to the promotion every step can be undone and an abort undoes them in reverse; from the promotion on there is only
  * the way forward (rule 2).
@@ -47,7 +48,8 @@ export async function failOver(input: FailOverInput): Promise<FailOverResult> {
     await requireStandbys(run);
     await takeEpoch(run, epoch);
     await fence(run);
-    // The last moment for an abort or a pause that came while the fences were at work.
+    await catchUp(run);
+    // The last moment for an abort or a pause that came while the steps before were at work.
     await control.clearance();
   } catch (error) {
     return CancellationScope.nonCancellable(() => turnBack(run, error));

@@ -193,6 +193,20 @@ export const roleChangeWithin = (application: string, site: string, seconds: num
   });
 
 /**
+ * Replaying archived log before a promotion: the activity itself ends when its time is over and says what is missing. A worker
+ * that was killed is replaced within that time; the margin lets the last try say so.
+ */
+export const catchingUp = (application: string, site: string, seconds: number) =>
+  summarised({
+    ...waiting,
+    taskQueue: taskQueues.site(application, site),
+    startToCloseTimeout: `${seconds + 15} seconds`,
+    scheduleToCloseTimeout: `${seconds + 30} seconds`,
+    heartbeatTimeout: HEARTBEAT,
+    retry: urgent,
+  });
+
+/**
  * Planning what may go, and deleting it: of years of backups and log that takes long, and each try goes on with what is left.
  * Six hours later the next run of the schedule has the same work before it.
  */

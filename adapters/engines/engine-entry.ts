@@ -16,6 +16,8 @@ export interface EngineEntry {
   readonly hasLog: boolean;
   /** Whether it lives at several sites and has a role to change. */
   readonly hasReplication: boolean;
+  /** Whether a replica of it can take archived log before its promotion (`Replication.catchUp`). */
+  readonly catchesUp: boolean;
   /** What its settings ask to be mirrored; `settings` is what the schema above made of the config, here and below. */
   mirrors(settings: unknown): readonly MirrorSettings[];
   /** `host:port` of the servers at each site that have the role which a role change moves; none for engines without one. */
@@ -28,6 +30,7 @@ interface EngineFacts<S extends z.ZodObject> {
   readonly settings: S;
   readonly hasLog: boolean;
   readonly hasReplication: boolean;
+  readonly catchesUp?: boolean;
   mirrors?(settings: z.output<S>): readonly MirrorSettings[];
   servers?(settings: z.output<S>): Readonly<Record<string, readonly string[]>>;
   /**
@@ -39,11 +42,12 @@ interface EngineFacts<S extends z.ZodObject> {
 
 /** Ties an engine's schema to the functions that take its output. */
 export function engineEntry<S extends z.ZodObject>(facts: EngineFacts<S>): EngineEntry {
-  const { settings, hasLog, hasReplication } = facts;
+  const { settings, hasLog, hasReplication, catchesUp = false } = facts;
   return {
     settings,
     hasLog,
     hasReplication,
+    catchesUp,
     mirrors: (parsed) => facts.mirrors?.(parsed as z.output<S>) ?? [],
     servers: (parsed) => facts.servers?.(parsed as z.output<S>) ?? {},
     create: async (store, parsed) => facts.create(store, parsed as z.output<S>),

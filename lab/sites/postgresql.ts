@@ -97,7 +97,7 @@ async function createRoles(build: LabBuild): Promise<void> {
     // Its own schema holds the heartbeat and the epoch.
     await client.query(`CREATE SCHEMA IF NOT EXISTS drctl AUTHORIZATION ${backup.name}`);
     await client.query(`GRANT CREATE ON DATABASE ${DATABASE} TO ${backup.name}`);
-    const parameters = 'default_transaction_read_only, synchronous_standby_names';
+    const parameters = 'default_transaction_read_only, synchronous_standby_names, primary_conninfo';
     await client.query(`GRANT SET, ALTER SYSTEM ON PARAMETER ${parameters} TO ${backup.name}`);
   });
 }

@@ -26,7 +26,15 @@ const withPrometheus = programs || process.env['CI'] ? describe : describe.skip;
 
 const PORT = 9464;
 const stores = [
-  { name: 'orders', engine: 'postgresql', hasLog: true, hasReplication: true, hasMirrors: false, rpoSeconds: 900 },
+  {
+    name: 'orders',
+    engine: 'postgresql',
+    hasLog: true,
+    hasReplication: true,
+    catchesUp: false,
+    hasMirrors: false,
+    rpoSeconds: 900,
+  },
 ];
 const application = { ...shop, stores };
 const now = Date.now();

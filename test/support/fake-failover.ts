@@ -181,6 +181,15 @@ export function fakeFailoverWorld(): FakeWorld {
       const follows = store !== 'orders' || startStandby;
       return { store, site, follows, how: follows ? 'it follows' : 'rebuild it' };
     },
+    catchUpStore: async ({ store }) => {
+      note('catchUpStore', store);
+      const reached = { ...position, value: '45' };
+      return { store, before: position, reached, archived: reached, fed: true, how: 'replayed from 42 to 45' };
+    },
+    leaveArchive: async ({ store }) => {
+      note('leaveArchive', store);
+      return false;
+    },
     unfenceSite: async ({ site }) => {
       note('unfenceSite', site);
       return { started: [`${site}-orders`], notes: ['sessions belongs to systemd, which has to start it'] };

@@ -11,10 +11,14 @@ const positions = {
 const entry = (to: number) => ({ lineage: '7/1', to: at(to), coversUntil: null }) as unknown as LogEntry;
 const standby = { position: at(250) } as ReplicaState;
 
-const opened = (entries: () => Promise<LogEntry[]>, coversUntil: string | null = '2026-11-22T13:04:59.000Z') =>
+const opened = (
+  entries: () => Promise<LogEntry[]>,
+  coversUntil: string | null = '2026-11-22T13:04:59.000Z',
+  replication: object | null = null,
+) =>
   ({
     logArchive: () => ({ entries, resolve: async (newest: LogEntry) => ({ ...newest, coversUntil }) }),
-    engine: () => ({ positions }),
+    engine: () => ({ positions, replication }),
   }) as unknown as OpenApplication;
 
 test('what the archive has beyond the standby is told with until when, whichever entry reaches furthest', async () => {
@@ -23,6 +27,10 @@ test('what the archive has beyond the standby is told with until when, whichever
   expect(await archivedBeyond(open, 'orders', standby)).toBe(
     'its archived log reaches 300, all until 2026-11-22T13:04:59.000Z, the standby 250: ' +
       'what lies between is lost to a promotion, and restored by `drctl restore`',
+  );
+  const catchesUp = opened(async () => [entry(300)], null, { catchUp: () => undefined });
+  expect(await archivedBeyond(catchesUp, 'orders', standby)).toMatch(
+    /the standby 250: what lies between is replayed there before the promotion, and is lost only where that is skipped$/,
   );
   expect(
     await archivedBeyond(

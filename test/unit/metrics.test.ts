@@ -37,7 +37,15 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 const stores = [
-  { name: 'assets', engine: 'files', hasLog: false, hasReplication: false, hasMirrors: false, rpoSeconds: 86_400 },
+  {
+    name: 'assets',
+    engine: 'files',
+    hasLog: false,
+    hasReplication: false,
+    catchesUp: false,
+    hasMirrors: false,
+    rpoSeconds: 86_400,
+  },
 ];
 const quiet: RunsOfTemporal = {
   failedBackups: async () => [],

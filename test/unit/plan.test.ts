@@ -47,6 +47,7 @@ test('the groups are in the order of the runbook, and what can be done side by s
     'evidence',
     'fence:site',
     'fence:orders fence:events fence:sessions stop:auth stop:order stop:cart',
+    'catch-up:orders',
     'promote:orders promote:events promote:sessions files:assets',
     'hold:fence',
     ...SERVED_AGAIN,
@@ -103,6 +104,13 @@ test('each step says exactly what it will do', () => {
   expect(stepOf(plan, 'promote:orders').does).toBe(
     'makes postgresql at orders-dr:1 the primary, and notes epoch 5 in it',
   );
+  expect(stepOf(plan, 'catch-up:orders')).toMatchObject({
+    does:
+      'looks up to where its log is archived; what postgresql at orders-dr:1 has not of that is streamed to it by the worker, ' +
+      'and seen replayed, within 1m 0s; then a person decides',
+    undo: { id: 'undo:catch-up:orders' },
+    skippable: true,
+  });
   expect(stepOf(plan, 'promote:events').does).toMatch(
     /the config names 1 of 3 members elsewhere than at primary: .* it has to be forced, only once an approver attests it/,
   );
@@ -151,7 +159,7 @@ test('expected times are medians of earlier runs to the same site; what none of 
   expect(text).toMatch(/to the verified service: 10\.0 s, at most 12\.0 s in 2 runs; objective 4h 0m/);
   expect(text).toMatch(/Promote orders at dr +2\.0 s, at most 5\.0 s in 3 runs\n/);
   expect(text).toMatch(/Promote events at dr +time not known yet\n/);
-  expect(text).toMatch(/══ the pivot.*\n\n +9 {2}Promote orders at dr/);
+  expect(text).toMatch(/══ the pivot.*\n\n +10 {2}Promote orders at dr/);
 });
 
 describe('drctl plan', () => {

@@ -42,6 +42,7 @@ test('runs the runbook in its order after an approval', async () => {
       'takeEpoch',
       'fenceSite',
       'fenceStore',
+      'catchUpStore:orders',
       'promoteStore',
       'startService:auth',
       'startService:order',
@@ -222,7 +223,10 @@ test('nothing is promoted without a proven fence; an abort then undoes in revers
     const undone = world.calls.filter((call) => /^unfence|giveBackEpoch/.test(call));
     // The epoch first, so that a fence still under way refuses from then on.
     const { steps } = await handle.query<FailOverStatus>('status');
-    const undoSteps = planned.groups.flatMap((group) => group.steps.flatMap(({ undo }) => undo ?? []));
+    // What comes behind the fence was not begun.
+    const undoSteps = planned.groups
+      .filter(({ phase }) => phase === 'fencing')
+      .flatMap((group) => group.steps.flatMap(({ undo }) => undo ?? []));
     expect(new Set(undoSteps)).toEqual(
       new Set(steps.filter(({ id }) => id.startsWith('undo:')).map(({ id, title }) => ({ id, title }))),
     );
@@ -234,6 +238,33 @@ test('nothing is promoted without a proven fence; an abort then undoes in revers
       'unfenceStore:orders',
     ]);
     expect(world.epoch).toMatchObject({ epoch: 2, activeSite: 'primary' });
+  });
+});
+
+test.each([
+  ['skip', 'completed', []],
+  ['abort', 'aborted', ['undo:epoch', 'undo:catch-up:orders', 'undo:fence:site']],
+] as const)('what only the archive has is waited for until people decide: %s', async (decision, ends, undoneFirst) => {
+  const world = fakeFailoverWorld();
+  world.before['catchUpStore'] = () => {
+    throw failure('CatchUpIncomplete', 'the standby has replayed 0/42 of 0/45');
+  };
+  await withFailover(world, async (handle) => {
+    await waitingFor(handle, /approval/);
+    await approve(handle);
+    const { waitingFor: words, accepts } = await waitingFor(handle, /only the archive has of orders/);
+    expect(words).toMatch(/^a decision \(retry, skip or abort\) .*replayed 0\/42 of 0\/45/);
+    expect(accepts).toContain('abort');
+    const refused = { cause: { message: expect.stringMatching(/a reason is required/) } };
+    await expect(handle.executeUpdate(decision, { args: [{ by: 'dana' }] })).rejects.toMatchObject(refused);
+    await handle.executeUpdate(decision, { args: [{ by: 'dana', reason: 'as decided' }] });
+    const { outcome, steps } = await handle.result();
+    expect(outcome).toBe(ends);
+    const undone = steps.filter(({ id }) => id.startsWith('undo:')).map(({ id }) => id);
+    expect(undone.slice(0, 3)).toEqual(undoneFirst);
+    expect(steps.find(({ id }) => id === 'catch-up:orders')?.note).toMatch(/replayed 0\/42/);
+    const calls = world.calls.filter((call) => /^promoteStore|^leaveArchive/.test(call));
+    expect(calls).toHaveLength(decision === 'skip' ? 3 : 1);
   });
 });
 

@@ -5,6 +5,7 @@ export const postgresql = engineEntry({
   settings,
   hasLog: true,
   hasReplication: true,
+  catchesUp: true,
   servers: ({ sites }) => oneServerEach(sites),
   create: (store, { sites, toolsDirectory, ...own }) =>
     (require('./engine') as typeof import('./engine')).createPostgresqlEngine({

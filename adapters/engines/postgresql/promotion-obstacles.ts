@@ -11,6 +11,13 @@ interface Rights {
   readonly mayNote: boolean;
 }
 
+interface CatchUpRights {
+  readonly account: string;
+  readonly maySet: boolean;
+  readonly mayReload: boolean;
+  readonly maySee: boolean;
+}
+
 /** SQL of a boolean: whether the account may write where the epoch is kept in the store. */
 export const MAY_NOTE_THE_EPOCH = `
   CASE WHEN to_regclass('${SCHEMA}.epoch') IS NULL THEN has_database_privilege(current_database(), 'CREATE')
@@ -42,5 +49,32 @@ export async function promotionObstacles(site: PostgresqlSite, ctx: CallContext)
     ...(mayPromote ? [] : [`${account} may not promote: ${grant('pg_promote(boolean, integer)')}`]),
     ...(mayResume ? [] : [`${account} may not resume a paused replay: ${grant('pg_wal_replay_resume()')}`]),
     ...(mayNote ? [] : [`${account} may not note the epoch in the schema ${SCHEMA}`]),
+  ];
+}
+
+/** What a catch-up from the archive needs and the account or the config lacks. */
+export async function catchUpLacks(site: PostgresqlSite, ctx: CallContext): Promise<string[]> {
+  const ask = (signal: AbortSignal) =>
+    withClient(
+      site,
+      async (client) => {
+        const { rows } = await client.query<CatchUpRights>(`
+          SELECT current_user AS account,
+                 has_parameter_privilege('primary_conninfo', 'ALTER SYSTEM') AS "maySet",
+                 has_function_privilege('pg_reload_conf()', 'EXECUTE') AS "mayReload",
+                 pg_has_role('pg_read_all_settings', 'USAGE') AS "maySee"`);
+        return rows[0] as CatchUpRights;
+      },
+      { statementMilliseconds: LOOK_MILLISECONDS, signal },
+    );
+  const found = await answerWithin(ctx.signal, LOOK_MILLISECONDS, addressOf(site), ask);
+  const { account, maySet, mayReload, maySee } = found;
+  return [
+    ...(maySet ? [] : [`GRANT ALTER SYSTEM ON PARAMETER primary_conninfo TO ${account}`]),
+    ...(mayReload ? [] : [`GRANT EXECUTE ON FUNCTION pg_reload_conf() TO ${account}`]),
+    ...(maySee ? [] : [`GRANT pg_monitor TO ${account}`]),
+    ...(site.tls && !site.catchUp?.certFile
+      ? ['its connections are encrypted: name catchUp.certFile and keyFile']
+      : []),
   ];
 }

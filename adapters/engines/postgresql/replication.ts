@@ -6,13 +6,15 @@ import { unfencedStores } from '../../../core/fencing';
 import type { ReplicaState, ReplicationSample } from '../../../core/replication';
 import { answerWithin, LOOK_MILLISECONDS } from '../answer-within';
 import { addressOf, sqlState, withClient } from './connection';
+import { catchUpFromArchive, leaveArchive } from './catch-up';
 import { divergenceOf } from './divergence';
 import { fencePrimary, isFenced, liftFence, unfencePrimary } from './fence';
 import { fenceOutlook } from './fence-outlook';
 import { followNewPrimary } from './follow';
 import { handOverPrimary } from './hand-over';
 import { lineageOf, positionAt } from './lsn';
-import { promotionObstacles } from './promotion-obstacles';
+import { giveBackConninfo } from './primary-conninfo';
+import { catchUpLacks, promotionObstacles } from './promotion-obstacles';
 import { noteEpoch, readEpoch } from './role-epoch';
 import { ensureSchema, SCHEMA } from './schema';
 import { readFacts } from './server-facts';
@@ -65,6 +67,10 @@ export function createReplication(
     handOver: (request, ctx) => handOverPrimary(store, request, siteOf, ctx),
     passedEnd: (request, ctx) => passedShutdownCheckpoint(siteOf(request.site), request, ctx),
     follow: (request, ctx) => followNewPrimary(store, request, siteOf, ctx),
+
+    catchUp: (request, log, ctx) => catchUpFromArchive(store, siteOf(request.site), request, log, ctx),
+    catchUpLacks: (site, ctx) => catchUpLacks(siteOf(site), ctx),
+    leaveArchive: (site, ctx) => leaveArchive(siteOf(site), ctx),
 
     divergence: (oldSite, newSite, ctx) => divergenceOf(store, { from: siteOf(oldSite), to: siteOf(newSite) }, ctx),
 
@@ -163,6 +169,8 @@ async function promote(
           throw failure('PromotionFailed', `${where} did not end its recovery within ${PROMOTE_SECONDS} s`);
         }
       }
+      // Of a catch-up whose worker died, and which a person skipped then.
+      await giveBackConninfo(client);
       if (await isFenced(client)) await liftFence(client);
       await dropDeadSynchronousStandbys(client);
       await ensureSchema(client);

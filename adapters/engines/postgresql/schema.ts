@@ -18,8 +18,10 @@ export async function ensureSchema(client: Client): Promise<void> {
     // The archiver starts with this: where it is taken for the only synchronous standby, the commit would wait for itself.
     await client.query('SET LOCAL synchronous_commit = local');
     await client.query(`SELECT pg_advisory_xact_lock(${CREATION_LOCK})`);
+    // An account that owns the schema need not be allowed to make one, which IF NOT EXISTS would ask for first.
+    const schema = await client.query(`SELECT to_regnamespace('${SCHEMA}') IS NULL AS missing`);
+    if ((schema.rows[0] as { missing: boolean }).missing) await client.query(`CREATE SCHEMA ${SCHEMA}`);
     await client.query(`
-      CREATE SCHEMA IF NOT EXISTS ${SCHEMA};
       CREATE TABLE IF NOT EXISTS ${SCHEMA}.heartbeat (id int PRIMARY KEY CHECK (id = 1), at timestamptz NOT NULL);
       CREATE TABLE IF NOT EXISTS ${SCHEMA}.epoch
         (id int PRIMARY KEY CHECK (id = 1), epoch bigint NOT NULL, site text NOT NULL, at timestamptz NOT NULL);

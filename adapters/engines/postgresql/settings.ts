@@ -32,6 +32,17 @@ const site = z.strictObject({
     .default([])
     .meta({ description: 'Further servers at this site that follow it: backups can be read from them' }),
   tls: tls.optional(),
+  catchUp: z
+    .strictObject({
+      host: z.string().min(1).optional().meta({
+        description: "The worker's address as the standby reaches it; the one that leads to the standby where left out",
+      }),
+      port: z.int().min(1).max(65535).optional().meta({ description: 'Any free one where left out' }),
+      certFile: z.string().optional().meta({ description: 'PEM file; wanted where the site has `tls`' }),
+      keyFile: z.string().optional().meta({ description: 'PEM file with the key of the certificate' }),
+    })
+    .optional()
+    .meta({ description: "Where this site's worker offers archived log to the standby before a promotion" }),
 });
 
 const check = z.strictObject({
