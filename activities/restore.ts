@@ -24,6 +24,8 @@ export interface StoreRestore {
   readonly store: string;
   readonly plan: RestorePlan;
   readonly place: RestorePlace;
+  /** Left out: what is proven is the repository, so that nothing is read from this host's own copies. */
+  readonly fromCopies?: boolean;
 }
 
 async function requestOf(open: OpenApplication, input: StoreRestore): Promise<RestoreRequest> {
@@ -69,7 +71,7 @@ export function createRestoreActivities(deps: ActivityDeps) {
         const open = deps.open(input.application);
         await announceUse(open, input.store, { kind: 'restore', backups: input.plan.chain }, ctx);
         const request = await requestOf(open, input);
-        const source = open.transfer(input.store).source(request.chain);
+        const source = open.transfer(input.store).source(request.chain, { fromCopies: input.fromCopies ?? false });
         await open.engine(input.store).restore.rebuild(request, source, open.logArchive(input.store), ctx);
       });
     },

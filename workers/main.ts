@@ -11,6 +11,7 @@ import { workflowBundle } from './bundle';
 import { hostId } from './host-id';
 import { startMetrics } from './metrics/start';
 import { installRuntime, logger } from './runtime';
+import { keepLocalTier } from './local-tier';
 import { sweepSpool } from './sweep-spool';
 import { openApplication, type WiredApplication } from './wiring';
 
@@ -134,6 +135,7 @@ async function serve(
     );
   }
   const ending = new AbortController();
+  keepLocalTier(new Map([...applications].map(([name, { spool }]) => [name, spool.copies])), ending.signal);
   startMetrics(configs, applications, site, new Client({ connection, namespace }), ending.signal);
   let stopping = false;
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {

@@ -32,6 +32,7 @@ import type { BackupBucket } from '../core/lifecycle/rules';
 import type { LogArchive } from '../core/log-archive';
 import type { AssetMirror } from '../core/mirror';
 import type { Repository } from '../core/repository';
+import { kindOf } from '../core/retention/policy';
 import type { BackupTransfer } from '../core/transfer';
 
 /** What only the worker itself needs besides: the spool of its host. */
@@ -64,6 +65,7 @@ export async function openApplication(config: LoadedConfig): Promise<WiredApplic
     if (found) return found;
     throw failure('NotFound', `${name} has no store "${store}"; its stores are ${[...engines.keys()].join(', ')}`);
   };
+  const retention = toRetention(config);
   const codec = { codec: 'zstd', level: config.backup.zstdLevel } as const;
   const dataKeys = config.encryption
     ? createDataKeys({
@@ -102,6 +104,7 @@ export async function openApplication(config: LoadedConfig): Promise<WiredApplic
           codec,
           cipher,
           targetVolumeBytes: config.backup.volumeSize.bytes,
+          localSeconds: (kind) => retention.policy[kindOf(kind)].local,
         }),
       ),
     verifier: (store) =>
@@ -127,9 +130,9 @@ export async function openApplication(config: LoadedConfig): Promise<WiredApplic
     notifiers: createNotifiers(config.notifications),
     metrics: createMetricPublishers(config.metrics),
     checklist: (period) => checklistPlan(config, period),
-    disks: () => disksOf(config),
+    disks: () => disksOf(config, spool),
     mirrors: (store) => mirrorsOf(config, store),
-    retention: toRetention(config),
+    retention,
     retentionStore: (store) => createRetentionStore(repositoryOf(store), store, engine(store).log?.naming ?? null),
     lifecycle: toLifecycle(config),
     buckets: () => (buckets ??= bucketsOf(config)),
@@ -182,15 +185,21 @@ function mirrorsOf(config: LoadedConfig, store: string): AssetMirror[] {
   });
 }
 
-/** Where this worker writes: what waits for its upload, and repositories that are directories. */
-async function disksOf({ backup, spool, repositories }: LoadedConfig) {
+/** Where this worker writes: what waits for its upload, which local copies make room for, and repositories that are directories. */
+async function disksOf({ backup, repositories, spool: { directory } }: LoadedConfig, { copies }: Spool) {
   const places = [
-    ...(backup.mode === 'spool' ? [{ use: 'spool' as const, directory: spool.directory }] : []),
+    ...(backup.mode === 'spool' ? [{ use: 'spool' as const, directory }] : []),
     ...Object.values(repositories).flatMap((each) =>
       each.kind === 'local' ? [{ use: 'repository' as const, directory: each.directory }] : [],
     ),
   ];
-  return Promise.all(places.map(async (place) => ({ ...place, ...(await freeSpace(place.directory)) })));
+  return Promise.all(
+    places.map(async (place) => {
+      const { freeBytes, totalBytes } = await freeSpace(place.directory);
+      const lent = place.use === 'spool' ? await copies.sizeBytes() : 0;
+      return { ...place, freeBytes: freeBytes + lent, totalBytes };
+    }),
+  );
 }
 
 /** The stores that a site's fence covers: those that have a role there. */

@@ -97,7 +97,7 @@ async function restoreAll(input: RestoreStoresInput, course: Course): Promise<Re
       const plan = plans[index];
       if (!plan) throw failure('NotFound', `no plan was made for store ${store}`);
       const checked = planned.checked?.includes(store) ?? false;
-      return restoreStore(steps, { application, restoreId, store, plan, place }, planned.hostQueue, {
+      return restoreStore(steps, { application, restoreId, store, plan, place, fromCopies: true }, planned.hostQueue, {
         ...{ leave, checked, thaw: true },
       });
     }),

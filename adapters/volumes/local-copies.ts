@@ -12,9 +12,6 @@ import { freeSpace } from '../filesystem/free-space';
 /** In the folder of a backup that is stored: what else is there is the same bytes once more. */
 const KEPT = 'kept.json';
 
-/** A disk that is full stops the next dump, and the server where it shares the disk: so much of it stays free. */
-const FREE_SHARE = 0.2;
-
 const keptSchema = z.object({ attempt: z.int(), until: z.iso.datetime().nullable() });
 
 export interface LocalCopy {
@@ -33,6 +30,8 @@ export interface LocalCopies {
   keep(store: string, backupId: string, attempt: number, until: string | null): Promise<void>;
   /** Oldest first. */
   list(): Promise<LocalCopy[]>;
+  /** What all of them take, and a dump that needs it gets. */
+  sizeBytes(): Promise<number>;
   /** Removes those whose time is over, and of the others the oldest while too little of the disk is free. */
   prune(now: number): Promise<LocalCopy[]>;
   /** Removes the oldest until so many bytes are free, or none is left. */
@@ -41,8 +40,11 @@ export interface LocalCopies {
   find(object: Pick<Artifact, 'key' | 'sizeBytes' | 'sha256'>): Promise<string | null>;
 }
 
-/** `root`: `<spool>/<application>`. */
-export function createLocalCopies(root: string): LocalCopies {
+/** A disk that is full stops the next dump, and the server where it shares the disk: so much of it stays free. */
+const FREE_SHARE = 0.2;
+
+/** `root`: `<spool>/<application>`. `freeShare`: of the disk, from 0 to 1. */
+export function createLocalCopies(root: string, freeShare = FREE_SHARE): LocalCopies {
   /** Files whose digest was right, with the time of their last change: they are read twice no more than once. */
   const proven = new Map<string, number>();
   const folderOf = ({ store, backupId }: Pick<LocalCopy, 'store' | 'backupId'>) => path.join(root, store, backupId);
@@ -83,12 +85,22 @@ export function createLocalCopies(root: string): LocalCopies {
         await fs.rm(path.join(folder, name), { recursive: true, force: true });
     },
 
+    async sizeBytes() {
+      let bytes = 0;
+      for (const copy of await list()) {
+        const entries = await fs.readdir(folderOf(copy), { recursive: true, withFileTypes: true }).catch(absent);
+        for (const entry of (entries ?? []).filter((each) => each.isFile()))
+          bytes += (await fs.stat(path.join(entry.parentPath, entry.name)).catch(absent))?.size ?? 0;
+      }
+      return bytes;
+    },
+
     async prune(now) {
       const over = (await list()).filter(({ until }) => until !== null && Date.parse(until) <= now);
       for (const copy of over) await remove(copy);
       const isTooFull = async () => {
         const { freeBytes, totalBytes } = await freeSpace(root);
-        return freeBytes < FREE_SHARE * totalBytes;
+        return freeBytes < freeShare * totalBytes;
       };
       return [...over, ...(await removeWhile(isTooFull))];
     },

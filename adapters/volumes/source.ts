@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
 import { Readable } from 'node:stream';
 import type { Artifact, Manifest } from '../../core/catalog';
 import { failure, hasCode } from '../../core/errors';
@@ -6,6 +7,7 @@ import { boundName } from '../../core/layout';
 import type { Repository } from '../../core/repository';
 import type { VolumeSource } from '../../core/volumes';
 import { CipherFormatError, type ObjectCipher } from '../encryption/object-cipher';
+import type { LocalCopies } from './local-copies';
 import { decompressFrames, lendFrames, ZstdFormatError } from './zstd-frame-reader';
 
 type StoredBytes = Pick<Artifact, 'key' | 'sizeBytes' | 'sha256'>;
@@ -13,15 +15,19 @@ type StoredBytes = Pick<Artifact, 'key' | 'sizeBytes' | 'sha256'>;
 /** Tries in a row without a single byte before a read is given up to the caller's own retry. */
 const FRUITLESS_READS = 3;
 
-/** Reads the artifacts of a chain, each byte of which is verified before its stream ends. */
+/**
+ * Reads the artifacts of a chain, each byte of which is verified before its stream ends. Where this host has a copy of the very
+ * bytes, that is read instead of the repository.
+ */
 export function createVolumeSource(
   repository: Repository,
   chain: readonly Manifest[],
   cipher: ObjectCipher | null = null,
+  copies: Pick<LocalCopies, 'find'> | null = null,
 ): VolumeSource {
   return {
     open(artifact: Artifact): Promise<Readable> {
-      const place = { repository, artifact, cipher: cipherFor(artifact, cipher) };
+      const place = { repository, artifact, cipher: cipherFor(artifact, cipher), copies };
       // Not object mode: consumers get plain Buffers with backpressure counted in bytes.
       const content = Readable.from(verifiedContent(place), {
         objectMode: false,
@@ -31,7 +37,7 @@ export function createVolumeSource(
     },
 
     lend(artifact: Artifact): AsyncIterable<Buffer> {
-      return lentContent({ repository, artifact, cipher: cipherFor(artifact, cipher) });
+      return lentContent({ repository, artifact, cipher: cipherFor(artifact, cipher), copies });
     },
 
     async early(backupId: string, name: string): Promise<Buffer> {
@@ -52,7 +58,7 @@ export async function verifyStored(
   artifact: StoredBytes,
   onBytes: (bytes: number) => void,
 ): Promise<void> {
-  for await (const chunk of verifiedStored(repository, artifact)) onBytes(chunk.length);
+  for await (const chunk of verifiedStored(repository, artifact, null)) onBytes(chunk.length);
 }
 
 /** An artifact where it lies, and what opens it; null: it is not encrypted. */
@@ -60,6 +66,7 @@ interface StoredArtifact {
   readonly repository: Repository;
   readonly artifact: Artifact;
   readonly cipher: ObjectCipher | null;
+  readonly copies: Pick<LocalCopies, 'find'> | null;
 }
 
 function cipherFor({ key, encryptionKeyId }: Artifact, cipher: ObjectCipher | null): ObjectCipher | null {
@@ -76,10 +83,11 @@ function cipherFor({ key, encryptionKeyId }: Artifact, cipher: ObjectCipher | nu
   );
 }
 
-async function* verifiedContent({ repository, artifact, cipher }: StoredArtifact): AsyncGenerator<Buffer, void> {
+async function* verifiedContent(stored: StoredArtifact): AsyncGenerator<Buffer, void> {
+  const { repository, artifact } = stored;
   const hash = createHash('sha256');
   let contentBytes = 0;
-  for await (const chunk of plainContent({ repository, artifact, cipher }, decompressFrames)) {
+  for await (const chunk of plainContent(stored, decompressFrames)) {
     hash.update(chunk);
     contentBytes += chunk.length;
     yield chunk;
@@ -91,9 +99,10 @@ async function* verifiedContent({ repository, artifact, cipher }: StoredArtifact
   }
 }
 
-async function* lentContent({ repository, artifact, cipher }: StoredArtifact): AsyncGenerator<Buffer, void> {
+async function* lentContent(stored: StoredArtifact): AsyncGenerator<Buffer, void> {
+  const { repository, artifact } = stored;
   let contentBytes = 0;
-  for await (const chunk of plainContent({ repository, artifact, cipher }, lendFrames)) {
+  for await (const chunk of plainContent(stored, lendFrames)) {
     contentBytes += chunk.length;
     yield chunk;
   }
@@ -104,10 +113,10 @@ async function* lentContent({ repository, artifact, cipher }: StoredArtifact): A
 }
 
 async function* plainContent(
-  { repository, artifact, cipher }: StoredArtifact,
+  { repository, artifact, cipher, copies }: StoredArtifact,
   undo: typeof decompressFrames,
 ): AsyncGenerator<Buffer, void> {
-  const stored = verifiedStored(repository, artifact);
+  const stored = verifiedStored(repository, artifact, copies);
   const coded = cipher ? cipher.decrypting(boundName(artifact.key), stored) : stored;
   try {
     yield* artifact.codec === 'zstd' ? undo(coded) : coded;
@@ -117,10 +126,14 @@ async function* plainContent(
   }
 }
 
-async function* verifiedStored(repository: Repository, artifact: StoredBytes): AsyncGenerator<Buffer, void> {
+async function* verifiedStored(
+  repository: Repository,
+  artifact: StoredBytes,
+  copies: StoredArtifact['copies'],
+): AsyncGenerator<Buffer, void> {
   const hash = createHash('sha256');
   let sizeBytes = 0;
-  for await (const chunk of resumingBytes(repository, artifact)) {
+  for await (const chunk of resumingBytes(repository, artifact, copies)) {
     hash.update(chunk);
     sizeBytes += chunk.length;
     yield chunk;
@@ -129,8 +142,18 @@ async function* verifiedStored(repository: Repository, artifact: StoredBytes): A
 }
 
 /** The stored bytes; a connection lost in the middle is taken up again where it broke. */
-async function* resumingBytes(repository: Repository, { key, sizeBytes }: StoredBytes): AsyncGenerator<Buffer, void> {
+async function* resumingBytes(
+  repository: Repository,
+  stored: StoredBytes,
+  copies: StoredArtifact['copies'],
+): AsyncGenerator<Buffer, void> {
+  const { key, sizeBytes } = stored;
   let received = 0;
+  for await (const chunk of copiedBytes(copies, stored)) {
+    received += chunk.length;
+    yield chunk;
+  }
+  if (received > 0 && received >= sizeBytes) return;
   for (let fruitless = 0; ;) {
     try {
       const body = await repository.get(key, received === 0 ? undefined : { start: received, end: sizeBytes });
@@ -148,6 +171,17 @@ async function* resumingBytes(repository: Repository, { key, sizeBytes }: Stored
       if (!hasCode(error, 'RepositoryUnavailable') || fruitless >= FRUITLESS_READS) throw error;
       if (received >= sizeBytes) return;
     }
+  }
+}
+
+/** As much as can be read of this host's copy: where it was removed, or the disk fails, the repository has the rest. */
+async function* copiedBytes(copies: StoredArtifact['copies'], stored: StoredBytes): AsyncGenerator<Buffer, void> {
+  const copy = (await copies?.find(stored)) ?? null;
+  if (copy === null) return;
+  try {
+    for await (const chunk of createReadStream(copy, { highWaterMark: 2 ** 20 })) yield chunk as Buffer;
+  } catch {
+    return;
   }
 }
 

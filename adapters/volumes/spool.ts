@@ -4,6 +4,7 @@ import { failure } from '../../core/errors';
 import { isBackupId } from '../../core/layout';
 import type { ObjectCipher } from '../encryption/object-cipher';
 import { diskFailure, makeDirectory, requireFreeBytes, syncDirectory } from '../filesystem/durable';
+import { createLocalCopies, type LocalCopies } from './local-copies';
 import { DirectoryAttempt, type SpoolAttempt } from './spool-attempt';
 import { followSpool, newestAttempt, type SpoolEvent } from './spool-follower';
 import type { VolumeCodec } from './volume-writer';
@@ -28,7 +29,7 @@ export interface SpooledBackup {
   readonly modifiedAt: string;
 }
 
-/** The folder of one host where dumps wait for their upload; also the strategy's local copy until it is removed. */
+/** The folder of one host where dumps wait for their upload, and where copies of them stay afterwards. */
 export interface Spool {
   readonly directory: string;
   /** Opens a new attempt, which makes older ones of the backup obsolete and removes them. Throws DiskFull beforehand. */
@@ -40,8 +41,10 @@ export interface Spool {
   follow(store: string, backupId: string, signal: AbortSignal): AsyncGenerator<SpoolEvent, void>;
   /** Removes every attempt of the backup; fine when there is none. */
   remove(store: string, backupId: string): Promise<void>;
-  /** What is in the spool, for the local retention. */
+  /** What is in the spool, the copies of stored backups left out. */
   list(): Promise<SpooledBackup[]>;
+  /** Of backups that are stored already: the local tier of retention. */
+  readonly copies: LocalCopies;
 }
 
 export interface SpoolSettings {
@@ -51,6 +54,8 @@ export interface SpoolSettings {
   /** What volumes are encrypted by on their way into the spool; left out: they are not. */
   readonly cipher?: ObjectCipher | null;
   readonly reserveBytes?: number;
+  /** Copies of stored backups leave so much of the disk free, from 0 to 1. */
+  readonly freeShare?: number;
 }
 
 /** `<directory>/<application>/<store>/<backupId>/attempt-<n>/`. */
@@ -58,16 +63,20 @@ export function createSpool(settings: SpoolSettings): Spool {
   const { codec, cipher = null, reserveBytes = RESERVE_BYTES } = settings;
   const root = path.join(settings.directory, settings.application);
   const folder = (store: string, backupId: string) => path.join(root, checked(store), checked(backupId));
+  const copies = createLocalCopies(root, settings.freeShare);
 
   return {
     directory: root,
+    copies,
 
     async begin({ store, backupId, atLeast, leastBytes, targetVolumeBytes }: SpoolRequest) {
       const backup = folder(store, backupId);
       try {
         await makeDirectory(backup);
-        await requireFreeBytes(backup, leastBytes + reserveBytes, 'starting a dump into the spool');
         const older = await newestAttempt(backup);
+        // The one before may have failed for want of room, however little was expected: a dump comes before any copy.
+        await copies.makeRoom(older === null ? leastBytes + reserveBytes : Infinity);
+        await requireFreeBytes(backup, leastBytes + reserveBytes, 'starting a dump into the spool');
         const attempt = Math.max(atLeast, (older ?? 0) + 1);
         const directory = path.join(backup, `attempt-${attempt}`);
         // Fails for a second dump of the same backup at the same moment, which then is no later attempt.
@@ -93,9 +102,10 @@ export function createSpool(settings: SpoolSettings): Spool {
 
     async list() {
       const found: SpooledBackup[] = [];
+      const kept = new Set((await copies.list()).map(({ store, backupId }) => `${store}/${backupId}`));
       for (const store of await namesIn(root)) {
         for (const backupId of await namesIn(path.join(root, store))) {
-          if (!isBackupId(backupId)) continue;
+          if (!isBackupId(backupId) || kept.has(`${store}/${backupId}`)) continue;
           found.push({ store, backupId, ...(await measure(path.join(root, store, backupId))) });
         }
       }

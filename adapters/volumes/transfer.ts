@@ -1,5 +1,5 @@
 import type { CallContext } from '../../core/call';
-import type { DumpResult, Manifest } from '../../core/catalog';
+import type { ArtifactKind, DumpResult, Manifest } from '../../core/catalog';
 import { failure, hasCode } from '../../core/errors';
 import { layout } from '../../core/layout';
 import type { CatalogStore } from '../../core/catalog-store';
@@ -29,10 +29,12 @@ export interface TransferOptions {
   /** That of the spool; left out: what is stored stays plain, and what is encrypted cannot be read. */
   readonly cipher?: ObjectCipher | null;
   readonly targetVolumeBytes: number;
+  /** How long a copy of what was stored stays on this host, in seconds; null: as long as there is room. Left out: not at all. */
+  readonly localSeconds?: (kind: ArtifactKind) => number | null;
 }
 
 export function createTransfer(options: TransferOptions): BackupTransfer {
-  const { repository, catalog, spool, codec, cipher = null, targetVolumeBytes } = options;
+  const { repository, catalog, spool, codec, cipher = null, targetVolumeBytes, localSeconds = () => 0 } = options;
   const prefixOf = ({ kind, store, backupId, attempt }: AttemptRef) => layout.attempt(kind, store, backupId, attempt);
 
   async function keep(ref: BackupRef, stored: AttemptRecord): Promise<AttemptRecord> {
@@ -124,7 +126,15 @@ export function createTransfer(options: TransferOptions): BackupTransfer {
       }
     },
 
-    removeSpool: ({ store, backupId }) => spool.remove(store, backupId),
+    async removeSpool({ store, backupId, kind }) {
+      const seconds = localSeconds(kind);
+      const attempt = seconds === 0 ? null : await committedAttempt(catalog, store, backupId);
+      if (attempt === null) return spool.remove(store, backupId);
+      const now = Date.now();
+      const until = seconds === null ? null : new Date(now + seconds * 1_000).toISOString();
+      await spool.copies.keep(store, backupId, attempt, until);
+      await spool.copies.prune(now);
+    },
 
     async sweep(ref, keepAttempt) {
       const attempt = await settle(ref, keepAttempt);
@@ -143,7 +153,8 @@ export function createTransfer(options: TransferOptions): BackupTransfer {
       }
     },
 
-    source: (chain) => createVolumeSource(repository, chain, cipher),
+    source: (chain, { fromCopies } = { fromCopies: false }) =>
+      createVolumeSource(repository, chain, cipher, fromCopies ? spool.copies : null),
 
     async whyIncomplete({ artifacts, early }) {
       const objects = [...artifacts, ...early];

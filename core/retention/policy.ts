@@ -12,7 +12,7 @@ export type RetentionKind = (typeof RETENTION_KINDS)[number];
 
 /** How long each tier keeps a kind, in seconds; null: for ever. */
 export interface TierSeconds {
-  /** The spool of the worker that made the backup. */
+  /** A copy in the spool of the worker that made the backup, as long as its disk has room; 0: none. */
   readonly local: number | null;
   /** The repository, in a storage class that is read at once. */
   readonly cloud: number | null;
