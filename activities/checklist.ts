@@ -28,7 +28,7 @@ export function createChecklistActivities(deps: ActivityDeps) {
     /** The newest report of a kind by when it was stored; null where there is none that can be read. */
     async newestReport(input: {
       application: string;
-      kind: RunReport['kind'];
+      kind: RunReport['kind'] | 'readiness';
     }): Promise<Pick<RunReport, 'id' | 'verdict' | 'outcome' | 'because' | 'endedAt'> | null> {
       return withCallContext(async () => {
         const { control } = deps.open(input.application);

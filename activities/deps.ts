@@ -13,6 +13,7 @@ import type { AssetMirror } from '../core/mirror';
 import type { Notifier } from '../core/notify';
 import type { ProofStore } from '../core/proofs';
 import type { RestorePlace } from '../core/recovery';
+import type { ReportTargets } from '../core/readiness-report/facts';
 import type { Repository } from '../core/repository';
 import type { ServiceController } from '../core/services';
 import type { RetentionSettings } from '../core/retention/policy';
@@ -46,6 +47,10 @@ export interface OpenApplication {
   readonly siteFence: SiteFence | null;
   readonly notifiers: readonly Notifier[];
   readonly metrics: readonly MetricPublisher[];
+  /** Those that hold data of its stores, each once. */
+  readonly repositories: readonly Repository[];
+  /** What the report on a month holds against what was measured. */
+  readonly reporting: ReportTargets;
   /** What is on the list of a period, and how long people have. */
   checklist(period: ChecklistPeriod): ChecklistPlan;
   /** The disks that this worker writes to. */

@@ -1,5 +1,6 @@
 import { getClient } from '@temporalio/activity';
 import type { CallContext } from '../core/call';
+import { dayOf, type HealthDay, withHealth } from '../core/day-records';
 import { hasCode, reasonOf } from '../core/errors';
 import { layout } from '../core/layout';
 import { backupSuccessSample } from '../core/metrics';
@@ -10,6 +11,7 @@ import type { KeptHealth } from '../core/monitoring/told';
 import type { CheckHealthResult, StoreHealth } from '../core/runs';
 import { updateTally } from './backup-tally';
 import { withCallContext } from './context';
+import { changeDay } from './day-records';
 import type { ActivityDeps, OpenApplication } from './deps';
 import { failedBackupsOf } from './failed-backups';
 import { observeStore } from './observe-stores';
@@ -66,11 +68,15 @@ export function createHealthActivities(deps: ActivityDeps) {
       });
     },
 
-    /** Repeatable. */
+    /** The newest, and a count of the day's. Repeatable. */
     async keepHealth(input: { application: string; kept: KeptHealth }): Promise<string> {
       return withCallContext(async () => {
+        const { application, control } = deps.open(input.application);
         const text = `${JSON.stringify(input.kept, null, 2)}\n`;
-        await deps.open(input.application).control.put(layout.health(), Buffer.from(text));
+        await control.put(layout.health(), Buffer.from(text));
+        const { result } = input.kept;
+        const objectives = Object.fromEntries(application.stores.map(({ name, rpoSeconds }) => [name, rpoSeconds]));
+        await changeDay<HealthDay>(control, dayOf(result.at), 'health', (day) => withHealth(day, result, objectives));
         return layout.health();
       });
     },

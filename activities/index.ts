@@ -12,6 +12,7 @@ import { createNotifyActivities } from './notify';
 import { createPrimaryActivities } from './primary';
 import { createPromoteActivities } from './promote';
 import { createReadinessActivities } from './readiness';
+import { createReadinessReportActivities } from './readiness-report';
 import { createReportActivities } from './report';
 import { createRestoreActivities } from './restore';
 import { createRetentionActivities } from './retention';
@@ -20,6 +21,7 @@ import { createSiteActivities } from './site';
 import { createSiteFilesActivities } from './site-files';
 import { createThawActivities } from './thaw';
 import { createTrafficActivities } from './traffic';
+import { createUptimeActivities } from './uptime';
 import { createVerifyActivities } from './verify';
 import { createWatchActivities } from './watch';
 
@@ -39,6 +41,7 @@ export function createActivities(deps: ActivityDeps) {
     ...createPrimaryActivities(deps),
     ...createPromoteActivities(deps),
     ...createReadinessActivities(deps),
+    ...createReadinessReportActivities(deps),
     ...createReportActivities(deps),
     ...createRestoreActivities(deps),
     ...createRetentionActivities(deps),
@@ -47,6 +50,7 @@ export function createActivities(deps: ActivityDeps) {
     ...createSiteFilesActivities(deps),
     ...createThawActivities(deps),
     ...createTrafficActivities(deps),
+    ...createUptimeActivities(deps),
     ...createVerifyActivities(deps),
     ...createWatchActivities(deps),
   };

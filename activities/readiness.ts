@@ -1,8 +1,10 @@
+import { dayOf, type ReadinessDay, withReadiness } from '../core/day-records';
 import { hasCode } from '../core/errors';
 import { layout } from '../core/layout';
 import { check, type KeptReadiness, type ReadinessCheck } from '../core/readiness';
 import { judgeApprovers, judgeChannels } from '../core/readiness-judgements';
 import { withCallContext } from './context';
+import { changeDay } from './day-records';
 import type { ActivityDeps } from './deps';
 import {
   checkBackups,
@@ -78,12 +80,16 @@ export function createReadinessActivities(deps: ActivityDeps) {
       });
     },
 
-    /** Keeps the newest look where it outlives the other site. Repeatable. */
+    /** Keeps the newest look, and a count of the day's, where it outlives the other site. Repeatable. */
     async keepReadiness(input: { application: string; site: string; kept: KeptReadiness }): Promise<string> {
       return withCallContext(async () => {
         const key = layout.readiness(input.site);
         const text = `${JSON.stringify(input.kept, null, 2)}\n`;
-        await deps.open(input.application).control.put(key, Buffer.from(text));
+        const { control } = deps.open(input.application);
+        await control.put(key, Buffer.from(text));
+        const { result } = input.kept;
+        const what = `readiness-${input.site}`;
+        await changeDay<ReadinessDay>(control, dayOf(result.at), what, (day) => withReadiness(day, result));
         return key;
       });
     },

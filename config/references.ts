@@ -23,6 +23,7 @@ interface Referring {
         readonly sites?: Readonly<Record<string, { readonly stores: Readonly<Record<string, unknown>> }>>;
       }
     | undefined;
+  readonly costs?: { readonly storagePerGibMonth: Readonly<Record<string, unknown>> } | undefined;
   readonly services?:
     { readonly groups: readonly { readonly services: readonly { readonly name: string }[] }[] } | undefined;
 }
@@ -77,6 +78,8 @@ export function crossReferences(config: Referring, context: z.RefinementCtx): vo
   for (const site of typeof listen === 'string' ? [] : Object.keys(listen))
     wants('site', site, ['metrics', 'prometheus', 'listen', site]);
   for (const store of Object.keys(config.monitoring.stores)) wants('store', store, ['monitoring', 'stores', store]);
+  for (const repository of Object.keys(config.costs?.storagePerGibMonth ?? {}))
+    wants('repository', repository, ['costs', 'storagePerGibMonth', repository]);
   const seen = new Set<string>();
   config.services?.groups.forEach((group, groupIndex) =>
     group.services.forEach(({ name }, index) => {

@@ -13,6 +13,7 @@ export const SCHEDULE_PURPOSES = [
   'readiness',
   'retention',
   'drill',
+  'readiness-report',
   ...CHECKLIST_PURPOSES,
 ] as const;
 export type SchedulePurpose = (typeof SCHEDULE_PURPOSES)[number];

@@ -13,6 +13,7 @@ import { checklistSettings } from './checklists';
 import { dnsSettings, ttl } from './dns';
 import { alertSettings, dashboardSettings, lifecycleSettings, monitoringSettings, retentionSettings } from './keeping';
 import { crossReferences } from './references';
+import { costSettings } from './reporting';
 import { scheduleSettings } from './schedules';
 import { storeSettings } from './stores';
 import { directory, secret } from './paths-and-secrets';
@@ -168,6 +169,7 @@ export const configSchema = z
     checklists: checklistSettings,
     retention: retentionSettings,
     lifecycle: lifecycleSettings.optional(),
+    costs: costSettings.optional(),
     monitoring: monitoringSettings,
     alerts: alertSettings,
     dashboard: dashboardSettings,

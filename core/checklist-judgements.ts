@@ -119,6 +119,17 @@ export function judgeDrill(
   return report.verdict === 'achieved' ? holds(line) : fails(line);
 }
 
+/** Whether there is one to be sent; what it says is for the one who sends it. */
+export function judgeReadinessReport(
+  report: Pick<RunReport, 'id' | 'outcome' | 'because' | 'endedAt'> | null,
+  now: string,
+): Finding {
+  if (!report) return fails('there is no report on a month (drctl report readiness)');
+  const madeAgo = Date.parse(now) - Date.parse(report.endedAt);
+  const line = `${report.id}, made ${formatDuration(madeAgo)} ago: ${report.outcome}; ${report.because}`;
+  return madeAgo <= MAX_AGE_HOURS.monthly * 3_600_000 ? holds(line) : fails(`${line}; that is too long ago`);
+}
+
 export interface StoredOfStore {
   readonly store: string;
   readonly backups: number;

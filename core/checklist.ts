@@ -16,6 +16,7 @@ export const CHECK_NAMES = [
   'dr-site',
   'dr-network',
   'drill',
+  'readiness-report',
 ] as const;
 export type CheckName = (typeof CHECK_NAMES)[number];
 

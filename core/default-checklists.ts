@@ -39,7 +39,12 @@ export const DEFAULT_ITEMS: Readonly<Record<ChecklistPeriod, readonly ChecklistI
       'who can read, delete and restore backups; keys and credentials rotated',
     ),
     signed('cost-review', 'Cost optimization', 'what the backups cost, by storage class; what could go', 'capacity'),
-    signed('readiness-report', 'Stakeholder report', 'the report on DR readiness was sent; name to whom'),
+    signed(
+      'readiness-report',
+      'Stakeholder report',
+      'the report on DR readiness was sent; name to whom',
+      'readiness-report',
+    ),
   ],
   quarterly: [
     signed('dr-plan', 'DR plan update', 'the plan fits the application as it is now; `drctl plan failover` shows it'),

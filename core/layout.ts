@@ -44,6 +44,8 @@ export const layout = {
   tally: () => 'monitoring/backups.json',
   /** The newest judgement of every store, and what people were told of. */
   health: () => 'monitoring/health.json',
+  /** What is kept of a day: `uptime`, `health`, `readiness-<site>`. */
+  day: (day: string, what: string) => `days/${day}/${what}.json`,
   /** The TTL that a record had before it was lowered for a move. */
   loweredTtl: (name: string, type: string) => `dns/${name}-${type}.json`,
 } as const;

@@ -7,6 +7,7 @@ export const workflowIds = {
   /** Failover, switchover, failback and live drill alike: one role change of an application at a time (rule 7). */
   roleChange: (application: string) => `role-change:${application}`,
   watch: (application: string) => `watch:${application}`,
+  uptime: (application: string) => `uptime:${application}`,
   /** What becomes of the public names after the role change that took the epoch. */
   settle: (application: string, epoch: number) => `settle:${application}:${epoch}`,
   /** Waits for the old primaries that the role change of this epoch could not prove to be dead. */
@@ -19,6 +20,8 @@ export const workflowIds = {
   readiness: (application: string, look: string) => `readiness:${application}:${look}`,
   /** One that a person asked for; any number may be under way. */
   verify: (application: string, name: string) => `verify:${application}:${name}`,
+  /** A report on a month that a person asked for. */
+  report: (application: string, name: string) => `report:${application}:${name}`,
   schedule: (application: string, purpose: string) => `${application}-${purpose}`,
 } as const;
 

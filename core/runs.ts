@@ -29,6 +29,8 @@ export const workflowTypes = {
   changeTtl: 'changeTtl',
   holdFence: 'holdFence',
   workThroughChecklist: 'workThroughChecklist',
+  watchUptime: 'watchUptime',
+  reportReadiness: 'reportReadiness',
 } as const;
 
 /** Queries. `status` answers a RunStatus for every workflow, `plan` what the run is going to do. */
@@ -112,7 +114,9 @@ export interface RunStatus {
     | 'settle'
     | 'ttl'
     | 'fence'
-    | 'checklist';
+    | 'checklist'
+    | 'uptime'
+    | 'report';
   readonly application: string;
   readonly phase: string;
   readonly startedAt: string;
@@ -171,6 +175,11 @@ export interface ArchiveLogInput {
 }
 
 export interface WatchReplicationInput {
+  readonly application: string;
+}
+
+/** Only where the config has endpoints: without one nothing tells whether the application is up. */
+export interface WatchUptimeInput {
   readonly application: string;
 }
 

@@ -4,6 +4,7 @@ import type { Config } from '../config/schema';
 import type { ScheduleConfig, SchedulePurpose } from '../config/schedules';
 import type { ChecklistInput } from '../core/checklist-runs';
 import { taskQueues, workflowIds } from '../core/names';
+import type { ReportReadinessInput } from '../core/readiness-report/runs';
 import type { ApplyRetentionInput } from '../core/retention/runs';
 import type {
   CheckHealthInput,
@@ -104,6 +105,10 @@ function actionOf(
   if (schedule.run === 'drill') {
     return { workflowType: 'drill', input: { application, requestedBy: `schedule ${name}` } satisfies DrillInput };
   }
+  if (schedule.run === 'readiness-report') {
+    const input: ReportReadinessInput = { application, requestedBy: `schedule ${name}`, tell: true };
+    return { workflowType: 'reportReadiness', input };
+  }
   const period = periodOf(schedule.run);
   if (period) {
     const input: ChecklistInput = { application, period, requestedBy: `schedule ${name}` };
@@ -137,7 +142,7 @@ export function factsOf({ spec, policies, action }: ScheduleDescription): Schedu
   };
 }
 
-/** The long-lived runs that the application needs besides its schedules: an archiver a log, a watcher of the replication. */
+/** The long-lived runs that the application needs besides its schedules: an archiver a log, a watcher of the replication, one of the uptime. */
 export function desiredFollowers(
   config: Config,
 ): { readonly workflowId: string; readonly type: keyof typeof workflowTypes; readonly input: object }[] {
@@ -155,6 +160,9 @@ export function desiredFollowers(
     ...archivers,
     ...(replicated
       ? [{ workflowId: workflowIds.watch(application), type: 'watchReplication' as const, input: { application } }]
+      : []),
+    ...(config.endpoints.length > 0
+      ? [{ workflowId: workflowIds.uptime(application), type: 'watchUptime' as const, input: { application } }]
       : []),
   ];
 }

@@ -18,11 +18,16 @@ const EXTENSIONS = { markdown: 'md', html: 'html', json: 'json' } as const;
 export type ReportFormat = keyof typeof EXTENSIONS;
 export const REPORT_FORMATS = Object.keys(EXTENSIONS) as ReportFormat[];
 
+/** What the reports of runs and those on months have in common. */
+type ListedHead = Pick<RunReport, 'outcome' | 'verdict' | 'move' | 'requestedBy' | 'startedAt'> & {
+  readonly kind: RunReport['kind'] | 'readiness';
+};
+
 export interface ListedReport {
   readonly id: string;
   readonly storedAt: string;
   /** Null for a report that this version cannot read: it is shown by its id all the same. */
-  readonly report: Pick<RunReport, 'kind' | 'outcome' | 'verdict' | 'move' | 'requestedBy' | 'startedAt'> | null;
+  readonly report: ListedHead | null;
 }
 
 /** Ids of the reports of past runs, newest first. */

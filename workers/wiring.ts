@@ -25,6 +25,7 @@ import { toApplication } from '../config/application';
 import { toLifecycle, toThaw } from '../config/lifecycle';
 import { checklistPlan } from '../config/checklists';
 import type { LoadedConfig } from '../config/load';
+import { reportTargets } from '../config/reporting';
 import type { CatalogStore } from '../core/catalog-store';
 import type { Engine } from '../core/engine';
 import { failure } from '../core/errors';
@@ -38,8 +39,6 @@ import type { BackupTransfer } from '../core/transfer';
 /** What only the worker itself needs besides: the spool of its host. */
 export interface WiredApplication extends OpenApplication {
   readonly spool: Spool;
-  /** Those that hold data of its stores, each once. */
-  readonly repositories: readonly Repository[];
 }
 
 /**
@@ -129,6 +128,7 @@ export async function openApplication(config: LoadedConfig): Promise<WiredApplic
     siteFence: config.fence ? createSiteFence(config.fence, replicated(config)) : null,
     notifiers: createNotifiers(config.notifications),
     metrics: createMetricPublishers(config.metrics),
+    reporting: reportTargets(config),
     checklist: (period) => checklistPlan(config, period),
     disks: () => disksOf(config, spool),
     mirrors: (store) => mirrorsOf(config, store),

@@ -153,6 +153,16 @@ export const following = (application: string, site: string) =>
     retry: { ...urgent, maximumInterval: '10 seconds' },
   });
 
+/** The same for what any site can do: whichever takes the round up goes on with it. */
+export const askingAnywhere = (application: string) =>
+  summarised({
+    cancellationType: ActivityCancellationType.TRY_CANCEL,
+    taskQueue: taskQueues.control(application),
+    startToCloseTimeout: '20 minutes',
+    heartbeatTimeout: HEARTBEAT,
+    retry: { ...urgent, maximumInterval: '10 seconds' },
+  });
+
 /**
  * Steps of a role change, all at the surviving site. Two minutes of trying each, then a person decides (retry, skip,
  * abort): nobody should wait longer for a step without being asked.

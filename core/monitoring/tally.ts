@@ -16,6 +16,8 @@ export interface Tally {
   readonly stores: Readonly<Record<string, StoreTally>>;
   /** Up to when Temporal was asked for runs that failed; null: never. */
   readonly failuresAskedAt: string | null;
+  /** When counting by days began: runs that failed before may be in no day. Absent in what older versions kept. */
+  readonly daysSince?: string;
   /** Runs that failed and ended so lately that the same question may show them again. */
   readonly failedRuns: readonly FailedBackup[];
 }
@@ -26,6 +28,13 @@ export interface StoreTally {
   readonly succeeded: Readonly<Record<BackupType, DurationTally>>;
   readonly failed: number;
   readonly lastFailureAt: string | null;
+  /** By day of UTC, the newest of them; a day without any has none. Absent in what older versions kept. */
+  readonly days?: Readonly<Record<string, DayTally>>;
+}
+
+export interface DayTally {
+  readonly succeeded: number;
+  readonly failed: number;
 }
 
 export interface DurationTally {
@@ -41,6 +50,9 @@ export interface FailedBackup {
   readonly runId: string;
   readonly endedAt: string;
 }
+
+/** A report on a month is made weeks after its first day. */
+const DAYS_KEPT = 100;
 
 const NO_DURATIONS: DurationTally = { count: 0, sumSeconds: 0, within: DURATION_BOUNDS_SECONDS.map(() => 0) };
 const NOTHING: StoreTally = {
@@ -68,11 +80,13 @@ export function countBackups(tally: Tally, store: string, manifests: readonly Ma
   const newest = added.at(-1);
   if (!newest) return tally;
   const succeeded = { ...before.succeeded };
+  let { days } = before;
   for (const { type, startedAt, committedAt } of added) {
     const seconds = Math.max(0, (Date.parse(committedAt) - Date.parse(startedAt)) / 1_000);
     succeeded[type] = withDuration(succeeded[type], seconds);
+    days = withRun(days, committedAt, 'succeeded');
   }
-  const after = { ...before, succeeded, countedThrough: newest.backupId };
+  const after = { ...before, succeeded, countedThrough: newest.backupId, ...(days ? { days } : {}) };
   return { ...tally, stores: { ...tally.stores, [store]: after } };
 }
 
@@ -100,12 +114,21 @@ export function countFailures(tally: Tally, failed: readonly FailedBackup[], now
     const before = stores[store] ?? NOTHING;
     const last = before.lastFailureAt;
     const lastFailureAt = last !== null && last > endedAt ? last : endedAt;
-    stores[store] = { ...before, failed: before.failed + 1, lastFailureAt };
+    const days = withRun(before.days, endedAt, 'failed');
+    stores[store] = { ...before, failed: before.failed + 1, lastFailureAt, days };
   }
   // Twice as long as they are asked for again: whoever asks next may have another clock.
   const since = Date.parse(now) - 2 * ASKED_AGAIN_MILLISECONDS;
   const failedRuns = [...tally.failedRuns, ...added].filter(({ endedAt }) => Date.parse(endedAt) >= since);
-  return { ...tally, stores, failuresAskedAt: now, failedRuns };
+  return { ...tally, stores, failuresAskedAt: now, daysSince: tally.daysSince ?? now, failedRuns };
+}
+
+function withRun(days: StoreTally['days'] = {}, at: string, outcome: keyof DayTally): StoreTally['days'] & object {
+  const day = at.slice(0, 10);
+  const { succeeded, failed } = days[day] ?? { succeeded: 0, failed: 0 };
+  const after = { ...days, [day]: { succeeded, failed, [outcome]: (outcome === 'failed' ? failed : succeeded) + 1 } };
+  const oldest = Object.keys(after).length > DAYS_KEPT ? Object.keys(after).toSorted()[0] : null;
+  return oldest === null ? after : Object.fromEntries(Object.entries(after).filter(([each]) => each !== oldest));
 }
 
 function withDuration({ count, sumSeconds, within }: DurationTally, seconds: number): DurationTally {

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import {
   actualText,
   clockText,
@@ -12,40 +11,22 @@ import {
   storeResults,
   titleOf,
 } from './figures';
-import { type Html, html, ours } from './html-text';
+import { type Html, html } from './html-text';
+import { fact, list, pageOf, section, table } from './page';
 import type { PartResult, RunReport } from './run-report';
 import { STYLE } from './style';
 import { timelineOf } from './timeline';
 
-/**
- * The report as one page that needs nothing else: no script, no request, no font. The policy allows its own style sheet by
- * its digest and nothing more, so that even text that got in unescaped could load and run nothing. Not for workflows: they
- * have no `node:crypto`.
- */
+/** The report as one page. */
 export function htmlOf(report: RunReport): string {
-  const digest = createHash('sha256').update(STYLE).digest('base64');
-  const policy = `default-src 'none'; style-src 'sha256-${digest}'; base-uri 'none'; form-action 'none'`;
-  const page = html`<!doctype html>
-    <html lang="en">
-      <head>
-        <meta charset="utf-8" />
-        <meta http-equiv="Content-Security-Policy" content="${policy}" />
-        <meta name="viewport" content="width=device-width, initial-scale=1" />
-        <meta name="referrer" content="no-referrer" />
-        <meta name="color-scheme" content="light dark" />
-        <title>${titleOf(report)}</title>
-        ${ours(`<style>${STYLE}</style>`)}
-      </head>
-      <body>
-        <main>
-          ${headOf(report)} ${figures(report)} ${list('What to look at', report.warnings, 'warnings')}
-          ${section('Timeline', timelineOf(report))} ${decisions(report)} ${evidence(report)} ${loss(report)}
-          ${stores(report)} ${services(report)} ${dns(report)} ${endpoints(report)}
-          ${list('What was said meanwhile', report.messages)} ${footOf(report)}
-        </main>
-      </body>
-    </html> `;
-  return page.text;
+  return pageOf(
+    titleOf(report),
+    STYLE,
+    html`${headOf(report)} ${figures(report)} ${list('What to look at', report.warnings, 'warnings')}
+    ${section('Timeline', timelineOf(report))} ${decisions(report)} ${evidence(report)} ${loss(report)}
+    ${stores(report)} ${services(report)} ${dns(report)} ${endpoints(report)}
+    ${list('What was said meanwhile', report.messages)} ${footOf(report)}`,
+  );
 }
 
 /** Beside the outcome, which says the rest. */
@@ -71,23 +52,17 @@ function headOf({ kind, application, outcome, verdict, because, move, ...report 
   </header>`;
 }
 
-const fact = (name: string, value: string | null): Html | null =>
-  value === null
-    ? null
-    : html`<div>
-        <dt>${name}</dt>
-        <dd>${value}</dd>
-      </div>`;
-
-function figures(report: RunReport): Html {
+export function figureTiles(figures: readonly Figure[]): Html {
   const tile = ({ label, value, note, judgement }: Figure) =>
     html`<div class="figure ${judgement}">
       <dt>${label}</dt>
       <dd>${value}</dd>
       <dd class="note">${note}</dd>
     </div>`;
-  return html`<dl class="figures">${figuresOf(report).map(tile)}</dl>`;
+  return html`<dl class="figures">${figures.map(tile)}</dl>`;
 }
+
+const figures = (report: RunReport): Html => figureTiles(figuresOf(report));
 
 function decisions({ decisions: made }: RunReport): Html | null {
   if (made === null) return null;
@@ -188,43 +163,4 @@ function footOf({ id, formatVersion, workflowId, runId }: RunReport): Html {
   return html`<footer>
     Report ${id} (format ${formatVersion}) of workflow ${workflowId}, run ${runId}. All times are UTC.
   </footer>`;
-}
-
-const section = (heading: string, content: Html): Html =>
-  html`<section>
-    <h2>${heading}</h2>
-    ${content}
-  </section>`;
-
-const list = (heading: string, items: readonly string[], name = ''): Html | null =>
-  items.length === 0
-    ? null
-    : html`<section class="${name}">
-        <h2>${heading}</h2>
-        <ul>
-          ${items.map((item) => html`<li>${item}</li>`)}
-        </ul>
-      </section>`;
-
-type Cell = Html | string | null;
-
-function table(header: readonly string[], rows: readonly (readonly Cell[])[]): Html {
-  // The heading of each column goes with its cells, so that a narrow screen can show rows as blocks.
-  const cells = (row: readonly Cell[]) =>
-    row.map((cell, index) => html`<td data-label="${header[index] ?? ''}">${cell}</td>`);
-  return html`<table>
-    <thead>
-      <tr>
-        ${header.map((title) => html`<th scope="col">${title}</th>`)}
-      </tr>
-    </thead>
-    <tbody>
-      ${rows.map(
-        (row) =>
-          html`<tr>
-            ${cells(row)}
-          </tr> `,
-      )}
-    </tbody>
-  </table>`;
 }

@@ -172,3 +172,5 @@ function table(header: readonly string[], rows: readonly (readonly string[])[], 
 const MARKUP = /[\\`*[\]<>|~]|(?<![\p{L}\p{N}])_|_(?![\p{L}\p{N}])|&(?=#?\w+;)/gu;
 
 const text = (words: string): string => oneLine(words).replaceAll(MARKUP, '\\$&');
+
+export { table as markdownTable, text as escapedMarkdown };

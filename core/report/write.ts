@@ -9,9 +9,18 @@ import type { RunReport } from './run-report';
  * Repeatable: the same report gives the same bytes. The JSON comes last, so that a report that is listed is whole.
  */
 export async function writeReport(control: Pick<Repository, 'put'>, report: RunReport): Promise<string> {
+  return storeReportForms(control, report.id, { md: markdownOf(report), html: htmlOf(report), json: report });
+}
+
+/** The same for a report of any kind. */
+export async function storeReportForms(
+  control: Pick<Repository, 'put'>,
+  id: string,
+  { md, html, json }: { readonly md: string; readonly html: string; readonly json: object },
+): Promise<string> {
   const put = (extension: 'md' | 'html' | 'json', text: string) =>
-    control.put(layout.report(report.id, extension), Buffer.from(text));
-  await Promise.all([put('md', markdownOf(report)), put('html', htmlOf(report))]);
-  await put('json', `${JSON.stringify(report, null, 2)}\n`);
-  return layout.report(report.id, 'json');
+    control.put(layout.report(id, extension), Buffer.from(text));
+  await Promise.all([put('md', md), put('html', html)]);
+  await put('json', `${JSON.stringify(json, null, 2)}\n`);
+  return layout.report(id, 'json');
 }

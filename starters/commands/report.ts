@@ -1,11 +1,12 @@
 import { Option } from 'commander';
 import type { Front } from '../front';
 import { measureLoss } from '../measure-loss';
-import { limitOption } from '../options';
+import { detachOption, limitOption } from '../options';
+import { makeReadinessReport } from '../readiness-report';
 import { listReports, openReport, REPORT_FORMATS, type ReportFormat, reportLines, showReport } from '../reports';
 
 export function registerReport(front: Front): void {
-  const group = front.group('report', 'reports of past runs');
+  const group = front.group('report', 'reports of past runs, and on months');
   front
     .command<{ limit: string }>(
       group,
@@ -38,6 +39,18 @@ export function registerReport(front: Front): void {
     [['drctl report open', 'the newest one']],
     (session, [id]) => openReport(session, id ?? null),
   );
+  front
+    .command<{ detach?: boolean }>(
+      group,
+      'readiness [month]',
+      'make the report on a month, the one that goes on where none is named: promised against measured, open risks',
+      [
+        ['drctl report readiness', 'this month so far'],
+        ['drctl report readiness 2026-10', 'a whole month; one that was made before is replaced'],
+      ],
+      (session, [month], { detach }) => makeReadinessReport(session, month ?? null, { detach: detach ?? false }),
+    )
+    .addOption(detachOption());
   front.command(
     group,
     'measure [id]',

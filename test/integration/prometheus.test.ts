@@ -1,7 +1,6 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { stringify } from 'yaml';
 import { createCatalog } from '../../adapters/catalog/catalog';
 import { createEpochs } from '../../adapters/catalog/epochs';
 import { createProofs } from '../../adapters/catalog/proofs';
@@ -11,12 +10,12 @@ import { alertRules, scrapeConfig } from '../../core/monitoring/alert-rules';
 import { dashboard } from '../../core/monitoring/dashboard';
 import { prometheusPrograms } from '../../lab/runtime/prometheus';
 import { freeLoopbackHost } from '../../lab/servers/loopback';
-import { RunningServer } from '../../lab/servers/running-server';
 import { ApplicationFigures } from '../../workers/metrics/application-figures';
 import { serveMetrics } from '../../workers/metrics/endpoint';
 import type { WiredApplication } from '../../workers/wiring';
 import { testContext } from '../support/call-context';
 import { manifestOf } from '../support/manifests';
+import { TestPrometheus } from '../support/prometheus';
 import { waitUntil } from '../support/servers';
 import { shop } from '../support/shop-application';
 
@@ -42,8 +41,7 @@ const ago = (seconds: number) => new Date(now - seconds * 1_000).toISOString();
 
 withPrometheus('Prometheus', () => {
   let folder: string;
-  let prometheus: RunningServer;
-  let api: string;
+  let prometheus: TestPrometheus;
   const ending = new AbortController();
   let served: Promise<void>;
 
@@ -54,30 +52,11 @@ withPrometheus('Prometheus', () => {
     void figures.run(ending.signal);
     served = serveMetrics({ host, port: PORT }, [figures], 'dr', ending.signal, testContext().log);
     const scrape = scrapeConfig([{ site: 'dr', address: `${host}:${PORT}` }], ['dr']) as { scrape_configs: object[] };
-    const jobs = scrape.scrape_configs.map((job) => ({ ...job, scrape_interval: '1s', scrape_timeout: '1s' }));
-    writeFileSync(join(folder, 'rules.yml'), stringify(alertRules(application)));
-    const config = { global: { evaluation_interval: '1s' }, rule_files: ['rules.yml'], scrape_configs: jobs };
-    writeFileSync(join(folder, 'prometheus.yml'), stringify(config));
-    const address = `${await freeLoopbackHost(9090)}:9090`;
-    api = `http://${address}`;
-    const argv = [
-      programs!.prometheus,
-      `--config.file=${join(folder, 'prometheus.yml')}`,
-      `--storage.tsdb.path=${join(folder, 'data')}`,
-      `--web.listen-address=${address}`,
-    ];
-    prometheus = new RunningServer({
-      name: 'Prometheus',
-      command: { argv, cwd: folder },
-      logFile: join(folder, 'prometheus.log'),
-      ready: () => waitUntil('Prometheus', async () => (await fetch(`${api}/-/ready`).catch(() => null))?.ok === true),
-      stopSignal: 'SIGKILL',
-    });
-    await prometheus.start();
+    prometheus = await TestPrometheus.start(programs!, alertRules(application), scrape.scrape_configs);
     // Increases want two scrapes of a figure.
     await waitUntil(
       'two scrapes',
-      async () => Number((await query('count_over_time(backup_success[1m])'))[0]?.value[1]) >= 2,
+      async () => Number((await prometheus.query('count_over_time(backup_success[1m])'))[0]?.value[1]) >= 2,
     );
   }, 120_000);
 
@@ -88,43 +67,27 @@ withPrometheus('Prometheus', () => {
     rmSync(folder, { recursive: true, force: true });
   });
 
-  interface Sample {
-    readonly metric: Readonly<Record<string, string>>;
-    readonly value: readonly [number, string];
-  }
-
-  /** Throws what Prometheus says of a query that it does not take. */
-  async function query(expr: string): Promise<readonly Sample[]> {
-    const response = await fetch(`${api}/api/v1/query?query=${encodeURIComponent(expr)}`);
-    const answer = (await response.json()) as { status: string; error?: string; data: { result: Sample[] } };
-    if (answer.status !== 'success') throw new Error(`${expr}: ${answer.error}`);
-    return answer.data.result;
-  }
-
   test('every query of the dashboard is answered with figures', async () => {
     const { panels } = dashboard(application) as { panels: { title: string; targets: { expr: string }[] }[] };
     const empty: string[] = [];
     for (const { title, targets } of panels) {
-      for (const { expr } of targets) if ((await query(expr)).length === 0) empty.push(`${title}: ${expr}`);
+      for (const { expr } of targets) if ((await prometheus.query(expr)).length === 0) empty.push(`${title}: ${expr}`);
     }
     expect(panels.length).toBeGreaterThan(12);
     expect(empty).toEqual([]);
   });
 
   test('both jobs are up, and no label of a figure is renamed by one of its target', async () => {
-    expect((await query('up == 1')).map(({ metric }) => metric['job'] ?? '').toSorted()).toEqual([
+    expect((await prometheus.query('up == 1')).map(({ metric }) => metric['job'] ?? '').toSorted()).toEqual([
       'dr-site-health',
       'drctl',
     ]);
-    expect(await query('{__name__=~"drctl_.*",exported_site!=""}')).toEqual([]);
-    expect((await query('drctl_server_up')).map(({ metric }) => metric['site'])).toEqual(['dr']);
+    expect(await prometheus.query('{__name__=~"drctl_.*",exported_site!=""}')).toEqual([]);
+    expect((await prometheus.query('drctl_server_up')).map(({ metric }) => metric['site'])).toEqual(['dr']);
   });
 
   test('the rules are taken, and of a healthy application none is about to fire', async () => {
-    const answer = (await (await fetch(`${api}/api/v1/rules`)).json()) as {
-      data: { groups: { rules: { name: string; health: string; state: string; lastError?: string }[] }[] };
-    };
-    const rules = answer.data.groups.flatMap((group) => group.rules);
+    const rules = await prometheus.rules();
     expect(rules.length).toBeGreaterThan(15);
     expect(rules.filter(({ lastError }) => lastError)).toEqual([]);
     expect(rules.filter(({ state }) => state !== 'inactive').map(({ name }) => name)).toEqual([]);

@@ -51,9 +51,14 @@ async function apply(...flags: string[]): Promise<Record<string, ScheduleChange[
 
 const SCHEDULES = [
   ...['full', 'incremental', 'configuration', 'health', 'readiness', 'retention', 'verify', 'restore-test', 'drill'],
-  ...['daily', 'weekly', 'monthly', 'quarterly'],
+  ...['readiness-report', 'daily', 'weekly', 'monthly', 'quarterly'],
 ].map((name) => `ultramarket-${name}`);
-const FOLLOWERS = ['archive:ultramarket:orders-db', 'archive:ultramarket:catalog', 'watch:ultramarket'];
+const FOLLOWERS = [
+  'archive:ultramarket:orders-db',
+  'archive:ultramarket:catalog',
+  'watch:ultramarket',
+  'uptime:ultramarket',
+];
 
 const all = (change: ScheduleChange['change'], ids: readonly string[]) =>
   Object.fromEntries(ids.map((id) => [id, change]));

@@ -30,7 +30,13 @@ async function record(env: Awaited<ReturnType<typeof localEnvironment>>, scenari
     writeFileSync(fileOf(name), historyToJSON(await handle.fetchHistory()).replaceAll(join(__dirname, '..', '..'), ''));
     const followers = ['orders', 'events'].map((store) => workflowIds.archive(shop.name, store));
     const after = [workflowIds.settle(shop.name, 1), workflowIds.holdFence(shop.name, 1)];
-    for (const id of [workflowId, ...followers, workflowIds.watch(shop.name), ...after]) {
+    for (const id of [
+      workflowId,
+      ...followers,
+      workflowIds.watch(shop.name),
+      workflowIds.uptime(shop.name),
+      ...after,
+    ]) {
       // Most have ended by themselves; what lives for ever must not meet the next scenario.
       await env.client.workflow
         .getHandle(id)

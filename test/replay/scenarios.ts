@@ -91,6 +91,7 @@ export function scenarios(): Scenario[] {
   const archive = fakeBackupWorld();
   archive.before['archiveLog'] = follow;
   const watchCalls: string[] = [];
+  const uptimeRounds: string[] = [];
   const watch = { activeSite: 'primary', epoch: 0 };
   const completed = fakeFailoverWorld();
   const aborted = fakeFailoverWorld();
@@ -197,6 +198,18 @@ export function scenarios(): Scenario[] {
         },
       },
       drive: moved(watch, watchCalls, 'sample'),
+    },
+    {
+      name: 'watch-uptime',
+      type: 'watchUptime',
+      input: { application },
+      activities: {
+        sampleUptime: async () => {
+          uptimeRounds.push('round');
+          return uptimeRounds.length < 3 ? 1 : follow();
+        },
+      },
+      drive: () => waitUntil('three rounds', async () => uptimeRounds.length >= 3, { deadlineMs: 30_000 }),
     },
     {
       name: 'hold-fence',
@@ -345,6 +358,21 @@ export function scenarios(): Scenario[] {
         await handle.signal('sign', { ...dana, step: 'training' });
         await toTheEnd(env, workflowId);
       },
+    },
+    {
+      name: 'report-readiness',
+      type: 'reportReadiness',
+      input: { application, requestedBy: 'schedule readiness-report', tell: true },
+      activities: {
+        describeApplication: async () => ({ application: shop, activeSite: 'primary', epoch: 0 }),
+        measureDisks: async () => [],
+        makeReadinessReport: async ({ month }) => ({
+          ...{ application, id: `readiness-${month}`, title: 'DR readiness of shop', because: 'all was measured' },
+          ...{ outcome: 'objectives kept', verdict: 'achieved', objectives: [], risks: [], risksInAll: 0 },
+        }),
+        notify: async () => [],
+      },
+      drive: toTheEnd,
     },
     {
       name: 'drill',

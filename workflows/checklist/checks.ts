@@ -9,6 +9,7 @@ import {
   judgeNetwork,
   judgeObjectives,
   judgeProofs,
+  judgeReadinessReport,
   judgeReplication,
 } from '../../core/checklist-judgements';
 import { reasonOf } from '../../core/errors';
@@ -33,6 +34,7 @@ export function newRound(application: string, period: ChecklistPeriod, number: n
     stored: once(() => repository.measureStored({ application })),
     disks: once(() => disksOfAllSites(application)),
     drill: once(() => repository.newestReport({ application, kind: 'drill' })),
+    report: once(() => repository.newestReport({ application, kind: 'readiness' })),
   };
 }
 
@@ -49,6 +51,7 @@ export const CHECKS: Readonly<Record<CheckName, (round: Round) => Promise<Findin
   'dr-site': async ({ readiness }) => judgeDrSite(await readiness()),
   'dr-network': async ({ readiness }) => judgeNetwork(await readiness()),
   drill: async ({ drill }) => judgeDrill(await drill(), now()),
+  'readiness-report': async ({ report }) => judgeReadinessReport(await report(), now()),
 };
 
 /** A check that cannot be made has found that: what is not seen is not known to be well. */
@@ -62,7 +65,7 @@ export async function lookAt(check: CheckName, round: Round): Promise<Finding> {
 }
 
 /** A site whose worker does not answer hides no other's disks. */
-async function disksOfAllSites(application: string): Promise<(DiskSpace | Finding)[]> {
+export async function disksOfAllSites(application: string): Promise<(DiskSpace | Finding)[]> {
   const { application: described } = await anywhere(application).describeApplication({ application });
   const looks = described.sites.map(async (site) => {
     try {
