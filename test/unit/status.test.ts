@@ -20,7 +20,7 @@ beforeAll(() => {
   config = join(folder, 'shop.yaml');
   const example = parse(readFileSync('config/examples/ultramarket.yaml', 'utf8')) as Record<string, unknown>;
   const tree = { engine: 'files', rpo: '1h', sites: { primary: { roots: ['/srv'] }, dr: { roots: ['/srv'] } } };
-  const { services: _services, fence: _fence, checklists: _checklists, ...kept } = example;
+  const { services: _services, fence: _fence, checklists: _checklists, costs: _costs, ...kept } = example;
   const changed = {
     ...kept,
     application: 'shop',
