@@ -80,7 +80,7 @@ export function engineFaults(engineName: string, start: () => Promise<EngineHarn
     const discard = (request: RestoreRequest) => engine.restore.discard(request.place, testContext());
     const endedSoonAfter = (moment: number) => expect(Date.now() - moment).toBeLessThan(ENDS_SOON_MILLISECONDS);
 
-    test.each(rounds(2))(
+    test.each(rounds(1))(
       'round %i: a dump that is cut off anywhere ends soon, and the next one is whole',
       async (round) => {
         const total = manifest.artifacts.reduce((sum, { contentBytes }) => sum + contentBytes, 0);
@@ -128,7 +128,7 @@ export function engineFaults(engineName: string, start: () => Promise<EngineHarn
       await discard(request);
     }, 120_000);
 
-    test.each(rounds(2))(
+    test.each(rounds(1))(
       'round %i: a restore that is cut off anywhere is taken up and ends with equal content',
       async (round) => {
         const request = await newRequest(`cut-${round}`);
@@ -184,7 +184,7 @@ export function engineFaults(engineName: string, start: () => Promise<EngineHarn
       expect(needed.length).toBeGreaterThan(0);
     }, 60_000);
 
-    test.each(rounds(2))(
+    test.each(rounds(1))(
       'round %i: a volume that is damaged anywhere is refused by name',
       async (round) => {
         const stored = volumes.get(manifest.backupId) as MemoryVolumes;

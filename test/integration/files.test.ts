@@ -81,7 +81,7 @@ engineContract('files', startHarness, null);
 engineFaults('files', startHarness);
 
 describe('a random tree is restored as it was', () => {
-  test.each(seedsOfRounds(5))(
+  test.each(seedsOfRounds(3))(
     'seed %i',
     async (seed) => {
       const root = folder();

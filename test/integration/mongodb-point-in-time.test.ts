@@ -11,7 +11,7 @@ import { Workload } from '../support/mongodb-workload';
 import { countOf, seededRandom } from '../support/random';
 
 const STEPS = countOf('STEPS', 500);
-const TARGETS = countOf('TARGETS', 5);
+const TARGETS = countOf('TARGETS', 3);
 const { seed, integer: random } = seededRandom('mongodb-point-in-time');
 
 describe(`a journalled workload restored to random instants (seed ${seed}, ${STEPS} steps)`, () => {

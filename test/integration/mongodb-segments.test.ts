@@ -20,7 +20,7 @@ import { Workload } from '../support/mongodb-workload';
 import { countOf, seededRandom } from '../support/random';
 
 const random = seededRandom('mongodb-segments');
-const KILLS = countOf('KILLS', 6);
+const KILLS = countOf('KILLS', 3);
 const SMALL: MergeBounds = { contentBytes: 32 * 1024, seconds: 2 };
 /** Each slice by itself is enough. */
 const ALL: MergeBounds = { contentBytes: 1, seconds: 0 };

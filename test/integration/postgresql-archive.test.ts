@@ -18,7 +18,7 @@ import { countOf, seededRandom } from '../support/random';
 import { startTestS3 } from '../support/s3-repository';
 import { postgresTool, postgresVersions, startPostgres, waitUntil } from '../support/servers';
 
-const KILLS = countOf('KILLS', 4);
+const KILLS = countOf('KILLS', 2);
 const { seed, integer, pick } = seededRandom('postgresql-archive');
 const SEGMENT_BYTES = 16n * 1024n * 1024n;
 

@@ -14,7 +14,7 @@ import { storedApplication } from '../support/stored-application';
 import type { StoredStore } from '../support/stored-store';
 
 const random = seededRandom('proof-damage');
-const CASES = countOf('ROUNDS', 16);
+const CASES = countOf('ROUNDS', 8);
 /** For a machine that is busy; time decides nothing. */
 const LIMIT_MILLISECONDS = 120_000 + CASES * 10_000;
 /** A rebuild writes a whole cluster: of the damage that plans do not meet, each so manieth is restored up to the refusal. */
