@@ -11,7 +11,7 @@ import { announceUse, requireNotSwept, withdrawUse } from '../../activities/uses
 import { createCatalog } from '../../adapters/catalog/catalog';
 import { logReach } from '../../adapters/engines/postgresql/log-reach';
 import { lineageOf, pieceName, positionAt, walNaming } from '../../adapters/engines/postgresql/lsn';
-import { createRepository } from '../../adapters/repository';
+import { createLifecycle, createRepository } from '../../adapters/repository';
 import { createLogArchive } from '../../adapters/repository/log-archive';
 import { createRetentionStore } from '../../adapters/retention/retention-store';
 import { createSpool } from '../../adapters/volumes/spool';
@@ -19,9 +19,12 @@ import { createTransfer } from '../../adapters/volumes/transfer';
 import { type Artifact, chainOf, type Manifest } from '../../core/catalog';
 import { failure } from '../../core/errors';
 import { backupIdOf, layout } from '../../core/layout';
+import type { LifecycleSettings } from '../../core/lifecycle/rules';
+import { rulesOf, wantedLifecycle } from '../../core/lifecycle/wanted';
 import type { Repository } from '../../core/repository';
 import type { RetentionPolicy } from '../../core/retention/policy';
 import { testContext } from '../support/call-context';
+import { expectFailure } from '../support/expect-failure';
 import { faultyRepository } from '../support/faulty-repository';
 import { manifestOf } from '../support/manifests';
 import { countOf } from '../support/random';
@@ -301,6 +304,25 @@ describe('in a local folder', () => {
     await expect(createCatalog(repository).commit(late)).rejects.toThrow(/was given up/);
   }, 60_000);
 });
+
+test('the expiry of what retention leaves is a rule that a real S3 keeps; what it cannot do is named', async () => {
+  const root = `lifecycle-${++counter}/shop`;
+  const lifecycle = createLifecycle('cloud', s3.settings(root.split('/')[0]!), 'shop');
+  const rules = (transitions: LifecycleSettings['transitions']) => {
+    const wanted = wantedLifecycle({ transitions, expireAfterDays: 60 }, policy, 'STANDARD');
+    return rulesOf(lifecycle.root, wanted, { orphansAfterSeconds: 86_400 }, false);
+  };
+  const { rules: kept } = await lifecycle.write(rules([]));
+  expect(kept.map(({ id, expires }) => [id, expires?.days])).toEqual([
+    ...(['full', 'incr', 'files', 'config'] as const).map((kind) => [`drctl:${root}/${kind}`, 60]),
+    [`drctl:${root}/uploads`, undefined],
+  ]);
+  expect((await lifecycle.read()).rules).toEqual(kept);
+  const archive = rules([{ afterDays: 1, storageClass: 'INTELLIGENT_TIERING' }]);
+  await expectFailure(lifecycle.write(archive), 'ConfigInvalid', 'does not accept the request: NotImplemented');
+  await lifecycle.write([]);
+  expect((await lifecycle.read()).rules).toEqual([]);
+}, 30_000);
 
 test.each(repositories)(
   'killed at any change that it makes in %s: no backup is ever without its data, and the next run ends it',

@@ -10,7 +10,8 @@ export interface MotoS3 {
   readonly endpoint: string;
   readonly admin: S3Client;
   bucket(): Promise<string>;
-  repository(bucket: string): Repository;
+  /** Whose artifacts begin in this class. */
+  repository(bucket: string, storageClass?: S3RepositorySettings['storageClass']): Repository;
   /** From here on an object that was asked back can be read when it was looked at so many times. */
   comesBackAfter(looks: number): Promise<void>;
   stop(): Promise<void>;
@@ -30,10 +31,10 @@ export async function startMotoS3(): Promise<MotoS3> {
       await admin.send(new CreateBucketCommand({ Bucket: name }));
       return name;
     },
-    repository(bucket) {
+    repository(bucket, storageClass = 'STANDARD') {
       const secrets = { accessKeyId: new Secret('any'), secretAccessKey: new Secret('any') };
       const settings: S3RepositorySettings = {
-        ...{ kind: 's3', bucket, region, endpoint, prefix: '', credentials: secrets, storageClass: 'STANDARD' },
+        ...{ kind: 's3', bucket, region, endpoint, prefix: '', credentials: secrets, storageClass },
       };
       return createRepository('cloud', settings, 'ultramarket');
     },

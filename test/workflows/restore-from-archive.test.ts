@@ -1,12 +1,27 @@
 import { randomUUID } from 'node:crypto';
+import * as fs from 'node:fs';
+import * as os from 'node:os';
+import * as path from 'node:path';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
-import type { Thaw } from '../../activities/thaw';
+import type { OpenApplication } from '../../activities/deps';
+import { createReportActivities } from '../../activities/report';
+import { createRestoreActivities } from '../../activities/restore';
+import { createThawActivities, type Thaw } from '../../activities/thaw';
+import { createColdStorage } from '../../adapters/repository/cold-storage';
+import { createRetentionStore } from '../../adapters/retention/retention-store';
+import type { Engine } from '../../core/engine';
 import { failure, findFailure } from '../../core/errors';
 import { taskQueues } from '../../core/names';
+import type { Repository } from '../../core/repository';
 import type { RestoreStoresInput, RestoreStoresResult, RunStatus } from '../../core/runs';
 import { type FrozenLook, thawPlan } from '../../core/thaw';
+import { engineOf, testContext } from '../support/engine-harness';
 import { fakeRestoreActivities } from '../support/fake-restore';
+import { startMotoS3 } from '../support/moto-s3';
+import { makeRandomTree } from '../support/random-tree';
+import { seededNumbers } from '../support/random';
 import { shop } from '../support/shop-application';
+import { storedStore } from '../support/stored-store';
 import { type FakeActivities, timeSkippingEnvironment, withWorkers } from '../support/workflow-environment';
 
 /** Days of waiting for an archive class, on a clock that jumps over them. */
@@ -107,6 +122,71 @@ test('two days of waiting: asked first, looked at ever more rarely, then restore
     ...{ chain: ['20260101T000000Z-full-00000001'], log: null, settings: { tier: 'bulk', days: 7 } },
   });
 }, 120_000);
+
+test('a tree that lies in GLACIER comes back whole: planned, asked back, waited for, read', async () => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'drctl-archive-'));
+  const s3 = await startMotoS3();
+  try {
+    const roots = [path.join(folder, 'tree')];
+    fs.mkdirSync(roots[0]!);
+    makeRandomTree(roots[0]!, seededNumbers(7), 20);
+    const engine = await engineOf('files', 'assets', { sites: { primary: { roots } } });
+    const repository = s3.repository(await s3.bucket(), 'GLACIER');
+    const manifest = await storedStore(engine, repository, folder).back('full');
+    // Two looks at each object: one before it is asked for, and those of the waiting.
+    await s3.comesBackAfter(3);
+    const deps = { site: 'primary', hostId: 'h1', open: () => openOver(engine, repository, folder) };
+    const asked: FrozenLook[] = [];
+    const thaws = createThawActivities(deps);
+    const activities = {
+      ...createRestoreActivities(deps),
+      ...createReportActivities(deps),
+      askBack: async (thaw: Thaw) => {
+        const look = await thaws.askBack(thaw);
+        if (look) asked.push(look);
+        return look;
+      },
+    } as FakeActivities;
+    const place = { directory: path.join(folder, 'restored'), host: '', port: 0, osUser: null, overwrite: false };
+    const { result, error, status } = await restore({ calls: [], asked: [], activities }, undefined, {
+      stores: [{ store: 'assets', place }],
+    });
+    expect(error).toBeNull();
+    const of = { site: 'primary' };
+    const { items } = await engine.fingerprint(of, testContext());
+    expect(result?.stores[0]?.fingerprint.items.map(({ digest }) => digest)).toEqual(items.map(({ digest }) => digest));
+    const { length: objects } = manifest.artifacts;
+    expect(asked[0]).toMatchObject({ byClass: { GLACIER: { objects } }, asked: { objects }, readable: { objects: 0 } });
+    expect(asked.at(-1)).toMatchObject({ readable: { objects } });
+    expect(result?.stores[0]?.plan.notes.join()).toMatch(/lie in GLACIER and are asked back first \(bulk\)/);
+    expect(status.steps.map(({ id }) => id)).toEqual([
+      'plan',
+      'thaw:assets',
+      'rebuild:assets',
+      'replay:assets',
+      'open:assets',
+      'verify:assets',
+    ]);
+  } finally {
+    await s3.stop();
+    fs.rmSync(folder, { recursive: true, force: true });
+  }
+}, 120_000);
+
+/** The application as activities see it: one store, in a repository whose artifacts begin in an archive class. */
+function openOver(engine: Engine, repository: Repository, folder: string): OpenApplication {
+  const { catalog, transfer } = storedStore(engine, repository, folder).open();
+  return {
+    engine: () => engine,
+    catalog: () => catalog,
+    transfer: () => transfer,
+    logArchive: () => null,
+    coldStorage: (store: string) => createColdStorage(repository, store),
+    retentionStore: (store: string) => createRetentionStore(repository, store, null),
+    control: repository,
+    thaw: { tier: 'bulk', days: 2 },
+  } as unknown as OpenApplication;
+}
 
 test('what never comes is given up days after it should have, and nothing was restored', async () => {
   const world = archive(Infinity);
