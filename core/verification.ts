@@ -1,5 +1,5 @@
 import type { CallContext } from './call';
-import { chainOf, type Manifest } from './catalog';
+import { type Manifest, withWholeChains } from './catalog';
 import type { LogArchive } from './log-archive';
 import type { Position } from './positions';
 
@@ -126,12 +126,12 @@ export function soundBackups(manifests: readonly Manifest[], findings: readonly 
   const broken = new Set(
     [...damaged].flatMap((id) => [id, ...dependentsOf(id, manifests).map((each) => each.backupId)]),
   );
-  return manifests.filter((each) => !broken.has(each.backupId) && chainOf(each, manifests) !== null);
+  return withWholeChains(manifests).filter(({ backupId }) => !broken.has(backupId));
 }
 
 /** The same seed chooses the same of the same backups; null where none has a complete chain. */
 export function chooseBackup(manifests: readonly Manifest[], seed: number): Manifest | null {
-  const whole = manifests.filter((each) => chainOf(each, manifests) !== null);
+  const whole = withWholeChains(manifests);
   // Neighbouring seeds must not choose neighbouring backups: one step of the finaliser of MurmurHash3.
   let mixed = Math.imul((seed >>> 0) ^ (seed >>> 16), 0x85ebca6b);
   mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);

@@ -4,6 +4,7 @@ import { chainOf, type Manifest, storedBytes } from '../../core/catalog';
 import { failure } from '../../core/errors';
 import { isBackupId } from '../../core/layout';
 import type { Hold } from '../../core/retention/records';
+import { dependentsOf } from '../../core/verification';
 import { backupLines, type ChainPart, type ShownBackup } from '../backup-lines';
 import type { Front } from '../front';
 import { limitOption } from '../options';
@@ -74,9 +75,7 @@ async function described(session: Session, manifest: Manifest, all: readonly Man
     storedBytes: storedBytes(manifest),
     contentBytes: contentBytes(manifest),
     chain: chain?.map(partOf) ?? null,
-    neededBy: all
-      .filter((each) => each !== manifest && chainOf(each, all)?.includes(manifest))
-      .map(({ backupId }) => backupId),
+    neededBy: dependentsOf(manifest.backupId, all).map(({ backupId }) => backupId),
     restores: windows
       .filter(({ to }) => Date.parse(to) >= Date.parse(consistentAt))
       .map((each) => (Date.parse(each.from) < Date.parse(consistentAt) ? { ...each, from: consistentAt } : each)),

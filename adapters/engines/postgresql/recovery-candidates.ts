@@ -1,4 +1,4 @@
-import { chainOf, type Manifest } from '../../../core/catalog';
+import { type Manifest, withWholeChains } from '../../../core/catalog';
 import type { StoreCatalog } from '../../../core/engine';
 import type { RecoveryWindow, RestorePlan } from '../../../core/recovery';
 import { ArchivedLog } from './log-chain';
@@ -42,7 +42,7 @@ export function candidates(log: ArchivedLog, backups: readonly Manifest[]): Cand
       (age.get(b.split('/')[0] as string) ?? -1) - (age.get(a.split('/')[0] as string) ?? -1) ||
       timelineOf(b) - timelineOf(a),
   );
-  const whole = backups.filter((backup) => chainOf(backup, backups) !== null).toReversed();
+  const whole = withWholeChains(backups).toReversed();
   return lineages.flatMap((lineage) =>
     whole.flatMap((backup) => {
       const chain = log.chainFrom(backup, lineage);
