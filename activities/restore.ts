@@ -1,6 +1,6 @@
 import { taskQueues } from '../core/names';
 import type { RestoreRequest } from '../core/engine';
-import { failure } from '../core/errors';
+import { failure, reasonOf } from '../core/errors';
 import {
   type Fingerprint,
   type Leave,
@@ -58,7 +58,7 @@ export function createRestoreActivities(deps: ActivityDeps) {
         }
         for (const { store, chain } of plans) {
           await announceUse(open, store, { kind: 'restore', backups: chain }, ctx);
-          await requireNotSwept(open, store, chain);
+          await requireNotSwept(open, store, chain, ctx);
         }
         const checked = input.stores.filter((store) => (open.engine(store).checks?.names ?? []).length > 0);
         return { hostQueue: taskQueues.host(input.application, deps.site, deps.hostId), plans, checked };
@@ -127,9 +127,14 @@ export function createRestoreActivities(deps: ActivityDeps) {
     },
 
     async discardRestore(input: { application: string; store: string; place: RestorePlace }): Promise<void> {
-      await withCallContext((ctx) =>
-        deps.open(input.application).engine(input.store).restore.discard(input.place, ctx),
-      );
+      await withCallContext(async (ctx) => {
+        const open = deps.open(input.application);
+        await open.engine(input.store).restore.discard(input.place, ctx);
+        // One that failed has not said that it ended. Its word ends by itself, too: a removed copy is not kept up for it.
+        await withdrawUse(open, input.store, ctx).catch((error: unknown) =>
+          ctx.log.warn({ store: input.store, error: reasonOf(error) }, 'retention still keeps what was read'),
+        );
+      });
     },
 
     /** A place on this worker that nobody named: for drills. */

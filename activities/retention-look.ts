@@ -1,6 +1,6 @@
 import type { CallContext } from '../core/call';
-import { type BackupType, type Manifest, storedBytes } from '../core/catalog';
-import { beganAt } from '../core/layout';
+import { type Manifest, storedBytes } from '../core/catalog';
+import { beganAt, isFullId } from '../core/layout';
 import { keptForText, type KeptFor } from '../core/retention/decisions';
 import { StretchBuilder, type LogStretch, type ListedEntry } from '../core/retention/log-stretches';
 import { type BackupFacts, planStore, type StorePlan, type StoreState } from '../core/retention/plan-store';
@@ -61,26 +61,46 @@ export async function lookAtRetention(
   };
 }
 
-/** The same state with what people and runs said since, and a later clock. */
+/** The same state with what people and runs said and committed since, and a later clock. */
 export async function renewed(open: OpenApplication, state: StoreState, now: number): Promise<StoreState> {
-  const stored = open.retentionStore(state.store);
-  return { ...state, now, holds: await stored.holds(), uses: await stored.uses(now) };
+  const { store } = state;
+  const stored = open.retentionStore(store);
+  const [holds, uses] = [await stored.holds(), await stored.uses(now)];
+  // Behind the uses: a backup withdraws its own when it is committed, and from then on keeps by itself what it builds on.
+  const newest = state.backups.reduce((last, { backupId }) => (backupId > last ? backupId : last), '');
+  const known = new Set(state.backups.map(({ backupId }) => backupId));
+  const added = (await soundBackups(open, store, newest)).filter(({ backupId }) => !known.has(backupId));
+  return { ...state, now, holds, uses, backups: [...state.backups, ...added] };
+}
+
+/** Those that can be read; `after`: that were begun later than this one. */
+async function soundBackups(open: OpenApplication, store: string, after = ''): Promise<BackupFacts[]> {
+  const listed = await open.catalog(store).list(store, after === '' ? {} : { after });
+  return listed.map((each) => factsOf(open, each));
+}
+
+/** Those whose manifest cannot be read: by the text of it that its commit left, or else by their ids alone. */
+async function damagedBackups(open: OpenApplication, store: string): Promise<BackupFacts[]> {
+  const engine = open.engine(store);
+  const found: BackupFacts[] = [];
+  for (const { backupId, problem: damage } of await open.catalog(store).damaged(store)) {
+    const noted = await open.retentionStore(store).notedManifest(backupId);
+    const at = beganAt(backupId);
+    const kind = kindOf(engine.artifactKind(isFullId(backupId) ? 'full' : 'incr'));
+    const unknown = { parent: null, storedBytes: 0, log: null, isUnreadable: true };
+    const byId = { backupId, kind, consistentAt: at, committedAt: at, ...unknown };
+    found.push({ ...(noted ? factsOf(open, noted) : byId), damage });
+  }
+  return found;
 }
 
 async function stateOf(open: OpenApplication, store: string, now: number, ctx: CallContext): Promise<StoreState> {
   const engine = open.engine(store);
-  const catalog = open.catalog(store);
   const stored = open.retentionStore(store);
-  const kind = (type: BackupType) => kindOf(engine.artifactKind(type));
-  const sound = (await catalog.list(store)).map((each) =>
-    factsOf(each, kind(each.type), engine.log?.reach.needs(each)),
-  );
-  const damaged = (await catalog.damaged(store)).map(({ backupId, problem }): BackupFacts => {
-    const at = beganAt(backupId);
-    const type = backupId.includes('-incr-') ? 'incr' : 'full';
-    const unknown = { parent: null, storedBytes: 0, log: null };
-    return { backupId, kind: kind(type), consistentAt: at, committedAt: at, ...unknown, damage: problem };
-  });
+  // Those of runs that end before `now` count as well: nobody knows beforehand when they do. Before the backups: see `renewed`.
+  const uses = await stored.uses(Math.min(now, Date.now()));
+  const sound = await soundBackups(open, store);
+  const damaged = await damagedBackups(open, store);
   const archive = open.logArchive(store);
   const history = archive ? await archive.history() : null;
   const reach = engine.log?.reach;
@@ -99,21 +119,21 @@ async function stateOf(open: OpenApplication, store: string, now: number, ctx: C
           }
         : null,
     holds: await stored.holds(),
-    // Those of runs that end before `now` count as well: nobody knows beforehand when they do.
-    uses: await stored.uses(Math.min(now, Date.now())),
+    uses,
   };
 }
 
-function factsOf(manifest: Manifest, kind: BackupFacts['kind'], log: BackupFacts['log'] | undefined): BackupFacts {
+function factsOf(open: OpenApplication, manifest: Manifest): BackupFacts {
+  const engine = open.engine(manifest.store);
   const early = manifest.early.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   return {
     backupId: manifest.backupId,
-    kind,
+    kind: kindOf(engine.artifactKind(manifest.type)),
     parent: manifest.parent,
     consistentAt: Date.parse(manifest.consistentAt),
     committedAt: Date.parse(manifest.committedAt),
     storedBytes: storedBytes(manifest) + early,
-    log: log ?? null,
+    log: engine.log?.reach.needs(manifest) ?? null,
     damage: null,
   };
 }

@@ -1,5 +1,7 @@
 import type { CallContext } from '../core/call';
+import { formatDuration } from '../core/clock';
 import { failure } from '../core/errors';
+import type { ListedEntry } from '../core/retention/log-stretches';
 import { planStore, goingBackups, type StorePlan, type StoreState } from '../core/retention/plan-store';
 import type { Leftover, LogRun, Mark } from '../core/retention/records';
 import { type Amount, NOTHING, plus, type SweptStore } from '../core/retention/runs';
@@ -36,9 +38,11 @@ export async function sweepStore(open: OpenApplication, input: SweepInput, ctx: 
   // From here on nobody begins to read what is about to go; see `announceUse`.
   await stored.beginSweep(runId);
   try {
-    const backups = mark ? await sweepBackups(open, input, mark, look.state, ctx) : NOTHING.backups;
+    await requireSameClock(open, input);
+    const swept = mark ? await sweepBackups(open, input, mark, look.state, ctx) : null;
+    const backups = swept?.gone ?? NOTHING.backups;
     const leftovers = await sweepLeftovers(open, input, mark, look, ctx);
-    const log = mark ? await sweepLog(open, input, mark, look.state, ctx) : NOTHING.log;
+    const log = mark && swept ? await sweepLog(open, input, mark, swept.state, ctx) : NOTHING.log;
     for (const upload of look.unfinishedUploads) await stored.abortUpload(upload);
     if (look.plan.newest !== null) await requireStillThere(open, store, look.plan.newest);
     await stored.unmark(runId);
@@ -49,11 +53,30 @@ export async function sweepStore(open: OpenApplication, input: SweepInput, ctx: 
   }
 }
 
-/** The plan as of now, once more said to be at work. */
-async function planAnew(open: OpenApplication, input: SweepInput, state: StoreState, ctx: CallContext) {
+/** How far our clock may be ahead of the repository's, by which the age of log is told. */
+const CLOCK_AHEAD_MILLISECONDS = 10 * 60_000;
+
+/** Throws DeletionRefused: to a clock that is ahead everything looks older than it is. */
+async function requireSameClock(open: OpenApplication, { store, runId }: SweepInput): Promise<void> {
+  const saidAt = await open.retentionStore(store).sweepSaidAt(runId);
+  const ahead = saidAt === null ? 0 : Date.now() - saidAt;
+  if (ahead <= CLOCK_AHEAD_MILLISECONDS) return;
+  throw failure(
+    'DeletionRefused',
+    `the clock of this worker is ${formatDuration(ahead)} ahead of the clock of the repository of ${store}`,
+    { next: 'Set the clock of the worker (NTP); the next run deletes what is due then.', context: { store } },
+  );
+}
+
+/**
+ * What is known and planned as of now, once more said to be at work. In this order: who announced a use before that word was
+ * renewed knows that it is seen from here on (`RetentionStore.sweepsUnawareOf`), so nothing goes that was planned before.
+ */
+async function lookAnew(open: OpenApplication, input: SweepInput, before: StoreState, ctx: CallContext) {
   ctx.signal.throwIfAborted();
   await open.retentionStore(input.store).beginSweep(input.runId);
-  return planStore(await renewed(open, state, timeOf(input)));
+  const state = await renewed(open, before, timeOf(input));
+  return { state, plan: planStore(state) };
 }
 
 async function sweepBackups(
@@ -62,23 +85,23 @@ async function sweepBackups(
   mark: Mark,
   first: StoreState,
   ctx: CallContext,
-): Promise<Amount> {
+): Promise<{ readonly gone: Amount; readonly state: StoreState }> {
   const stored = open.retentionStore(input.store);
   const marked = new Set(mark.backups);
-  let [gone, state]: [Amount, StoreState] = [NOTHING.backups, first];
+  let [gone, before]: [Amount, StoreState] = [NOTHING.backups, first];
   for (;;) {
-    const plan = await planAnew(open, input, state, ctx);
+    const { plan, state } = await lookAnew(open, input, before, ctx);
     const batch = goingBackups(plan)
       .filter(({ backupId }) => marked.has(backupId))
       .slice(0, BACKUPS_AT_ONCE);
-    if (batch.length === 0) return gone;
+    if (batch.length === 0) return { gone, state };
     for (const { backupId, storedBytes } of batch) {
       await stored.removeManifest(backupId);
       gone = plus(gone, { objects: 1, sizeBytes: storedBytes });
       ctx.progress({ phase: 'deleting backups', doneItems: gone.objects, totalItems: marked.size, note: backupId });
     }
     const ids = new Set(batch.map(({ backupId }) => backupId));
-    state = { ...state, backups: state.backups.filter(({ backupId }) => !ids.has(backupId)) };
+    before = { ...state, backups: state.backups.filter(({ backupId }) => !ids.has(backupId)) };
   }
 }
 
@@ -115,36 +138,35 @@ async function sweepLog(
   const stored = open.retentionStore(input.store);
   let gone = NOTHING.log;
   for (const [lineage, runs] of Map.groupBy(mark.log, (run) => run.lineage)) {
-    let plan = await planAnew(open, input, state, ctx);
-    let batch: { key: string; sizeBytes: number }[] = [];
+    let { plan } = await lookAnew(open, input, state, ctx);
+    let saidAt = Date.now();
+    let batch: ListedEntry[] = [];
     const remove = async () => {
-      await stored.removeLog(batch.map(({ key }) => key));
-      gone = plus(gone, { objects: batch.length, sizeBytes: batch.reduce((sum, each) => sum + each.sizeBytes, 0) });
+      ({ plan } = await lookAnew(open, input, state, ctx));
+      saidAt = Date.now();
+      const going = batch.filter((each) => goes(plan, each));
+      await stored.removeLog(going.map(({ key }) => key));
+      gone = plus(gone, { objects: going.length, sizeBytes: going.reduce((sum, each) => sum + each.sizeBytes, 0) });
       ctx.progress({ phase: 'deleting log', doneItems: gone.objects, doneBytes: gone.sizeBytes, note: lineage });
       batch = [];
     };
     let next = 0; // Runs were marked in the order of the listing.
-    let saidAt = Date.now();
     for await (const entry of stored.scan(lineage)) {
       if (Date.now() - saidAt > RENEW_MILLISECONDS) {
-        plan = await planAnew(open, input, state, ctx);
+        ({ plan } = await lookAnew(open, input, state, ctx));
         saidAt = Date.now();
       }
       while ((runs[next]?.last ?? '') < entry.key && next < runs.length) next += 1;
       if (!isWithin(entry.key, runs[next]) || !goes(plan, entry)) continue;
       batch.push(entry);
-      if (batch.length < PIECES_AT_ONCE) continue;
-      plan = await planAnew(open, input, state, ctx);
-      batch = batch.filter((each) => goes(plan, each as typeof entry));
-      await remove();
+      if (batch.length >= PIECES_AT_ONCE) await remove();
     }
     if (batch.length > 0) await remove();
   }
   return gone;
 }
 
-const goes = ({ log }: StorePlan, entry: Parameters<NonNullable<StorePlan['log']>['keptFor']>[0]) =>
-  log?.keptFor(entry) === null;
+const goes = ({ log }: StorePlan, entry: ListedEntry) => log?.keptFor(entry) === null;
 
 const isWithin = (key: string, run: LogRun | undefined) => run !== undefined && run.first <= key && key <= run.last;
 

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { activityInfo } from '@temporalio/activity';
 import type { CallContext } from '../core/call';
 import { failure, hasCode, reasonOf } from '../core/errors';
@@ -30,15 +31,31 @@ export async function announceUse(
   await unlessForbidden(store, ctx, () => open.retentionStore(store).announce(use));
 }
 
+/** A sweep looks at who reads at least once a minute: this long a run waits for that before its step is tried again. */
+const SEEN_WITHIN_MILLISECONDS = 90_000;
+const LOOK_MILLISECONDS = 1_000;
+
 /**
  * Before a run reads what it was planned to read. Its use is announced by now, and a sweep that begins later respects it; one
- * that is under way may have looked before. Throws LockHeld, for the step to be tried again with a new plan.
+ * that is under way may have looked before, and is waited for until it has looked again: not until its end, which may be hours
+ * away. Throws LockHeld, for the step to be tried again with a new plan.
  */
-export async function requireNotSwept(open: OpenApplication, store: string, backups: readonly string[]): Promise<void> {
-  if ((await open.retentionStore(store).sweeps(Date.now())).length > 0) {
-    throw failure('LockHeld', `retention is deleting old backups of ${store} at the moment`, {
-      next: 'The step is tried again by itself until that is over, which takes seconds to minutes.',
-    });
+export async function requireNotSwept(
+  open: OpenApplication,
+  store: string,
+  backups: readonly string[],
+  ctx: CallContext,
+  waitMilliseconds = SEEN_WITHIN_MILLISECONDS,
+): Promise<void> {
+  const stored = open.retentionStore(store);
+  for (const until = Date.now() + waitMilliseconds; (await stored.sweepsUnawareOf(runName(), Date.now())).length > 0;) {
+    if (Date.now() >= until) {
+      throw failure('LockHeld', `retention is deleting old backups of ${store} at the moment`, {
+        next: 'The step is tried again by itself until that is over, which takes seconds to minutes.',
+      });
+    }
+    ctx.progress({ phase: 'waiting', note: `retention of ${store} has to see what is read` });
+    await sleep(LOOK_MILLISECONDS, undefined, { signal: ctx.signal });
   }
   const there = new Set((await open.catalog(store).list(store)).map(({ backupId }) => backupId));
   const gone = backups.find((each) => !there.has(each));

@@ -1,5 +1,5 @@
 import type { CallContext } from '../core/call';
-import { chainOf, type Manifest } from '../core/catalog';
+import { chainOf, type Manifest, withWholeChains } from '../core/catalog';
 import { failure, findFailure, hasCode } from '../core/errors';
 import { layout } from '../core/layout';
 import type { Proof } from '../core/proofs';
@@ -11,12 +11,14 @@ import {
   logOf,
   type LogRange,
   type LogStretch,
+  lostWith,
   type ReadProgress,
   soundBackups,
   type StoredLook,
 } from '../core/verification';
 import { withCallContext } from './context';
 import type { ActivityDeps, OpenApplication } from './deps';
+import { announceUse, requireNotSwept, withdrawUse } from './uses';
 
 /** What a look tells, small enough for a history. */
 export interface StoreLook extends Omit<StoredLook, 'manifests' | 'recovered'> {
@@ -29,7 +31,10 @@ export type StoreRead = Pick<ReadProgress, 'count' | 'findings' | 'moreFindings'
 /** Earlier restores that are looked through for one of the same state. */
 const PROOFS_COMPARED = 30;
 
-/** Looks at what is stored; changes nothing but the proof that it keeps. */
+/**
+ * Looks at what is stored; changes nothing but the proof that it keeps. Meanwhile retention takes away nothing of what is looked
+ * at: what goes between a listing and a read would look like damage.
+ */
 export function createVerifyActivities(deps: ActivityDeps) {
   return {
     /** Manifests, listings, and the continuity of the log, compared with what the newest proof saw of it. */
@@ -37,6 +42,7 @@ export function createVerifyActivities(deps: ActivityDeps) {
       return withCallContext(async (ctx) => {
         const { store } = input;
         const open = deps.open(input.application);
+        await keepWhole(open, store, null, ctx);
         const earlier = await newestLog(open, store);
         const { manifests, recovered: _, ...look } = await open.verifier(store).look(earlier.log, ctx);
         const findings = [...earlier.findings, ...look.findings];
@@ -56,22 +62,24 @@ export function createVerifyActivities(deps: ActivityDeps) {
       store: string;
       choice: { readonly backupId: string } | { readonly seed: number };
     }): Promise<{ readonly chosen: string; readonly chain: string[]; readonly frozen?: number } | null> {
-      const { store, choice } = input;
-      const open = deps.open(input.application);
-      const catalog = open.catalog(store);
-      const manifests = await catalog.list(store);
-      const atOnce = 'seed' in choice ? await readableAtOnce(open, store, manifests) : manifests;
-      const frozen = manifests.length - atOnce.length;
-      const chosen = 'seed' in choice ? chooseBackup(atOnce, choice.seed) : await catalog.get(store, choice.backupId);
-      if (!chosen && frozen > 0) throw allFrozen(store, frozen);
-      if (!chosen) return null;
-      const chain = chainOf(chosen, manifests);
-      if (!chain) {
-        const missing = `a backup that ${chosen.backupId} is an incremental on is not there`;
-        throw failure('BackupCorrupt', `${chosen.backupId} of ${store} cannot be restored: ${missing}`);
-      }
-      const ids = chain.map(({ backupId }) => backupId);
-      return { chosen: chosen.backupId, chain: ids, ...(frozen > 0 ? { frozen } : {}) };
+      return withCallContext(async (ctx) => {
+        const { store, choice } = input;
+        const open = deps.open(input.application);
+        const catalog = open.catalog(store);
+        const manifests = await catalog.list(store);
+        const atOnce = 'seed' in choice ? await readableAtOnce(open, store, manifests) : manifests;
+        const frozen = manifests.length - atOnce.length;
+        const chosen = 'seed' in choice ? chooseBackup(atOnce, choice.seed) : await catalog.get(store, choice.backupId);
+        if (!chosen && frozen > 0) throw allFrozen(store, frozen);
+        if (!chosen) return null;
+        const chain = chainOf(chosen, manifests)?.map(({ backupId }) => backupId);
+        if (!chain) {
+          const missing = `a backup that ${chosen.backupId} is an incremental on is not there`;
+          throw failure('BackupCorrupt', `${chosen.backupId} of ${store} cannot be restored: ${missing}`);
+        }
+        await keepWhole(open, store, chain, ctx);
+        return { chosen: chosen.backupId, chain, ...(frozen > 0 ? { frozen } : {}) };
+      });
     },
 
     /** Reads a chain and the log behind it completely, or with null all that is stored; goes on where an earlier try was. */
@@ -84,14 +92,15 @@ export function createVerifyActivities(deps: ActivityDeps) {
       return withCallContext<StoreRead, ReadProgress>(async (ctx, resume) => {
         const { store, chain, known } = input;
         const open = deps.open(input.application);
+        await keepWhole(open, store, chain, ctx);
         const verifier = open.verifier(store);
-        const { manifests, recovered } = await verifier.look([], ctx);
+        const { manifests, recovered, ...look } = await verifier.look([], ctx);
         const backups =
           chain === null ? [...manifests, ...recovered] : manifests.filter(({ backupId }) => chain.includes(backupId));
         const log = chain === null ? await wholeLog(open, store) : logBehind(chain, manifests);
         const done = await verifier.read({ backups, log }, resume.state, (state) => resume.keep(state), ctx);
         const isNew = ({ key }: Finding) => known.every((each) => each.key !== key);
-        const findings = done.findings.filter(isNew);
+        const findings = [...unread(store, chain ?? [], manifests, look.findings), ...done.findings].filter(isNew);
         const restorable = await restorableWithout(open, store, manifests, [...known, ...findings]);
         return { count: done.count, findings, moreFindings: done.moreFindings, restorable };
       });
@@ -114,9 +123,18 @@ export function createVerifyActivities(deps: ActivityDeps) {
 
     /** Repeatable. Answers its key. */
     async keepProof(input: { application: string; proof: Proof }): Promise<string> {
-      const { store, proofId } = input.proof;
-      await deps.open(input.application).proofs(store).keep(input.proof);
-      return layout.proof(store, proofId);
+      return withCallContext(async (ctx) => {
+        const { store, proofId } = input.proof;
+        const open = deps.open(input.application);
+        await open.proofs(store).keep(input.proof);
+        await withdrawUse(open, store, ctx);
+        return layout.proof(store, proofId);
+      });
+    },
+
+    /** Says that a verification of the store has ended without a proof. */
+    async endLooking(input: { application: string; store: string }): Promise<void> {
+      await withCallContext((ctx) => withdrawUse(deps.open(input.application), input.store, ctx));
     },
   };
 }
@@ -129,13 +147,43 @@ async function readableAtOnce(
 ): Promise<readonly Manifest[]> {
   const frozen = await open.coldStorage(store).frozenBackups();
   if (frozen.size === 0) return manifests;
-  return manifests.filter((each) => (chainOf(each, manifests) ?? []).every(({ backupId }) => !frozen.has(backupId)));
+  const whole = new Set(withWholeChains(manifests));
+  const atOnce = new Set(withWholeChains(manifests.filter(({ backupId }) => !frozen.has(backupId))));
+  return manifests.filter((each) => atOnce.has(each) || !whole.has(each));
 }
 
 function allFrozen(store: string, backups: number): Error {
   return failure('ObjectFrozen', `nothing of ${store} was read: all ${backups} of its backups lie in archive classes`, {
     next: 'Take a backup now, and see `drctl lifecycle plan`; one of these is read with `drctl verify --backup … --thaw`.',
   });
+}
+
+/** A chain with the log, or with null everything, until the proof is kept. */
+async function keepWhole(
+  open: OpenApplication,
+  store: string,
+  chain: readonly string[] | null,
+  ctx: CallContext,
+): Promise<void> {
+  await announceUse(open, store, { kind: chain === null ? 'proof' : 'restore', backups: chain ?? [] }, ctx);
+  await requireNotSwept(open, store, chain ?? [], ctx);
+}
+
+/** Backups that were chosen and whose manifest cannot be read by now: what they hold is not read either, and proven by nothing. */
+function unread(
+  store: string,
+  chain: readonly string[],
+  manifests: readonly Manifest[],
+  found: readonly Finding[],
+): Finding[] {
+  return chain
+    .filter((id) => manifests.every(({ backupId }) => backupId !== id))
+    .map((backupId): Finding => {
+      const key = layout.manifest(store, backupId);
+      const problem = 'it is not there any more';
+      const gone = { store, backupId, key, problem, consequence: lostWith(backupId, manifests) };
+      return found.find((each) => each.key === key) ?? { ...gone, severity: 'damage' };
+    });
 }
 
 /** What the newest proof saw of the log. One that is damaged itself is a finding, and the one before it is taken. */

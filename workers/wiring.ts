@@ -33,7 +33,7 @@ import type { BackupBucket } from '../core/lifecycle/rules';
 import type { LogArchive } from '../core/log-archive';
 import type { AssetMirror } from '../core/mirror';
 import type { Repository } from '../core/repository';
-import { kindOf } from '../core/retention/policy';
+import { keptSeconds, kindOf } from '../core/retention/policy';
 import type { BackupTransfer } from '../core/transfer';
 
 /** What only the worker itself needs besides: the spool of its host. */
@@ -106,13 +106,12 @@ export async function openApplication(config: LoadedConfig): Promise<WiredApplic
           localSeconds: (kind) => retention.policy[kindOf(kind)].local,
         }),
       ),
-    verifier: (store) =>
-      createStoreVerifier({
-        repository: repositoryOf(store),
-        store,
-        naming: engine(store).log?.naming ?? null,
-        cipher,
-      }),
+    verifier(store) {
+      const { log } = engine(store);
+      const keptFor = keptSeconds(retention.policy, 'transactionLogs');
+      const kept = log && { naming: log.naming, reach: log.reach, keptSeconds: keptFor };
+      return createStoreVerifier({ repository: repositoryOf(store), store, log: kept, cipher });
+    },
     proofs: (store) => createProofs(repositoryOf(store)),
     dataKeys,
     spool,

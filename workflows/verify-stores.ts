@@ -1,11 +1,11 @@
-import { workflowInfo } from '@temporalio/workflow';
+import { CancellationScope, workflowInfo } from '@temporalio/workflow';
 import type { Application, StoreSummary } from '../core/application';
 import { basicTime, countOf, formatBytes } from '../core/clock';
 import { failure, findFailure, reasonOf } from '../core/errors';
 import type { Proof, ProofResult } from '../core/proofs';
 import type { Finding } from '../core/verification';
 import type { VerifiedStore, VerifyStoresInput, VerifyStoresResult } from '../core/verify-runs';
-import { anywhere, reading } from './proxies';
+import { anywhere, reading, telling } from './proxies';
 import { StepTable, wasCancelled } from './step-table';
 import { thawChain } from './thaw-chain';
 import { testRestore } from './verify/restore-test';
@@ -57,7 +57,13 @@ async function verifyStore(steps: StepTable, input: Verification, store: string)
     if (kind === 'full') await readCompletely(steps, input, found);
     if (kind === 'restore') await restoreForProof(steps, input, summary, found);
   } catch (error) {
-    if (wasCancelled(error)) throw error;
+    if (wasCancelled(error)) {
+      // Where it fails, retention keeps for a day and a half what nobody looks at any more.
+      await CancellationScope.nonCancellable(() => telling(application).endLooking({ application, store })).catch(
+        (failed: unknown) => steps.say(`retention was not told that nobody looks at ${store}: ${reasonOf(failed)}`),
+      );
+      throw error;
+    }
     found.problem = reasonOf(error);
     const key = findFailure(error)?.details.context?.['key'];
     const isNew = typeof key === 'string' && found.findings.every((each) => each.key !== key);

@@ -8,6 +8,9 @@ import { parseStored, sealed } from '../catalog/stored-json';
 /** A sweep renews its word every minute or so: one that has not for this long is dead. */
 const SWEEP_MILLISECONDS = 10 * 60_000;
 
+/** S3 tells times in whole seconds: of two within one nobody knows which was first. */
+const CLOCK_TICK_MILLISECONDS = 1_000;
+
 const instant = z.iso.datetime({ offset: true });
 const backupId = z.string().refine(isBackupId, 'must be a backup id');
 const formatVersion = z.literal(1);
@@ -22,7 +25,7 @@ const holdSchema: z.ZodType<Hold> = z.strictObject({
 
 const useSchema: z.ZodType<Use> = z.strictObject({
   store: z.string(),
-  kind: z.enum(['restore', 'backup']),
+  kind: z.enum(['restore', 'backup', 'proof']),
   by: z.string(),
   backups: z.array(backupId),
   since: instant,
@@ -58,7 +61,9 @@ type Records = Pick<
   | 'announce'
   | 'withdraw'
   | 'sweeps'
+  | 'sweepsUnawareOf'
   | 'beginSweep'
+  | 'sweepSaidAt'
   | 'endSweep'
   | 'mark'
   | 'marked'
@@ -90,6 +95,14 @@ export function createRetentionRecords(repository: Repository, store: string): R
 
   const write = (key: string, value: object, ifAbsent = false) =>
     repository.put(key, sealed({ formatVersion: 1, value }), { ifAbsent });
+
+  async function sweepsSaid(): Promise<{ readonly key: string; readonly at: number }[]> {
+    const said = [];
+    for await (const { key, modifiedAt } of repository.list(layout.retention('sweeps', store))) {
+      said.push({ key, at: Date.parse(modifiedAt) });
+    }
+    return said;
+  }
 
   return {
     holds: () => all('holds', holdSchema),
@@ -126,13 +139,22 @@ export function createRetentionRecords(repository: Repository, store: string): R
     withdraw: (by) => repository.delete([keyOf('uses', by)]),
 
     async sweeps(now) {
-      const running: string[] = [];
-      for await (const { key, modifiedAt } of repository.list(layout.retention('sweeps', store))) {
-        if (Date.parse(modifiedAt) > now - SWEEP_MILLISECONDS) running.push(key);
-      }
-      return running;
+      return (await sweepsSaid()).filter(({ at }) => at > now - SWEEP_MILLISECONDS).map(({ key }) => key);
+    },
+
+    async sweepsUnawareOf(by, now) {
+      const use = await repository.head(keyOf('uses', by));
+      const announcedAt = use && Date.parse(use.modifiedAt);
+      // Where nothing could be announced, no sweep will ever see it.
+      const isAware = (at: number) => announcedAt !== null && at >= announcedAt + CLOCK_TICK_MILLISECONDS;
+      const believedAfter = (announcedAt ?? now) - SWEEP_MILLISECONDS;
+      return (await sweepsSaid()).filter(({ at }) => at > believedAfter && !isAware(at)).map(({ key }) => key);
     },
     beginSweep: async (runId) => void (await write(keyOf('sweeps', runId), { at: new Date().toISOString() })),
+    async sweepSaidAt(runId) {
+      const said = await repository.head(keyOf('sweeps', runId));
+      return said && Date.parse(said.modifiedAt);
+    },
     endSweep: (runId) => repository.delete([keyOf('sweeps', runId)]),
 
     async mark(mark) {

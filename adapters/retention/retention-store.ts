@@ -1,9 +1,10 @@
 import { ARTIFACT_KINDS, type ArtifactKind } from '../../core/catalog';
+import { hasCode } from '../../core/errors';
 import { isBackupId, layout } from '../../core/layout';
 import type { LogNaming } from '../../core/log-archive';
 import type { Repository, UnfinishedUpload } from '../../core/repository';
 import type { Leftover, RetentionStore } from '../../core/retention/records';
-import { giveUp } from '../catalog/decision';
+import { decided, giveUp } from '../catalog/decision';
 import { LogListing } from '../repository/log-listing';
 import { createRetentionRecords } from './records';
 
@@ -27,6 +28,16 @@ export function createRetentionStore(repository: Repository, store: string, nami
     },
 
     removeLog: (keys) => repository.delete(keys),
+
+    async notedManifest(backupId) {
+      try {
+        return (await decided(repository, store, backupId))?.manifest ?? null;
+      } catch (error) {
+        // Damaged as well, or of a later format.
+        if (hasCode(error, 'BackupCorrupt') || hasCode(error, 'ConfigInvalid')) return null;
+        throw error;
+      }
+    },
 
     async removeManifest(backupId) {
       await giveUp(repository, store, backupId);

@@ -11,6 +11,8 @@ import { recordKeyOf } from '../volumes/transfer';
 /** A commit writes its decision and then the manifest: one whose process died between is tried again within this time. */
 export const COMMIT_MILLISECONDS = 10 * 60_000;
 
+const DECISIONS_AT_ONCE = 8;
+
 export interface BackupsLook {
   readonly manifests: readonly Manifest[];
   readonly recovered: readonly Manifest[];
@@ -37,7 +39,7 @@ export async function lookAtBackups(
     ...{ store, backupId, key: layout.manifest(store, backupId), severity: 'damage', problem: brief(problem) },
     consequence: lostWith(backupId, manifests),
   }));
-  const decisions = await readDecisions(repository, store, sizes, manifests);
+  const decisions = await readDecisions(repository, store, sizes, manifests, ctx);
   findings.push(...decisions.findings);
   const recovered = decisions.manifests.filter((each) => each.artifacts.every(({ key }) => sizes.has(key)));
   for (const { backupId, key, modifiedAt } of recovered.map((each) => ({ ...each, ...decisionOf(each, sizes) }))) {
@@ -60,7 +62,7 @@ export async function lookAtBackups(
   for (const manifest of [...manifests, ...decisions.manifests]) {
     ctx.signal.throwIfAborted();
     if (!known.has(manifest.backupId)) continue;
-    const wrong = wrongObjects(manifest, sizes, lostWith(manifest.backupId, manifests));
+    const wrong = wrongObjects(manifest, sizes, () => lostWith(manifest.backupId, manifests));
     if (wrong.length > 0) findings.push(...(await confirmed(repository, manifest, wrong)));
   }
   const lost = decisions.manifests.filter(({ backupId }) => known.has(backupId));
@@ -98,21 +100,31 @@ async function readDecisions(
   store: string,
   sizes: ReadonlyMap<string, Listed>,
   readable: readonly Manifest[],
+  ctx: CallContext,
 ): Promise<{ readonly manifests: readonly Manifest[]; readonly findings: readonly Finding[] }> {
   const known = new Set(readable.map(({ backupId }) => backupId));
   const manifests: Manifest[] = [];
   const findings: Finding[] = [];
-  for (const key of sizes.keys()) {
-    const backupId = /^catalog\/[^/]+\/([^/]+)\/decision\.json$/.exec(key)?.[1];
-    if (backupId === undefined || !isBackupId(backupId) || known.has(backupId)) continue;
+  const read = async (backupId: string): Promise<void> => {
     try {
       const manifest = (await decided(repository, store, backupId))?.manifest;
       if (manifest) manifests.push(manifest);
     } catch (error) {
       if (!hasCode(error, 'BackupCorrupt')) throw error;
+      const key = layout.decision(store, backupId);
       const consequence = 'nothing: a restore does without it';
       findings.push({ store, backupId, key, severity: 'notice', problem: brief(reasonOf(error)), consequence });
     }
+  };
+  const alone = [...sizes.keys()].flatMap((key) => {
+    const backupId = /^catalog\/[^/]+\/([^/]+)\/decision\.json$/.exec(key)?.[1];
+    return backupId !== undefined && isBackupId(backupId) && !known.has(backupId) ? [backupId] : [];
+  });
+  // Retention leaves one of each backup that it deleted: after years they are many.
+  for (let at = 0; at < alone.length; at += DECISIONS_AT_ONCE) {
+    ctx.signal.throwIfAborted();
+    ctx.progress({ phase: 'reading decisions', doneItems: at, totalItems: alone.length });
+    await Promise.all(alone.slice(at, at + DECISIONS_AT_ONCE).map(read));
   }
   return { manifests, findings };
 }
@@ -123,14 +135,14 @@ function decisionOf({ store, backupId }: Manifest, sizes: ReadonlyMap<string, Li
 }
 
 /** By the listings alone. */
-function wrongObjects(manifest: Manifest, sizes: ReadonlyMap<string, Listed>, consequence: string): Finding[] {
+function wrongObjects(manifest: Manifest, sizes: ReadonlyMap<string, Listed>, lost: () => string): Finding[] {
   const { store, backupId, artifacts, early } = manifest;
   const wrong: Finding[] = [];
   for (const { key, sizeBytes } of [...artifacts, ...early]) {
     const found = sizes.get(key)?.sizeBytes;
     if (found === sizeBytes) continue;
     const problem = found === undefined ? 'it is not there' : `it has ${found} bytes, not ${sizeBytes}`;
-    wrong.push({ store, backupId, key, severity: 'damage', problem, consequence });
+    wrong.push({ store, backupId, key, severity: 'damage', problem, consequence: lost() });
   }
   for (const key of [layout.decision(store, backupId), recordKeyOf(manifest)]) {
     if (key === null || sizes.has(key)) continue;

@@ -2,8 +2,8 @@ import type { CallContext } from '../../core/call';
 import type { Manifest } from '../../core/catalog';
 import { layout } from '../../core/layout';
 import type { LogArchive, LogEntry, LogNaming } from '../../core/log-archive';
-import type { Position } from '../../core/positions';
 import type { Repository } from '../../core/repository';
+import type { LogReach, LogSpan } from '../../core/retention/log-reach';
 import type { Finding, LogRange } from '../../core/verification';
 import { holesIn } from '../repository/log-order';
 
@@ -16,9 +16,16 @@ export interface LogLook {
 interface LookedAt {
   readonly store: string;
   readonly naming: LogNaming;
+  /** What a restore of a backup reads of the log, and where replay behind it begins. */
+  readonly needs: LogReach['needs'];
   readonly manifests: readonly Manifest[];
   readonly before: readonly LogRange[];
+  /** Log that leads to moments before this may have gone with its time, in milliseconds; -Infinity: all of it is kept. */
+  readonly keptSince: number;
 }
+
+/** Clocks of workers that differ; what retention leaves is a little more. */
+const CLOCK_SLACK_MILLISECONDS = 10 * 60_000;
 
 /** Every lineage by its listing: no holes, and nothing gone at its ends since it was looked at before. */
 export async function lookAtLog(log: LogArchive, looked: LookedAt, ctx: CallContext): Promise<LogLook> {
@@ -40,11 +47,13 @@ export async function lookAtLog(log: LogArchive, looked: LookedAt, ctx: CallCont
   }
   for (const { lineage, firstKey, lastKey, to } of looked.before) {
     if (ranges.some((each) => each.lineage === lineage)) continue;
-    const isNeeded = looked.manifests.some((each) => each.lineage === lineage);
+    const isNeeded = neededOf(lineage, looked).length > 0;
     findings.push({
       ...damage(looked.store, lastKey, `all of the lineage ${lineage} is gone, from ${firstKey} on`, ''),
       severity: isNeeded ? 'damage' : 'notice',
-      consequence: isNeeded ? `no moment of it up to ${to.value} can be restored` : 'nothing: no backup belongs to it',
+      consequence: isNeeded
+        ? `no moment of it up to ${to.value} can be restored`
+        : 'nothing: no backup that is there needs it',
     });
   }
   return { ranges, findings, pieces };
@@ -72,7 +81,7 @@ function holeFindings(entries: readonly LogEntry[], { lineage, holes }: LogRange
       .reduce((furthest, each) => (naming.compare(each.to, furthest.to) > 0 ? each : furthest));
     // A gap that was told, and behind which a new full was taken, is history: nobody can mend it any more.
     const isOver = known.has(key) && manifests.some((each) => isBehind(each, behind, naming));
-    const isNobodys = isOver || isBetween(manifests, ahead, behind, naming);
+    const isNobodys = isOver || isBetween(ahead, behind, looked);
     return {
       ...damage(store, key, `before it the log from ${ahead.to.value} to ${behind.from.value} is missing`, ''),
       severity: isNobodys ? ('notice' as const) : ('damage' as const),
@@ -86,20 +95,58 @@ function isBehind({ type, lineage, start }: Manifest, entry: LogEntry, naming: L
 }
 
 /**
- * That all is missing from the last piece that one backup needs to the first that the next one needs: so retention leaves it,
- * where backups are kept for longer than the moments between them.
+ * That all is missing from the last piece that one backup needs to the first that the next one needs, and that the next one is
+ * older than the time that the log is kept for: so retention leaves it, where backups are kept for longer than the moments
+ * between them. Within that time nothing takes it away.
  */
-function isBetween(manifests: readonly Manifest[], ahead: LogEntry, behind: LogEntry, naming: LogNaming): boolean {
-  const own = manifests.filter(({ lineage }) => lineage === ahead.lineage);
-  const holds = ({ from, to }: LogEntry, at: Position) => naming.compare(from, at) <= 0 && naming.compare(at, to) <= 0;
+function isBetween(ahead: LogEntry, behind: LogEntry, looked: LookedAt): boolean {
+  const { naming, keptSince } = looked;
+  const own = basesOf(looked).filter(({ span }) => span.lineage === ahead.lineage);
+  const holds = ({ from, to }: LogEntry, at: LogSpan['from']) =>
+    naming.compare(from, at) <= 0 && naming.compare(at, to) <= 0;
   return (
-    own.some(({ stop }) => stop !== null && holds(ahead, stop)) &&
-    own.some(({ start }) => start !== null && holds(behind, start))
+    own.some(({ span }) => holds(ahead, span.to)) &&
+    own.some(({ span, at }) => at <= keptSince + CLOCK_SLACK_MILLISECONDS && holds(behind, span.from))
   );
 }
 
-/** The log only grows at its end; what is taken from its beginning is what no backup needs. */
-function endFindings(now: LogRange, { store, naming, manifests, before }: LookedAt): Finding[] {
+interface Base {
+  readonly span: LogSpan;
+  /** When it is consistent, in milliseconds. */
+  readonly at: number;
+}
+
+/** Oldest first. */
+function basesOf({ manifests, needs }: Pick<LookedAt, 'manifests' | 'needs'>): Base[] {
+  return manifests
+    .flatMap((each) => {
+      const span = needs(each);
+      return span ? [{ span, at: Date.parse(each.consistentAt) }] : [];
+    })
+    .toSorted((a, b) => a.at - b.at);
+}
+
+/**
+ * What must be there of a lineage: the log that a backup itself needs, and of the time that the log is kept for what follows
+ * each backup; the newest backup before that time is where its log begins, as long as the next one is of the same lineage.
+ */
+function neededOf(lineage: string, looked: LookedAt): (Base & { readonly isItsOwn: boolean })[] {
+  const { naming, keptSince } = looked;
+  const bases = basesOf(looked);
+  const late = bases.findIndex(({ at }) => at > keptSince);
+  const anchor = late === -1 ? bases.length - 1 : late - 1;
+  return bases.flatMap((base, index) => {
+    if (base.span.lineage !== lineage) return [];
+    const isItsOwn = naming.compare(base.span.from, base.span.to) < 0;
+    const next = bases[index + 1];
+    const isPromised = index > anchor || (index === anchor && (!next || next.span.lineage === lineage));
+    return isItsOwn || isPromised ? [{ ...base, isItsOwn }] : [];
+  });
+}
+
+/** The log only grows at its end; what is taken from its beginning is what nothing needs. */
+function endFindings(now: LogRange, looked: LookedAt): Finding[] {
+  const { store, naming, before } = looked;
   const then = before.find((each) => each.lineage === now.lineage);
   if (!then) return [];
   const findings: Finding[] = [];
@@ -108,16 +155,15 @@ function endFindings(now: LogRange, { store, naming, manifests, before }: Looked
     findings.push(damage(store, then.lastKey, problem, `no moment behind ${now.to.value} can be restored`));
   }
   if (naming.compare(now.from, then.from) > 0) {
-    const needed = manifests.some(
-      ({ lineage, start }) => lineage === now.lineage && start !== null && naming.compare(start, now.from) < 0,
-    );
+    const lost = neededOf(now.lineage, looked).filter(({ span }) => naming.compare(span.from, now.from) < 0);
     const problem = `it is not there any more: the log begins at ${now.from.value}, it began at ${then.from.value}`;
+    const consequence = lost.some(({ isItsOwn }) => isItsOwn)
+      ? `backups that were begun before ${now.from.value} cannot be restored`
+      : `no moment between the backups before ${now.from.value} and the next one can be restored`;
     findings.push({
       ...damage(store, then.firstKey, problem, ''),
-      severity: needed ? 'damage' : 'notice',
-      consequence: needed
-        ? `backups that were begun before ${now.from.value} cannot be restored`
-        : 'nothing: no backup needs what was before',
+      severity: lost.length > 0 ? 'damage' : 'notice',
+      consequence: lost.length > 0 ? consequence : 'nothing: no backup needs what was before',
     });
   }
   return findings;

@@ -1,5 +1,7 @@
+import type { Manifest } from '../../core/catalog';
 import type { LogArchive, LogNaming } from '../../core/log-archive';
 import type { Repository } from '../../core/repository';
+import type { LogReach } from '../../core/retention/log-reach';
 import type { StoreVerifier } from '../../core/verification';
 import type { ObjectCipher } from '../encryption/object-cipher';
 import { createLogArchive } from '../repository/log-archive';
@@ -10,8 +12,8 @@ import { StoredReader } from './read-stored';
 export interface VerifierOptions {
   readonly repository: Repository;
   readonly store: string;
-  /** Null for a store without a log. */
-  readonly naming: LogNaming | null;
+  /** Null for a store without one. `keptSeconds`: how long retention keeps it for its own sake; null: for ever. */
+  readonly log: { readonly naming: LogNaming; readonly reach: LogReach; readonly keptSeconds: number | null } | null;
   /** Null where nothing is encrypted. */
   readonly cipher?: ObjectCipher | null;
   /** How long a commit may be between its decision and its manifest. */
@@ -20,15 +22,25 @@ export interface VerifierOptions {
 
 /** Catalogue and log are opened anew for each look: bits that rot on a disk change nothing that a cache would notice. */
 export function createStoreVerifier(options: VerifierOptions): StoreVerifier {
-  const { repository, store, naming, cipher = null, commitMilliseconds = COMMIT_MILLISECONDS } = options;
-  const log = naming && { naming, open: () => createLogArchive(repository, store, naming, cipher) };
+  const { repository, store, cipher = null, commitMilliseconds = COMMIT_MILLISECONDS } = options;
+  const { log: kept } = options;
+  const log = kept && {
+    naming: kept.naming,
+    open: () => createLogArchive(repository, store, kept.naming, cipher),
+    expected: () => ({
+      needs: (manifest: Manifest) => kept.reach.needs(manifest),
+      keptSince: kept.keptSeconds === null ? -Infinity : Date.now() - kept.keptSeconds * 1_000,
+    }),
+  };
   return {
     async look(before, ctx) {
       const backups = await lookAtBackups(repository, store, commitMilliseconds, ctx);
       const { manifests } = backups;
       const archive = log?.open() ?? null;
       const seen =
-        archive && log ? await lookAtLog(archive, { store, naming: log.naming, manifests, before }, ctx) : null;
+        archive && log
+          ? await lookAtLog(archive, { store, naming: log.naming, manifests, before, ...log.expected() }, ctx)
+          : null;
       const history = archive ? await lookAtHistory(repository, archive, store) : [];
       return {
         count: {

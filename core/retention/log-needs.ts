@@ -29,6 +29,8 @@ export interface LogWindow {
   readonly start: number;
   /** Log of these instants was stored later than this. */
   readonly storedAfter: number;
+  /** When the newest backup was consistent: log that was stored before leads to nothing newer. */
+  readonly newestBackupAt: number;
 }
 
 export interface WindowNeeds {
@@ -43,7 +45,8 @@ export interface WindowNeeds {
  * The log that leads to the instants of the window, and the bases that it is replayed on. Of each stretch that reaches into the
  * window everything behind its anchor is needed, through all lineages on the way: the newest preferred base before the window
  * or, where log is left behind others only, the newest of these, or the oldest base within the window. Log that no base leads
- * to is not needed by anybody.
+ * to is not needed by anybody. Of a store that fell silent, or is lost, before the window the newest stretch that a base leads
+ * to is needed all the same: its end is the newest state that there is.
  */
 export function windowNeeds(
   state: LogState,
@@ -57,8 +60,9 @@ export function windowNeeds(
   const early = bases.filter(({ consistentAt }) => consistentAt <= window.start);
   const late = bases.filter(({ consistentAt }) => consistentAt > window.start);
   const preferred = early.filter(isPreferred);
-  for (const stretch of state.stretches) {
-    if (stretch.newestAt < window.storedAfter) continue;
+  for (const stretch of state.stretches.toSorted((a, b) => b.newestAt - a.newestAt)) {
+    const isBefore = stretch.newestAt < window.storedAfter;
+    if (isBefore && (anchors.size > 0 || stretch.newestAt < window.newestBackupAt)) break;
     const way = wayTo(stretch, state);
     if (way === 'unknown') {
       unknown.push(stretch.lineage);

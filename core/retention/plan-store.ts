@@ -6,6 +6,7 @@ import type { LogStretch } from './log-stretches';
 import type { Position } from '../positions';
 import { keptSeconds, type RetentionKind, type RetentionPolicy } from './policy';
 import type { Hold, Use } from './records';
+import { keepBehindUnreadable, unreadableSince } from './unreadable';
 
 /** What a plan has to know of a backup. Times in milliseconds. */
 export interface BackupFacts {
@@ -19,6 +20,8 @@ export interface BackupFacts {
   readonly log: LogSpan | null;
   /** Why it cannot be restored, as far as that was seen from outside; null where nothing was. */
   readonly damage: string | null;
+  /** Nothing but its id is known: not even what it builds on. */
+  readonly isUnreadable?: boolean;
 }
 
 export interface StoreState {
@@ -74,16 +77,22 @@ export function planStore(state: StoreState): StorePlan {
   // A full within the window is where the log will begin when the window has moved on.
   if (log)
     for (const each of restorable) if (isBase(each) && each.consistentAt > windowStart) add(kept, each, LOG_WINDOW);
+  keepBehindUnreadable(backups, kept);
   keepParents(backups, kept);
   // An increment that has no other reason to stay would keep its chain, too.
   const fulls = new Set(backups.filter(isBase).map(({ backupId }) => backupId));
   const isPreferred = ({ backupId }: ReplayBase) => fulls.has(backupId) || (kept.get(backupId)?.length ?? 0) > 0;
-  const window = log
-    ? windowNeeds(log, bases, isPreferred, { start: windowStart, storedAfter: windowStart - CLOCK_SLACK_MILLISECONDS })
-    : { ranges: [], anchors: [], unknown: [] };
+  const times = {
+    start: windowStart,
+    storedAfter: windowStart - CLOCK_SLACK_MILLISECONDS,
+    newestBackupAt: newest.consistentAt - CLOCK_SLACK_MILLISECONDS,
+  };
+  const window = log ? windowNeeds(log, bases, isPreferred, times) : { ranges: [], anchors: [], unknown: [] };
   for (const id of window.anchors) if (!kept.get(id)?.includes(LOG_WINDOW)) kept.get(id)?.push(LOG_WINDOW);
   keepParents(backups, kept);
 
+  const unreadable = unreadableSince(backups, kept) - BEFORE_A_BACKUP_MILLISECONDS;
+  const keeping = logKeeping(state, Math.min(windowStart, unreadable), window.unknown);
   const own = backups.flatMap((each): NeededLog[] =>
     each.log && kept.get(each.backupId)?.length
       ? [{ ...each.log, for: { why: 'backup', backupId: each.backupId } }]
@@ -92,7 +101,7 @@ export function planStore(state: StoreState): StorePlan {
   return {
     store,
     backups: decided(backups, kept, policy, bases),
-    log: log && new LogPlan([...own, ...window.ranges], log.compare, logKeeping(state, windowStart, window.unknown)),
+    log: log && new LogPlan([...own, ...window.ranges], log.compare, keeping),
     newest: newest.backupId,
     problems: [...problemsOf(backups, chains), ...window.unknown.map(unknownParent)],
   };
@@ -114,7 +123,8 @@ function reasonsOfItsOwn(
   const reasons: KeptFor[] = [];
   for (const hold of holds)
     if (hold.backupId === backupId) reasons.push({ why: 'hold', by: hold.by, reason: hold.reason });
-  for (const use of uses) if (use.backups.includes(backupId)) reasons.push({ why: 'in use', by: use.by });
+  for (const use of uses)
+    if (use.kind === 'proof' || use.backups.includes(backupId)) reasons.push({ why: 'in use', by: use.by });
   if (until === null || until > now) reasons.push({ why: 'age', until });
   if (backup === newest) reasons.push({ why: 'newest' });
   return reasons;
@@ -163,18 +173,19 @@ function decided(
   });
 }
 
-function logKeeping({ uses, policy, log }: StoreState, windowStart: number, unknown: readonly string[]): LogKeeping {
-  const reader = uses.find(({ kind }) => kind === 'restore');
+/** `since`: what was stored since is kept for its own sake. */
+function logKeeping({ uses, policy, log }: StoreState, since: number, unknown: readonly string[]): LogKeeping {
+  const reader = uses.find(({ kind }) => kind !== 'backup');
   const everything: KeptFor | null =
     unknown.length > 0
       ? { why: 'unsure', because: unknownParent(unknown[0] ?? '') }
       : reader
         ? { why: 'in use', by: reader.by }
         : null;
-  const backupsBegan = uses.map(({ since }) => Date.parse(since) - BEFORE_A_BACKUP_MILLISECONDS);
+  const backupsBegan = uses.map((use) => Date.parse(use.since) - BEFORE_A_BACKUP_MILLISECONDS);
   return {
     everything,
-    storedAfter: Math.min(windowStart - CLOCK_SLACK_MILLISECONDS, ...backupsBegan),
+    storedAfter: Math.min(since - CLOCK_SLACK_MILLISECONDS, ...backupsBegan),
     end: endOf(log?.stretches ?? []),
     seconds: keptSeconds(policy, 'transactionLogs'),
   };

@@ -1,4 +1,4 @@
-import type { ArtifactKind } from '../catalog';
+import type { ArtifactKind, Manifest } from '../catalog';
 import type { UnfinishedUpload } from '../repository';
 import type { ListedEntry } from './log-stretches';
 
@@ -17,8 +17,8 @@ export interface Hold {
  */
 export interface Use {
   readonly store: string;
-  /** `restore` reads log as well; `backup` builds on a chain. */
-  readonly kind: 'restore' | 'backup';
+  /** `restore` reads log as well; `backup` builds on a chain; `proof` looks at everything that there is. */
+  readonly kind: 'restore' | 'backup' | 'proof';
   /** The id of its workflow. */
   readonly by: string;
   readonly backups: readonly string[];
@@ -78,8 +78,15 @@ export interface RetentionStore {
 
   /** Runs that are deleting now, by their own renewed word. */
   sweeps(now: number): Promise<string[]>;
+  /**
+   * Those of them that may not have seen the use that `by` announced: whose word is not newer than that one. Both times are the
+   * repository's. A sweep renews its word, then looks at the uses, and only then goes on.
+   */
+  sweepsUnawareOf(by: string, now: number): Promise<string[]>;
   /** Says that a run is deleting, or still is. */
   beginSweep(runId: string): Promise<void>;
+  /** When it said so last, by the repository's clock, in milliseconds; null where it did not. */
+  sweepSaidAt(runId: string): Promise<number | null>;
   endSweep(runId: string): Promise<void>;
 
   mark(mark: Mark): Promise<void>;
@@ -91,6 +98,9 @@ export interface RetentionStore {
   /** The pieces of a lineage as they are listed, one after the other, hidden slices included. */
   scan(lineage: string): AsyncIterable<ListedEntry>;
   removeLog(keys: readonly string[]): Promise<void>;
+
+  /** The manifest as its commit noted it beside, for one that cannot be read any more; null where that tells nothing either. */
+  notedManifest(backupId: string): Promise<Manifest | null>;
 
   /**
    * Makes the backup not exist: from here on it can neither be restored nor committed again, and what is stored of it are

@@ -3,17 +3,20 @@ import * as fs from 'node:fs/promises';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { MockActivityEnvironment } from '@temporalio/testing';
-import type { OpenApplication } from '../../activities/deps';
+import type { ActivityDeps, OpenApplication } from '../../activities/deps';
 import { markStore } from '../../activities/retention';
 import { lookAtRetention } from '../../activities/retention-look';
 import { sweepStore } from '../../activities/retention-sweep';
 import { announceUse, requireNotSwept, withdrawUse } from '../../activities/uses';
+import { createVerifyActivities, type StoreLook } from '../../activities/verify';
 import { createCatalog } from '../../adapters/catalog/catalog';
+import { createProofs } from '../../adapters/catalog/proofs';
 import { logReach } from '../../adapters/engines/postgresql/log-reach';
 import { lineageOf, pieceName, positionAt, walNaming } from '../../adapters/engines/postgresql/lsn';
 import { createLifecycle, createRepository } from '../../adapters/repository';
 import { createLogArchive } from '../../adapters/repository/log-archive';
 import { createRetentionStore } from '../../adapters/retention/retention-store';
+import { createStoreVerifier } from '../../adapters/verification/store-verifier';
 import { createSpool } from '../../adapters/volumes/spool';
 import { createTransfer } from '../../adapters/volumes/transfer';
 import { type Artifact, chainOf, type Manifest } from '../../core/catalog';
@@ -265,13 +268,127 @@ describe('in a local folder', () => {
     await as(() => announceUse(open, STORE, { kind: 'restore', backups }, testContext()));
     expect(await stored.uses(Date.now())).toMatchObject([{ kind: 'restore', backups }]);
     await stored.beginSweep('run-1');
-    await expect(as(() => requireNotSwept(open, STORE, backups))).rejects.toMatchObject({ type: 'LockHeld' });
-    await stored.endSweep('run-1');
-    await as(() => requireNotSwept(open, STORE, backups));
+    const require = (waitMilliseconds: number) =>
+      as(() => requireNotSwept(open, STORE, backups, testContext(), waitMilliseconds));
+    await expect(require(0)).rejects.toMatchObject({ type: 'LockHeld' });
+    // Once it has looked at the uses again it is waited for no longer, however long it goes on.
+    const looking = setInterval(() => void stored.beginSweep('run-1'), 200);
+    await require(30_000).finally(() => clearInterval(looking));
+    expect(await stored.sweeps(Date.now())).toHaveLength(1);
     await as(() => withdrawUse(open, STORE, testContext()));
+    await expect(require(0)).rejects.toMatchObject({ type: 'LockHeld' });
+    await stored.endSweep('run-1');
+    await require(0);
     expect(await stored.uses(Date.now())).toEqual([]);
     await stored.removeManifest(backups[0] as string);
-    await expect(as(() => requireNotSwept(open, STORE, backups))).rejects.toThrow(/was deleted by retention/);
+    await expect(require(0)).rejects.toThrow(/was deleted by retention/);
+  }, 60_000);
+
+  test('a restore that is announced while the log is listed for its deletion keeps all of it', async () => {
+    const repository = make();
+    const now = Date.now();
+    await fill(repository, now);
+    const stored = openOver(repository).retentionStore(STORE);
+    const [since, until] = [new Date(now).toISOString(), new Date(now + LATER + DAY).toISOString()];
+    const use = { store: STORE, kind: 'restore', by: 'restore:shop:1', backups: [], since, until } as const;
+    let listings = 0;
+    const announced = faultyRepository(repository, {
+      async before(operation, key) {
+        // The mark and the look of the sweep ask twice each for the folder and for what is in it; then comes the deletion's own.
+        if (operation === 'list' && key === layout.log(STORE, lineage) && ++listings === 9) await stored.announce(use);
+      },
+    });
+    const { marked, swept } = await apply(openOver(announced), now + LATER);
+    expect({ listings, marked: marked.log.objects > 0, deleted: swept.log.objects }).toEqual({
+      listings: 9,
+      marked: true,
+      deleted: 0,
+    });
+  }, 60_000);
+
+  test('a backup that is committed while a sweep is under way keeps what it builds on', async () => {
+    const repository = make();
+    const now = Date.now();
+    const [first] = await fill(repository, now);
+    const parent = (first as Manifest).backupId;
+    let looks = 0;
+    const open = openOver(
+      faultyRepository(repository, {
+        async before(operation, key) {
+          // Behind the look of the sweep, before its first deletion.
+          if (operation !== 'put' || !key.includes('/sweeps/') || ++looks !== 1) return;
+          const backupId = backupIdOf(new Date(now).toISOString(), 'incr', 'cccccccc');
+          const changes = {
+            store: STORE,
+            engine: 'postgresql',
+            type: 'incr',
+            parent,
+            committedAt: new Date(now + LATER),
+          };
+          const committedAt = changes.committedAt.toISOString();
+          await createCatalog(repository).commit(
+            manifestOf(backupId, [], { ...changes, committedAt } as Partial<Manifest>),
+          );
+        },
+      }),
+    );
+    await apply(open, now + LATER);
+    const left = (await createCatalog(repository).list(STORE)).map(({ backupId }) => backupId);
+    expect(left).toContain(parent);
+  }, 60_000);
+
+  test.each([true, false])(
+    'what a backup builds on stays also when its manifest cannot be read (its commit noted it: %s)',
+    async (noted) => {
+      const repository = make();
+      const now = Date.now();
+      const [parent, child] = (await fill(repository, now)) as [Manifest, Manifest];
+      const keeping = { ...policy, databaseFull: keep(1), databaseIncremental: keep(30), transactionLogs: keep(1) };
+      await repository.put(layout.manifest(STORE, child.backupId), Buffer.from('{'));
+      if (!noted) await repository.put(layout.decision(STORE, child.backupId), Buffer.from('{'));
+      const before = await keysOf(repository);
+      const { marked, swept } = await apply(openOver(repository, keeping), now + LATER);
+      const left = await keysOf(repository);
+      const needed = (key: string) => key.includes(parent.backupId) || key.includes(child.backupId);
+      expect(left.filter(needed)).toEqual(before.filter(needed));
+      expect(marked.problems).toEqual([expect.stringContaining(`${child.backupId} cannot be restored`)]);
+      // Where nobody knows what it needs of the log, nothing goes that was stored since.
+      expect(swept.log.objects > 0).toBe(noted);
+    },
+    60_000,
+  );
+
+  test('while a store is verified nothing of it goes, so that nothing looks like damage', async () => {
+    const repository = make();
+    const now = Date.now();
+    await fill(repository, now);
+    let swept: Awaited<ReturnType<typeof apply>> | null = null;
+    const slow = faultyRepository(repository, {
+      async before(operation, key) {
+        if (operation !== 'list' || key !== layout.storeData('full', STORE) || swept) return;
+        swept = await apply(openOver(repository), now + LATER);
+      },
+    });
+    const [from, to] = ['2000-01-01T00:00:00.000Z', '2100-01-01T00:00:00.000Z'];
+    const windows = async () => [{ from, to, lineage, exact: true }];
+    const open = openOver(slow);
+    const engine = { ...open.engine(STORE), windows };
+    const log = { naming: walNaming, reach: logReach, keptSeconds: null };
+    const verified = {
+      ...open,
+      engine: () => engine,
+      proofs: () => createProofs(slow),
+      verifier: () => createStoreVerifier({ repository: slow, store: STORE, log }),
+    } as unknown as OpenApplication;
+    const verifying = createVerifyActivities({ open: () => verified } as unknown as ActivityDeps);
+    const input = { application: 'shop', store: STORE };
+    const look = await new MockActivityEnvironment().run<[], StoreLook, () => Promise<StoreLook>>(() =>
+      verifying.lookAtStore(input),
+    );
+    expect(swept).toMatchObject({ swept: { backups: { objects: 0 }, log: { objects: 0 } } });
+    expect(look.findings.filter(({ severity }) => severity === 'damage')).toEqual([]);
+    await new MockActivityEnvironment().run(() => verifying.endLooking(input));
+    expect((await apply(openOver(repository), now + LATER, 'run-2')).swept.backups.objects).toBeGreaterThan(0);
   }, 60_000);
 
   test('the newest backup stays however old it is, and the one before it where that has lost a part', async () => {

@@ -57,6 +57,9 @@ export function fakeVerifyWorld(): FakeVerifyWorld {
       world.proofs.push(proof);
       return `proofs/${proof.store}/${proof.proofId}.json`;
     },
+    endLooking: async ({ store }) => {
+      calls.push(`end:${store}`);
+    },
     notify: async ({ title, lines }) => {
       world.told.push({ title, lines });
       return [];

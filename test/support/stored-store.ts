@@ -32,7 +32,12 @@ function openStore(engine: Engine, repository: Repository, folder: string) {
     catalog,
     transfer: createTransfer({ repository, catalog, spool, codec, targetVolumeBytes: 8 * 2 ** 20 }),
     log: engine.log && createLogArchive(repository, store, engine.log.naming),
-    verifier: createStoreVerifier({ repository, store, naming: engine.log?.naming ?? null, commitMilliseconds: 0 }),
+    verifier: createStoreVerifier({
+      repository,
+      store,
+      log: engine.log && { naming: engine.log.naming, reach: engine.log.reach, keptSeconds: null },
+      commitMilliseconds: 0,
+    }),
   };
 }
 

@@ -71,6 +71,25 @@ test('the schedules of the strategy, over years: nothing promised is lost, nothi
   }
 });
 
+test('a store that is lost keeps what leads to its last state, and what its log goes on behind', () => {
+  const policy = { ...STRATEGY, databaseFull: tiers(30), databaseIncremental: tiers(3), transactionLogs: tiers(2) };
+  const habits = { ...DATABASE, fullEvery: 7 * DAY, incrementalEvery: 0, gaps: 0, promotions: 0, missedBackups: 0 };
+  const store = new SimStore('orders', habits, seededRandom('a silent store'), START);
+  const model = new Model(store, policy);
+  store.advance(START + 12 * DAY);
+  for (let day = 13; day <= 40; day += 1) {
+    const now = START + day * DAY;
+    store.sweep(store.plan(now, policy));
+    expect({ day, ...model.judge(now, [0.5], true) }).toEqual({ day, lost: [], left: [] });
+  }
+  // It is written to again: nothing is missing between.
+  store.fallSilent(START + 40 * DAY);
+  store.advance(START + 40 * DAY + 5 * HOUR);
+  const now = START + 40 * DAY + 6 * HOUR;
+  store.sweep(store.plan(now, policy));
+  expect(model.judge(now, [0.01, 0.05, 0.999], true)).toEqual({ lost: [], left: [] });
+});
+
 test.each(seedsOfRounds(3))('any policy, any habits, sweeps that die (seed %i)', (seed) => {
   const random = randomOf(seed);
   const days = (most: number) => tiers(random.integer(8) === 0 ? null : 1 + random.integer(most));
@@ -91,12 +110,14 @@ test.each(seedsOfRounds(3))('any policy, any habits, sweeps that die (seed %i)',
     promotions: random.pick([0, 1 / 10, 1 / 2]),
     missedBackups: random.pick([0, 1 / 20, 1 / 3]),
   };
+  const silent = random.pick([0, 0, 10]);
   const store = new SimStore('orders', habits, random, START);
   const model = new Model(store, policy);
   const runs = 40;
   let now = START;
   for (let run = 1; run <= runs; run += 1) {
     now += 6 * HOUR + random.integer(12 * HOUR);
+    if (silent > 0 && random.integer(silent) === 0) store.fallSilent((now += random.integer(20) * DAY));
     store.advance(now);
     if (random.integer(6) === 0) hold(store, random.pick([...store.backups.keys()]));
     if (random.integer(6) === 0) store.holds.pop();

@@ -45,7 +45,11 @@ export class Model {
       runs: store.everLog,
       ...common,
     };
-    const lost = [...this.lostBackups(now, here), ...this.lostInstants(now, here, ever, instants)];
+    const lost = [
+      ...this.lostBackups(now, here),
+      ...this.lostInstants(now, here, ever, instants),
+      ...this.lostNewest(here, ever),
+    ];
     if (store.everBackups.length > 0 && ![...here.backups.values()].some((each) => isRestorable(each, here)))
       lost.push(`${store.name}: no backup can be restored at all`);
     return { lost, left: lookForLeft ? [...this.leftBackups(now, here), ...this.leftLog(now, here)] : [] };
@@ -82,6 +86,15 @@ export class Model {
     return lost;
   }
 
+  /** However long ago it was: of a store that is lost its last state is what everybody wants. */
+  private lostNewest(here: Stored, ever: Stored): string[] {
+    const newest = newestEnd(ever);
+    if (!newest || canReach(here, ...newest)) return [];
+    const isNewer = (each: SimBackup) => each.stop >= newest[1] && isRestorable(each, here);
+    if ([...here.backups.values()].some(isNewer)) return [];
+    return [`${this.store.name}: its newest state, ${newest[1]} of ${newest[0]}, is lost`];
+  }
+
   private leftBackups(now: number, here: Stored): string[] {
     const all = [...here.backups.values()];
     const needed = new Set<string>();
@@ -97,6 +110,7 @@ export class Model {
       for (const lineage of here.runs.keys())
         for (const start of [windowStart, windowStart + DAY])
           for (const each of this.anchors(here, lineage, start)) want(each);
+      for (const each of this.newestWay(here, windowStart).bases) want(each);
     }
     return all.filter(({ id }) => !needed.has(id)).map(({ id }) => `${this.store.name}: ${id} is needed by nothing`);
   }
@@ -114,6 +128,7 @@ export class Model {
           for (const way of this.waysBack(here, lineage, run, windowStart)) wantAll(...way);
       }
     }
+    for (const way of this.newestWay(here, windowStart).ways) wantAll(...way);
     for (const [lineage, pieces] of this.store.log) {
       const own = (ranges.get(lineage) ?? []).toSorted((a, b) => a.from - b.from);
       for (const piece of pieces) {
@@ -123,6 +138,20 @@ export class Model {
       }
     }
     return left;
+  }
+
+  /** What leads to the newest state of all, where that is older than the window. */
+  private newestWay(here: Stored, windowStart: number): { ways: [string, Run][]; bases: SimBackup[] } {
+    const newest = newestEnd(here);
+    if (!newest || newest[1] >= windowStart + DAY) return { ways: [], bases: [] };
+    const [lineage, end] = newest;
+    const run = (here.runs.get(lineage) ?? []).find(({ to }) => to === end);
+    const ways = run ? this.waysBack(here, lineage, run, windowStart) : [];
+    const oldest = ways.at(-1);
+    const bases = [...here.backups.values()].filter(
+      (each) => each.lineage === oldest?.[0] && each.start === oldest[1].from,
+    );
+    return { ways, bases };
   }
 
   /** The stretches from the newest base before the window to the run, if there is such a base. */
@@ -195,6 +224,14 @@ function firstOn(stored: Stored, lineage: string, run: Run): SimBackup[] {
     part = stored.runs.get(at)?.find(({ from, to }) => from <= within.from && to >= within.from);
   }
   return first;
+}
+
+/** The end of a run that can be reached, the newest. */
+function newestEnd(stored: Stored): [lineage: string, end: number] | undefined {
+  return [...stored.runs]
+    .flatMap(([lineage, runs]) => runs.map(({ to }): [string, number] => [lineage, to]))
+    .toSorted((a, b) => b[1] - a[1])
+    .find((end) => canReach(stored, ...end));
 }
 
 function canReach(stored: Stored, lineage: string, instant: number): boolean {

@@ -85,6 +85,11 @@ export class SimStore {
     }
   }
 
+  /** Nothing is written, backed up or archived until then: it is lost, or nobody uses it. */
+  fallSilent(until: number): void {
+    this.clock += Math.floor((until - this.clock) / this.habits.pieceSeconds) * this.habits.pieceSeconds;
+  }
+
   private archive(lost: boolean): void {
     const [from, to] = [this.logFrom, this.clock];
     this.logFrom = this.clock;
