@@ -187,9 +187,12 @@ function moveRules(name: string, recoverySeconds: number): Told[] {
     {
       alert: 'ReadinessUnknown',
       policy: 'notReady',
-      expr: `time() - max by (app, site) (drctl_readiness_timestamp_seconds${app}) > ${LOOK_TOO_OLD} and ${passive}`,
+      // A look that was never taken has no time that could be old.
+      expr:
+        `max by (app, site) (drctl_active_site${app}) == 0 unless on (app, site) ` +
+        `time() - max by (app, site) (drctl_readiness_timestamp_seconds${app}) <= ${LOOK_TOO_OLD}`,
       summary: 'Nobody looked whether {{ $labels.app }} could fail over to {{ $labels.site }}',
-      description: 'The newest look is {{ $value | humanizeDuration }} old. Schedule `run: readiness`.',
+      description: 'Nobody did for a day, or ever. Schedule `run: readiness`.',
     },
   ];
 }

@@ -113,6 +113,11 @@ const CASES: readonly Case[] = [
     because: 'nobody has looked for a day',
     changes: { 'drctl_readiness_timestamp_seconds{': DAYS_AGO(1) },
   },
+  {
+    alert: 'ReadinessUnknown',
+    because: 'nobody has ever looked',
+    changes: { 'drctl_readiness_timestamp_seconds{': null, 'drctl_ready{': null },
+  },
   { alert: 'DRSiteDown', because: 'it does not answer', changes: { 'up{job="dr-site-health"': ALWAYS(0) } },
   { alert: 'DRSiteUnwatched', because: 'there is no such job', changes: { 'up{job="dr-site-health"': null } },
   {
