@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { type DataKeyRecord, RECIPIENT_KINDS, type StoredDataKey } from '../../core/data-keys';
-import { failure, findFailure } from '../../core/errors';
+import { failure, findFailure, hasCode } from '../../core/errors';
 import { layout } from '../../core/layout';
 import type { Repository } from '../../core/repository';
 import { parseStored, sealed, unreadable } from '../catalog/stored-json';
@@ -32,7 +32,7 @@ export interface KeyRecords {
   readonly repository: Repository;
   /** By data key: its revisions that can be read, newest first, and what is wrong with the others. */
   readAll(keyId?: string): Promise<Map<string, { readonly records: DataKeyRecord[]; readonly problems: Error[] }>>;
-  /** Creates only. Throws LockHeld where that revision exists with other content. */
+  /** Creates, or mends one that cannot be read. Throws LockHeld where that revision exists with other content. */
   store(record: DataKeyRecord): Promise<void>;
 }
 
@@ -41,6 +41,16 @@ export function createKeyRecords(repository: Repository): KeyRecords {
     const record = parseStored(repository, key, await repository.read(key), recordSchema);
     if (record.keyId === keyId && record.revision === revision) return record;
     throw unreadable(repository, key, `it is revision ${record.revision} of the data key ${record.keyId}`);
+  }
+
+  async function isDamaged(key: string, keyId: string, revision: number): Promise<boolean> {
+    try {
+      await readOne(key, keyId, revision);
+      return false;
+    } catch (error) {
+      if (hasCode(error, 'BackupCorrupt')) return true;
+      throw error;
+    }
   }
 
   return {
@@ -67,7 +77,15 @@ export function createKeyRecords(repository: Repository): KeyRecords {
     },
 
     async store(record) {
-      await repository.put(layout.key(record.keyId, record.revision), sealed(record), { ifAbsent: true });
+      const { keyId, revision } = record;
+      const key = layout.key(keyId, revision);
+      try {
+        await repository.put(key, sealed(record), { ifAbsent: true });
+      } catch (error) {
+        // What nobody can read is nobody's word: what another repository has whole mends it.
+        if (!hasCode(error, 'LockHeld') || !(await isDamaged(key, keyId, revision))) throw error;
+        await repository.put(key, sealed(record));
+      }
     },
   };
 }
@@ -107,8 +125,10 @@ export async function readRevisions(places: readonly KeyRecords[], keyId: string
     } catch (error) {
       problems.push(error);
     }
-    if (records.length > 0) return records;
+    // A damaged one may be the newest, which alone names who was added: another repository may have that whole.
+    if (records.length > 0 && problems.length === 0) break;
   }
+  if (records.length > 0) return records.toSorted((a, b) => b.revision - a.revision);
   if (problems.length > 0) throw problems[0];
   const where = places.map(({ repository }) => `${repository.location}/${layout.key(keyId, 1)}`).join(', ');
   throw failure('KeyUnavailable', `the data key ${keyId} is lost: there is no ${where}`, {

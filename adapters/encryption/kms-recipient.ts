@@ -1,5 +1,5 @@
 import { DecryptCommand, EncryptCommand, KMSClient } from '@aws-sdk/client-kms';
-import { failure } from '../../core/errors';
+import { failure, findFailure } from '../../core/errors';
 import { AwsProblem, callAws } from '../aws/aws-errors';
 import { awsClientOptions } from '../aws/client-options';
 import { CannotUnwrap } from './cannot-unwrap';
@@ -37,6 +37,9 @@ export function createKmsRecipient(name: string, settings: KmsSettings): Recipie
         return Buffer.from(answer.Plaintext!);
       } catch (cause) {
         if (!(cause instanceof AwsProblem)) throw cause;
+        // Our own word: its credentials are not on this machine, and no KMS was asked.
+        const own = findFailure(cause.cause);
+        if (own) throw new CannotUnwrap(own.message, { cause });
         const passing = cause.kind === 'busy';
         throw new CannotUnwrap(`KMS ${passing ? 'does not answer' : 'refuses'}: ${cause.message}`, { passing, cause });
       }

@@ -7,6 +7,7 @@ import { createRepository } from '../../adapters/repository';
 import { sealed } from '../../adapters/catalog/stored-json';
 import { createDataKeys } from '../../adapters/encryption/data-keys';
 import type { RecipientSettings } from '../../adapters/encryption/settings';
+import { SecretReference } from '../../config/secret-input';
 import type { DataKeyRecord } from '../../core/data-keys';
 import { findFailure } from '../../core/errors';
 import { layout } from '../../core/layout';
@@ -111,6 +112,22 @@ test('a key that is lost or damaged is read from another repository; where none 
   });
 });
 
+test('a newest revision that one repository has damaged is read from another one, and mended from there', async () => {
+  const { keyId } = await startEncryption([here, there], { worker: keyFileOf(worker) });
+  const changed = { worker: keyFileOf(worker), next: keyFileOf(other) };
+  const { keys } = openEncryption([here, there], changed, keyId);
+  await keys.rotate(keys.planRotation((await keys.list())[0]!), 'dana', AT);
+  const key = layout.key(keyId, 2);
+  const bytes = await here.read(key);
+  await here.put(key, Buffer.from(bytes).fill(bytes[400]! ^ 1, 400, 401));
+  // Only the second revision names the one who was added.
+  expect(await dataKeyWith({ next: keyFileOf(other) }, keyId, [here, there])).toMatch(/^[0-9a-f]{64}$/);
+  const plan = keys.planRotation((await keys.list())[0]!);
+  expect(plan).toMatchObject({ revision: 2, added: [], removed: [], missingIn: ['here'] });
+  await keys.rotate(plan, 'dana', AT);
+  expect((await here.read(key)).equals(bytes)).toBe(true);
+});
+
 test('another data key put in the place of ours, wrapped for our public keys, is refused', async () => {
   const { keyId } = await startEncryption([here], both());
   const { keyId: attackers } = await startEncryption([there], both());
@@ -164,6 +181,11 @@ test('KMS wraps and unwraps; where it refuses or does not answer another recipie
       nonRetryable: false,
       message: expect.stringContaining('KMS does not answer'),
     });
+    const unnamed = { ...kms, secretAccessKey: new SecretReference({ file: path.join(folder, 'none') }, 'a test') };
+    await expect(dataKeyWith({ kms: unnamed }, keyId)).rejects.toMatchObject({
+      type: 'KeyUnavailable',
+      message: expect.stringMatching(/kms: .*none/),
+    });
     // moto lets a disabled key decrypt; what it does refuse is another context than the one that was bound.
     const of = { repositories: [here], activeKeyId: null, recipients: { kms } };
     const foreign = createDataKeys({ application: 'other', ...of }).dataKey(keyId);
@@ -215,8 +237,12 @@ describe('drctl keys', () => {
     expect((await drctl('keys list')).text).toMatch(
       /reads +\S+Z +1 +worker \(key-file\) +cloud, offsite[\s\S]*stored plain/,
     );
+    expect((await drctl('config check')).text).toContain('encryption    off: new backups and log are stored plain');
     configure(`  key: ${keyId}\n${recipients('worker', 'second')}`);
     expect((await drctl('keys list')).text).toMatch(/encrypts/);
+    expect((await drctl('config check')).text).toContain(
+      `encryption    on, with the data key ${keyId}, recipients worker`,
+    );
     const checked = await drctl('keys check');
     expect([checked.exitCode, checked.text]).toEqual([0, expect.stringMatching(/worker +key-file +unwraps/)]);
     expect((await drctl('keys rotate --dry-run')).text).toMatch(/\+ second \(key-file, sha256:.*\nNothing was changed/);
