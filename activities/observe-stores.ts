@@ -1,7 +1,7 @@
 import { type BackupType, type Manifest, storedBytes } from '../core/catalog';
 import { hasCode, reasonOf } from '../core/errors';
 import { isFullId, startOfBackup } from '../core/layout';
-import { proofAges, type StoreView } from '../core/monitoring/store-view';
+import { contentProvenAt, proofAges, type StoreView } from '../core/monitoring/store-view';
 import { gapsBetween } from '../core/recovery-gaps';
 import type { OpenApplication } from './deps';
 
@@ -12,20 +12,29 @@ import type { OpenApplication } from './deps';
  */
 const LOOKED_AT = { withLog: 7, withoutLog: 2 } as const;
 
-/** One store by what is in the repository alone. What is damaged of it is part of the answer. */
+/**
+ * One store by what is in the repository alone. What is damaged of it is part of the answer. Its backups are not `counted` for a
+ * person who waits: to list thousands of them takes longer than all the rest.
+ */
 export async function observeStore(
   open: OpenApplication,
   store: string,
   at: string,
   lastFailureAt: string | null,
+  { counted }: { readonly counted: boolean } = { counted: true },
 ): Promise<StoreView> {
   const described = open.application.stores.find(({ name }) => name === store);
   const log = open.logArchive(store);
   const lookedAt = log ? LOOKED_AT.withLog : LOOKED_AT.withoutLog;
+  const catalog = open.catalog(store);
   const [{ ids, backups, damaged }, proofs] = await Promise.all([
-    open.catalog(store).survey(store, lookedAt),
-    open.proofs(store).list(store),
+    counted
+      ? catalog.survey(store, lookedAt)
+      : catalog.newest(store, lookedAt).then((newest) => ({ ...newest, ids: null })),
+    open.proofs(store).list(store).then(proofAges),
   ]);
+  const isOldestJudged = contentProvenAt(proofs) === null && open.application.monitoring.proofMaxAgeSeconds !== null;
+  const oldest = ids ? (ids[0] ?? null) : isOldestJudged ? await catalog.oldest(store) : null;
   const newest = backups.at(-1);
   const { windows, problem } = log
     ? await open
@@ -41,14 +50,14 @@ export async function observeStore(
         )
     : { windows: [], problem: null };
   const reach = windows.map(({ to }) => to).toSorted((a, b) => Date.parse(a) - Date.parse(b));
-  const fulls = ids.filter(isFullId).length;
+  const fulls = ids?.filter(isFullId).length ?? 0;
   return {
     store,
     engine: described?.engine ?? open.engine(store).kind,
     hasLog: log !== null,
     rpoSeconds: described?.rpoSeconds ?? open.application.objectives.rpoSeconds,
     at,
-    backups: { full: fulls, incr: ids.length - fulls },
+    backups: ids && { full: fulls, incr: ids.length - fulls },
     newest: newest
       ? {
           backupId: newest.backupId,
@@ -56,15 +65,16 @@ export async function observeStore(
           startedAt: newest.startedAt,
           consistentAt: newest.consistentAt,
           committedAt: newest.committedAt,
+          isPlain: newest.artifacts.some(({ encryptionKeyId }) => encryptionKeyId === null),
         }
       : null,
     sizeBytes: { full: sizeOf(backups, 'full'), incr: sizeOf(backups, 'incr') },
-    oldestAt: ids[0] === undefined ? null : startOfBackup(ids[0]),
+    oldestAt: oldest === null ? null : startOfBackup(oldest),
     damaged,
     restorableUntil: log ? (reach.at(-1) ?? null) : (newest?.consistentAt ?? null),
     gaps: log ? gapsBetween(windows) : [],
     logProblem: problem,
-    proofs: proofAges(proofs),
+    proofs,
     lastFailureAt,
   };
 }

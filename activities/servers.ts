@@ -50,7 +50,7 @@ const LATE_SHARE = 0.8;
 async function chainProblem(open: OpenApplication, store: string, probe: StoreProbe): Promise<string | null> {
   const { role, incrementalWithinSeconds: within } = probe;
   if (within === undefined || role !== 'primary') return null;
-  const newest = (await open.catalog(store).survey(store, 1)).backups.at(-1);
+  const newest = (await open.catalog(store).newest(store, 1)).backups.at(-1);
   if (!newest) return null;
   const ageSeconds = (Date.parse(probe.at) - Date.parse(newest.startedAt)) / 1_000;
   if (ageSeconds < LATE_SHARE * within) return null;

@@ -27,8 +27,12 @@ export interface CatalogStore {
    * `after`: only those with a greater id, without reading the others.
    */
   list(store: string, options?: { readonly after?: string }): Promise<Manifest[]>;
-  /** For a look that may take no time: reads the `newest` so many manifests, whatever the store has besides. */
+  /** Lists all, and reads the `newest` so many manifests. */
   survey(store: string, newest: number): Promise<CatalogSurvey>;
+  /** For a look that may take no time: neither lists nor reads what the store has besides. */
+  newest(store: string, newest: number): Promise<Omit<CatalogSurvey, 'ids'>>;
+  /** The oldest backup whose manifest is there, readable or not; null where there is none. */
+  oldest(store: string): Promise<string | null>;
   damaged(store: string): Promise<DamagedManifest[]>;
   /** Throws NotFound, naming what exists, and BackupCorrupt naming a manifest that cannot be read. */
   get(store: string, backupId: string): Promise<Manifest>;

@@ -28,6 +28,8 @@ export interface StoreStatus {
   readonly reasons: readonly HealthReason[];
   readonly newestBackup: string | null;
   readonly stateOf: string | null;
+  /** Whether something of the newest backup is stored without encryption; null where there is none. */
+  readonly isPlain: boolean | null;
   readonly restorableUntil: string | null;
   readonly atRiskSeconds: number | null;
   readonly rpoSeconds: number;
@@ -49,6 +51,8 @@ export interface StatusFacts {
   readonly running: Part<RunningNow>;
   readonly schedules: Part<readonly ListedSchedule[]>;
   readonly readiness: Part<readonly ReadinessScore[]>;
+  /** The data key that new backups and log are encrypted with; null: they are stored plain. */
+  readonly encryptionKeyId: string | null;
   /** Ids of the runs that should always be there. */
   readonly wantedFollowers: readonly string[];
 }
@@ -107,7 +111,8 @@ export async function lookAtAll(session: Session): Promise<StatusFacts> {
   ]);
   const logged = open.application.stores.filter(({ hasLog }) => hasLog);
   const wantedFollowers = logged.map(({ name }) => workflowIds.archive(application, name));
-  return { at, application, role, stores, servers, running, schedules, readiness, wantedFollowers };
+  const encryptionKeyId = session.config.encryption?.key ?? null;
+  return { at, application, role, stores, servers, running, schedules, readiness, encryptionKeyId, wantedFollowers };
 }
 
 async function storeStatus(
@@ -117,7 +122,7 @@ async function storeStatus(
   lastFailureAt: string | null,
 ): Promise<StoreStatus> {
   const open = await session.open();
-  const view = await observeStore(open, store, at, lastFailureAt);
+  const view = await observeStore(open, store, at, lastFailureAt, { counted: false });
   const reasons = judgeStore(view, open.application.monitoring);
   return {
     store,
@@ -126,6 +131,7 @@ async function storeStatus(
     reasons,
     newestBackup: view.newest?.backupId ?? null,
     stateOf: view.newest?.consistentAt ?? null,
+    isPlain: view.newest?.isPlain ?? null,
     restorableUntil: view.restorableUntil,
     atRiskSeconds: atRiskSeconds(view),
     rpoSeconds: view.rpoSeconds,
@@ -162,6 +168,7 @@ export function verdictOf({
   schedules,
   readiness,
   role,
+  encryptionKeyId,
   wantedFollowers,
 }: StatusFacts): Verdict {
   const reasonsOf = (status: HealthReason['status']) =>
@@ -177,8 +184,14 @@ export function verdictOf({
     'problem' in part ? [`${what} not known: ${part.problem}`] : [];
   const value = <T>(part: Part<T>): T | null => ('value' in part ? part.value : null);
   const activeSite = value(role)?.activeSite;
+  const plain = stores.flatMap(([store, part]) => (value(part)?.isPlain ? [store] : []));
   const toLookAt = [
     ...reasonsOf('warning'),
+    ...(encryptionKeyId !== null && plain.length > 0
+      ? [
+          `encryption is on, and the newest backup of ${plain.join(', ')} is not encrypted: restart the workers, back up`,
+        ]
+      : []),
     ...unknown('the active site is', role),
     ...unknown('the servers are', servers),
     ...unknown('what runs is', running),

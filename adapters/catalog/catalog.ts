@@ -1,7 +1,7 @@
 import type { Manifest } from '../../core/catalog';
 import type { CatalogStore, DamagedManifest } from '../../core/catalog-store';
 import { failure, findFailure, hasCode } from '../../core/errors';
-import { isBackupId, layout } from '../../core/layout';
+import { backupIdOf, isBackupId, layout } from '../../core/layout';
 import type { Repository, StoredObject } from '../../core/repository';
 import { decide, givenUp } from './decision';
 import { manifestSchema } from './manifest-schema';
@@ -9,6 +9,9 @@ import { parseStored, sealed, toBytes, unreadable } from './stored-json';
 
 /** Manifests read at once by a listing that has none of them cached. */
 const PARALLEL_READS = 8;
+
+/** Most stores have several backups in so much time; of the others everything is listed, which is little. */
+const LATELY_MILLISECONDS = 4 * 86_400_000;
 
 /** The catalogue is the listing of `catalog/<store>/`; manifests never change, so each is read once. */
 export function createCatalog(repository: Repository): CatalogStore {
@@ -42,6 +45,29 @@ export function createCatalog(repository: Repository): CatalogStore {
       read.push(...found.filter((each) => each !== null));
     }
     return read;
+  }
+
+  /** The newest of the objects, and what they build on, which may be older than all of them. */
+  async function readNewest(store: string, objects: readonly StoredObject[], newest: number) {
+    const known = new Map(objects.map((object) => [object.key, object]));
+    const read: (Manifest | DamagedManifest)[] = [];
+    const asked = new Set<string>();
+    let wanted = objects.slice(-newest).map(({ key }) => key);
+    while (wanted.length > 0) {
+      for (const key of wanted) asked.add(key);
+      const there = await Promise.all(wanted.map(async (key) => known.get(key) ?? (await repository.head(key))));
+      const found = await readAll(
+        store,
+        there.filter((each) => each !== null),
+      );
+      read.push(...found);
+      const parents = readable(found).flatMap(({ parent }) =>
+        parent === null ? [] : [layout.manifest(store, parent)],
+      );
+      wanted = [...new Set(parents)].filter((key) => !asked.has(key));
+    }
+    const backups = readable(read).toSorted((a, b) => (a.backupId < b.backupId ? -1 : 1));
+    return { backups, damaged: damagedOf(read) };
   }
 
   /** Null for one that retention removed after it was listed. */
@@ -91,21 +117,22 @@ export function createCatalog(repository: Repository): CatalogStore {
 
     async survey(store, newest) {
       const objects = await listed(store);
-      const byId = new Map(objects.map((object) => [manifestIdOf(store, object.key)!, object]));
-      const read: (Manifest | DamagedManifest)[] = [];
-      const asked = new Set<string>();
-      let wanted = [...byId.keys()].slice(-newest);
-      while (wanted.length > 0) {
-        for (const id of wanted) asked.add(id);
-        const found = await readAll(
-          store,
-          wanted.flatMap((id) => byId.get(id) ?? []),
-        );
-        read.push(...found);
-        wanted = readable(found).flatMap(({ parent }) => (parent === null || asked.has(parent) ? [] : [parent]));
+      const ids = objects.map(({ key }) => manifestIdOf(store, key)!);
+      return { ids, ...(await readNewest(store, objects, newest)) };
+    },
+
+    async newest(store, newest) {
+      const lately = new Date(Date.now() - LATELY_MILLISECONDS).toISOString();
+      const some = await listed(store, backupIdOf(lately, 'full', '00000000'));
+      return readNewest(store, some.length < newest ? await listed(store) : some, newest);
+    },
+
+    async oldest(store) {
+      for await (const { key } of repository.list(layout.manifests(store))) {
+        const id = manifestIdOf(store, key);
+        if (id !== null) return id;
       }
-      const backups = readable(read).toSorted((a, b) => (a.backupId < b.backupId ? -1 : 1));
-      return { ids: [...byId.keys()], backups, damaged: damagedOf(read) };
+      return null;
     },
 
     async commit(manifest) {

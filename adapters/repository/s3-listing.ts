@@ -3,6 +3,8 @@ import {
   DeleteObjectsCommand,
   ListMultipartUploadsCommand,
   type ListMultipartUploadsCommandOutput,
+  ListObjectsV2Command,
+  type ListObjectsV2CommandOutput,
   paginateListObjectsV2,
 } from '@aws-sdk/client-s3';
 import type { Repository } from '../../core/repository';
@@ -12,6 +14,8 @@ import { codeOf, s3Failure } from './s3-errors';
 
 /** S3 deletes no more in one request. */
 const KEYS_PER_DELETE = 1_000;
+
+const KEYS_OF_A_FIRST_LOOK = 10;
 
 /** What lies in a bucket, and its removal. */
 export function createS3Listing(
@@ -42,9 +46,13 @@ export function createS3Listing(
       const names: string[] = [];
       const request = { Bucket: bucket, Prefix: s3.fullKey(prefix), Delimiter: '/' };
       try {
-        for await (const page of paginateListObjectsV2({ client }, request)) {
+        // A folder that holds objects says so with a few of them; one that holds folders is mostly told by the first page, too.
+        let more: { MaxKeys?: number; ContinuationToken?: string } | null = { MaxKeys: KEYS_OF_A_FIRST_LOOK };
+        while (more !== null) {
+          const page: ListObjectsV2CommandOutput = await client.send(new ListObjectsV2Command({ ...request, ...more }));
           for (const each of page.CommonPrefixes ?? []) names.push(s3.ownKey(each.Prefix!).slice(prefix.length, -1));
           if (page.Contents?.length) return { names, hasObjects: true };
+          more = page.NextContinuationToken ? { ContinuationToken: page.NextContinuationToken } : null;
         }
       } catch (error) {
         throw s3Failure(error, `listing the folders of ${prefix}`, place);

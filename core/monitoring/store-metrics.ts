@@ -44,7 +44,7 @@ export function storeMetrics(application: Application, facts: ApplicationFacts, 
       'drctl_backups',
       'Backups in the repository.',
       stores.flatMap(({ store, backups }) =>
-        BACKUP_TYPES.map((type) => [{ ...of(store), type }, backups[type]] as const),
+        BACKUP_TYPES.map((type) => [{ ...of(store), type }, backups?.[type] ?? null] as const),
       ),
     ),
     gauge(

@@ -13,13 +13,13 @@ export interface StoreView {
   readonly hasLog: boolean;
   readonly rpoSeconds: number;
   readonly at: string;
-  /** Manifests that are there, by type. */
-  readonly backups: Readonly<Record<BackupType, number>>;
+  /** Manifests that are there, by type; null where they were not counted. */
+  readonly backups: Readonly<Record<BackupType, number>> | null;
   /** The newest that can be read; null where there is none. */
   readonly newest: NewestBackup | null;
   /** Stored bytes of the newest of each type; null where none is among those that were looked at. */
   readonly sizeBytes: Readonly<Record<BackupType, number | null>>;
-  /** When the oldest that is there was begun; null where there is none. */
+  /** When the oldest that is there was begun; null where there is none, or where nothing is judged by it. */
   readonly oldestAt: string | null;
   /** Among those that were looked at. */
   readonly damaged: readonly DamagedManifest[];
@@ -41,6 +41,8 @@ export interface NewestBackup {
   readonly startedAt: string;
   readonly consistentAt: string;
   readonly committedAt: string;
+  /** Something of it is stored without encryption. */
+  readonly isPlain: boolean;
 }
 
 export interface ProofAge {

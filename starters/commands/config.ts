@@ -25,6 +25,12 @@ export function registerConfig(front: Front): void {
           stores: Object.entries(config.stores).map(([store, { engine }]) => `${store} (${engine})`),
           repositories: Object.entries(config.repositories).map(([name, { kind }]) => `${name} (${kind})`),
           schedules: Object.keys(config.schedules.runs),
+          encryption: {
+            key: config.encryption?.key ?? null,
+            recipients: Object.entries(config.encryption?.recipients ?? {}).map(
+              ([name, { kind }]) => `${name} (${kind})`,
+            ),
+          },
           unreadableSecrets: unreadable,
         };
         session.print(summary, () => [
@@ -34,6 +40,7 @@ export function registerConfig(front: Front): void {
           `  stores        ${summary.stores.join(', ')}`,
           `  repositories  ${summary.repositories.join(', ')}`,
           `  schedules     ${summary.schedules.join(', ')}`,
+          `  encryption    ${encryptionText(summary.encryption)}`,
           ...(secrets
             ? [
                 `  secrets       ${unreadable.length === 0 ? 'all can be read here' : `${unreadable.length} cannot be read here:`}`,
@@ -53,6 +60,11 @@ export function registerConfig(front: Front): void {
     [['drctl config schema > drctl.schema.json', 'completion and checks in an editor']],
     async ({ io }) => io.out(JSON.stringify(configJsonSchema(), null, 2)),
   );
+}
+
+function encryptionText({ key, recipients }: { readonly key: string | null; readonly recipients: readonly string[] }) {
+  const who = recipients.length === 0 ? '' : `, recipients ${recipients.join(', ')}`;
+  return key === null ? `off: new backups and log are stored plain${who}` : `on, with the data key ${key}${who}`;
 }
 
 function whyUnreadable(secret: { reveal(): string }): string[] {

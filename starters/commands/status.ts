@@ -79,7 +79,7 @@ function documentOf({ wantedFollowers: _wanted, stores, ...facts }: StatusFacts,
 const COLOURS: Readonly<Record<Safety, number>> = { SAFE: 32, 'LOOK AT IT': 33, 'NOT SAFE': 31 };
 
 function screen(facts: StatusFacts, verdict: Verdict, session: Session): string[] {
-  const { application, role, stores, servers, running, schedules } = facts;
+  const { application, role, stores, servers, running, schedules, encryptionKeyId } = facts;
   const now = new Date(facts.at);
   const { safety, unsafe, toLookAt } = verdict;
   const said = session.io.hasColour ? `\u001b[1;${COLOURS[safety]}m${safety}\u001b[0m` : safety;
@@ -102,6 +102,9 @@ function screen(facts: StatusFacts, verdict: Verdict, session: Session): string[
         .toSorted((a, b) => a.nextAt.localeCompare(b.nextAt))[0];
       return [`${each.length} schedules${next ? `, next ${next.name} ${relativeTime(next.nextAt, now)}` : ''}`];
     }),
+    encryptionKeyId === null
+      ? 'encryption is off: new backups and log are stored plain'
+      : `encryption is on, with the data key ${encryptionKeyId}`,
   ];
 }
 

@@ -46,6 +46,7 @@ async function healthOf(
     engine: () => ({ probe: look, windows }),
     catalog: () => ({
       survey: async () => ({ ids: [newest.backupId], backups: [newest], damaged: [] }),
+      newest: async () => ({ backups: [newest], damaged: [] }),
       damaged: async () => damaged,
     }),
     proofs: () => ({ list: async () => [] }),

@@ -10,7 +10,7 @@ import { prometheusText } from '../../adapters/metrics/prometheus';
 import { createRepository } from '../../adapters/repository';
 import type { Manifest } from '../../core/catalog';
 import { failure } from '../../core/errors';
-import { layout } from '../../core/layout';
+import { backupIdOf, layout } from '../../core/layout';
 import { applicationMetrics } from '../../core/monitoring/application-metrics';
 import { countBackups, countFailures, EMPTY_TALLY } from '../../core/monitoring/tally';
 import type { Repository } from '../../core/repository';
@@ -268,6 +268,20 @@ test('a look at a store with many backups reads the newest and what they build o
   const wanted = [ids[0], ids[7], ids[8]];
   expect(survey.backups.map(({ backupId }) => backupId)).toEqual(wanted);
   expect(read.toSorted()).toEqual(wanted.map((id) => layout.manifest('assets', id!)));
+  // As are the newest alone, and what builds on them and is older than all that was listed.
+  expect((await createCatalog(repository).newest('assets', 2)).backups.map(({ backupId }) => backupId)).toEqual(wanted);
+  expect(await createCatalog(repository).oldest('assets')).toBe(ids[0]);
+  const daysAgo = (days: number) => new Date(Date.now() - days * 86_400_000).toISOString();
+  const [base, child] = [backupIdOf(daysAgo(6), 'full', '000000ff'), backupIdOf(daysAgo(1), 'incr', '000000ff')];
+  for (const [id, parent] of [
+    [base, null],
+    [child, base],
+  ] as const)
+    await createCatalog(repository).commit(
+      manifestOf(id, [], { store: 'uploads', type: parent ? 'incr' : 'full', parent }),
+    );
+  const chain = await createCatalog(repository).newest('uploads', 1);
+  expect(chain.backups.map(({ backupId }) => backupId)).toEqual([base, child]);
   const after = await createCatalog(counted).list('assets', { after: ids[6]! });
   expect(after.map(({ backupId }) => backupId)).toEqual(ids.slice(7));
 });

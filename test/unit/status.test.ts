@@ -60,6 +60,7 @@ test('the first line says whether we are safe and the next ones why; the exit co
     /^NOT SAFE: shop, active at primary\n {2}✘ uploads: there is no backup\n {2}! what runs is not known: Temporal/,
   );
   expect(one.text).toMatch(/^assets +files +ok +10m ago +10m \ds +1h 0m +never$/m);
+  expect(one.text).toMatch(/^encryption is off: new backups and log are stored plain$/m);
   expect(one.exitCode).toBe(46);
 
   await backedUp('uploads', 90);
@@ -108,6 +109,7 @@ describe('the verdict', () => {
   const well: StatusFacts = {
     at: '2026-11-23T00:00:00.000Z',
     application: 'shop',
+    encryptionKeyId: null,
     role: { value: { activeSite: 'primary', epoch: 0, since: null } },
     stores: [store([])],
     servers: { value: [] },
@@ -150,6 +152,15 @@ describe('the verdict', () => {
       { readiness: { value: [{ site: 'primary', at: '', ready: false, score: 50 }] } },
       'SAFE',
       null,
+    ],
+    [
+      'encryption is on, and what was stored last is plain',
+      {
+        encryptionKeyId: '9f86d081884c7d659a2feaa0c55ad015',
+        stores: [['orders', { value: { reasons: [], isPlain: true } }]] as unknown as StatusFacts['stores'],
+      },
+      'LOOK AT IT',
+      /newest backup of orders is not encrypted/,
     ],
     ['Temporal does not answer', { running: { problem: 'no answer' } }, 'LOOK AT IT', /what runs is not known/],
   ])('%s', (_, changes, safety, why) => {
