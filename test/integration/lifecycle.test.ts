@@ -12,6 +12,7 @@ import type { OpenApplication } from '../../activities/deps';
 import { createVerifyActivities } from '../../activities/verify';
 import { createCatalog } from '../../adapters/catalog/catalog';
 import { createColdStorage } from '../../adapters/repository/cold-storage';
+import { createRetentionStore } from '../../adapters/retention/retention-store';
 import { createStoreVerifier } from '../../adapters/verification/store-verifier';
 import { createVolumeSource } from '../../adapters/volumes/source';
 import type { Artifact, Manifest } from '../../core/catalog';
@@ -232,7 +233,8 @@ describe('objects of archive classes', () => {
       catalog: () => catalog,
       coldStorage: (store: string) => createColdStorage(repository, store),
       engine: () => ({ windows: async () => [] }),
-      verifier: (store: string) => createStoreVerifier({ repository, store, naming: null, commitMilliseconds: 0 }),
+      verifier: (store: string) => createStoreVerifier({ repository, store, log: null, commitMilliseconds: 0 }),
+      retentionStore: (store: string) => createRetentionStore(repository, store, null),
     } as unknown as OpenApplication;
     const activities = createVerifyActivities({ site: 's', hostId: 'h', open: () => open });
     const of = { application: 'ultramarket', store: 'application' };
