@@ -2,6 +2,7 @@ import type { Application } from '../core/application';
 import type { ChecklistPeriod, ChecklistPlan } from '../core/checklist';
 import type { DiskSpace } from '../core/checklist-judgements';
 import type { CatalogStore } from '../core/catalog-store';
+import type { DrillSetup } from '../core/drill';
 import type { DataKeys } from '../core/data-keys';
 import type { Engine } from '../core/engine';
 import type { EpochStore } from '../core/epoch';
@@ -70,6 +71,7 @@ export interface OpenApplication {
   readonly thaw: ThawSettings;
   /** Where drills and restores without a place of their own go on this worker. */
   scratchPlace(store: string, name: string): RestorePlace;
+  readonly drill: DrillSetup;
 }
 
 /** What the worker knows of itself. */

@@ -136,7 +136,7 @@ interface Change {
   readonly before: DnsRecord | null;
 }
 
-async function set(zone: DnsZone, wanted: DnsRecord, ctx: CallContext): Promise<Change> {
+export async function set(zone: DnsZone, wanted: DnsRecord, ctx: CallContext): Promise<Change> {
   const { name, type, ttlSeconds, values } = wanted;
   const before = await zone.record(name, type, ctx);
   const changeId = await zone.upsert({ name, type, ttlSeconds, values }, ctx);
@@ -149,7 +149,7 @@ function sameValues(record: DnsRecord, { type, values }: Pick<DnsRecord, 'type' 
 }
 
 /** Resolves with the answers when each of them has the values that are wanted, and whatever else `also` asks of it. */
-async function answeredEverywhere(
+export async function answeredEverywhere(
   open: OpenApplication,
   wanted: DnsRecord,
   firstChangeId: string,
@@ -171,7 +171,7 @@ async function answeredEverywhere(
   }
 }
 
-async function inSync(zone: DnsZone, changeId: string, name: string, ctx: CallContext): Promise<void> {
+export async function inSync(zone: DnsZone, changeId: string, name: string, ctx: CallContext): Promise<void> {
   while (!(await zone.inSync(changeId, ctx))) {
     ctx.progress({ phase: `waiting for ${name} to be in sync` });
     await sleep(CONTROL_PLANE_POLL_MILLISECONDS, undefined, { signal: ctx.signal });
@@ -202,7 +202,7 @@ async function changeTtl(open: OpenApplication, record: DnsRecord, epoch: number
   await answeredEverywhere(open, record, changeId, ctx, (answer) => answer.ttlSeconds === record.ttlSeconds);
 }
 
-function zoneOf({ zone, application }: OpenApplication): DnsZone {
+export function zoneOf({ zone, application }: OpenApplication): DnsZone {
   if (!zone) throw failure('ConfigInvalid', `${application.name} has no dns in its config`);
   return zone;
 }

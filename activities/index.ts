@@ -5,6 +5,10 @@ import { createCatchUpActivities } from './catch-up';
 import { createChecklistActivities } from './checklist';
 import type { ActivityDeps } from './deps';
 import { createDnsActivities } from './dns';
+import { createDrillActivities } from './drill';
+import { createDrillNameActivities } from './drill-name';
+import { createDrillSpeedActivities } from './drill-speed';
+import { createDrillTargetActivities } from './drill-targets';
 import { createHandOverActivities } from './hand-over';
 import { createHealthActivities } from './health';
 import { createHoldFenceActivities } from './hold-fence';
@@ -34,6 +38,10 @@ export function createActivities(deps: ActivityDeps) {
     ...createCatchUpActivities(deps),
     ...createChecklistActivities(deps),
     ...createDnsActivities(deps),
+    ...createDrillActivities(deps),
+    ...createDrillNameActivities(deps),
+    ...createDrillSpeedActivities(deps),
+    ...createDrillTargetActivities(deps),
     ...createHandOverActivities(deps),
     ...createHealthActivities(deps),
     ...createHoldFenceActivities(deps),

@@ -101,6 +101,9 @@ function recoveryOf(report: RunReport | null): Recovery | null {
   if (!report || (report.verdict !== 'achieved' && report.verdict !== 'attention')) return null;
   const { kind, recovery, decisions, startedAt, endedAt } = report;
   if (!RECOVERIES.includes(kind)) return null;
+  // Of a drill only what brings the stores back: all the rest of it is looking.
+  const rehearsed = report.drill?.stages.find(({ stage }) => stage === 'recovery');
+  if (rehearsed) return rehearsed.state === 'held' ? { operation: kind, seconds: rehearsed.seconds, endedAt } : null;
   const approvedAt = recovery?.approvedAt ?? decisions?.findLast(({ command }) => command === 'approve')?.at ?? null;
   const until = recovery ? recovery.verifiedAt : endedAt;
   if (until === null) return null;

@@ -1,4 +1,5 @@
 import type { Application } from '../core/application';
+import { drillPolicy } from './drill-policy';
 import { monitoringPolicy } from './monitoring';
 import type { Config } from './schema';
 
@@ -54,5 +55,6 @@ export function toApplication(config: Config): Application {
       volumeBytes: config.backup.volumeSize.bytes,
     },
     monitoring: monitoringPolicy(config),
+    drill: drillPolicy(config),
   };
 }

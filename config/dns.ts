@@ -17,7 +17,7 @@ const HOST_NAME =
   /^(?!.*\.\.)(?=.{1,254}$)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*\.?$/i;
 
 /** What a value has to be for a record of the type, and how that is said. */
-const VALUE_OF = {
+export const VALUE_OF = {
   A: { is: (value: string) => net.isIPv4(value), wanted: 'is not an IPv4 address, as a record of type A needs' },
   AAAA: { is: (value: string) => net.isIPv6(value), wanted: 'is not an IPv6 address, as a record of type AAAA needs' },
   CNAME: {

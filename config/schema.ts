@@ -11,6 +11,8 @@ import {
 } from './adapter-settings';
 import { checklistSettings } from './checklists';
 import { dnsSettings, ttl } from './dns';
+import { drillSettings } from './drill';
+import { drillReferences } from './drill-references';
 import { alertSettings, dashboardSettings, lifecycleSettings, monitoringSettings, retentionSettings } from './keeping';
 import { crossReferences } from './references';
 import { costSettings } from './reporting';
@@ -173,14 +175,9 @@ export const configSchema = z
     monitoring: monitoringSettings,
     alerts: alertSettings,
     dashboard: dashboardSettings,
-    drill: z
-      .strictObject({
-        type: z.enum(['partial_failover']).default('partial_failover'),
-        notifyStakeholders: z.boolean().default(true),
-        recoveryWithin: duration.meta({ description: 'The RTO validator fails a component that needs longer' }),
-      })
-      .optional(),
+    drill: drillSettings.optional(),
   })
-  .superRefine(crossReferences);
+  .superRefine(crossReferences)
+  .superRefine(drillReferences);
 
 export type Config = z.output<typeof configSchema>;

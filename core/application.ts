@@ -1,3 +1,4 @@
+import type { DrillPolicy } from './drill';
 import type { MonitoringPolicy } from './monitoring/policy';
 import type { EndpointCheck } from './traffic';
 import type { DnsRecord } from './traffic';
@@ -19,6 +20,7 @@ export interface Application {
   readonly failover: FailoverPolicy;
   readonly backup: BackupPolicy;
   readonly monitoring: MonitoringPolicy;
+  readonly drill: DrillPolicy;
 }
 
 export interface StoreSummary {

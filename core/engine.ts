@@ -159,6 +159,11 @@ export interface Restore {
    * names `shutdown`.
    */
   shutDown?(request: RestoreRequest, ctx: CallContext): Promise<RestoredStore>;
+  /**
+   * Kills the server of an opened place as a crash would and sees it gone; `open` then brings it back. Answers its process,
+   * null where none runs. Absent for engines without a server.
+   */
+  crash?(place: RestorePlace, ctx: CallContext): Promise<number | null>;
   /** Stops what runs in the place and removes it. Only ever touches a place that carries the marker of a restore. */
   discard(place: RestorePlace, ctx: CallContext): Promise<void>;
 }

@@ -233,6 +233,18 @@ export const FAILURES = {
     data: 'Nothing is lost: it can be read hours after it was asked back.',
     next: 'Restore with `drctl restore`: it asks the whole chain back, waits for it and goes on by itself.',
   },
+  IsolationUnproven: {
+    retryable: false,
+    exitCode: 52,
+    data: 'Nothing of the application was started in the drill: production was not touched.',
+    next: 'Close the way that is named (a network policy, a route), then start the drill again.',
+  },
+  DrillFailed: {
+    retryable: false,
+    exitCode: 53,
+    data: 'Production was not touched; what the drill made was removed unless its report says otherwise.',
+    next: 'See what did not hold with `drctl drill show`, mend it, and hold another drill.',
+  },
   TemporalUnavailable: {
     retryable: true,
     exitCode: 50,

@@ -22,6 +22,8 @@ export const workflowIds = {
   verify: (application: string, name: string) => `verify:${application}:${name}`,
   /** A report on a month that a person asked for. */
   report: (application: string, name: string) => `report:${application}:${name}`,
+  /** One rehearsal at a time; a role change ends it. */
+  drill: (application: string) => `drill:${application}`,
   schedule: (application: string, purpose: string) => `${application}-${purpose}`,
 } as const;
 

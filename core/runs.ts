@@ -24,6 +24,7 @@ export const workflowTypes = {
   checkReadiness: 'checkReadiness',
   applyRetention: 'applyRetention',
   drill: 'drill',
+  launchDrill: 'launchDrill',
   verifyStores: 'verifyStores',
   settleDns: 'settleDns',
   changeTtl: 'changeTtl',
@@ -255,20 +256,4 @@ export interface CheckReadinessInput {
   readonly requestedBy: string;
   /** Tell people when something would fail on the day; false where a person looks at the result anyway. */
   readonly tell: boolean;
-}
-
-/** The monthly rehearsal: every store restored from the repository alone into a scratch place, verified, removed. */
-export interface DrillInput {
-  readonly application: string;
-  readonly requestedBy: string;
-}
-
-export interface DrillResult {
-  readonly application: string;
-  readonly stores: readonly {
-    readonly store: string;
-    readonly ok: boolean;
-    readonly note: string;
-    readonly seconds: number;
-  }[];
 }

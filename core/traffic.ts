@@ -18,6 +18,8 @@ export interface DnsZone {
   rehearse(record: Pick<DnsRecord, 'name' | 'type'>, ctx: CallContext): Promise<void>;
   /** Creates or replaces; repeatable. Answers an id for `inSync`. */
   upsert(record: DnsRecord, ctx: CallContext): Promise<string>;
+  /** Removes exactly this record and answers an id for `inSync`; null where the zone has none of its name and type. */
+  remove(record: DnsRecord, ctx: CallContext): Promise<string | null>;
   /** Whether the control plane says that every name server has the change. */
   inSync(changeId: string, ctx: CallContext): Promise<boolean>;
 }

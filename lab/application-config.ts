@@ -10,6 +10,8 @@ import type { LabDescription } from './sites/lab-folder';
 import { MONGO_USERS, REPLICA_SET } from './sites/mongodb';
 import { DATABASE, POSTGRES_ROLES } from './sites/postgresql';
 import { REDIS_SECRET } from './sites/redis';
+import { DRILL_NAME } from './sites/shared-servers';
+import { BUBBLE } from './sites/shop';
 import { SERVICE_NAMES } from './shop/service-names';
 
 /** Where the lab's application config lies. */
@@ -83,6 +85,26 @@ function applicationConfig(lab: LabDescription): object {
       },
     },
     ...decisions(),
+    drill: drillOf(lab),
+  };
+}
+
+/** As config/examples has it, in the lab's bubble. What it kills: what a drill makes, and one store of the site that is not active. */
+function drillOf(lab: LabDescription): object {
+  const { bubble } = addressPlan(lab.network);
+  const token = { file: lab.supervisor.tokenFile };
+  return {
+    type: 'partial_failover',
+    notifyStakeholders: true,
+    recoveryWithin: '30m',
+    name: { name: DRILL_NAME, values: [bubble.gateway.host] },
+    bubble: { kind: 'process', url: lab.supervisor.url, token, site: BUBBLE },
+    performance: { requests: 100, concurrency: 2, p95: '2s' },
+    targets: [
+      { name: 'database', store: STORES.postgresql },
+      { name: 'service', service: 'order' },
+      { name: 'standby', store: STORES.redis, site: 'dr' },
+    ],
   };
 }
 
@@ -193,7 +215,6 @@ function decisions(): object {
         quarterly: run('quarterly-checklist', '0 6 5 1,4,7,10 *', '7d'),
       },
     },
-    drill: { type: 'partial_failover', notifyStakeholders: true, recoveryWithin: '30m' },
     retention: {
       // No local copies: both sites share this machine's disk, and what its tests restore is the repository.
       databaseFull: { local: '0d', cloud: '30d', archive: '7y' },

@@ -3,16 +3,11 @@ import { periodOf } from '../config/checklists';
 import type { Config } from '../config/schema';
 import type { ScheduleConfig, SchedulePurpose } from '../config/schedules';
 import type { ChecklistInput } from '../core/checklist-runs';
+import type { DrillInput } from '../core/drill-runs';
 import { taskQueues, workflowIds } from '../core/names';
 import type { ReportReadinessInput } from '../core/readiness-report/runs';
 import type { ApplyRetentionInput } from '../core/retention/runs';
-import type {
-  CheckHealthInput,
-  CheckReadinessInput,
-  DrillInput,
-  LaunchBackupsInput,
-  workflowTypes,
-} from '../core/runs';
+import type { CheckHealthInput, CheckReadinessInput, LaunchBackupsInput, workflowTypes } from '../core/runs';
 import type { ProofKind } from '../core/proofs';
 import type { VerifyStoresInput } from '../core/verify-runs';
 
@@ -103,7 +98,10 @@ function actionOf(
     return { workflowType: 'applyRetention', input };
   }
   if (schedule.run === 'drill') {
-    return { workflowType: 'drill', input: { application, requestedBy: `schedule ${name}` } satisfies DrillInput };
+    return {
+      workflowType: 'launchDrill',
+      input: { application, requestedBy: `schedule ${name}` } satisfies DrillInput,
+    };
   }
   if (schedule.run === 'readiness-report') {
     const input: ReportReadinessInput = { application, requestedBy: `schedule ${name}`, tell: true };

@@ -3,6 +3,7 @@ import { registerBackups } from './commands/backups';
 import { registerChecklist } from './commands/checklist';
 import { registerConfig } from './commands/config';
 import { registerDns } from './commands/dns';
+import { registerDrill } from './commands/drill';
 import { registerFailover } from './commands/failover';
 import { registerKeys } from './commands/keys';
 import { registerLab } from './commands/lab';
@@ -41,6 +42,7 @@ const NOUNS = [
   registerFailover,
   registerDns,
   registerSwitchover,
+  registerDrill,
   registerReport,
   registerChecklist,
   registerMetrics,

@@ -1,8 +1,11 @@
 import { join } from 'node:path';
 import type { OpenApplication } from '../activities/deps';
+import { createBubble } from '../adapters/bubble';
+import { createKiller } from '../adapters/bubble/killer';
 import { createCatalog } from '../adapters/catalog/catalog';
 import { createEpochs } from '../adapters/catalog/epochs';
 import { createProofs } from '../adapters/catalog/proofs';
+import { leftCopies } from '../adapters/engines/left-copies';
 import { engineEntries } from '../adapters/engines/registry';
 import { createDataKeys } from '../adapters/encryption/data-keys';
 import { createObjectCipher } from '../adapters/encryption/object-cipher';
@@ -24,10 +27,12 @@ import { toRetention } from '../config/retention';
 import { toApplication } from '../config/application';
 import { toLifecycle, toThaw } from '../config/lifecycle';
 import { checklistPlan } from '../config/checklists';
+import { forbiddenAddresses } from '../config/drill-policy';
 import type { LoadedConfig } from '../config/load';
 import { reportTargets } from '../config/reporting';
 import type { CatalogStore } from '../core/catalog-store';
 import type { Engine } from '../core/engine';
+import type { DrillSetup } from '../core/drill';
 import { failure } from '../core/errors';
 import type { BackupBucket } from '../core/lifecycle/rules';
 import type { LogArchive } from '../core/log-archive';
@@ -147,6 +152,22 @@ export async function openApplication(config: LoadedConfig): Promise<WiredApplic
         overwrite: false,
       };
     },
+    drill: drillSetup(config),
+  };
+}
+
+/** What drills need: a bubble and what may be killed, where the config has them. */
+function drillSetup(config: LoadedConfig): DrillSetup {
+  const { drill, services, stores, restore } = config;
+  const places = [restore.directory, ...Object.values(stores).flatMap((store) => store.restore?.directory ?? [])];
+  return {
+    bubble: drill?.bubble ? createBubble(drill.bubble) : null,
+    killer: services ? createKiller(services.controller) : null,
+    forbidden: forbiddenAddresses(config),
+    remains: async (drillId) =>
+      (await leftCopies(config.application, places)).filter(
+        (each) => drillId === undefined || each.drillId === drillId,
+      ),
   };
 }
 

@@ -1,82 +1,101 @@
-import { CancellationScope, workflowInfo } from '@temporalio/workflow';
-import { failure, reasonOf } from '../core/errors';
-import type { DrillInput, DrillResult } from '../core/runs';
-import { copyReport } from '../core/report/from-restore';
-import { leaveReport } from './leave-report';
-import { anywhere, atSite, onHost, telling } from './proxies';
-import { restoreStore } from './restore-stores';
+import { allHandlersFinished, CancellationScope, condition, defineQuery, setHandler } from '@temporalio/workflow';
+import { type DrillPlan, planDrill } from '../core/drill-plan';
+import type { DrillInput, DrillOutcome, DrillResult, DrillStatus } from '../core/drill-runs';
+import { failure } from '../core/errors';
+import { taskQueues } from '../core/names';
+import { type Command, commands, queries } from '../core/runs';
+import { onCommand, refuse } from './commands';
+import { startApplication } from './drill/application-start';
+import { couldNotBegin, endDrill, tellTheBegin } from './drill/end';
+import { verifyIntegrity } from './drill/integrity';
+import { failTheNameOver } from './drill/network';
+import { measurePerformance } from './drill/performance';
+import { recoverStores } from './drill/recovery';
+import { drillIdOfRun, DrillRun, type Stop } from './drill/run';
+import { validateRecovery } from './drill/validator';
+import { anywhere, drillingOn, onceOn } from './proxies';
 import { StepTable } from './step-table';
 
+/** Removing what an earlier drill left takes as long as its copies are large. */
+const PREPARING_SECONDS = 900;
+
 /**
- * The monthly rehearsal: restores every store to its latest state from the repository alone, into scratch places, reads
- * all of it, and removes it again, also when it failed or was cancelled. One store after the other: a rehearsal must not
- * take the disk and the processors that a real restore might need.
+ * The monthly test: the strategy's five stages in their order, then what the config names is killed and timed. All of it in
+ * isolation: copies of the stores, a name of its own, services without a way out. Whatever stops it (a person, a role
+ * change, a cancellation, an error), what it has made is taken away, which nothing can skip, and is looked for afterwards.
  */
-export async function drill({ application, requestedBy }: DrillInput): Promise<DrillResult> {
-  const steps = new StepTable('drill', application);
-  const { application: described, activeSite } = await anywhere(application).describeApplication({ application });
-  const site = described.sites.find((each) => each !== activeSite) ?? activeSite;
-  const restoreId = `drill-${workflowInfo().runId.slice(0, 8)}`;
-  const stores: DrillResult['stores'][number][] = [];
-  steps.enter('rehearsing');
-
-  for (const { name: store } of described.stores) {
-    const startedAt = Date.now();
-    const entry = { store, ok: false, note: '', seconds: 0 };
-    try {
-      const { hostQueue, plans, checked } = await atSite(application, site).planRestores({
-        application,
-        target: { kind: 'latest' },
-        stores: [store],
-      });
-      const plan = plans[0];
-      if (!plan) throw failure('NotFound', `no plan was made for store ${store}`);
-      const place = await onHost(hostQueue).scratchPlace({ application, store, name: restoreId });
-      try {
-        const result = await restoreStore(steps, { application, restoreId, store, plan, place }, hostQueue, {
-          checked: checked?.includes(store) ?? false,
-        });
-        Object.assign(entry, { ok: true, note: `restored to ${result.restored.reachedTime ?? plan.reaches.time}` });
-      } finally {
-        await CancellationScope.nonCancellable(() =>
-          steps.run(`discard:${store}`, `Remove the restored ${store}`, () =>
-            onHost(hostQueue).discardRestore({ application, store, place }),
-          ),
-        );
-      }
-    } catch (error) {
-      entry.note = reasonOf(error);
-    }
-    stores.push({ ...entry, seconds: (Date.now() - startedAt) / 1_000 });
-  }
-
-  const broken = stores.filter((each) => !each.ok);
-  await telling(application).notify({
-    id: `drill:${workflowInfo().workflowId}:${workflowInfo().runId}`,
-    application,
-    severity: broken.length > 0 ? 'critical' : 'info',
-    title: broken.length > 0 ? `drill failed for ${broken.map(({ store }) => store).join(', ')}` : 'drill completed',
-    lines: stores.map(({ store, note, seconds }) => `${store}: ${note} (${Math.round(seconds)} s)`),
-    at: new Date().toISOString(),
-    fields: { requested_by: requestedBy },
+export async function drill(input: DrillInput): Promise<DrillResult> {
+  const steps = new StepTable('drill', input.application);
+  const scope = new CancellationScope();
+  const stop: Stop = { by: null };
+  const seen: { run: DrillRun | null; outcome: DrillOutcome | null } = { run: null, outcome: null };
+  setHandler(defineQuery<DrillStatus>(queries.status), () => {
+    return { ...steps.status(), stages: seen.run?.stages ?? [], outcome: seen.outcome };
   });
-  const outcome = broken.length > 0 ? 'completed with failures' : 'completed';
-  const { workflowId, runId } = workflowInfo();
-  await leaveReport(
-    steps,
-    copyReport({
-      ...{ kind: 'drill', workflowId, runId, application, requestedBy, outcome },
-      verdict: broken.length > 0 ? 'failed' : 'achieved',
-      because: `${stores.length - broken.length} of ${stores.length} stores were restored from the repository alone and read completely`,
-      decisions: null,
-      stores: described.stores.map(({ name, engine }) => ({ store: name, engine })),
-      steps: steps.steps,
-      warnings: broken.map(({ store, note }) => `${store}: ${note}`),
-      messages: steps.messages,
-      startedAt: steps.startedAt,
-      endedAt: new Date().toISOString(),
-    }),
+  acceptAbort(steps, stop, scope);
+
+  let run: DrillRun;
+  try {
+    run = await scope.run(() => prepare(input, steps));
+    seen.run = run;
+  } catch (error) {
+    const reason = stop.by ? failure('Aborted', `aborted by ${stop.by.by}: ${stop.by.reason ?? ''}`) : error;
+    await CancellationScope.nonCancellable(() => couldNotBegin(steps, input, reason));
+    throw reason;
+  }
+  let error: unknown = null;
+  try {
+    await scope.run(() => holdStages(run));
+  } catch (caught) {
+    error = caught;
+  }
+  const result = await CancellationScope.nonCancellable(() => endDrill(run, stop, error));
+  seen.outcome = result.outcome;
+  await condition(allHandlersFinished);
+  if (error !== null && !stop.by) throw error;
+  return result;
+}
+
+/** By people, and by a role change that begins: an incident wins. */
+function acceptAbort(steps: StepTable, stop: Stop, scope: CancellationScope): void {
+  const possible = () => {
+    if (stop.by) throw refuse(`this drill was aborted by ${stop.by.by} already`);
+    if (steps.phase === 'cleaning up' || steps.finishedAt !== null) throw refuse('this drill is over and cleans up');
+  };
+  const abort = (command: Command) => {
+    stop.by = command;
+    steps.say(`aborted by ${command.by}: ${command.reason ?? ''}`);
+    scope.cancel();
+  };
+  onCommand(commands.abort, possible, abort, (message) => steps.say(message));
+}
+
+async function prepare(input: DrillInput, steps: StepTable): Promise<DrillRun> {
+  const { application } = input;
+  const drillId = drillIdOfRun();
+  steps.enter('preparing');
+  const { application: app, activeSite } = await anywhere(application).describeApplication({ application });
+  const site = app.sites.find((each) => each !== activeSite) ?? activeSite;
+  setHandler(defineQuery<DrillPlan>(queries.plan), () => planDrill(app, { site, without: input.without ?? [] }));
+  const queue = taskQueues.site(application, site);
+  await steps.run('alone', 'See that no role change is under way', () =>
+    onceOn(queue).requireNoRoleChange({ application }),
   );
-  steps.finish(outcome);
-  return { application, stores };
+  const { hostQueue, production } = await steps.run(
+    'prepare',
+    `Choose the host at ${site}, and remove what an earlier drill left`,
+    () => drillingOn(queue, PREPARING_SECONDS).prepareDrill({ application, drillId }),
+    ({ removed }) => (removed.length === 0 ? 'nothing was left' : `removed ${removed.join(', ')}`),
+  );
+  return new DrillRun({ input, app, site, steps, drillId, hostQueue, production });
+}
+
+async function holdStages(run: DrillRun): Promise<void> {
+  await tellTheBegin(run);
+  await run.stage('integrity', () => verifyIntegrity(run));
+  await run.stage('recovery', () => recoverStores(run));
+  await run.stage('network', () => failTheNameOver(run));
+  await run.stage('application', () => startApplication(run));
+  await run.stage('performance', () => measurePerformance(run));
+  await run.stage('validator', () => validateRecovery(run));
 }

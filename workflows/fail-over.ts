@@ -4,6 +4,7 @@ import { planFailover } from '../core/plan-failover';
 import type { RoleChangePlan } from '../core/role-change-plan';
 import type { FailOverInput, FailOverResult } from '../core/role-change-runs';
 import { queries } from '../core/runs';
+import { preemptDrill } from './pre-empt-drill';
 import { roleChange } from './proxies';
 import { askForApproval, priceTheLoss } from './failover/approval';
 import { catchUp } from './failover/catch-up';
@@ -22,6 +23,7 @@ import { end, endTurnedBack, FailoverRun } from './failover/run';
  * the way forward (rule 2).
  */
 export async function failOver(input: FailOverInput): Promise<FailOverResult> {
+  preemptDrill(input.application, 'failover');
   const control = new FailoverControl(input);
   const described = await roleChange(input.application, input.toSite).describeApplication(input);
   const { application: app, activeSite: fromSite, epoch } = described;

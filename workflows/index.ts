@@ -9,6 +9,7 @@ export { failOver } from './fail-over';
 export { holdFence } from './hold-fence';
 export { launchBackups } from './launch-backups';
 export { reportReadiness } from './report-readiness';
+export { launchDrill } from './launch-drill';
 export { restoreStores } from './restore-stores';
 export { settleDns } from './settle-dns';
 export { switchOver } from './switch-over';

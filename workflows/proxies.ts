@@ -230,6 +230,31 @@ export const sweeping = (application: string) =>
     retry: patient,
   });
 
+/**
+ * Steps of a drill whose length is the application's own (services that start, a name that spreads): three tries, because a
+ * rehearsal that has to be tried more often has found what it was held for.
+ */
+export const drillingOn = (queue: string, seconds: number) =>
+  summarised({
+    ...waiting,
+    taskQueue: queue,
+    scheduleToStartTimeout: '1 minute',
+    startToCloseTimeout: `${Math.ceil(seconds)} seconds`,
+    heartbeatTimeout: HEARTBEAT,
+    retry: { ...urgent, maximumAttempts: 3 },
+  });
+
+/** A kill, or a question whose first answer counts: a second try would be another test. */
+export const onceOn = (queue: string) =>
+  summarised({
+    ...waiting,
+    taskQueue: queue,
+    scheduleToStartTimeout: '1 minute',
+    startToCloseTimeout: '2 minutes',
+    heartbeatTimeout: HEARTBEAT,
+    retry: { maximumAttempts: 1 },
+  });
+
 /** News for people, from any site that lives: a channel that is down costs three short tries and nothing else. */
 export const telling = (application: string) =>
   summarised({

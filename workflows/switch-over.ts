@@ -8,6 +8,7 @@ import { FailoverControl } from './failover/control';
 import { takeEpoch, undo } from './failover/fence';
 import { continueTheNewLineage, pointDns, promote, settle, startServices, verify } from './failover/move';
 import { end, endTurnedBack } from './failover/run';
+import { preemptDrill } from './pre-empt-drill';
 import { roleChange } from './proxies';
 import { fenceTheRest, followTheNewPrimary, handOver, stopServices, withinTheLimit } from './switchover/hand-over';
 import { lowerTtls, restoreTtls } from './switchover/lower-ttl';
@@ -23,6 +24,7 @@ import { SwitchoverRun } from './switchover/run';
  * Up to the promotion everything can be undone, and is: on an abort, on an error, and past the limit of time in the config.
  */
 export async function switchOver(input: SwitchOverInput): Promise<FailOverResult> {
+  preemptDrill(input.application, 'switchover');
   const control = new FailoverControl(input, 'switchover');
   const described = await roleChange(input.application, input.toSite).describeApplication(input);
   const { application: app, activeSite: fromSite, epoch } = described;

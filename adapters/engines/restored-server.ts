@@ -4,10 +4,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { CallContext } from '../../core/call';
 import { failure } from '../../core/errors';
 import { absent } from '../filesystem/absent';
+import { childrenOf, isRunning, type ProcessMark } from './child-processes';
 import type { Account } from './restore-host';
 
 const POLL_MILLISECONDS = 50;
 const LOG_TAIL_BYTES = 64 * 1024;
+/** A killed process is gone at once, unless the kernel waits for its disk. */
+const CRASH_MILLISECONDS = 20_000;
 
 /** What differs between the engines' servers; their life is the same. */
 export interface ServerTraits {
@@ -118,13 +121,33 @@ export class RestoredServer {
 
   /** Ends the process and sees it gone; fine when none runs. Throws LockHeld for one that not even SIGKILL ends. */
   async stop(): Promise<void> {
-    const { stopSignals, stopsGroup, workingDirectory } = this.traits;
+    await this.end(this.traits.stopSignals);
+  }
+
+  /** Kills the process and what it has started, as a crash would, and sees all of it gone; null where none runs. */
+  async crash(): Promise<number | null> {
     const pid = await this.pid();
-    if (pid === null) return;
-    for (const [signal, milliseconds] of stopSignals) {
+    const children = pid === null ? [] : await childrenOf(pid);
+    await this.end([['SIGKILL', CRASH_MILLISECONDS]]);
+    // A server refuses to start beside what is left of its predecessor.
+    for (const deadline = Date.now() + CRASH_MILLISECONDS; ; await sleep(POLL_MILLISECONDS)) {
+      const left: ProcessMark[] = [];
+      for (const child of children) if (await isRunning(child)) left.push(child);
+      if (left.length === 0) return pid;
+      for (const child of left) signalUnlessGone(child.pid, 'SIGKILL');
+      if (Date.now() > deadline)
+        throw failure('LockHeld', `processes ${left.map((each) => each.pid).join(', ')} of a killed server do not end`);
+    }
+  }
+
+  private async end(signals: ServerTraits['stopSignals']): Promise<number | null> {
+    const { stopsGroup, workingDirectory } = this.traits;
+    const pid = await this.pid();
+    if (pid === null) return null;
+    for (const [signal, milliseconds] of signals) {
       signalUnlessGone(stopsGroup ? -pid : pid, signal);
       for (const deadline = Date.now() + milliseconds; Date.now() < deadline; await sleep(POLL_MILLISECONDS)) {
-        if (await this.isGone(pid)) return;
+        if (await this.isGone(pid)) return pid;
       }
     }
     throw failure('LockHeld', `the restored server ${pid} in ${workingDirectory} does not end`);

@@ -58,15 +58,25 @@ export function createRoute53Zone(settings: Route53Settings): DnsZone {
   async function upsert(wanted: DnsRecord, ctx: CallContext): Promise<string> {
     // An UPSERT over an alias or a weighted record is refused or leaves the others answering: reading first says which it is.
     await record(wanted.name, wanted.type, ctx);
-    const ResourceRecordSet = {
-      Name: absoluteName(wanted.name),
-      Type: wanted.type,
-      TTL: wanted.ttlSeconds,
-      ResourceRecords: wanted.values.map((Value) => ({ Value })),
-    };
-    const Changes = [{ Action: 'UPSERT' as const, ResourceRecordSet }];
-    const request = new ChangeResourceRecordSetsCommand({ HostedZoneId, ChangeBatch: { Comment: 'drctl', Changes } });
-    const what = `setting ${wanted.name} ${wanted.type} to ${wanted.values.join(', ')}`;
+    return change('UPSERT', wanted, `setting ${wanted.name} ${wanted.type} to ${wanted.values.join(', ')}`, ctx);
+  }
+
+  /** Route 53 removes a record only by exactly what it holds: what somebody else has put there meanwhile stays. */
+  async function remove(wanted: DnsRecord, ctx: CallContext): Promise<string | null> {
+    if ((await record(wanted.name, wanted.type, ctx)) === null) return null;
+    return change('DELETE', wanted, `removing ${wanted.name} ${wanted.type} (${wanted.values.join(', ')})`, ctx);
+  }
+
+  async function change(
+    Action: 'UPSERT' | 'DELETE',
+    { name, type, ttlSeconds, values }: DnsRecord,
+    what: string,
+    ctx: CallContext,
+  ): Promise<string> {
+    const ResourceRecords = values.map((Value) => ({ Value }));
+    const ResourceRecordSet = { Name: absoluteName(name), Type: type, TTL: ttlSeconds, ResourceRecords };
+    const ChangeBatch = { Comment: 'drctl', Changes: [{ Action, ResourceRecordSet }] };
+    const request = new ChangeResourceRecordSetsCommand({ HostedZoneId, ChangeBatch });
     const reply = await call(what, ctx, (options) => client.send(request, options));
     const changeId = reply.ChangeInfo?.Id;
     if (!changeId) throw failure('TargetUnreachable', `${what} in ${where}: the answer names no change`);
@@ -99,7 +109,7 @@ export function createRoute53Zone(settings: Route53Settings): DnsZone {
     );
   }
 
-  return { kind: 'route53', record, rehearse, upsert, inSync };
+  return { kind: 'route53', record, rehearse, upsert, remove, inSync };
 }
 
 async function refusedForItsValues(asked: Promise<unknown>): Promise<void> {

@@ -1,4 +1,5 @@
 import { formatBytes, formatDuration } from '../clock';
+import { isolationProblem, recoveryHeld } from '../drill-judgements';
 import { unfencedStores } from '../fencing';
 import type { LossEstimate } from '../replication';
 import type { StepState } from '../runs';
@@ -37,6 +38,7 @@ export function figuresOf(report: RunReport): Figure[] {
     ...fenceFigures(report),
     ...storeFigures(report),
     ...itemFigures(report),
+    ...drillFigures(report),
   ];
 }
 
@@ -172,6 +174,49 @@ function itemFigures({ kind, steps, verdict }: RunReport): Figure[] {
   const note = verdict === 'attention' ? 'some signed although their check did not hold' : 'looked at or signed';
   const judgement = done.length < steps.length ? 'over' : verdict === 'attention' ? 'open' : 'within';
   return [{ label: 'Items', value: `${done.length} of ${steps.length}`, note, judgement }];
+}
+
+function drillFigures({ drill }: RunReport): Figure[] {
+  if (!drill) return [];
+  const { stages, isolation, recoveries, remains } = drill;
+  const held = stages.filter(({ state }) => state === 'held').length;
+  const out = stages.filter(({ state }) => state === 'left out').length;
+  const failed = stages.some(({ state }) => state === 'failed');
+  const problem = isolation && isolationProblem(isolation);
+  const slowest = Math.max(...recoveries.map(({ seconds }) => seconds ?? Infinity));
+  const limit = recoveries[0]?.limitSeconds ?? 0;
+  return [
+    {
+      label: 'Stages held',
+      value: `${held} of ${stages.length - out}`,
+      note: out > 0 ? `${out} left out` : 'none left out',
+      judgement: failed ? 'over' : held + out < stages.length || stages.some(({ gap }) => gap) ? 'open' : 'within',
+    },
+    {
+      label: 'Isolation',
+      value: isolation === null ? 'not tried' : problem === null ? 'proven' : 'NOT PROVEN',
+      note:
+        problem ??
+        (isolation ? `${isolation.production.length} connections to production failed` : 'no bubble was open'),
+      judgement: isolation === null ? 'open' : problem === null ? 'within' : 'over',
+    },
+    ...(recoveries.length === 0
+      ? []
+      : [
+          {
+            label: 'Slowest recovery',
+            value: Number.isFinite(slowest) ? secondsText(slowest) : 'not recovered',
+            note: `of ${recoveries.length} killed components; limit ${secondsText(limit)}`,
+            judgement: recoveries.every(recoveryHeld) ? ('within' as const) : ('over' as const),
+          },
+        ]),
+    {
+      label: 'Left behind',
+      value: remains === null ? 'not known' : remains.length === 0 ? 'nothing' : String(remains.length),
+      note: 'copies and their processes, the bubble, the isolated name',
+      judgement: remains === null ? 'open' : remains.length === 0 ? 'within' : 'over',
+    },
+  ];
 }
 
 /** The headings of what was done to stores, in the order of the run. */

@@ -1,4 +1,6 @@
+import type { DrillReport } from '../drill-judgements';
 import type { StepStatus } from '../runs';
+import type { EndpointResult } from '../traffic';
 import { type Decision, type PartResult, REPORT_FORMAT_VERSION, type RunReport, type StoreReport } from './run-report';
 
 /** What a run knows at its end that moved no site: one that made copies of stores, a checklist. */
@@ -19,6 +21,10 @@ export interface CopyFacts {
   readonly messages: readonly string[];
   readonly startedAt: string;
   readonly endedAt: string;
+  readonly requestReason?: string | null;
+  /** Of a drill only: what the bubble answered under its isolated name, and what the stages found. */
+  readonly endpoints?: readonly EndpointResult[];
+  readonly drill?: DrillReport;
 }
 
 /** The same report with fewer sections: no site changed its role, nothing was fenced, nobody's service was away. */

@@ -1,3 +1,4 @@
+import { drillTables } from './drill-tables';
 import {
   actualText,
   clockText,
@@ -23,6 +24,7 @@ export function htmlOf(report: RunReport): string {
     titleOf(report),
     STYLE,
     html`${headOf(report)} ${figures(report)} ${list('What to look at', report.warnings, 'warnings')}
+    ${drillTables(report).map(({ heading, header, rows }) => section(heading, table(header, rows)))}
     ${section('Timeline', timelineOf(report))} ${decisions(report)} ${evidence(report)} ${loss(report)}
     ${stores(report)} ${services(report)} ${dns(report)} ${endpoints(report)}
     ${list('What was said meanwhile', report.messages)} ${footOf(report)}`,

@@ -1,4 +1,5 @@
 import type { StepStatus } from '../runs';
+import { drillTables } from './drill-tables';
 import {
   actualText,
   clockText,
@@ -27,6 +28,15 @@ export function markdownOf(report: RunReport): string {
     '',
     ...table(['', '', ''], figuresOf(report).map(figureRow)),
     ...list('What to look at', report.warnings.map(text)),
+    ...drillTables(report).flatMap(({ heading, header, rows }) =>
+      section(
+        text(heading),
+        table(
+          header,
+          rows.map((row) => row.map(text)),
+        ),
+      ),
+    ),
     ...timeline(report),
     ...decisions(report),
     ...evidence(report),

@@ -1,4 +1,5 @@
 import type { Json } from '../catalog';
+import type { DrillReport } from '../drill-judgements';
 import type { FenceEvidence } from '../fencing';
 import type { LossEstimate } from '../replication';
 import type { StepState, StepStatus } from '../runs';
@@ -46,6 +47,8 @@ export interface RunReport {
   readonly warnings: readonly string[];
   /** What was said while it ran, in order. */
   readonly messages: readonly string[];
+  /** Of a drill only. */
+  readonly drill?: DrillReport;
 }
 
 export interface SiteMove {

@@ -33,13 +33,28 @@ export function serviceSettings(env: Environment): ServiceSettings {
   };
 }
 
-/** The three store URLs, each from `SHOP_<STORE>_URL` or from the file that `SHOP_<STORE>_URL_FILE` names. */
+/**
+ * The three store URLs, each from `SHOP_<STORE>_URL` or from the file that `SHOP_<STORE>_URL_FILE` names. In a drill
+ * `SHOP_<STORE>_ADDRESS` has the copy's address in its place: empty, where there is no copy, it leads nowhere.
+ */
 export function storeUrls(env: Environment): StoreUrls {
   return {
-    postgresql: secretValue(env, 'SHOP_PG_URL'),
-    mongodb: secretValue(env, 'SHOP_MONGO_URL'),
-    redis: secretValue(env, 'SHOP_REDIS_URL'),
+    postgresql: drilled(secretValue(env, 'SHOP_PG_URL'), env['SHOP_PG_ADDRESS']),
+    mongodb: drilledSet(secretValue(env, 'SHOP_MONGO_URL'), env['SHOP_MONGO_ADDRESS']),
+    redis: drilled(secretValue(env, 'SHOP_REDIS_URL'), env['SHOP_REDIS_ADDRESS']),
   };
+}
+
+/** The discard port of nobody. */
+const NOWHERE = '127.0.0.1:9';
+
+function drilled(url: string, address: string | undefined): string {
+  return address === undefined ? url : url.replace(/(?<=@)[^/?]+/, address || NOWHERE);
+}
+
+/** A copy is one member, a set of its own, and asks for no password. */
+function drilledSet(url: string, address: string | undefined): string {
+  return address === undefined ? url : `mongodb://${address || NOWHERE}/?directConnection=true`;
 }
 
 export function required(env: Environment, name: string): string {

@@ -1,4 +1,4 @@
-/** Every address of one lab, from its network number: the sites are 127.n.1.x, 127.n.2.x and 127.n.3.x, the rest 127.n.0.x. */
+/** Every address of one lab, from its network number: the sites are 127.n.1.x, 127.n.2.x and 127.n.3.x, a drill's bubble 127.n.4.x, the rest 127.n.0.x. */
 export const SITES = ['primary', 'dr'] as const;
 export type SiteName = (typeof SITES)[number];
 
@@ -28,6 +28,8 @@ export interface AddressPlan {
   readonly resolver: Address;
   readonly sites: Readonly<Record<SiteName, SiteAddresses>>;
   readonly witness: Address;
+  /** Where a drill's services start: the addresses of a site, of which only gateway and services are used. */
+  readonly bubble: Pick<SiteAddresses, 'gateway' | 'service'>;
 }
 
 export function addressPlan(network: number): AddressPlan {
@@ -43,6 +45,7 @@ export function addressPlan(network: number): AddressPlan {
     resolver: beside(55, 5353),
     sites: { primary: siteAddresses(network, 1), dr: siteAddresses(network, 2) },
     witness: { host: `127.${network}.3.11`, port: 27017 },
+    bubble: siteAddresses(network, 4),
   };
 }
 

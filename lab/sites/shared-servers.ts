@@ -19,6 +19,8 @@ import { projectRoot } from '../runtime/servers';
 export const REGION = 'us-east-1';
 export const BUCKETS = ['ultramarket-backups', 'ultramarket-offsite', 'ultramarket-cdn-backup'] as const;
 export const PUBLIC_NAME = 'api.ultramarket.com';
+/** There only while a drill runs. */
+export const DRILL_NAME = 'drill.ultramarket.com';
 const ZONE = 'ultramarket.com';
 const TTL_SECONDS = 60;
 /** A change reaches Route 53's own servers one after another too. */

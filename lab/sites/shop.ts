@@ -4,8 +4,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { projectRoot } from '../runtime/servers';
 import { createSchema } from '../shop/schema';
 import { SERVICE_NAMES } from '../shop/service-names';
-import { SITES, type SiteName } from './address-plan';
-import type { LabBuild } from './build';
+import type { ProgramSpec } from '../supervisor/program';
+import { type Address, type SiteAddresses, SITES, type SiteName } from './address-plan';
+import { type LabBuild, STORES } from './build';
 import { mongoSetUrl } from './mongodb';
 import { postgresUrl } from './postgresql';
 import { redisUrl } from './redis';
@@ -18,56 +19,87 @@ export async function seedShop(build: LabBuild): Promise<void> {
   await createSchema(postgresUrl(build, 'primary'), mongoSetUrl(build, 'application'), redisUrl(build, 'primary'));
 }
 
+/** What the supervisor calls the place of drills. */
+export const BUBBLE = 'bubble';
+
 /** Declares the six services of both sites and starts the gateways; a new lab runs one replica each at primary, none at DR. */
 export async function startShop(build: LabBuild): Promise<void> {
-  await Promise.all(SITES.map((site) => startSite(build, site)));
+  await Promise.all([...SITES.map((site) => startSite(build, site)), defineBubble(build)]);
 }
 
 async function startSite(build: LabBuild, site: SiteName): Promise<void> {
-  const dist = path.join(projectRoot(), 'dist/lab/shop');
   fs.mkdirSync(path.join(build.folder, site), { recursive: true });
   const upstreamsFile = path.join(build.folder, site, 'upstreams.json');
+  const addresses = build.plan.sites[site];
+  const place = { site, upstreamsFile, initialReplicas: site === 'primary' ? 1 : 0 };
+  await defineServices(build, { ...place, env: serviceEnv(build, site, site), service: addresses.service });
+  await build.supervisor.register(gatewayOf(build, { site, upstreamsFile, address: addresses.gateway }));
+}
+
+/** The same services once more, for drills: as at the DR site, but with the copies' addresses, and in a bubble. */
+async function defineBubble(build: LabBuild): Promise<void> {
+  const folder = path.join(build.folder, BUBBLE);
+  const upstreamsFile = path.join(folder, 'upstreams.json');
+  const { gateway, service } = build.plan.bubble;
   const env = {
-    SHOP_SITE: site,
+    ...serviceEnv(build, 'dr', BUBBLE),
+    SHOP_PG_ADDRESS: `{copy:${STORES.postgresql}}`,
+    SHOP_MONGO_ADDRESS: `{copy:${STORES.mongodb}}`,
+    SHOP_REDIS_ADDRESS: `{copy:${STORES.redis}}`,
+  };
+  const gatewaySpec = gatewayOf(build, { site: BUBBLE, upstreamsFile, address: gateway });
+  await build.supervisor.defineBubble({ site: BUBBLE, folder, programs: [gatewaySpec] });
+  await defineServices(build, { site: BUBBLE, upstreamsFile, initialReplicas: 0, env, service });
+}
+
+/** As the application at a site has it; `called` is what its replies name as their site. */
+function serviceEnv(build: LabBuild, site: SiteName, called: string): Record<string, string> {
+  return {
+    SHOP_SITE: called,
     SHOP_HOST: '{host}',
     SHOP_PORT: '{port}',
     SHOP_PG_URL_FILE: build.secrets.write(`url-postgresql-${site}`, postgresUrl(build, site)),
     SHOP_MONGO_URL_FILE: build.secrets.write(`url-mongodb-${site}`, mongoSetUrl(build, 'application')),
     SHOP_REDIS_URL_FILE: build.secrets.write(`url-redis-${site}`, redisUrl(build, site)),
   };
-  const { gateway, service } = build.plan.sites[site];
-  const initialReplicas = site === 'primary' ? 1 : 0;
+}
+
+interface ServicesPlace {
+  readonly site: string;
+  readonly upstreamsFile: string;
+  readonly initialReplicas: number;
+  readonly env: Readonly<Record<string, string>>;
+  readonly service: SiteAddresses['service'];
+}
+
+async function defineServices(build: LabBuild, { service, env, ...place }: ServicesPlace): Promise<void> {
   const define = (name: string, index: number) => {
     const { host, port: firstPort } = service(index);
-    const argv = [process.execPath, path.join(dist, 'service.js')];
+    const argv = [process.execPath, path.join(projectRoot(), 'dist/lab/shop/service.js')];
     const own = { ...env, SHOP_SERVICE: name };
-    return build.supervisor.defineService({
-      site,
-      name,
-      argv,
-      env: own,
-      cwd: build.folder,
-      host,
-      firstPort,
-      upstreamsFile,
-      initialReplicas,
-    });
+    return build.supervisor.defineService({ ...place, name, argv, env: own, cwd: build.folder, host, firstPort });
   };
   await Promise.all(SERVICE_NAMES.map(define));
-  await build.supervisor.register({
+}
+
+function gatewayOf(
+  build: LabBuild,
+  { site, upstreamsFile, address }: { site: string; upstreamsFile: string; address: Address },
+): ProgramSpec {
+  return {
     name: `gateway-${site}`,
     site,
     kind: 'gateway',
-    argv: [process.execPath, path.join(dist, 'gateway.js')],
+    argv: [process.execPath, path.join(projectRoot(), 'dist/lab/shop/gateway.js')],
     env: {
-      GATEWAY_HOST: gateway.host,
-      GATEWAY_PORT: `${gateway.port}`,
+      GATEWAY_HOST: address.host,
+      GATEWAY_PORT: `${address.port}`,
       GATEWAY_UPSTREAMS_FILE: upstreamsFile,
       GATEWAY_SITE: site,
     },
     cwd: build.folder,
     restart: true,
-  });
+  };
 }
 
 /** Waits until every service that should run answers healthy and names those that do not; a fenced or dead site has none. */

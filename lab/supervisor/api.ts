@@ -40,6 +40,10 @@ const fence = z.strictObject({
 const standby = z.strictObject({ epoch });
 const lift = z.strictObject({ epoch: z.int().min(0), restart: z.boolean().default(false) });
 const replicas = z.strictObject({ replicas: z.int().min(0).max(20) });
+const copies = z.record(name, z.string().regex(/^[\d.]+:\d{1,5}$/));
+const bubble = z.strictObject({ drillId: z.string().regex(/^[0-9a-f]{8}$/), copies });
+const connections = z.strictObject({ targets: z.array(z.string()).max(1_000) });
+const bubbleTemplate = z.strictObject({ site: name, folder: z.string(), programs: z.array(program) });
 const signal = z.strictObject({ signal: z.enum(SIGNALS) });
 
 /** A registration is some kilobytes; more is a mistake. */
@@ -73,6 +77,17 @@ const ROUTES: readonly (readonly [method: string, pattern: string, handler: Hand
     (lab, [site = '', each = ''], body) => lab.services.scale(site, each, replicas.parse(body).replicas),
   ],
   ['POST', '/services', defineService],
+  ['PUT', '/sites/:site/services/:name/crash', (lab, [site = '', each = '']) => lab.services.crash(site, each)],
+  ['PUT', '/sites/:site/stores/:store/crash', (lab, [site = '', store = '']) => lab.crashStore(site, store)],
+  ['POST', '/bubbles', (lab, _, body) => lab.bubbles.define(bubbleTemplate.parse(body))],
+  ['GET', '/sites/:site/bubble', (lab, [site = '']) => lab.bubbles.look(site)],
+  ['PUT', '/sites/:site/bubble', (lab, [site = ''], body) => lab.bubbles.open(site, bubble.parse(body))],
+  ['DELETE', '/sites/:site/bubble', (lab, [site = '']) => lab.bubbles.close(site)],
+  [
+    'PUT',
+    '/sites/:site/bubble/connections',
+    (lab, [site = ''], body) => lab.bubbles.connections(site, connections.parse(body).targets),
+  ],
 ];
 
 function putFence(supervisor: Supervisor, [site = '']: readonly string[], body: unknown): Promise<unknown> {

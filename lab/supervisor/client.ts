@@ -1,3 +1,4 @@
+import type { BubbleTemplate } from './bubbles';
 import type { Fence } from './fences';
 import type { ProgramSpec, ProgramStatus } from './program';
 import type { ServiceStatus, ServiceTemplate } from './services';
@@ -36,6 +37,9 @@ export class SupervisorClient {
     this.request<ServiceStatus>('PUT', `/sites/${site}/services/${name}`, { replicas });
   defineService = (template: ServiceTemplate & { initialReplicas: number }) =>
     this.request<ServiceStatus>('POST', '/services', template);
+  defineBubble = (template: BubbleTemplate) => this.request<null>('POST', '/bubbles', template);
+  bubble = (site: string) =>
+    this.request<{ drillId: string | null; remains: string[] }>('GET', `/sites/${site}/bubble`);
   shutdown = () => this.request<null>('POST', '/shutdown');
 
   private async request<T>(method: string, path: string, body?: unknown): Promise<T> {

@@ -1,7 +1,8 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { serveSupervisor } from './api';
-import { recordSupervisor, Supervisor } from './supervisor';
+import { recordSupervisor } from './pid-files';
+import { Supervisor } from './supervisor';
 
 /** Started by `lab up`, detached: SUPERVISOR_FOLDER, SUPERVISOR_HOST, SUPERVISOR_PORT, SUPERVISOR_TOKEN_FILE. */
 async function main(): Promise<void> {

@@ -1,6 +1,6 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
-import type { ProcessIdentity } from '../servers/process-tree';
+import { identify, type ProcessIdentity } from '../servers/process-tree';
 
 /** A pid file holds the process's start time too, so that a pid given to somebody else is never killed. */
 export function recordPid(folder: string, name: string, identity: ProcessIdentity): void {
@@ -22,4 +22,10 @@ export function leftovers(folder: string): { name: string; identity: ProcessIden
       ? [{ name: path.basename(file, '.pid'), identity: JSON.parse(text) as ProcessIdentity }]
       : [];
   });
+}
+
+/** Who this supervisor is, for `down` after it was killed. */
+export function recordSupervisor(folder: string): void {
+  const identity = identify(process.pid);
+  if (identity) recordPid(path.join(folder, 'pids'), 'supervisor', identity);
 }

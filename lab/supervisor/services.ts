@@ -1,4 +1,5 @@
 import * as fs from 'node:fs';
+import type { Wall } from './bubbles';
 import type { Program, ProgramSpec } from './program';
 
 /** How the replicas of one service at one site are made; `{host}` and `{port}` in `env` stand for the replica's own. */
@@ -25,10 +26,22 @@ export interface ServiceStatus {
 /** A health check reads three stores; what takes longer than this is not ready. */
 const HEALTH_DEADLINE_MS = 3_000;
 
-export function replicaSpec(template: ServiceTemplate, replica: number): ProgramSpec {
-  const { site, name, argv, cwd, host, firstPort } = template;
+/** The replicas of a service in a bubble, each of which needs a door of its own. */
+const BUBBLE_REPLICAS = 2;
+
+/** `host:port` of every replica that it may have in a bubble. */
+export function bubbleAddresses({ host, firstPort }: ServiceTemplate): string[] {
+  return Array.from({ length: BUBBLE_REPLICAS }, (_, replica) => `${host}:${firstPort + replica}`);
+}
+
+/** `wall`: of a service in a bubble, where `{copy:<store>}` in `env` stands for the address of the store's copy. */
+export function replicaSpec(template: ServiceTemplate, replica: number, wall?: Wall): ProgramSpec {
+  const { site, name, cwd, host, firstPort } = template;
+  const argv = [...(wall?.enter ?? []), ...template.argv];
   const port = `${firstPort + replica}`;
-  const fill = (value: string) => value.replaceAll('{host}', host).replaceAll('{port}', port);
+  const copied = (text: string) =>
+    text.replaceAll(/\{copy:([a-z0-9-]+)\}/g, (_, store: string) => wall?.copies[store] ?? '');
+  const fill = (value: string) => copied(value).replaceAll('{host}', host).replaceAll('{port}', port);
   const env = Object.fromEntries(Object.entries(template.env).map(([key, value]) => [key, fill(value)]));
   const healthUrl = `http://${host}:${port}/health`;
   return { name: `${site}-${name}-${replica + 1}`, site, kind: 'service', argv, env, cwd, restart: true, healthUrl };

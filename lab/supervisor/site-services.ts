@@ -1,6 +1,15 @@
+import { identify, killTree } from '../servers/process-tree';
 import type { Program, ProgramSpec } from './program';
 import { Refusal } from './refusal';
-import { countReady, replicaSpec, type ServiceStatus, type ServiceTemplate, writeUpstreams } from './services';
+import type { Wall } from './bubbles';
+import {
+  bubbleAddresses,
+  countReady,
+  replicaSpec,
+  type ServiceStatus,
+  type ServiceTemplate,
+  writeUpstreams,
+} from './services';
 import type { SupervisorState } from './state-file';
 
 /** What it takes of the supervisor, which owns the processes. Registering the same again changes nothing. */
@@ -8,6 +17,8 @@ interface Processes {
   programs(): readonly Program[];
   register(spec: ProgramSpec): Promise<unknown>;
   unregister(name: string): Promise<void>;
+  /** Of a site that is a bubble, see `Bubbles.wallOf`. */
+  wallOf(site: string): Wall | undefined;
   save(): void;
 }
 
@@ -48,6 +59,24 @@ export class SiteServices {
     return this.apply(key, { ...service, desiredReplicas: replicas, generation: service.generation + 1 });
   }
 
+  /** SIGKILL to every replica, without a word that it should stay down: it is started again, as after any crash. */
+  async crash(site: string, name: string): Promise<string[]> {
+    const running = this.replicasOf(`${site}/${name}`).filter((program) => program.running);
+    if (running.length === 0) throw new Refusal(404, `no replica of service ${name} runs at site ${site}`);
+    return crashAll(running);
+  }
+
+  /** Every address that the services of a bubble may have. */
+  addresses(site: string): string[] {
+    const templates = Object.values(this.state.services).map(({ template }) => template);
+    return templates.filter((template) => template.site === site).flatMap(bubbleAddresses);
+  }
+
+  async stopAll(site: string): Promise<void> {
+    for (const { template } of Object.values(this.state.services))
+      if (template.site === site) await this.scale(site, template.name, 0);
+  }
+
   /** To be called whenever a replica starts or ends. */
   tellGateway(site: string): void {
     const upstreams: Record<string, string[]> = {};
@@ -63,11 +92,12 @@ export class SiteServices {
 
   private async apply(key: string, service: Service): Promise<ServiceStatus> {
     const { template, desiredReplicas } = service;
+    const wall = desiredReplicas > 0 ? this.processes.wallOf(template.site) : undefined;
     this.state.services[key] = service;
     const surplus = this.replicasOf(key).slice(desiredReplicas);
     await Promise.all(surplus.map((program) => this.processes.unregister(program.spec.name)));
     for (let replica = 0; replica < desiredReplicas; replica += 1)
-      await this.processes.register(replicaSpec(template, replica));
+      await this.processes.register(replicaSpec(template, replica, wall));
     this.processes.save();
     return this.status(key, service);
   }
@@ -83,4 +113,15 @@ export class SiteServices {
       .filter(({ spec }) => spec.kind === 'service' && spec.name.startsWith(prefix));
     return found.toSorted((a, b) => a.spec.name.localeCompare(b.spec.name, 'en', { numeric: true }));
   }
+}
+
+/** Kills the processes and sees them gone; whoever watches over them is not told. */
+export async function crashAll(programs: readonly Program[]): Promise<string[]> {
+  const victims = programs.flatMap(({ spec, process }) => (process ? [{ name: spec.name, process }] : []));
+  await Promise.all(
+    victims.map(({ process }) =>
+      identify(process.pid)?.startTicks === process.startTicks ? killTree(process.pid) : [],
+    ),
+  );
+  return victims.map(({ name, process }) => `${name} (process ${process.pid})`);
 }

@@ -1,4 +1,5 @@
 import * as fs from 'node:fs';
+import type { BubbleTemplate, OpenBubble } from './bubbles';
 import type { Fence } from './fences';
 import type { Hold, ProgramSpec } from './program';
 import type { ServiceTemplate } from './services';
@@ -8,6 +9,7 @@ export interface SupervisorState {
   programs: Record<string, { spec: ProgramSpec; hold: Hold }>;
   fences: Record<string, Fence>;
   services: Record<string, { template: ServiceTemplate; desiredReplicas: number; generation: number }>;
+  bubbles?: Record<string, { template: BubbleTemplate; open: OpenBubble | null }>;
 }
 
 export function readState(file: string): SupervisorState {

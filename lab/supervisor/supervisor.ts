@@ -1,12 +1,13 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
-import { identify, isAlive, killTree } from '../servers/process-tree';
+import { isAlive, killTree } from '../servers/process-tree';
 import { type Fence, isFenced, mayLift, raiseFence, withoutStore } from './fences';
 import { type Hold, Program, type ProgramSpec, type ProgramStatus, stillAlive } from './program';
 import { endsOf, makeStandbys, type StoreEnd } from './postgresql-cluster';
 import { forgetPid, leftovers, recordPid } from './pid-files';
+import { Bubbles } from './bubbles';
 import { Refusal } from './refusal';
-import { SiteServices } from './site-services';
+import { crashAll, SiteServices } from './site-services';
 import { readState, type SupervisorState, writeState } from './state-file';
 
 export interface FenceAnswer {
@@ -35,17 +36,24 @@ export class Supervisor {
   private readonly state: SupervisorState;
   private readonly programs = new Map<string, Program>();
   readonly services: SiteServices;
+  readonly bubbles: Bubbles;
   private closing = false;
 
   constructor(folder: string) {
     this.folder = folder;
     for (const each of ['pids', 'logs']) fs.mkdirSync(path.join(folder, each), { recursive: true });
     this.state = readState(this.stateFile);
-    this.services = new SiteServices(this.state, {
+    const processes = {
       programs: () => [...this.programs.values()],
-      register: (spec) => this.register(spec),
-      unregister: (name) => this.unregister(name),
+      register: (spec: ProgramSpec) => this.register(spec),
+      unregister: (name: string) => this.unregister(name),
       save: () => this.save(),
+    };
+    this.services = new SiteServices(this.state, { ...processes, wallOf: (site) => this.bubbles.wallOf(site) });
+    this.bubbles = new Bubbles(this.state, {
+      ...processes,
+      addresses: (site) => this.services.addresses(site),
+      stopServices: (site) => this.services.stopAll(site),
     });
   }
 
@@ -106,6 +114,14 @@ export class Supervisor {
   signal(name: string, signal: NodeJS.Signals): ProgramStatus {
     this.find(name).signal(signal);
     return this.find(name).status();
+  }
+
+  /** SIGKILL to the processes of a store at a site, as when they crash: they are started again by themselves. */
+  async crashStore(site: string, store: string): Promise<string[]> {
+    this.refuseUnknownStores(site, [store]);
+    const running = this.ofSite(site).filter(({ spec, running: runs }) => runs && spec.store === store);
+    if (running.length === 0) throw new Refusal(404, `no process of store ${store} runs at site ${site}`);
+    return crashAll(running);
   }
 
   /** SIGKILL for everything of the site, as when its power goes; it stays down until `startSite`. */
@@ -277,10 +293,4 @@ export class Supervisor {
   private get pidFolder(): string {
     return path.join(this.folder, 'pids');
   }
-}
-
-/** Who this supervisor is, for `down` after it was killed. */
-export function recordSupervisor(folder: string): void {
-  const identity = identify(process.pid);
-  if (identity) recordPid(path.join(folder, 'pids'), 'supervisor', identity);
 }

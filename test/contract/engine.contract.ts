@@ -8,7 +8,13 @@ import { ARTIFACT_KINDS, BACKUP_TYPES, type Manifest } from '../../core/catalog'
 import type { ArchiveOutcome, Engine, RestoreRequest } from '../../core/engine';
 import { findFailure, hasCode } from '../../core/errors';
 import type { VolumeSource } from '../../core/volumes';
-import { compareFingerprints, type RecoveryTarget, type RestorePlace } from '../../core/recovery';
+import {
+  compareFingerprints,
+  type Fingerprint,
+  type RecoveryTarget,
+  type RestoredStore,
+  type RestorePlace,
+} from '../../core/recovery';
 import { waitUntil } from '../../lab/servers/process';
 import { combinedSource, MemoryLogArchive, MemoryVolumes, takeBackup, testContext } from '../support/engine-harness';
 import { handOverContract } from './hand-over.contract';
@@ -175,6 +181,7 @@ export function engineContract(
       await engine.restore.open(request, testContext());
       const opened = await engine.restore.open(request, testContext());
       expect(compareFingerprints(expected, await engine.fingerprint(opened, testContext()))).toEqual([]);
+      await crashAndOpen(request, opened, expected);
       await harness.change();
       const after = await engine.fingerprint({ site: harness.site }, testContext());
       expect(compareFingerprints(after, await engine.fingerprint(opened, testContext()))).not.toEqual([]);
@@ -183,6 +190,20 @@ export function engineContract(
       expect(fs.readdirSync(path.dirname(request.place.directory))).toEqual(beside);
       if (opened.address) expect(await accepts(opened.address)).toBe(false);
     }, 180_000);
+
+    /** Killed as by a crash, the server of an opened place comes back where it was, with all that it had. */
+    async function crashAndOpen(request: RestoreRequest, opened: RestoredStore, expected: Fingerprint): Promise<void> {
+      const { crash } = engine.restore;
+      expect(crash === undefined).toBe(opened.address === null);
+      if (!crash || !opened.address) return;
+      const place = { ...request.place, port: opened.address.port };
+      expect(await crash(place, testContext())).toEqual(expect.any(Number));
+      expect(await crash(place, testContext())).toBeNull();
+      expect(await accepts(opened.address)).toBe(false);
+      const again = await engine.restore.open({ ...request, place }, testContext());
+      expect(again.address).toEqual(opened.address);
+      expect(compareFingerprints(expected, await engine.fingerprint(again, testContext()))).toEqual([]);
+    }
 
     test('a place that holds something else is refused and left as it is', async () => {
       const request = await requestFor({ kind: 'backup', backupId: (backups[0] as Manifest).backupId }, 'occupied');

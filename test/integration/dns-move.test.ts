@@ -4,6 +4,7 @@ import * as os from 'node:os';
 import * as path from 'node:path';
 import type { OpenApplication } from '../../activities/deps';
 import { createDnsActivities } from '../../activities/dns';
+import { createDrillNameActivities } from '../../activities/drill-name';
 import { createTrafficActivities } from '../../activities/traffic';
 import { createEpochs } from '../../adapters/catalog/epochs';
 import { createRepository } from '../../adapters/repository';
@@ -199,4 +200,34 @@ test('a TTL is not touched while the zone says something else than the config', 
   await expectFailure(lowering, 'RoleMismatch', '10.0.9.9');
   expect(await zone.record(A.name, 'A', ctx)).toMatchObject({ ttlSeconds: TTL_SECONDS, values: ['10.0.9.9'] });
   await expect(run(() => activities().restoreTtl(step(A, 0)))).resolves.toBeNull();
+});
+
+test('the isolated name of a drill is made, moved and removed; a record that no drill made is refused, and no other is touched', async () => {
+  const drill = createDrillNameActivities({ site: 'dr', hostId: 'h1', open: () => open });
+  const application = shop.name;
+  const { name, type } = shop.drill.name!;
+  const answers = async () => (await open.probe.authoritative(name, type, ctx)).map(({ values }) => values.join());
+  const before = await everywhere(A);
+  await run(() => drill.pointDrillName({ application, to: 'before' }));
+  expect(await answers()).toEqual(['192.0.2.1', '192.0.2.1']);
+  const { seconds } = await run(() => drill.pointDrillName({ application, to: 'values' }));
+  expect(await answers()).toEqual(['10.0.4.100', '10.0.4.100']);
+  expect(seconds).toBeGreaterThan(LATE_MS / 2_000);
+  await run(() => drill.withdrawDrillName({ application }));
+  expect(await zone.record(name, type, ctx)).toBeNull();
+  const absent = await open.probe.authoritative(name, type, ctx);
+  expect(absent.map(({ problem }) => problem)).toEqual([
+    expect.stringMatching(/NXDOMAIN/),
+    expect.stringMatching(/NXDOMAIN/),
+  ]);
+  await run(() => drill.withdrawDrillName({ application }));
+
+  await zone.upsert({ name, type, ttlSeconds: 5, values: ['10.7.7.7'] }, ctx);
+  for (const work of [
+    () => drill.pointDrillName({ application, to: 'before' as const }),
+    () => drill.withdrawDrillName({ application }),
+  ])
+    await expectFailure(run<unknown>(work), 'TargetNotEmpty', '10.7.7.7, which no drill has put there');
+  expect(await zone.record(name, type, ctx)).toMatchObject({ values: ['10.7.7.7'] });
+  expect(await everywhere(A)).toBe(before);
 });

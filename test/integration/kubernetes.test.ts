@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { AppsV1Api, KubeConfig, KubernetesObject, V1Deployment, V1StatefulSet } from '@kubernetes/client-node';
 import { parseAllDocuments } from 'yaml';
+import { createKiller } from '../../adapters/bubble/killer';
 import { createServices } from '../../adapters/services';
 import { settings as servicesSettings } from '../../adapters/services/settings';
 import { isReady, type ServiceController, type ServiceState } from '../../core/services';
@@ -263,7 +264,7 @@ kubernetesSuite('services on a real Kubernetes API server', () => {
     });
 
     test('its service account may scale and look, and may read no secret', async () => {
-      for (const name of ['rbac-failover.yaml', 'rbac-fence.yaml', 'rbac-worker.yaml'])
+      for (const name of ['rbac-drill.yaml', 'rbac-failover.yaml', 'rbac-fence.yaml', 'rbac-worker.yaml'])
         for (const each of documents(name)) expect((await apply(each, false)).message).toBe('');
       const reviews = admin.makeApiClient(client.AuthorizationV1Api);
       const may = async (verb: string, resource: string, name = '') => {
@@ -285,6 +286,36 @@ kubernetesSuite('services on a real Kubernetes API server', () => {
         await may('create', 'pods'),
       ];
       expect(rights).toEqual([true, true, false, false, false, false]);
+    });
+
+    test('the pods of a drill target are killed, and no others; a target without pods is named', async () => {
+      const core = admin.makeApiClient(client.CoreV1Api);
+      const names = ['killed-service', 'spared-service'];
+      for (const name of names)
+        await apps.createNamespacedDeployment({ namespace: NAMESPACE, body: deployment(name, { replicas: 2 }) });
+      const controller = controllerFor(cluster.operatorKubeconfig);
+      const ready = () => Promise.all(names.map((name) => seen(controller, name, (state) => isReady(state, 2))));
+      const pods = async (name: string) => {
+        const { items } = await core.listNamespacedPod({ namespace: NAMESPACE, labelSelector: `app=${name}` });
+        return items.map(({ metadata }) => `pod ${metadata?.name} (${metadata?.uid})`).toSorted();
+      };
+      await ready();
+      const [killed, spared] = [await pods('killed-service'), await pods('spared-service')];
+      const sites = { [SITE]: { kubeconfig: cluster.operatorKubeconfig, namespace: NAMESPACE } };
+      const killer = createKiller(servicesSettings.parse({ kind: 'kubernetes', sites }));
+      const target = { store: null, service: 'killed-service', pods: null };
+      // The binding of the role takes effect a moment after it was made.
+      const found: string[] = [];
+      await waitUntil('the right to kill', async () => found.push(...(await killer.kill(SITE, target, ctx))) > 0);
+      expect(found.toSorted()).toEqual(killed);
+      await ready();
+      const again = await pods('killed-service');
+      expect(again.filter((pod) => killed.includes(pod))).toEqual([]);
+      expect(await pods('spared-service')).toEqual(spared);
+      // A store's pods are named by their labels.
+      const store = { store: 'orders-db', service: null, pods: 'app=killed-service' };
+      expect((await killer.kill(SITE, store, ctx)).toSorted()).toEqual(again);
+      await expectFailure(killer.kill(SITE, { ...store, pods: 'app=nobody' }, ctx), 'NotFound', 'no pod of app=nobody');
     });
   });
 

@@ -6,6 +6,7 @@ import type { RunStatus } from '../../core/runs';
 import { fakeBackupWorld } from '../support/fake-backup';
 import { checkedItem, fakeChecklistWorld } from '../support/fake-checklist';
 import { fakeFailoverWorld, healthyWorld } from '../support/fake-failover';
+import { fakeDrillWorld } from '../support/fake-drill';
 import { fakeReadinessWorld } from '../support/fake-readiness';
 import { fakeRetentionWorld } from '../support/fake-retention';
 import { fakeArchiveRestore, fakeRestoreActivities } from '../support/fake-restore';
@@ -105,6 +106,9 @@ export function scenarios(): Scenario[] {
   const healthy = healthyWorld();
   const unready = fakeReadinessWorld();
   unready.states.set('standby:orders', 'failing');
+  const dana = { by: 'dana', reason: 'recorded' };
+  const abortedDrill = fakeDrillWorld();
+  abortedDrill.before['startInBubble'] = follow;
   const checklist = fakeChecklistWorld([
     checkedItem('backup-status', 'backups'),
     checkedItem('dr-site', 'dr-site'),
@@ -352,7 +356,6 @@ export function scenarios(): Scenario[] {
         await waitUntil('people to be told louder', async () => checklist.news.length > 2, { deadlineMs: 30_000 });
         checklist.sick.clear();
         const handle = env.client.workflow.getHandle(workflowId);
-        const dana = { by: 'dana', reason: 'recorded' };
         await handle.executeUpdate('sign', { args: [{ ...dana, step: 'dr-test' }] });
         await handle.signal('sign', { ...dana, step: 'nothing' });
         await handle.signal('sign', { ...dana, step: 'training' });
@@ -378,7 +381,25 @@ export function scenarios(): Scenario[] {
       name: 'drill',
       type: 'drill',
       input: { application, requestedBy: 'sam' },
-      activities: fakeRestoreActivities([]),
+      activities: fakeDrillWorld().activities,
+      drive: toTheEnd,
+    },
+    {
+      name: 'drill-aborted',
+      type: 'drill',
+      input: { application, requestedBy: 'sam' },
+      activities: abortedDrill.activities,
+      async drive(env, workflowId) {
+        await waitUntil('the services to start', async () => abortedDrill.calls.includes('startInBubble:auth'));
+        await env.client.workflow.getHandle(workflowId).executeUpdate('abort', { args: [dana] });
+        await toTheEnd(env, workflowId);
+      },
+    },
+    {
+      name: 'launch-drill',
+      type: 'launchDrill',
+      input: { application, requestedBy: 'schedule drill' },
+      activities: fakeDrillWorld().activities,
       drive: toTheEnd,
     },
   ];

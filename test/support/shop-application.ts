@@ -84,4 +84,25 @@ export const shop: Application = {
     repeatAfterSeconds: 86_400,
     dashboard: { successRate: 0.999, backupSeconds: 3_600, sizeTrend: 'increasing' },
   },
+  drill: {
+    tellPeople: true,
+    without: [],
+    recoveryWithinSeconds: 1_800,
+    name: {
+      ...{ name: 'drill.shop.test', type: 'A', ttlSeconds: 5 },
+      ...{ before: ['192.0.2.1'], values: ['10.0.4.100'] },
+    },
+    bubble: {
+      groups: [
+        { name: 'base', services: [{ name: 'auth' }] },
+        { name: 'front', services: [{ name: 'order' }] },
+      ],
+    },
+    performance: { requests: 10, concurrency: 2, p95Milliseconds: 500, slowerBy: 2 },
+    targets: [
+      { name: 'database', store: 'orders', service: null, site: null, pods: null, evenActive: false },
+      { name: 'service', store: null, service: 'order', site: null, pods: null, evenActive: false },
+      { name: 'standby', store: 'sessions', service: null, site: 'dr', pods: null, evenActive: false },
+    ],
+  },
 };

@@ -17,6 +17,7 @@ export interface SupervisedSite {
   readonly supervisor: Supervisor;
   readonly url: string;
   readonly token: string;
+  readonly folder: string;
   stop(): Promise<void>;
 }
 
@@ -43,6 +44,7 @@ export async function startSupervisedSite(site: string): Promise<SupervisedSite>
     supervisor,
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     token,
+    folder,
     async stop() {
       if (!server.listening) return; // stopped by the test itself
       await supervisor.shutdown();

@@ -4,7 +4,7 @@ import { failure, findFailure } from '../../core/errors';
 import { taskQueues } from '../../core/names';
 import type { CheckResult } from '../../core/restore-checks';
 import type { RunReport } from '../../core/report/run-report';
-import type { DrillResult, RestoreStoresInput, RestoreStoresResult, RunStatus } from '../../core/runs';
+import type { RestoreStoresInput, RestoreStoresResult, RunStatus } from '../../core/runs';
 import { fakeRestoreActivities } from '../support/fake-restore';
 import { shop } from '../support/shop-application';
 import { localEnvironment, withWorkers, type FakeActivities } from '../support/workflow-environment';
@@ -200,37 +200,6 @@ test('a report that cannot be stored changes no outcome, and is said', async () 
   const { result, status } = await restore({ ...world([]), storeReport }, {});
   expect(result?.stores).toHaveLength(1);
   expect(status.messages).toEqual([expect.stringMatching(/report could not be stored: the repository refuses/)]);
-}, 60_000);
-
-test('a drill leaves a report of every store, with what did not come back', async () => {
-  const reports: RunReport[] = [];
-  const fakes = fakeRestoreActivities([], reports);
-  const rebuildStore: FakeActivities['rebuildStore'] = async ({ store }) => {
-    if (store === 'events') throw failure('BackupCorrupt', 'vol-00001 differs');
-  };
-  const queues = [...QUEUES, taskQueues.site(shop.name, 'dr')];
-  await withWorkers(env, { ...fakes, rebuildStore }, queues, async () => {
-    const handle = await env.client.workflow.start('drill', {
-      taskQueue: taskQueues.workflows,
-      workflowId: randomUUID(),
-      args: [{ application: shop.name, requestedBy: 'sam' }],
-    });
-    const { stores } = (await handle.result()) as DrillResult;
-    expect(stores.map(({ ok }) => ok)).toEqual([true, false, true, true]);
-  });
-  expect(reports).toMatchObject([
-    {
-      kind: 'drill',
-      outcome: 'completed with failures',
-      verdict: 'failed',
-      warnings: ['events: vol-00001 differs'],
-      decisions: null,
-    },
-  ]);
-  expect(reports[0]?.stores[1]).toMatchObject({
-    store: 'events',
-    results: [{ state: 'failed' }, { state: 'waiting' }],
-  });
 }, 60_000);
 
 function fakeReplay(calls: string[]) {

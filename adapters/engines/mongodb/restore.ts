@@ -12,6 +12,7 @@ import { accountOf, freePort } from '../restore-host';
 import {
   advance,
   clearPlace,
+  mayRemove,
   newTry,
   removePlace,
   requireClaim,
@@ -97,6 +98,8 @@ export function createRestore(store: string, toolsDirectory: string | undefined)
       await withRestored(marker, (client) => client.db(RESTORE_DATABASE).dropDatabase());
       return restored(place, await advance(place.directory, { ...marker, phase: 'opened' }));
     },
+
+    crash: async ({ directory }) => ((await mayRemove(directory)) ? serverOf(directory).crash() : null),
 
     async discard(place) {
       await removePlace(place.directory, () => serverOf(place.directory).stop());

@@ -30,6 +30,7 @@ export function createRestore(toolsDirectory: string | undefined): Restore {
     leaves: LEAVES,
     open: (request, ctx) => open(request, toolsDirectory, ctx),
     shutDown: (request, ctx) => shutDown(request, toolsDirectory, ctx),
+    crash: async ({ directory }) => ((await mayRemove(directory)) ? serverOf(pathsOf(directory)).crash() : null),
     discard,
   };
 }

@@ -10,7 +10,7 @@ import type { Secret } from '../../../core/secret';
 import type { VolumeSource } from '../../../core/volumes';
 import { diskFailure, requireFreeBytes, syncDirectory } from '../../filesystem/durable';
 import { findProgram } from '../restore-host';
-import { advance, claimPlace, newTry, removePlace, requireClaim } from '../restore-marker';
+import { advance, claimPlace, mayRemove, newTry, removePlace, requireClaim } from '../restore-marker';
 import { ACL_VOLUME, RDB_VOLUME, STATE_FILE } from './dump';
 import {
   aclFileFor,
@@ -79,6 +79,8 @@ export function redisRestore({ store, toolsDirectory, password }: RestoreOptions
       if (settings['appendonly'] === 'yes') await switchAppendOnlyOn(place, { host, port, password }, ctx);
       return restored(request, { host, port });
     },
+
+    crash: async ({ directory }) => ((await mayRemove(directory)) ? (await serverOf(directory)).crash() : null),
 
     async discard(place) {
       await removePlace(place.directory, async () => (await serverOf(place.directory)).stop());
