@@ -17,7 +17,7 @@ interface Area {
 
 /** What each count means is said in test/support/random.ts, which all randomised tests take them from. */
 const AREAS: Readonly<Record<string, Area>> = {
-  kills: { tests: ['test/e2e/'], counts: { DRCTL_KILLS: '20' } },
+  kills: { tests: ['test/e2e/', 'test/workflows/drill'], counts: { DRCTL_KILLS: '20' } },
   // Five faults: four rounds of each, of one to four minutes. Then a dozen switchovers, of one or two.
   failover: {
     tests: ['test/e2e/consistency', 'test/e2e/switchover', 'test/unit/consistency'],

@@ -58,16 +58,16 @@ export function createRoute53Zone(settings: Route53Settings): DnsZone {
   async function upsert(wanted: DnsRecord, ctx: CallContext): Promise<string> {
     // An UPSERT over an alias or a weighted record is refused or leaves the others answering: reading first says which it is.
     await record(wanted.name, wanted.type, ctx);
-    return change('UPSERT', wanted, `setting ${wanted.name} ${wanted.type} to ${wanted.values.join(', ')}`, ctx);
+    return write('UPSERT', wanted, `setting ${wanted.name} ${wanted.type} to ${wanted.values.join(', ')}`, ctx);
   }
 
   /** Route 53 removes a record only by exactly what it holds: what somebody else has put there meanwhile stays. */
   async function remove(wanted: DnsRecord, ctx: CallContext): Promise<string | null> {
     if ((await record(wanted.name, wanted.type, ctx)) === null) return null;
-    return change('DELETE', wanted, `removing ${wanted.name} ${wanted.type} (${wanted.values.join(', ')})`, ctx);
+    return write('DELETE', wanted, `removing ${wanted.name} ${wanted.type} (${wanted.values.join(', ')})`, ctx);
   }
 
-  async function change(
+  async function write(
     Action: 'UPSERT' | 'DELETE',
     { name, type, ttlSeconds, values }: DnsRecord,
     what: string,

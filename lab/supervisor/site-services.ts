@@ -1,4 +1,4 @@
-import { identify, killTree } from '../servers/process-tree';
+import { isAlive, killTree } from '../servers/process-tree';
 import type { Program, ProgramSpec } from './program';
 import { Refusal } from './refusal';
 import type { Wall } from './bubbles';
@@ -118,10 +118,7 @@ export class SiteServices {
 /** Kills the processes and sees them gone; whoever watches over them is not told. */
 export async function crashAll(programs: readonly Program[]): Promise<string[]> {
   const victims = programs.flatMap(({ spec, process }) => (process ? [{ name: spec.name, process }] : []));
-  await Promise.all(
-    victims.map(({ process }) =>
-      identify(process.pid)?.startTicks === process.startTicks ? killTree(process.pid) : [],
-    ),
-  );
+  const alive = victims.filter(({ process }) => isAlive(process));
+  await Promise.all(alive.map(({ process }) => killTree(process.pid)));
   return victims.map(({ name, process }) => `${name} (process ${process.pid})`);
 }

@@ -193,12 +193,12 @@ export function engineContract(
 
     /** Killed as by a crash, the server of an opened place comes back where it was, with all that it had. */
     async function crashAndOpen(request: RestoreRequest, opened: RestoredStore, expected: Fingerprint): Promise<void> {
-      const { crash } = engine.restore;
-      expect(crash === undefined).toBe(opened.address === null);
-      if (!crash || !opened.address) return;
+      const { restore } = engine;
+      expect(restore.crash === undefined).toBe(opened.address === null);
+      if (!restore.crash || !opened.address) return;
       const place = { ...request.place, port: opened.address.port };
-      expect(await crash(place, testContext())).toEqual(expect.any(Number));
-      expect(await crash(place, testContext())).toBeNull();
+      expect(await restore.crash(place, testContext())).toEqual(expect.any(Number));
+      expect(await restore.crash(place, testContext())).toBeNull();
       expect(await accepts(opened.address)).toBe(false);
       const again = await engine.restore.open({ ...request, place }, testContext());
       expect(again.address).toEqual(opened.address);
