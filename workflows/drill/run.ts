@@ -98,8 +98,8 @@ export class DrillRun {
   }
 }
 
-/** Eight hexadecimal digits of the run: part of the names of its copies. */
-export const drillIdOfRun = (): string => workflowInfo().runId.slice(0, 8);
+/** Eight hexadecimal digits of the run, its last ones: the first are of its time. Part of the names of its copies. */
+export const drillIdOfRun = (): string => workflowInfo().runId.slice(-8);
 
 /** Who stopped it, and why. */
 export interface Stop {
