@@ -56,8 +56,8 @@ async function end(cluster: Cluster, { metadata }: V1Pod, ctx: CallContext): Pro
   const [name, uid] = [metadata?.name ?? '', metadata?.uid ?? ''];
   const place = { name, namespace: cluster.namespace };
   const body = { gracePeriodSeconds: GRACE_SECONDS, preconditions: { uid } };
-  await cluster.call(`deleting pod ${name}`, ctx, (_apps, options, core) =>
-    core.deleteNamespacedPod({ ...place, body }, options),
+  await cluster.call(`deleting pod ${name}`, ctx, (_apps, _options, core, creating) =>
+    core.deleteNamespacedPod({ ...place, body }, creating),
   );
   for (;;) {
     const now = await cluster
