@@ -69,7 +69,8 @@ const lookOf = (value: number | null, limit: number, isOpen = false): Look =>
   value === null ? 'open' : value > limit ? 'bad' : isOpen ? 'open' : 'good';
 
 function exposure({ exposures }: ReadinessReport): Section {
-  const text = (seconds: number | null) => (seconds === null ? 'not known' : secondsText(seconds));
+  const text = (seconds: number | null) =>
+    seconds === null ? 'not known' : seconds < 1 ? 'under a second' : secondsText(seconds);
   const unseen = ({ looks, unknown, daysUnseen }: Exposure) =>
     [
       looks === 0 ? 'never looked at' : null,
