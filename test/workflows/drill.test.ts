@@ -4,6 +4,7 @@ import { DRILL_STAGES } from '../../core/drill';
 import type { DrillInput, DrillResult, DrillStatus, LaunchDrillResult } from '../../core/drill-runs';
 import { failure, findFailure } from '../../core/errors';
 import { taskQueues, workflowIds } from '../../core/names';
+import { thawPlan } from '../../core/thaw';
 import { DRILL_QUEUES, fakeDrillWorld as worldWith, type FakeDrillWorld } from '../support/fake-drill';
 import { follow } from '../support/follow';
 import { countOf } from '../support/random';
@@ -85,6 +86,24 @@ test('production that can be reached stops the application before it starts, and
   expect(world.calls.filter((call) => /^(startInBubble|measureSpeed)/.test(call))).toEqual([]);
   expect(result).toMatchObject({ verdict: 'failed', remains: [] });
   expect(world.news.at(-1)).toMatchObject({ severity: 'critical' });
+}, 60_000);
+
+test('a drill waits for no archive: that the newest cannot be had at once is what it is to find', async () => {
+  const world = fakeDrillWorld();
+  const { planRestores } = world.activities;
+  const many = { objects: 40, sizeBytes: 2 ** 30 };
+  const look = { byClass: { GLACIER: many }, readable: { objects: 0, sizeBytes: 0 }, asked: many, readableUntil: null };
+  world.activities.planRestores = async (input) => {
+    const planned = await planRestores!(input);
+    if (input.stores[0] !== 'orders') return planned;
+    const thaw = thawPlan(look, { tier: 'bulk', days: 7 });
+    return { ...planned, plans: planned.plans.map((plan) => ({ ...plan, thaw })) };
+  };
+  const result = await held(world);
+  expect(states(result)).toMatchObject({ integrity: 'held', recovery: 'failed' });
+  expect(result.warnings[0]).toMatch(/^Partial recovery: orders: orders cannot be read at once: 40 objects/);
+  expect(world.calls).not.toContain('rebuildStore:orders');
+  expect([...world.there]).toEqual([]);
 }, 60_000);
 
 test('a store that does not come back fails its stage; the others are tried, and the copies go', async () => {

@@ -221,16 +221,3 @@ test('copies that went again, and log that somebody moved there, are asked for o
   expect(status.messages).toContain('orders has something in the archive that has to be read: it is asked back');
   expect(world.calls).toContain('rebuild:orders');
 }, 120_000);
-
-test('a drill waits for no archive: that the newest cannot be had at once is what it is to find', async () => {
-  const world = archive(1);
-  const queues = [...QUEUES, taskQueues.site(shop.name, 'dr')];
-  await withWorkers(env, world.activities, queues, async () => {
-    const { stores } = await env.client.workflow.execute('drill', {
-      ...{ taskQueue: taskQueues.workflows, workflowId: randomUUID() },
-      args: [{ application: shop.name, requestedBy: 'sam' }],
-    });
-    expect(stores[0]).toMatchObject({ ok: false, note: expect.stringMatching(/cannot be read at once: 40 objects/) });
-  });
-  expect(world.asked).toEqual([]);
-}, 120_000);
