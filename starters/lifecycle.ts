@@ -115,6 +115,7 @@ export function planLines(plans: readonly LifecyclePlan[], isApplied: boolean): 
 
 function endLines({ changes, problems }: LifecyclePlan, isApplied: boolean): string[] {
   if (problems.length > 0) return ['REFUSED as long as this is so; nothing was changed.'];
+  if (changes.length === 0) return ['Nothing to change.'];
   if (!changes.some(isChange)) return ['The bucket has these rules; nothing to change.'];
   return [
     isApplied ? 'Applied. S3 looks at objects once a day.' : 'Nothing was changed; `drctl lifecycle apply` does it.',
