@@ -89,7 +89,7 @@ export class Bubbles {
     const log = `the supervisor's log of ${wallName(site)}`;
     throw new Refusal(
       422,
-      `the bubble ${site} cannot be made: this machine gives nobody a network of its own; see ${log}`,
+      `the bubble ${site} cannot be made; ${log} says why. It needs a network of its own: root or user namespaces, unshare, setpriv, ip`,
     );
   }
 

@@ -25,24 +25,13 @@ export const MAY_NOTE_THE_EPOCH = `
 
 /** The rights that a promotion needs and the account lacks; a standby knows them as its primary does. */
 export async function promotionObstacles(site: PostgresqlSite, ctx: CallContext): Promise<string[]> {
-  const ask = (signal: AbortSignal) =>
-    withClient(
-      site,
-      async (client) => {
-        const { rows } = await client.query<Rights>(`
-          SELECT current_user AS account,
-                 has_function_privilege('pg_promote(boolean, integer)', 'EXECUTE') AS "mayPromote",
-                 has_function_privilege('pg_wal_replay_resume()', 'EXECUTE') AS "mayResume",
-                 ${MAY_NOTE_THE_EPOCH} AS "mayNote"`);
-        return rows[0] as Rights;
-      },
-      { statementMilliseconds: LOOK_MILLISECONDS, signal },
-    );
-  const { account, mayPromote, mayResume, mayNote } = await answerWithin(
-    ctx.signal,
-    LOOK_MILLISECONDS,
-    addressOf(site),
-    ask,
+  const { account, mayPromote, mayResume, mayNote } = await rightsAt<Rights>(
+    site,
+    `SELECT current_user AS account,
+            has_function_privilege('pg_promote(boolean, integer)', 'EXECUTE') AS "mayPromote",
+            has_function_privilege('pg_wal_replay_resume()', 'EXECUTE') AS "mayResume",
+            ${MAY_NOTE_THE_EPOCH} AS "mayNote"`,
+    ctx,
   );
   const grant = (what: string) => `GRANT EXECUTE ON FUNCTION ${what} TO ${account}`;
   return [
@@ -54,21 +43,14 @@ export async function promotionObstacles(site: PostgresqlSite, ctx: CallContext)
 
 /** What a catch-up from the archive needs and the account or the config lacks. */
 export async function catchUpLacks(site: PostgresqlSite, ctx: CallContext): Promise<string[]> {
-  const ask = (signal: AbortSignal) =>
-    withClient(
-      site,
-      async (client) => {
-        const { rows } = await client.query<CatchUpRights>(`
-          SELECT current_user AS account,
-                 has_parameter_privilege('primary_conninfo', 'ALTER SYSTEM') AS "maySet",
-                 has_function_privilege('pg_reload_conf()', 'EXECUTE') AS "mayReload",
-                 pg_has_role('pg_read_all_settings', 'USAGE') AS "maySee"`);
-        return rows[0] as CatchUpRights;
-      },
-      { statementMilliseconds: LOOK_MILLISECONDS, signal },
-    );
-  const found = await answerWithin(ctx.signal, LOOK_MILLISECONDS, addressOf(site), ask);
-  const { account, maySet, mayReload, maySee } = found;
+  const { account, maySet, mayReload, maySee } = await rightsAt<CatchUpRights>(
+    site,
+    `SELECT current_user AS account,
+            has_parameter_privilege('primary_conninfo', 'ALTER SYSTEM') AS "maySet",
+            has_function_privilege('pg_reload_conf()', 'EXECUTE') AS "mayReload",
+            pg_has_role('pg_read_all_settings', 'USAGE') AS "maySee"`,
+    ctx,
+  );
   return [
     ...(maySet ? [] : [`GRANT ALTER SYSTEM ON PARAMETER primary_conninfo TO ${account}`]),
     ...(mayReload ? [] : [`GRANT EXECUTE ON FUNCTION pg_reload_conf() TO ${account}`]),
@@ -77,4 +59,12 @@ export async function catchUpLacks(site: PostgresqlSite, ctx: CallContext): Prom
       ? ['its connections are encrypted: name catchUp.certFile and keyFile']
       : []),
   ];
+}
+
+/** The one row of a look that nothing may wait long for. */
+function rightsAt<T extends object>(site: PostgresqlSite, query: string, ctx: CallContext): Promise<T> {
+  const options = { statementMilliseconds: LOOK_MILLISECONDS };
+  return answerWithin(ctx.signal, LOOK_MILLISECONDS, addressOf(site), (signal) =>
+    withClient(site, async (client) => (await client.query<T>(query)).rows[0] as T, { ...options, signal }),
+  );
 }
