@@ -272,8 +272,12 @@ describe('in a local folder', () => {
       as(() => requireNotSwept(open, STORE, backups, testContext(), waitMilliseconds));
     await expect(require(0)).rejects.toMatchObject({ type: 'LockHeld' });
     // Once it has looked at the uses again it is waited for no longer, however long it goes on.
-    const looking = setInterval(() => void stored.beginSweep('run-1'), 200);
-    await require(30_000).finally(() => clearInterval(looking));
+    const waiting = new AbortController();
+    const looking = (async () => {
+      while (!waiting.signal.aborted) await stored.beginSweep('run-1');
+    })();
+    await require(30_000).finally(() => waiting.abort());
+    await looking;
     expect(await stored.sweeps(Date.now())).toHaveLength(1);
     await as(() => withdrawUse(open, STORE, testContext()));
     await expect(require(0)).rejects.toMatchObject({ type: 'LockHeld' });

@@ -122,11 +122,13 @@ test('a server put back to an earlier state: people are told once, no base is ta
     throw failure('LogGap', `1/1 is archived up to 0/90, the server has only 0/${flushed.toString(16)}`);
   };
   await withArchiver(world, async (workflowId) => {
-    await waitUntil('the second look', async () => count(world, 'archiveLog:primary') === 2, { deadlineMs: 40_000 });
-    const status = await env.client.workflow
-      .getHandle(workflowId)
-      .query<{ messages: string[]; phase: string }>('status');
-    expect(status.phase).toMatch(/^standing still/);
+    const asked = () =>
+      env.client.workflow.getHandle(workflowId).query<{ messages: string[]; phase: string }>('status');
+    const isStill = async () => (await asked()).phase.startsWith('standing still');
+    await waitUntil('the end of the second look', async () => count(world, 'archiveLog:primary') === 2 && isStill(), {
+      deadlineMs: 40_000,
+    });
+    const status = await asked();
     expect(status.messages).toEqual([expect.stringContaining('1/1 is archived up to 0/90')]);
     expect(world.calls.filter((call) => !call.startsWith('archiveLog'))).toEqual([
       'notify:orders: the log cannot be archived',
