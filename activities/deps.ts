@@ -3,6 +3,7 @@ import type { ChecklistPeriod, ChecklistPlan } from '../core/checklist';
 import type { DiskSpace } from '../core/checklist-judgements';
 import type { CatalogStore } from '../core/catalog-store';
 import type { DrillSetup } from '../core/drill';
+import type { StoreCopier } from '../core/copies';
 import type { DataKeys } from '../core/data-keys';
 import type { Engine } from '../core/engine';
 import type { EpochStore } from '../core/epoch';
@@ -13,6 +14,7 @@ import type { MetricPublisher } from '../core/metrics';
 import type { AssetMirror } from '../core/mirror';
 import type { Notifier } from '../core/notify';
 import type { ProofStore } from '../core/proofs';
+import type { StoreReading } from '../core/reading';
 import type { RestorePlace } from '../core/recovery';
 import type { ReportTargets } from '../core/readiness-report/facts';
 import type { Repository } from '../core/repository';
@@ -36,6 +38,12 @@ export interface OpenApplication {
   verifier(store: string): StoreVerifier;
   /** What was proven of the store, and when: kept beside its backups. */
   proofs(store: string): ProofStore;
+  /** What a run reads of the store from wherever it is intact; one for each run, which tells what it met. */
+  reading(store: string): StoreReading;
+  /** The further repositories that hold the store, in the order in which they are read from. */
+  copies(store: string): readonly StoreCopy[];
+  /** The application as if a copy were the repository of every store. Throws NotFound naming the copies that exist. */
+  copy(name: string): OpenApplication;
   /** Null where the config has no `encryption`. */
   readonly dataKeys: DataKeys | null;
   /** Kept at the DR side: epochs, samples, reports. */
@@ -72,6 +80,14 @@ export interface OpenApplication {
   /** Where drills and restores without a place of their own go on this worker. */
   scratchPlace(store: string, name: string): RestorePlace;
   readonly drill: DrillSetup;
+}
+
+/** A store in a further repository. */
+export interface StoreCopy {
+  readonly name: string;
+  /** It is told when it is further behind. */
+  readonly maxLagSeconds: number;
+  readonly copier: StoreCopier;
 }
 
 /** What the worker knows of itself. */

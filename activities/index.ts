@@ -3,6 +3,7 @@ import { createArchiveActivities } from './archive';
 import { createBackupActivities } from './backup';
 import { createCatchUpActivities } from './catch-up';
 import { createChecklistActivities } from './checklist';
+import { createCopyActivities } from './copies';
 import type { ActivityDeps } from './deps';
 import { createDnsActivities } from './dns';
 import { createDrillActivities } from './drill';
@@ -37,6 +38,7 @@ export function createActivities(deps: ActivityDeps) {
     ...createBackupActivities(deps),
     ...createCatchUpActivities(deps),
     ...createChecklistActivities(deps),
+    ...createCopyActivities(deps),
     ...createDnsActivities(deps),
     ...createDrillActivities(deps),
     ...createDrillNameActivities(deps),

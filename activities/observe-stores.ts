@@ -1,9 +1,10 @@
 import { type BackupType, type Manifest, storedBytes } from '../core/catalog';
 import { hasCode, reasonOf } from '../core/errors';
 import { isFullId, startOfBackup } from '../core/layout';
+import type { CopyView } from '../core/monitoring/copy-view';
 import { contentProvenAt, proofAges, type StoreView } from '../core/monitoring/store-view';
 import { gapsBetween } from '../core/recovery-gaps';
-import type { OpenApplication } from './deps';
+import type { OpenApplication, StoreCopy } from './deps';
 
 /**
  * Backups whose manifests are read, besides those that they build on: of a log, a day of the strategy's schedule, in which a gap
@@ -27,11 +28,12 @@ export async function observeStore(
   const log = open.logArchive(store);
   const lookedAt = log ? LOOKED_AT.withLog : LOOKED_AT.withoutLog;
   const catalog = open.catalog(store);
-  const [{ ids, backups, damaged }, proofs] = await Promise.all([
+  const [{ ids, backups, damaged }, proofs, copies] = await Promise.all([
     counted
       ? catalog.survey(store, lookedAt)
       : catalog.newest(store, lookedAt).then((newest) => ({ ...newest, ids: null })),
     open.proofs(store).list(store).then(proofAges),
+    Promise.all(open.copies(store).map(observeCopy)),
   ]);
   const isOldestJudged = contentProvenAt(proofs) === null && open.application.monitoring.proofMaxAgeSeconds !== null;
   const oldest = ids ? (ids[0] ?? null) : isOldestJudged ? await catalog.oldest(store) : null;
@@ -75,8 +77,20 @@ export async function observeStore(
     gaps: log ? gapsBetween(windows) : [],
     logProblem: problem,
     proofs,
+    copies,
     lastFailureAt,
   };
+}
+
+/** One that does not answer must not hide how the store itself is. */
+async function observeCopy({ name, maxLagSeconds, copier }: StoreCopy): Promise<CopyView> {
+  try {
+    const record = await copier.record();
+    const { completeUntil, notCopied } = record ?? { completeUntil: null, notCopied: [] };
+    return { copy: name, maxLagSeconds, completeUntil, notCopied: notCopied.length, problem: null };
+  } catch (error) {
+    return { copy: name, maxLagSeconds, completeUntil: null, notCopied: 0, problem: reasonOf(error) };
+  }
 }
 
 function sizeOf(backups: readonly Manifest[], type: BackupType): number | null {

@@ -2,8 +2,16 @@ import type { CallContext } from '../core/call';
 import { requireModestShare } from '../core/retention/delete-share';
 import { goingBackups } from '../core/retention/plan-store';
 import type { LogRun } from '../core/retention/records';
-import { type Amount, isNothing, type MarkedStore, plus, type SweptStore } from '../core/retention/runs';
+import {
+  type Amount,
+  isNothing,
+  type MarkedStore,
+  plus,
+  type StorePlace,
+  type SweptStore,
+} from '../core/retention/runs';
 import { withCallContext } from './context';
+import { atCopy } from './copies';
 import type { ActivityDeps, OpenApplication } from './deps';
 import { type LogGroup, lookAtRetention, type RetentionLook } from './retention-look';
 import { sweepStore } from './retention-sweep';
@@ -11,6 +19,7 @@ import { sweepStore } from './retention-sweep';
 export interface MarkInput {
   readonly application: string;
   readonly store: string;
+  readonly copy?: string;
   readonly runId: string;
   readonly by: string;
   readonly graceSeconds: number | null;
@@ -24,20 +33,25 @@ export function createRetentionActivities(deps: ActivityDeps) {
      * that is more than a run may delete.
      */
     async markExpired(input: MarkInput): Promise<MarkedStore> {
-      return withCallContext((ctx) => markStore(deps.open(input.application), input, ctx));
+      const open = atCopy(deps.open(input.application), input.copy);
+      return withCallContext(async (ctx) => ({ ...(await markStore(open, input, ctx)), ...ofCopy(input) }));
     },
 
     /** Deletes what the run marked and what nothing needs now either. Goes on where an earlier try died. */
-    async sweepExpired(input: { application: string; store: string; runId: string }): Promise<SweptStore> {
-      return withCallContext((ctx) => sweepStore(deps.open(input.application), input, ctx));
+    async sweepExpired(input: StorePlace & { application: string; runId: string }): Promise<SweptStore> {
+      const open = atCopy(deps.open(input.application), input.copy);
+      return withCallContext(async (ctx) => ({ ...(await sweepStore(open, input, ctx)), ...ofCopy(input) }));
     },
 
     /** Takes a mark back: nothing of it was or will be deleted. */
-    async unmarkExpired(input: { application: string; store: string; runId: string }): Promise<void> {
-      await withCallContext(() => deps.open(input.application).retentionStore(input.store).unmark(input.runId));
+    async unmarkExpired(input: StorePlace & { application: string; runId: string }): Promise<void> {
+      const open = atCopy(deps.open(input.application), input.copy);
+      await withCallContext(() => open.retentionStore(input.store).unmark(input.runId));
     },
   };
 }
+
+const ofCopy = ({ copy }: { readonly copy?: string }) => (copy === undefined ? {} : { copy });
 
 /** See `markExpired`. */
 export async function markStore(

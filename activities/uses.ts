@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { activityInfo } from '@temporalio/activity';
 import type { CallContext } from '../core/call';
+import type { CatalogStore } from '../core/catalog-store';
 import { failure, hasCode, reasonOf } from '../core/errors';
 import type { Use } from '../core/retention/records';
 import type { OpenApplication } from './deps';
@@ -36,14 +37,12 @@ const SEEN_WITHIN_MILLISECONDS = 90_000;
 const LOOK_MILLISECONDS = 1_000;
 
 /**
- * Before a run reads what it was planned to read. Its use is announced by now, and a sweep that begins later respects it; one
- * that is under way may have looked before, and is waited for until it has looked again: not until its end, which may be hours
- * away. Throws LockHeld, for the step to be tried again with a new plan.
+ * What the run announced is respected by a sweep that begins later; one that is under way may have looked before, and is waited
+ * for until it has looked again: not until its end, which may be hours away. Throws LockHeld.
  */
-export async function requireNotSwept(
+export async function requireNoSweep(
   open: OpenApplication,
   store: string,
-  backups: readonly string[],
   ctx: CallContext,
   waitMilliseconds = SEEN_WITHIN_MILLISECONDS,
 ): Promise<void> {
@@ -57,12 +56,59 @@ export async function requireNotSwept(
     ctx.progress({ phase: 'waiting', note: `retention of ${store} has to see what is read` });
     await sleep(LOOK_MILLISECONDS, undefined, { signal: ctx.signal });
   }
-  const there = new Set((await open.catalog(store).list(store)).map(({ backupId }) => backupId));
+}
+
+/**
+ * The same in the repository of the store and in all its copies: which of them will be read is seen only on the way. Of several
+ * one that does not answer sweeps nothing, and keeps nobody from reading the others.
+ */
+export async function announceReading(
+  open: OpenApplication,
+  store: string,
+  backups: readonly string[],
+  ctx: CallContext,
+): Promise<void> {
+  await atEach(open, store, ctx, (side) => announceUse(side, store, { kind: 'restore', backups }, ctx));
+}
+
+export async function withdrawReading(open: OpenApplication, store: string, ctx: CallContext): Promise<void> {
+  await atEach(open, store, ctx, (side) => withdrawUse(side, store, ctx));
+}
+
+/** Before a run reads what it was planned to read, and has announced. Throws LockHeld, for the step to be tried again with a new plan. */
+export async function requireNotSwept(
+  open: OpenApplication,
+  store: string,
+  backups: readonly string[],
+  catalog: CatalogStore,
+  ctx: CallContext,
+  waitMilliseconds = SEEN_WITHIN_MILLISECONDS,
+): Promise<void> {
+  await atEach(open, store, ctx, (side) => requireNoSweep(side, store, ctx, waitMilliseconds));
+  const there = new Set((await catalog.list(store)).map(({ backupId }) => backupId));
   const gone = backups.find((each) => !there.has(each));
   if (gone === undefined) return;
   throw failure('LockHeld', `${gone} of ${store} was deleted by retention while it was planned with`, {
     next: 'The step is tried again by itself, with what is there now.',
   });
+}
+
+async function atEach(
+  open: OpenApplication,
+  store: string,
+  ctx: CallContext,
+  work: (side: OpenApplication) => Promise<void>,
+): Promise<void> {
+  const copies = open.copies(store).map(({ name }) => open.copy(name));
+  if (copies.length === 0) return work(open);
+  for (const side of [open, ...copies]) {
+    try {
+      await work(side);
+    } catch (error) {
+      if (!hasCode(error, 'RepositoryUnavailable') && !hasCode(error, 'ConfigInvalid')) throw error;
+      ctx.log.warn({ store, error: reasonOf(error) }, 'a repository does not answer: another copy is read');
+    }
+  }
 }
 
 export async function withdrawUse(open: OpenApplication, store: string, ctx: CallContext): Promise<void> {

@@ -17,6 +17,7 @@ import {
   type StoredLook,
 } from '../core/verification';
 import { withCallContext } from './context';
+import { atCopy } from './copies';
 import type { ActivityDeps, OpenApplication } from './deps';
 import { announceUse, requireNotSwept, withdrawUse } from './uses';
 
@@ -38,10 +39,10 @@ const PROOFS_COMPARED = 30;
 export function createVerifyActivities(deps: ActivityDeps) {
   return {
     /** Manifests, listings, and the continuity of the log, compared with what the newest proof saw of it. */
-    async lookAtStore(input: { application: string; store: string }): Promise<StoreLook> {
+    async lookAtStore(input: { application: string; store: string; copy?: string }): Promise<StoreLook> {
       return withCallContext(async (ctx) => {
         const { store } = input;
-        const open = deps.open(input.application);
+        const open = atCopy(deps.open(input.application), input.copy);
         await keepWhole(open, store, null, ctx);
         const earlier = await newestLog(open, store);
         const { manifests, recovered: _, ...look } = await open.verifier(store).look(earlier.log, ctx);
@@ -60,11 +61,12 @@ export function createVerifyActivities(deps: ActivityDeps) {
     async chooseBackup(input: {
       application: string;
       store: string;
+      copy?: string;
       choice: { readonly backupId: string } | { readonly seed: number };
     }): Promise<{ readonly chosen: string; readonly chain: string[]; readonly frozen?: number } | null> {
       return withCallContext(async (ctx) => {
         const { store, choice } = input;
-        const open = deps.open(input.application);
+        const open = atCopy(deps.open(input.application), input.copy);
         const catalog = open.catalog(store);
         const manifests = await catalog.list(store);
         const atOnce = 'seed' in choice ? await readableAtOnce(open, store, manifests) : manifests;
@@ -86,12 +88,13 @@ export function createVerifyActivities(deps: ActivityDeps) {
     async readStore(input: {
       application: string;
       store: string;
+      copy?: string;
       chain: readonly string[] | null;
       known: readonly Finding[];
     }): Promise<StoreRead> {
       return withCallContext<StoreRead, ReadProgress>(async (ctx, resume) => {
         const { store, chain, known } = input;
-        const open = deps.open(input.application);
+        const open = atCopy(deps.open(input.application), input.copy);
         await keepWhole(open, store, chain, ctx);
         const verifier = open.verifier(store);
         const { manifests, recovered, ...look } = await verifier.look([], ctx);
@@ -110,6 +113,7 @@ export function createVerifyActivities(deps: ActivityDeps) {
     async compareWithEarlier(input: {
       application: string;
       store: string;
+      copy?: string;
       restored: {
         readonly chain: readonly string[];
         readonly reached: string | null;
@@ -117,15 +121,15 @@ export function createVerifyActivities(deps: ActivityDeps) {
       };
     }): Promise<{ readonly proofId: string; readonly differences: readonly string[] } | null> {
       return withCallContext((ctx) =>
-        comparedWithEarlier(deps.open(input.application), input.store, input.restored, ctx),
+        comparedWithEarlier(atCopy(deps.open(input.application), input.copy), input.store, input.restored, ctx),
       );
     },
 
     /** Repeatable. Answers its key. */
-    async keepProof(input: { application: string; proof: Proof }): Promise<string> {
+    async keepProof(input: { application: string; copy?: string; proof: Proof }): Promise<string> {
       return withCallContext(async (ctx) => {
         const { store, proofId } = input.proof;
-        const open = deps.open(input.application);
+        const open = atCopy(deps.open(input.application), input.copy);
         await open.proofs(store).keep(input.proof);
         await withdrawUse(open, store, ctx);
         return layout.proof(store, proofId);
@@ -133,8 +137,8 @@ export function createVerifyActivities(deps: ActivityDeps) {
     },
 
     /** Says that a verification of the store has ended without a proof. */
-    async endLooking(input: { application: string; store: string }): Promise<void> {
-      await withCallContext((ctx) => withdrawUse(deps.open(input.application), input.store, ctx));
+    async endLooking(input: { application: string; store: string; copy?: string }): Promise<void> {
+      await withCallContext((ctx) => withdrawUse(atCopy(deps.open(input.application), input.copy), input.store, ctx));
     },
   };
 }
@@ -166,7 +170,7 @@ async function keepWhole(
   ctx: CallContext,
 ): Promise<void> {
   await announceUse(open, store, { kind: chain === null ? 'proof' : 'restore', backups: chain ?? [] }, ctx);
-  await requireNotSwept(open, store, chain ?? [], ctx);
+  await requireNotSwept(open, store, chain ?? [], open.catalog(store), ctx);
 }
 
 /** Backups that were chosen and whose manifest cannot be read by now: what they hold is not read either, and proven by nothing. */

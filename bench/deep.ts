@@ -47,7 +47,11 @@ const AREAS: Readonly<Record<string, Area>> = {
     ],
     counts: { DRCTL_ROUNDS: '20' },
   },
-  proof: { tests: ['test/integration/proof-damage'], counts: { DRCTL_ROUNDS: '1000' } },
+  copies: {
+    tests: ['test/integration/(copies|fallback)'],
+    counts: { DRCTL_KILLS: '200' },
+  },
+  proof: { tests: ['test/integration/proof-damage'], counts: { DRCTL_ROUNDS: '1000', DRCTL_TARGETS: '60' } },
 };
 
 /** For tests that set none of their own: sixty rounds on a machine ten times as slow. It ends a hang; time decides nothing. */

@@ -1,5 +1,6 @@
 import type { Application } from '../core/application';
 import { drillPolicy } from './drill-policy';
+import { copiesOf } from './copies';
 import { monitoringPolicy } from './monitoring';
 import type { Config } from './schema';
 
@@ -19,6 +20,7 @@ export function toApplication(config: Config): Application {
         catchesUp,
         hasMirrors: mirrors.length > 0,
         rpoSeconds: (rpo ?? objectives.rpo).seconds,
+        copies: copiesOf(config, name).map((copy) => copy.name),
       }),
     ),
     serviceGroups: config.services?.groups ?? [],

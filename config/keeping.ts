@@ -76,6 +76,7 @@ export const alertSettings = z
     slotLost: byDefault('0s', 'critical'),
     proofFailed: byDefault('0s', 'critical'),
     proofTooOld: byDefault('1h', 'warning'),
+    copyBehind: byDefault('15m', 'warning'),
     recoveryTooSlow: byDefault('0s', 'warning'),
     notReady: byDefault('15m', 'critical'),
     drSiteDown: byDefault('5m', 'critical'),

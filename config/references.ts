@@ -1,5 +1,7 @@
 import type { z } from 'zod';
+import { copiesOf } from './copies';
 import type { StoreConfig } from './stores';
+import type { Duration } from './values';
 
 /** The names in a config that must be declared elsewhere in it. */
 interface Referring {
@@ -8,6 +10,9 @@ interface Referring {
   readonly repositories: Readonly<Record<string, unknown>>;
   readonly repository: string;
   readonly controlRepository?: string | undefined;
+  readonly copies: Readonly<
+    Record<string, { readonly stores?: readonly string[] | undefined; readonly maxLag: Duration }>
+  >;
   readonly stores: Readonly<Record<string, StoreConfig>>;
   readonly dns?: { readonly records: readonly { readonly values: Readonly<Record<string, unknown>> }[] } | undefined;
   readonly metrics: {
@@ -49,6 +54,18 @@ export function crossReferences(config: Referring, context: z.RefinementCtx): vo
   wants('site', config.initialSite, ['initialSite']);
   wants('repository', config.repository, ['repository']);
   if (config.controlRepository !== undefined) wants('repository', config.controlRepository, ['controlRepository']);
+  for (const [copy, { stores }] of Object.entries(config.copies)) {
+    wants('repository', copy, ['copies', copy]);
+    for (const [index, store] of (stores ?? []).entries()) {
+      wants('store', store, ['copies', copy, 'stores', index]);
+      if ((config.stores[store]?.repository ?? config.repository) !== copy) continue;
+      const message = `${store} lives in "${copy}": a copy needs another repository`;
+      context.addIssue({ code: 'custom', path: ['copies', copy, 'stores', index], message });
+    }
+    if (Object.keys(config.stores).some((store) => copiesOf(config, store).some(({ name }) => name === copy))) continue;
+    const message = `every store lives in "${copy}" already: nothing would be copied`;
+    context.addIssue({ code: 'custom', path: ['copies', copy], message });
+  }
   for (const [store, { repository, sites, mirrors }] of Object.entries(config.stores)) {
     if (repository !== undefined) wants('repository', repository, ['stores', store, 'repository']);
     mirrors.forEach(({ to }, index) =>
@@ -73,6 +90,11 @@ export function crossReferences(config: Referring, context: z.RefinementCtx): vo
   }
   for (const [run, { stores = [] }] of Object.entries(config.schedules.runs)) {
     stores.forEach((store, index) => wants('store', store, ['schedules', 'runs', run, 'stores', index]));
+  }
+  for (const [run, { run: purpose }] of Object.entries(config.schedules.runs)) {
+    if (purpose !== 'copy' || Object.keys(config.copies).length > 0) continue;
+    const message = 'copies nothing: no repository is named under `copies`';
+    context.addIssue({ code: 'custom', path: ['schedules', 'runs', run, 'run'], message });
   }
   const listen = config.metrics.prometheus?.listen ?? '';
   for (const site of typeof listen === 'string' ? [] : Object.keys(listen))

@@ -12,6 +12,7 @@ export const SCHEDULE_PURPOSES = [
   'verify-restore',
   'readiness',
   'retention',
+  'copy',
   'drill',
   'readiness-report',
   ...CHECKLIST_PURPOSES,
@@ -25,7 +26,7 @@ const schedule = z.strictObject({
     .array(name)
     .min(1)
     .optional()
-    .meta({ description: 'Backups, verifications and retention only; every store where it is left out' }),
+    .meta({ description: 'Backups, copies, verifications and retention only; every store where it is left out' }),
   timezone: timezone.optional(),
   /** What happens when the run before has not ended: skip this one, or let one wait. */
   overlap: z.enum(['skip', 'buffer-one']).default('skip'),

@@ -10,6 +10,7 @@ import {
   metricsSettings,
 } from './adapter-settings';
 import { checklistSettings } from './checklists';
+import { copySettings } from './copies';
 import { dnsSettings, ttl } from './dns';
 import { drillSettings } from './drill';
 import { drillReferences } from './drill-references';
@@ -133,6 +134,7 @@ export const configSchema = z
       description:
         'Where role changes, samples and reports are kept: one that survives the loss of a site; `repository` where it is left out',
     }),
+    copies: copySettings,
     spool: z
       .strictObject({ directory })
       .meta({ description: "A worker's disk space for dumps on their way to the repository" }),

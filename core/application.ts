@@ -33,6 +33,8 @@ export interface StoreSummary {
   /** Whether directories of it are mirrored for the public after each backup. */
   readonly hasMirrors: boolean;
   readonly rpoSeconds: number;
+  /** The further repositories that its backups and its log are copied to; absent in histories of before there were any. */
+  readonly copies?: readonly string[];
 }
 
 /** Services that start together, after the groups before them are ready. */

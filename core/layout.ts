@@ -32,6 +32,8 @@ export const layout = {
   /** What retention goes by besides the backups: holds, runs that read, marks, sweeps under way. */
   retention: (kind: 'holds' | 'released' | 'uses' | 'marks' | 'sweeps', store: string, name = '') =>
     `retention/${kind}/${store}/${name}`,
+  /** In a copy: how much of the store it holds. */
+  copy: (store: string) => `copies/${store}.json`,
   /** How ready the site was to take over when it was looked at last. */
   readiness: (site: string) => `readiness/${site}.json`,
   /** Overwritten with each look: that it can be is what is looked for. */

@@ -16,6 +16,10 @@ export const workflowIds = {
   timeToLive: (application: string) => `ttl:${application}`,
   /** One deletion of what is not kept any more at a time. */
   retention: (application: string) => `retention:${application}`,
+  /** One copy of a store to one repository at a time. */
+  copy: (application: string, copy: string, store: string) => `copy:${application}:${copy}:${store}`,
+  /** Copies that a person asked for. */
+  copies: (application: string, name: string) => `copies:${application}:${name}`,
   /** A look that a person asked for; any number may be under way. */
   readiness: (application: string, look: string) => `readiness:${application}:${look}`,
   /** One that a person asked for; any number may be under way. */

@@ -68,6 +68,18 @@ export interface GrowingFile {
   whole(): { readonly sizeBytes: number; readonly sha256: string };
 }
 
+/** An object of another repository: it can be read from any place of it, again and again. */
+export interface RangedSource {
+  readonly sizeBytes: number;
+  readonly sha256: string;
+  /** See `Artifact.composite`; null where it is not known. */
+  readonly composite: string | null;
+  /** All of it. Ends only when it is what `sha256` says, else throws BackupCorrupt. */
+  whole(): AsyncIterable<Buffer>;
+  /** `end` exclusive. */
+  read(start: number, end: number): Promise<Readable>;
+}
+
 /** What whoever writes a file that will be uploaded takes `PieceDigests` of: repositories send such pieces. */
 export const UPLOAD_PIECE_BYTES = 8 * 2 ** 20;
 
@@ -129,6 +141,18 @@ export interface Repository {
     options: Omit<PutOptions, 'ifAbsent'>,
     ctx: CallContext,
   ): Promise<ObjectHead & { readonly sha256: string }>;
+
+  /**
+   * Stores what lies in another repository, once it is known to be what its digest says: in constant memory, and going on from
+   * the parts that an earlier try stored where the source has a composite. Creates only: with other bytes under the key it
+   * throws LockHeld, as `ifAbsent` does. Throws BackupCorrupt where the source is not what its digest says, storing nothing.
+   */
+  uploadFrom(
+    key: string,
+    source: RangedSource,
+    options: Omit<PutOptions, 'ifAbsent'>,
+    ctx: CallContext,
+  ): Promise<ObjectHead>;
 
   /** The bytes, or part of them (`end` exclusive). Throws NotFound before the first byte; the caller verifies digests. */
   get(key: string, range?: { readonly start: number; readonly end: number }): Promise<Readable>;

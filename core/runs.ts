@@ -1,5 +1,6 @@
 import type { BackupType } from './catalog';
 import type { HealthReason, HealthStatus } from './monitoring/store-view';
+import type { ReadElsewhere } from './reading';
 import type { Fingerprint, Leave, RecoveryTarget, RestoredStore, RestorePlan } from './recovery';
 import type { CheckResult } from './restore-checks';
 import type { ThawTier } from './thaw';
@@ -29,6 +30,8 @@ export const workflowTypes = {
   settleDns: 'settleDns',
   changeTtl: 'changeTtl',
   holdFence: 'holdFence',
+  copyStores: 'copyStores',
+  copyStore: 'copyStore',
   workThroughChecklist: 'workThroughChecklist',
   watchUptime: 'watchUptime',
   reportReadiness: 'reportReadiness',
@@ -115,6 +118,7 @@ export interface RunStatus {
     | 'settle'
     | 'ttl'
     | 'fence'
+    | 'copy'
     | 'checklist'
     | 'uptime'
     | 'report';
@@ -198,6 +202,8 @@ export interface RestoreStoresInput {
   readonly leave?: Leave;
   /** How fast what lies in archive classes is asked back; as the config says where it is left out. */
   readonly thawTier?: ThawTier;
+  /** The only repository that is read; the stores' own, and their copies where that has to be, where it is left out. */
+  readonly copy?: string;
 }
 
 export interface RestorePlaceInput {
@@ -219,6 +225,8 @@ export interface RestoreStoresResult {
     readonly fingerprint: Fingerprint;
     /** Empty where the config has none for the store. */
     readonly checks: readonly CheckResult[];
+    /** What was damaged or gone in its repository and was read from a copy; absent where nothing was. */
+    readonly elsewhere?: readonly ReadElsewhere[];
     readonly seconds: number;
   }[];
   readonly seconds: number;

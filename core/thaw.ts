@@ -61,7 +61,10 @@ interface TierFacts {
 
 const HOUR = 3_600;
 
-/** "Archive retrieval options" of the S3 User Guide, and its price list. Deep Archive knows no expedited retrieval. */
+/**
+ * "Archive retrieval options" of the S3 User Guide, and its price list (an example with GLACIER's prices:
+ * https://repost.aws/knowledge-center/s3-manage-data-retrieval). Deep Archive knows no expedited retrieval.
+ */
 const FACTS: Readonly<Record<string, Readonly<Record<ThawTier, TierFacts>>>> = {
   GLACIER: {
     expedited: { seconds: 5 * 60, perGib: 0.03, perThousand: 10 },

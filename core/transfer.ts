@@ -64,8 +64,13 @@ export interface BackupTransfer {
    * than the one to keep was committed.
    */
   sweep(ref: BackupRef, keepAttempt: number | null): Promise<void>;
-  /** `fromCopies`: read what this host has a copy of from there, after it was proven to be the very bytes. */
-  source(chain: readonly Manifest[], options?: { readonly fromCopies: boolean }): VolumeSource;
+  /** `fromLocalTier`: read what the local tier of this host has from there, after it was proven to be the very bytes. */
+  source(chain: readonly Manifest[], options?: { readonly fromLocalTier: boolean }): VolumeSource;
+  /**
+   * Null where the repository's own word (there, size, digest) says nothing against an artifact; with `read` its bytes decide.
+   * Throws what keeps anybody from looking.
+   */
+  whyUnusable(artifact: Artifact, how: 'head' | 'read'): Promise<string | null>;
   /** What of a committed backup is not stored any more, or not with its size, by listing alone; null where all is there. */
   whyIncomplete(manifest: Manifest): Promise<string | null>;
 }

@@ -1,6 +1,4 @@
-import type { ProofKind, ProofResult, RestoreProof } from './proofs';
-import type { RecoveryWindow } from './recovery';
-import type { Finding, ObjectCount } from './verification';
+import type { Proof, ProofKind } from './proofs';
 
 /** Started by schedules and by `drctl verify`. */
 export interface VerifyStoresInput {
@@ -18,23 +16,20 @@ export interface VerifyStoresInput {
   readonly thaw?: boolean;
   /** Whose worker restores; a site that is not active where it is left out. */
   readonly site?: string;
+  /** The copies in that repository instead of what is in the stores' own. */
+  readonly copy?: string;
   readonly requestedBy: string;
   /** Tell people what is damaged; false where a person looks at the result anyway. */
   readonly tell: boolean;
 }
 
-export interface VerifiedStore {
-  readonly store: string;
-  readonly result: ProofResult;
+/** Of a store's proof, what is told of it at once. */
+export interface VerifiedStore extends Pick<
+  Proof,
+  'store' | 'result' | 'backups' | 'looked' | 'findings' | 'moreFindings' | 'restorable' | 'problem' | 'restore'
+> {
   /** Null where the proof could not be stored; `problem` says why. */
   readonly proofId: string | null;
-  readonly backups: readonly string[];
-  readonly looked: ObjectCount;
-  readonly findings: readonly Finding[];
-  readonly moreFindings: number;
-  readonly restorable: readonly RecoveryWindow[];
-  readonly problem: string | null;
-  readonly restore: RestoreProof | null;
   readonly seconds: number;
 }
 

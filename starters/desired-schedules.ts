@@ -1,9 +1,11 @@
 import type { ScheduleDescription, ScheduleOptions, ScheduleUpdateOptions } from '@temporalio/client';
 import { periodOf } from '../config/checklists';
+import { copiesOfAll } from '../config/copies';
 import type { Config } from '../config/schema';
 import type { ScheduleConfig, SchedulePurpose } from '../config/schedules';
 import type { ChecklistInput } from '../core/checklist-runs';
 import type { DrillInput } from '../core/drill-runs';
+import type { CopyStoresInput } from '../core/copy-runs';
 import { taskQueues, workflowIds } from '../core/names';
 import type { ReportReadinessInput } from '../core/readiness-report/runs';
 import type { ApplyRetentionInput } from '../core/retention/runs';
@@ -94,8 +96,18 @@ function actionOf(
   }
   if (schedule.run === 'retention') {
     const stores = schedule.stores ?? Object.keys(config.stores);
-    const input: ApplyRetentionInput = { application, stores, requestedBy: `schedule ${name}` };
+    const copies = copiesOfAll(config, stores);
+    const input: ApplyRetentionInput = {
+      ...{ application, stores, requestedBy: `schedule ${name}` },
+      ...(copies.length > 0 ? { copies } : {}),
+    };
     return { workflowType: 'applyRetention', input };
+  }
+  if (schedule.run === 'copy') {
+    const stores = schedule.stores ?? Object.keys(config.stores);
+    const copies = copiesOfAll(config, stores);
+    const input: CopyStoresInput = { application, copies, requestedBy: `schedule ${name}`, wholeListing: false };
+    return { workflowType: 'copyStores', input };
   }
   if (schedule.run === 'drill') {
     return {

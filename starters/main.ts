@@ -2,6 +2,7 @@ import { registerBackup } from './commands/backup';
 import { registerBackups } from './commands/backups';
 import { registerChecklist } from './commands/checklist';
 import { registerConfig } from './commands/config';
+import { registerCopies } from './commands/copies';
 import { registerDns } from './commands/dns';
 import { registerDrill } from './commands/drill';
 import { registerFailover } from './commands/failover';
@@ -35,6 +36,7 @@ const NOUNS = [
   registerLog,
   registerRetention,
   registerLifecycle,
+  registerCopies,
   registerVerify,
   registerProofs,
   registerRestore,

@@ -1,9 +1,11 @@
 import { join, resolve } from 'node:path';
+import { atCopy } from '../activities/copies';
 import { planStoreRestore } from '../activities/plan-restore';
 import { formatBytes, formatDuration } from '../core/clock';
 import { failure } from '../core/errors';
 import { workflowIds } from '../core/names';
 import { type Leave, type RecoveryTarget, requireLeave, type RestorePlan } from '../core/recovery';
+import { elsewhereLine } from '../core/reading';
 import { checkLine } from '../core/restore-checks';
 import { queries, type RestorePlaceInput, type RestoreStoresInput, type RestoreStoresResult } from '../core/runs';
 import type { ThawTier } from '../core/thaw';
@@ -28,6 +30,8 @@ export interface RestoreRequest {
   readonly thawTier: ThawTier | undefined;
   /** The site whose worker restores; the active one where it is left out. */
   readonly site: string | null;
+  /** The copy that alone is read; null: the stores' own repositories, and copies where that has to be. */
+  readonly copy: string | null;
   readonly approved: boolean;
   readonly detach: boolean;
 }
@@ -52,6 +56,7 @@ export async function startRestore(session: Session, request: RestoreRequest): P
     approved: request.approved,
     leave: request.leave,
     ...(request.thawTier === undefined ? {} : { thawTier: request.thawTier }),
+    ...(request.copy === null ? {} : { copy: request.copy }),
   };
   const handle = await startRun(session, {
     workflowId,
@@ -87,7 +92,7 @@ export async function planRestore(
   request: Omit<RestoreRequest, 'site' | 'approved' | 'detach'>,
 ): Promise<void> {
   const { target, thawTier } = request;
-  const open = await session.open();
+  const open = atCopy(await session.open(), request.copy ?? undefined);
   for (const store of request.stores) requireLeave(store, open.engine(store).restore.leaves, request.leave);
   const plans = await Promise.all(
     request.stores.map((store) =>
@@ -199,6 +204,9 @@ function resultLines({ stores, seconds }: RestoreStoresResult): string[] {
     '',
     ...tableLines(['store', 'left', 'state of', 'address', 'directory', 'entries read', 'took'], rows),
     ...stores.flatMap(({ store, checks }) => checks.map((each) => `${store}: check holds: ${checkLine(each)}`)),
+    ...stores.flatMap(({ store, elsewhere = [] }) =>
+      elsewhere.map((each) => `${store}: NOT AS IT WAS STORED: ${elsewhereLine(each)}`),
+    ),
     ...stores.flatMap(({ store, restored }) => restored.notes.map((note) => `${store}: ${note}`)),
     `Restored and read completely in ${formatDuration(seconds * 1_000)}.`,
   ];

@@ -1,11 +1,18 @@
+import { atCopy } from '../activities/copies';
 import { amountsOf } from '../activities/retention';
 import { type LogGroup, lookAtRetention, type RetentionLook } from '../activities/retention-look';
+import { copiesOfAll } from '../config/copies';
 import { countOf, formatBytes } from '../core/clock';
 import { failure, isFailureCode } from '../core/errors';
 import { FAILURES } from '../core/failure-classes';
 import { isBackupId } from '../core/layout';
 import { type KeptFor, keptForText } from '../core/retention/decisions';
-import { type ApplyRetentionInput, type ApplyRetentionResult, type RetentionAmounts } from '../core/retention/runs';
+import {
+  type ApplyRetentionInput,
+  type ApplyRetentionResult,
+  placeText,
+  type RetentionAmounts,
+} from '../core/retention/runs';
 import { workflowIds } from '../core/names';
 import { follow } from './follow';
 import { quietContext } from './quiet-context';
@@ -16,6 +23,8 @@ import { shortTime, tableLines } from './table';
 /** What `drctl retention plan --output json` has for each store. Times ISO 8601. */
 export interface ShownPlan {
   readonly store: string;
+  /** The repository of the copy; absent where it is the store's own. */
+  readonly copy?: string;
   readonly newest: string | null;
   readonly problems: readonly string[];
   readonly stored: {
@@ -49,11 +58,13 @@ interface ShownLog extends Omit<LogGroup, 'oldestAt' | 'newestAt'> {
 }
 
 /** What retention would do to each store now; deletes nothing. */
-export async function planRetention(session: Session, stores: readonly string[]): Promise<ShownPlan[]> {
-  const open = await session.open();
+export async function planRetention(session: Session, stores: readonly string[], copy?: string): Promise<ShownPlan[]> {
+  const open = atCopy(await session.open(), copy);
   const plans: ShownPlan[] = [];
-  for (const store of stores)
-    plans.push(shown(await lookAtRetention(open, store, session.io.now().getTime(), quietContext())));
+  for (const store of stores) {
+    const look = await lookAtRetention(open, store, session.io.now().getTime(), quietContext());
+    plans.push({ ...shown(look), ...(copy === undefined ? {} : { copy }) });
+  }
   return plans;
 }
 
@@ -93,7 +104,7 @@ export function planLines(plans: readonly ShownPlan[], onlyDeletable: boolean): 
 }
 
 function storeLines(plan: ShownPlan, onlyDeletable: boolean): string[] {
-  const { store, stored, deletable, problems, leftovers, unfinishedUploads } = plan;
+  const { stored, deletable, problems, leftovers, unfinishedUploads } = plan;
   const log = (pieces: number, bytes: number) =>
     pieces > 0 ? `, ${countOf(pieces, 'piece')} of log (${formatBytes(bytes)})` : '';
   const { backups, log: goingLog } = deletable;
@@ -101,7 +112,7 @@ function storeLines(plan: ShownPlan, onlyDeletable: boolean): string[] {
     ([, , , , goes]) => !onlyDeletable || goes === 'goes',
   );
   return [
-    `${store}: ${countOf(stored.backups, 'backup')} (${formatBytes(stored.backupBytes)})${log(stored.logPieces, stored.logBytes)}`,
+    `${placeText(plan)}: ${countOf(stored.backups, 'backup')} (${formatBytes(stored.backupBytes)})${log(stored.logPieces, stored.logBytes)}`,
     `  to go: ${countOf(backups.objects, 'backup')} (${formatBytes(backups.sizeBytes)})${log(goingLog.objects, goingLog.sizeBytes)}`,
     ...problems.map((problem) => `  ! ${problem}`),
     ...(rows.length > 0
@@ -162,7 +173,11 @@ export interface ApplyRequest {
 export async function startRetention(session: Session, { detach, ...request }: ApplyRequest): Promise<number> {
   const { application, io } = session;
   const workflowId = workflowIds.retention(application);
-  const input: ApplyRetentionInput = { application, requestedBy: io.user, isOnlyOne: true, ...request };
+  const copies = copiesOfAll(session.config, request.stores);
+  const input: ApplyRetentionInput = {
+    ...{ application, requestedBy: io.user, isOnlyOne: true, ...request },
+    ...(copies.length > 0 ? { copies } : {}),
+  };
   const summary = `retention of ${request.stores.join(', ')} (${io.user})`;
   const handle = await startRun(session, { workflowId, type: 'applyRetention', input, summary });
   if (!detach) return follow(session, handle, { back: backTo(workflowId), lines: resultLines, exitCode: exitCodeOf });
@@ -171,8 +186,8 @@ export async function startRetention(session: Session, { detach, ...request }: A
 }
 
 export function resultLines({ swept, failed, aborted }: ApplyRetentionResult): string[] {
-  const rows = swept.map(({ store, backups, log, leftovers, newest }) => [
-    store,
+  const rows = swept.map(({ backups, log, leftovers, newest, ...place }) => [
+    placeText(place),
     `${backups.objects}`,
     formatBytes(backups.sizeBytes),
     `${log.objects}`,

@@ -4,6 +4,7 @@ import { observeStore } from '../activities/observe-stores';
 import { lookAtServers, type ServerLook } from '../activities/servers';
 import { reasonOf } from '../core/errors';
 import type { ReadinessScore } from '../core/monitoring/facts';
+import { lagSecondsOf } from '../core/monitoring/copy-view';
 import {
   atRiskSeconds,
   contentProvenAt,
@@ -34,6 +35,8 @@ export interface StoreStatus {
   readonly atRiskSeconds: number | null;
   readonly rpoSeconds: number;
   readonly provenAt: string | null;
+  /** Each copy, and how far it is behind; null where that is not known. */
+  readonly copies: readonly { readonly copy: string; readonly lagSeconds: number | null }[];
 }
 
 export interface RunningNow {
@@ -136,6 +139,7 @@ async function storeStatus(
     atRiskSeconds: atRiskSeconds(view),
     rpoSeconds: view.rpoSeconds,
     provenAt: contentProvenAt(view.proofs),
+    copies: (view.copies ?? []).map((each) => ({ copy: each.copy, lagSeconds: lagSecondsOf(each, at) })),
   };
 }
 

@@ -18,13 +18,14 @@ export interface VerifyRequest {
   readonly seed: number | undefined;
   readonly site: string | undefined;
   readonly thaw: boolean;
+  readonly copy: string | undefined;
   readonly detach: boolean;
 }
 
 /** Verifies stores and shows what was found. Answers the exit code. */
 export async function startVerify(
   session: Session,
-  { stores, kind, backup, seed, site, thaw, detach }: VerifyRequest,
+  { stores, kind, backup, seed, site, thaw, copy, detach }: VerifyRequest,
 ): Promise<number> {
   const { application, io } = session;
   const input: VerifyStoresInput = {
@@ -33,9 +34,11 @@ export async function startVerify(
     ...(seed === undefined ? {} : { seed }),
     ...(site === undefined ? {} : { site }),
     ...(thaw ? { thaw } : {}),
+    ...(copy === undefined ? {} : { copy }),
   };
   const workflowId = workflowIds.verify(application, newRunName(io.now()));
-  const summary = `${kind} verification of ${stores.join(', ')} (${io.user})`;
+  const where = copy === undefined ? '' : ` in ${copy}`;
+  const summary = `${kind} verification of ${stores.join(', ')}${where} (${io.user})`;
   const handle = await startRun(session, { workflowId, type: 'verifyStores', input, summary });
   const back = backTo(workflowId);
   if (!detach) return follow(session, handle, { back, lines: verifyResultLines, exitCode: exitCodeOf });

@@ -2,9 +2,7 @@ import { join } from 'node:path';
 import type { OpenApplication } from '../activities/deps';
 import { createBubble } from '../adapters/bubble';
 import { createKiller } from '../adapters/bubble/killer';
-import { createCatalog } from '../adapters/catalog/catalog';
 import { createEpochs } from '../adapters/catalog/epochs';
-import { createProofs } from '../adapters/catalog/proofs';
 import { leftCopies } from '../adapters/engines/left-copies';
 import { engineEntries } from '../adapters/engines/registry';
 import { createDataKeys } from '../adapters/encryption/data-keys';
@@ -14,15 +12,10 @@ import { createMetricPublishers } from '../adapters/metrics';
 import { freeSpace } from '../adapters/filesystem/free-space';
 import { createS3Mirror } from '../adapters/mirror/s3-mirror';
 import { createNotifiers } from '../adapters/notify';
-import { createColdStorage } from '../adapters/repository/cold-storage';
 import { createLifecycle, createRepository } from '../adapters/repository';
-import { createLogArchive } from '../adapters/repository/log-archive';
-import { createRetentionStore } from '../adapters/retention/retention-store';
 import { createServices } from '../adapters/services';
 import { createDnsZone, createPublicProbe } from '../adapters/traffic';
 import { createSpool, type Spool } from '../adapters/volumes/spool';
-import { createStoreVerifier } from '../adapters/verification/store-verifier';
-import { createTransfer } from '../adapters/volumes/transfer';
 import { toRetention } from '../config/retention';
 import { toApplication } from '../config/application';
 import { toLifecycle, toThaw } from '../config/lifecycle';
@@ -30,16 +23,14 @@ import { checklistPlan } from '../config/checklists';
 import { forbiddenAddresses } from '../config/drill-policy';
 import type { LoadedConfig } from '../config/load';
 import { reportTargets } from '../config/reporting';
-import type { CatalogStore } from '../core/catalog-store';
 import type { Engine } from '../core/engine';
 import type { DrillSetup } from '../core/drill';
 import { failure } from '../core/errors';
 import type { BackupBucket } from '../core/lifecycle/rules';
-import type { LogArchive } from '../core/log-archive';
 import type { AssetMirror } from '../core/mirror';
 import type { Repository } from '../core/repository';
-import { keptSeconds, kindOf } from '../core/retention/policy';
-import type { BackupTransfer } from '../core/transfer';
+import { createCopies } from './copies';
+import { remembered, storedParts } from './stored-parts';
 
 /** What only the worker itself needs besides: the spool of its host. */
 export interface WiredApplication extends OpenApplication {
@@ -81,46 +72,20 @@ export async function openApplication(config: LoadedConfig): Promise<WiredApplic
     : null;
   const cipher = dataKeys && createObjectCipher(dataKeys, name);
   const spool = createSpool({ directory: config.spool.directory, application: name, codec, cipher });
-  const catalogs = new Map<string, CatalogStore>();
-  const catalog = (store: string) => {
-    const repository = repositoryOf(store);
-    return remembered(catalogs, repository.name, () => createCatalog(repository));
-  };
-  const archives = new Map<string, LogArchive>();
-  const transfers = new Map<string, BackupTransfer>();
+  const parts = { config, engine, repositoryOf, spool, cipher, retention };
+  const stored = storedParts(parts);
   let buckets: BackupBucket[] | null = null;
+  const copies = Object.keys(config.copies);
   const control = repositoryNamed(config.controlRepository ?? config.repository);
 
-  return {
+  const open: WiredApplication = {
     application: toApplication(config),
     engine,
-    catalog,
-    logArchive(store) {
-      const { log } = engine(store);
-      return log && remembered(archives, store, () => createLogArchive(repositoryOf(store), store, log.naming, cipher));
-    },
-    transfer: (store) =>
-      remembered(transfers, store, () =>
-        createTransfer({
-          repository: repositoryOf(store),
-          catalog: catalog(store),
-          spool,
-          codec,
-          cipher,
-          targetVolumeBytes: config.backup.volumeSize.bytes,
-          localSeconds: (kind) => retention.policy[kindOf(kind)].local,
-        }),
-      ),
-    verifier(store) {
-      const { log } = engine(store);
-      const keptFor = keptSeconds(retention.policy, 'transactionLogs');
-      const kept = log && { naming: log.naming, reach: log.reach, keptSeconds: keptFor };
-      return createStoreVerifier({ repository: repositoryOf(store), store, log: kept, cipher });
-    },
-    proofs: (store) => createProofs(repositoryOf(store)),
+    ...stored,
+    ...createCopies(stored, { ...parts, repositoryNamed }, () => open),
     dataKeys,
     spool,
-    repositories: [...new Set(Object.keys(config.stores).map(repositoryOf))],
+    repositories: [...new Set([...Object.keys(config.stores).map(repositoryOf), ...copies.map(repositoryNamed)])],
     control,
     epochs: createEpochs(control),
     services: config.services ? createServices(config.services.controller) : null,
@@ -137,10 +102,8 @@ export async function openApplication(config: LoadedConfig): Promise<WiredApplic
     disks: () => disksOf(config, spool),
     mirrors: (store) => mirrorsOf(config, store),
     retention,
-    retentionStore: (store) => createRetentionStore(repositoryOf(store), store, engine(store).log?.naming ?? null),
     lifecycle: toLifecycle(config),
     buckets: () => (buckets ??= bucketsOf(config)),
-    coldStorage: (store) => createColdStorage(repositoryOf(store), store),
     thaw: toThaw(config),
     scratchPlace(store, purpose) {
       const own = config.stores[store]?.restore;
@@ -154,6 +117,7 @@ export async function openApplication(config: LoadedConfig): Promise<WiredApplic
     },
     drill: drillSetup(config),
   };
+  return open;
 }
 
 /** What drills need: a bubble and what may be killed, where the config has them. */
@@ -174,7 +138,8 @@ function drillSetup(config: LoadedConfig): DrillSetup {
 /** Every repository that holds backups: each has the data keys, so that it is enough alone. The default one comes first. */
 function backupRepositories(config: LoadedConfig): string[] {
   const own = Object.values(config.stores).flatMap(({ repository }) => repository ?? []);
-  return [...new Set([config.repository, ...own, config.controlRepository ?? config.repository])];
+  const copies = Object.keys(config.copies);
+  return [...new Set([config.repository, ...own, config.controlRepository ?? config.repository, ...copies])];
 }
 
 /** Those of kind s3, each with the stores that it holds. */
@@ -227,12 +192,4 @@ function replicated(config: LoadedConfig): string[] {
   return Object.entries(config.stores)
     .filter(([, { hasReplication }]) => hasReplication)
     .map(([store]) => store);
-}
-
-function remembered<K, V>(map: Map<K, V>, key: K, make: () => V): V {
-  const known = map.get(key);
-  if (known !== undefined) return known;
-  const made = make();
-  map.set(key, made);
-  return made;
 }

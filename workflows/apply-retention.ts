@@ -8,7 +8,9 @@ import {
   type ApplyRetentionResult,
   isNothing,
   type MarkedStore,
+  placeText,
   type RetentionAmounts,
+  type StorePlace,
   type SweptStore,
 } from '../core/retention/runs';
 import { commands } from '../core/runs';
@@ -69,17 +71,20 @@ async function apply(input: ApplyRetentionInput): Promise<ApplyRetentionResult> 
     (command) => void (abort.by = `${command.by}${command.reason ? `: ${command.reason}` : ''}`),
     (message) => steps.say(message),
   );
-  const each = async (id: string, title: (store: string) => string, names: readonly string[], work: Work) => {
-    for (const store of names) {
+  const places: StorePlace[] = [...stores.map((store) => ({ store })), ...(input.copies ?? [])];
+  const each = async (id: string, title: (name: string) => string, of: readonly StorePlace[], work: Work) => {
+    for (const place of of) {
+      const { store, copy } = place;
+      const step = copy === undefined ? `${id}:${store}` : `${id}:${copy}:${store}`;
       try {
         await steps.run(
-          `${id}:${store}`,
-          title(store),
-          () => work(store),
+          step,
+          title(placeText(place)),
+          () => work(place),
           (note) => note,
         );
       } catch (error) {
-        failed.push({ store, code: findFailure(error)?.code ?? 'Unknown', message: reasonOf(error) });
+        failed.push({ store: placeText(place), code: findFailure(error)?.code ?? 'Unknown', message: reasonOf(error) });
       }
     }
   };
@@ -87,11 +92,11 @@ async function apply(input: ApplyRetentionInput): Promise<ApplyRetentionResult> 
   steps.enter('marking');
   await each(
     'mark',
-    (store) => `Mark what ${store} does not need any more`,
-    stores,
-    async (store) => {
-      const mark = await sweeping(application).markExpired({ application, store, runId, by, ...limits });
-      for (const problem of mark.problems) steps.say(`${store}: ${problem}`);
+    (name) => `Mark what ${name} does not need any more`,
+    places,
+    async (place) => {
+      const mark = await sweeping(application).markExpired({ application, ...place, runId, by, ...limits });
+      for (const problem of mark.problems) steps.say(`${placeText(place)}: ${problem}`);
       if (!isNothing(mark)) marked.push(mark);
       return amountsText(mark);
     },
@@ -105,15 +110,15 @@ async function apply(input: ApplyRetentionInput): Promise<ApplyRetentionResult> 
     await condition(() => abort.by !== null, sweepAt - Date.now());
     steps.waitingFor = null;
   }
-  const names = marked.map(({ store }) => store);
+  const going = marked.map(({ store, copy }): StorePlace => ({ store, ...(copy === undefined ? {} : { copy }) }));
   if (abort.by !== null) {
     steps.say(`aborted by ${abort.by}`);
     await each(
       'unmark',
-      (store) => `Take the mark of ${store} back`,
-      names,
-      async (store) => {
-        await sweeping(application).unmarkExpired({ application, store, runId });
+      (name) => `Take the mark of ${name} back`,
+      going,
+      async (place) => {
+        await sweeping(application).unmarkExpired({ application, ...place, runId });
         return 'nothing was deleted';
       },
     );
@@ -121,10 +126,10 @@ async function apply(input: ApplyRetentionInput): Promise<ApplyRetentionResult> 
     steps.enter('deleting');
     await each(
       'sweep',
-      (store) => `Delete it from ${store}`,
-      names,
-      async (store) => {
-        swept.push(await sweeping(application).sweepExpired({ application, store, runId }));
+      (name) => `Delete it from ${name}`,
+      going,
+      async (place) => {
+        swept.push(await sweeping(application).sweepExpired({ application, ...place, runId }));
         return amountsText(swept.at(-1) as SweptStore);
       },
     );
@@ -134,7 +139,7 @@ async function apply(input: ApplyRetentionInput): Promise<ApplyRetentionResult> 
   return { ...NOTHING_DONE, swept, failed, aborted: abort.by };
 }
 
-type Work = (store: string) => Promise<string>;
+type Work = (place: StorePlace) => Promise<string>;
 
 /** What is not deleted costs money and nothing else, so that it is no more than a warning. */
 async function tell(steps: StepTable, application: string, runId: string, failed: readonly Failed[]): Promise<void> {

@@ -1,9 +1,11 @@
-import { CancellationScope, isCancellation } from '@temporalio/workflow';
-import { ActivityFailure, TimeoutFailure, TimeoutType } from '@temporalio/common';
+import { CancellationScope, isCancellation, ParentClosePolicy, startChild } from '@temporalio/workflow';
+import { ActivityFailure, TimeoutFailure, TimeoutType, WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
 import { hasCode, reasonOf } from '../core/errors';
 import { formatBytes } from '../core/clock';
+import { workflowIds } from '../core/names';
 import type { BackUpStoreInput, BackUpStoreResult } from '../core/runs';
 import type { PreparedBackup, UploadedBackup } from '../activities/backup';
+import { copyStore } from './copy-store';
 import { anywhere, atSite, finishing, onHost, uploadingFrom } from './proxies';
 import { StepTable } from './step-table';
 
@@ -75,6 +77,7 @@ export async function backUpStore(input: BackUpStoreInput): Promise<BackUpStoreR
           mirror({ application, store, site, epoch }, hostQueue),
         )
       : []),
+    ...(await beginCopies(steps, input, described.stores.find((each) => each.name === store)?.copies ?? [])),
   ]);
   steps.finish('completed');
   return {
@@ -173,6 +176,33 @@ async function afterwards(steps: StepTable, id: string, title: string, work: () 
     steps.say(warning);
     return [warning];
   }
+}
+
+/** To each further repository, without waiting for it: the schedule makes up for one that does not begin. */
+async function beginCopies(
+  steps: StepTable,
+  { application, store }: Pick<BackUpStoreInput, 'application' | 'store'>,
+  copies: readonly string[],
+): Promise<string[]> {
+  const warnings: string[] = [];
+  for (const to of copies) {
+    const begin = async () => {
+      try {
+        await startChild(copyStore, {
+          workflowId: workflowIds.copy(application, to, store),
+          args: [{ application, store, copy: to, requestedBy: 'backup', wholeListing: false }],
+          parentClosePolicy: ParentClosePolicy.ABANDON,
+          staticSummary: `copy of ${store} to ${to} (backup)`,
+        });
+        return 'begun';
+      } catch (error) {
+        if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+        return 'an earlier one is under way: the next one takes this backup along';
+      }
+    };
+    warnings.push(...(await afterwards(steps, `copy:${to}`, `Begin to copy it to ${to}`, begin)));
+  }
+  return warnings;
 }
 
 /** The public's copy of static assets, made equal after their backup: what a mirror deletes was backed up before. */

@@ -4,6 +4,8 @@ export { backUpStore } from './back-up-store';
 export { changeTtl } from './change-ttl';
 export { checkHealth } from './check-health';
 export { checkReadiness } from './check-readiness';
+export { copyStore } from './copy-store';
+export { copyStores } from './copy-stores';
 export { drill } from './drill';
 export { failOver } from './fail-over';
 export { holdFence } from './hold-fence';

@@ -2,6 +2,7 @@ import { allHandlersFinished, condition, setHandler } from '@temporalio/workflow
 import { failure } from '../core/errors';
 import { type Command, commands, type RestoreStoresInput, type RestoreStoresResult } from '../core/runs';
 import { type Leave, requireStopped, type RestoredStore, type RestorePlan } from '../core/recovery';
+import { elsewhereLine, type ReadElsewhere } from '../core/reading';
 import { checkLine, checksFailed } from '../core/restore-checks';
 import type { StoreRestore } from '../activities/restore';
 import { persevering } from './persevering';
@@ -35,6 +36,7 @@ export async function restoreStores(input: RestoreStoresInput): Promise<RestoreS
 async function restoreAll(input: RestoreStoresInput, course: Course): Promise<RestoreStoresResult> {
   const { application, restoreId, site, target, requestedBy, leave, thawTier } = input;
   const { steps } = course;
+  const from = input.copy === undefined ? {} : { copy: input.copy };
   const startedAt = Date.now();
   const decided = (made: 'approved' | 'rejected', by: string, reason: string | null, note: string | null) => {
     const command = made === 'approved' ? 'approve' : 'reject';
@@ -67,6 +69,7 @@ async function restoreAll(input: RestoreStoresInput, course: Course): Promise<Re
         stores: input.stores.map(({ store }) => store),
         ...(leave === undefined ? {} : { leave }),
         ...(thawTier === undefined ? {} : { thawTier }),
+        ...from,
       }),
     (result) => result.plans.map((plan) => `${plan.store}: ${plan.reaches.time}`).join(', '),
   );
@@ -97,7 +100,8 @@ async function restoreAll(input: RestoreStoresInput, course: Course): Promise<Re
       const plan = plans[index];
       if (!plan) throw failure('NotFound', `no plan was made for store ${store}`);
       const checked = planned.checked?.includes(store) ?? false;
-      return restoreStore(steps, { application, restoreId, store, plan, place, fromCopies: true }, planned.hostQueue, {
+      const wanted = { application, restoreId, store, plan, place, fromLocalTier: true, ...from };
+      return restoreStore(steps, wanted, planned.hostQueue, {
         ...{ leave, checked, thaw: true },
       });
     }),
@@ -133,21 +137,28 @@ export async function restoreStore(
   if (plan.thaw) await thawChain(steps, host, thawOf(restore, false));
   const reading = <T>(read: () => Promise<T>) =>
     readingThawed(steps, host, restore, thaw, () => persevering(steps, store, read));
-  await steps.run(
+  const rebuilt = await steps.run(
     `rebuild:${store}`,
     `Fetch and rebuild ${store}`,
     () => reading(() => host.rebuildStore(restore)),
     () => plan.chain.join(' + '),
   );
-  const replayed = await steps.run(
+  const { elsewhere: ofLog = [], ...replayed } = await steps.run(
     `replay:${store}`,
     `Replay ${store} to the target`,
-    async () => requireStopped(store, leave, await reading(() => host.replayLog(restore))),
+    async () => {
+      const reached = await reading(() => host.replayLog(restore));
+      requireStopped(store, leave, reached);
+      return reached;
+    },
     (reached) =>
       plan.log
         ? `reached ${reached.reachedTime ?? reached.reachedPosition?.value ?? 'the target'}`
         : 'nothing to replay',
   );
+  // Histories of before there were copies have no answer of a rebuild.
+  const elsewhere = [...((rebuilt as readonly ReadElsewhere[] | undefined) ?? []), ...ofLog];
+  for (const each of elsewhere) steps.say(`${store}: ${elsewhereLine(each)}`);
   const readable =
     leave === 'open'
       ? await steps.run(
@@ -167,7 +178,8 @@ export async function restoreStore(
           ({ directory }) => directory,
         )
       : readable;
-  return { store, plan, restored, fingerprint, checks, seconds: (Date.now() - startedAt) / 1_000 };
+  const seconds = (Date.now() - startedAt) / 1_000;
+  return { store, plan, restored, fingerprint, checks, ...(elsewhere.length > 0 ? { elsewhere } : {}), seconds };
 }
 
 async function verify(

@@ -67,7 +67,17 @@ const TRIES = 3;
 export async function readingThawed<T>(
   steps: StepTable,
   archive: Archive,
-  { application, store, plan }: { readonly application: string; readonly store: string; readonly plan: RestorePlan },
+  {
+    application,
+    store,
+    plan,
+    copy,
+  }: {
+    readonly application: string;
+    readonly store: string;
+    readonly plan: RestorePlan;
+    readonly copy?: string;
+  },
   isWanted: boolean,
   read: () => Promise<T>,
 ): Promise<T> {
@@ -77,21 +87,36 @@ export async function readingThawed<T>(
     } catch (error) {
       if (!isWanted || !hasCode(error, 'ObjectFrozen') || tries >= TRIES) throw error;
       steps.say(`${store} has something in the archive that has to be read: it is asked back`);
-      await thawChain(steps, archive, thawOf({ application, store, plan }, true));
+      await thawChain(
+        steps,
+        archive,
+        thawOf({ application, store, plan, ...(copy === undefined ? {} : { copy }) }, true),
+      );
     }
   }
 }
 
 /** The log is looked through only where something of it was met that could not be read: there may be a million pieces. */
 export function thawOf(
-  { application, store, plan }: { readonly application: string; readonly store: string; readonly plan: RestorePlan },
+  {
+    application,
+    store,
+    plan,
+    copy,
+  }: {
+    readonly application: string;
+    readonly store: string;
+    readonly plan: RestorePlan;
+    readonly copy?: string;
+  },
   withLog: boolean,
 ): Thaw {
   const { chain, thaw } = plan;
   const log = withLog
     ? { from: beganAt(chain[0] ?? '') - DAY_MILLISECONDS, to: Date.parse(plan.reaches.time) + DAY_MILLISECONDS }
     : null;
-  return { application, store, chain, log, settings: thaw ? { tier: thaw.tier, days: thaw.days } : null };
+  const settings = thaw ? { tier: thaw.tier, days: thaw.days } : null;
+  return { application, store, chain, log, settings, ...(copy === undefined ? {} : { copy }) };
 }
 
 /** A backup's log begins before it, and what was stored in pieces is stored again as a whole later. */

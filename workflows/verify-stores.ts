@@ -3,6 +3,7 @@ import type { Application, StoreSummary } from '../core/application';
 import { basicTime, countOf, formatBytes } from '../core/clock';
 import { failure, findFailure, reasonOf } from '../core/errors';
 import type { Proof, ProofResult } from '../core/proofs';
+import type { ReadElsewhere } from '../core/reading';
 import type { Finding } from '../core/verification';
 import type { VerifiedStore, VerifyStoresInput, VerifyStoresResult } from '../core/verify-runs';
 import { anywhere, reading, telling } from './proxies';
@@ -53,14 +54,16 @@ async function verifyStore(steps: StepTable, input: Verification, store: string)
   try {
     const summary = described.stores.find(({ name }) => name === store);
     if (!summary) throw failure('NotFound', `${application} has no store "${store}"`);
-    await look(steps, found);
+    await look(steps, input, found);
     if (kind === 'full') await readCompletely(steps, input, found);
     if (kind === 'restore') await restoreForProof(steps, input, summary, found);
   } catch (error) {
     if (wasCancelled(error)) {
       // Where it fails, retention keeps for a day and a half what nobody looks at any more.
-      await CancellationScope.nonCancellable(() => telling(application).endLooking({ application, store })).catch(
-        (failed: unknown) => steps.say(`retention was not told that nobody looks at ${store}: ${reasonOf(failed)}`),
+      await CancellationScope.nonCancellable(() =>
+        telling(application).endLooking({ application, store, ...copyOf(input) }),
+      ).catch((failed: unknown) =>
+        steps.say(`retention was not told that nobody looks at ${store}: ${reasonOf(failed)}`),
       );
       throw error;
     }
@@ -69,15 +72,15 @@ async function verifyStore(steps: StepTable, input: Verification, store: string)
     const isNew = typeof key === 'string' && found.findings.every((each) => each.key !== key);
     if (isNew) found.findings = [...found.findings, metByRestore(store, key, found.problem)];
   }
-  return keep(steps, found);
+  return keep(steps, input, found);
 }
 
-async function look(steps: StepTable, found: Found): Promise<void> {
+async function look(steps: StepTable, input: Verification, found: Found): Promise<void> {
   const { application, store } = found;
   const seen = await steps.run(
     `look:${store}`,
     `Look at what is stored of ${store}`,
-    () => anywhere(application).lookAtStore({ application, store }),
+    () => anywhere(application).lookAtStore({ application, store, ...copyOf(input) }),
     ({ count, findings, moreFindings }) =>
       `${count.backups} backups, ${count.logPieces} pieces of log${foundText(findings, moreFindings)}`,
   );
@@ -86,8 +89,10 @@ async function look(steps: StepTable, found: Found): Promise<void> {
   if (looked.backups === 0) found.problem = 'there is no backup that could be restored';
 }
 
-async function readCompletely(steps: StepTable, { backup, seed, thaw }: Verification, found: Found): Promise<void> {
+async function readCompletely(steps: StepTable, input: Verification, found: Found): Promise<void> {
+  const { backup, seed, thaw } = input;
   const { application, store } = found;
+  const from = { application, store, ...copyOf(input) };
   let chain: readonly string[] | null = null;
   if (backup !== 'all') {
     const choice = backup ?? { seed };
@@ -95,7 +100,7 @@ async function readCompletely(steps: StepTable, { backup, seed, thaw }: Verifica
     const chosen = await steps.run(
       `choose:${store}`,
       backup === undefined ? `Choose a backup of ${store} by chance (seed ${seed})` : `Find the backup of ${store}`,
-      () => anywhere(application).chooseBackup({ application, store, choice }),
+      () => anywhere(application).chooseBackup({ ...from, choice }),
       (choose) => (choose ? `${choose.chain.join(' + ')}${leftOut(choose.frozen)}` : 'there is none'),
     );
     if (chosen === null) return;
@@ -107,7 +112,7 @@ async function readCompletely(steps: StepTable, { backup, seed, thaw }: Verifica
   const read = await steps.run(
     `read:${store}`,
     chain === null ? `Read all that is stored of ${store}` : `Read it and its log completely`,
-    () => reading(application).readStore({ application, store, chain, known }),
+    () => reading(application).readStore({ ...from, chain, known }),
     ({ count, findings, moreFindings }) =>
       `${count.objects} objects, ${count.logPieces} pieces of log, ${formatBytes(count.readBytes)}${foundText(findings, moreFindings)}`,
   );
@@ -126,17 +131,25 @@ const leftOut = (frozen = 0) => (frozen === 0 ? '' : `; ${countOf(frozen, 'backu
 
 async function restoreForProof(
   steps: StepTable,
-  { application, backup, atSite, described, thaw = false }: Verification,
+  input: Verification,
   store: StoreSummary,
   found: Found,
 ): Promise<void> {
+  const { application, backup, atSite, described, thaw = false } = input;
   const target =
     typeof backup === 'object' ? { kind: 'backup' as const, backupId: backup.backupId } : { kind: 'latest' as const };
   const { rtoSeconds } = described.objectives;
-  const { restore, problem } = await testRestore(steps, {
-    ...{ application, store, site: atSite, target, rtoSeconds, thaw },
-  });
-  Object.assign(found, { restore, problem, backups: restore.chain });
+  const test = { application, store, site: atSite, target, rtoSeconds, thaw, ...copyOf(input) };
+  const { restore, problem, elsewhere } = await testRestore(steps, test);
+  const findings = [...found.findings, ...elsewhere.map((each) => readElsewhere(store.name, each))];
+  Object.assign(found, { restore, problem, backups: restore.chain, findings });
+}
+
+const copyOf = ({ copy }: Pick<Verification, 'copy'>) => (copy === undefined ? {} : { copy });
+
+function readElsewhere(store: string, { key, repository, problem, readFrom }: ReadElsewhere): Finding {
+  const consequence = `nothing yet: the restore read it from ${readFrom}`;
+  return { store, backupId: null, key: key ?? repository, severity: 'damage', problem, consequence };
 }
 
 function metByRestore(store: string, key: string, problem: string): Finding {
@@ -150,7 +163,7 @@ function resultOf({ kind, problem, findings }: Found): ProofResult {
   return problem !== null || (kind !== 'restore' && isDamaged) ? 'failed' : 'proven';
 }
 
-async function keep(steps: StepTable, found: Found): Promise<VerifiedStore> {
+async function keep(steps: StepTable, input: Verification, found: Found): Promise<VerifiedStore> {
   const { application, store, startedAt } = found;
   const at = `${new Date().toISOString().slice(0, 19)}.000Z`;
   const result = resultOf(found);
@@ -161,7 +174,8 @@ async function keep(steps: StepTable, found: Found): Promise<VerifiedStore> {
     await steps.run(
       `keep:${store}`,
       `Store the proof of ${store}`,
-      () => anywhere(application).keepProof({ application, proof: { ...found, proofId, result, at } }),
+      () =>
+        anywhere(application).keepProof({ application, proof: { ...found, proofId, result, at }, ...copyOf(input) }),
       () => `${result}: ${proofId}`,
     );
   } catch (error) {

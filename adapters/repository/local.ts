@@ -127,6 +127,13 @@ export function createLocalRepository({ name, directory, prefix }: LocalSettings
       return { ...stored, sha256: stored.sha256! };
     },
 
+    async uploadFrom(key, source, options, ctx) {
+      checkKey(key);
+      const already = await metadata.head(key);
+      if (already?.sha256 === source.sha256 && already.sizeBytes === source.sizeBytes) return already;
+      return storeStream(key, source.whole(), { ...options, ifAbsent: true }, ctx, source.sizeBytes);
+    },
+
     async get(key, range): Promise<Readable> {
       checkKey(key);
       // Opened here, not by the stream, so that a missing object is known before the first byte.

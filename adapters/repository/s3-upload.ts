@@ -147,7 +147,7 @@ class PartSender {
   }
 }
 
-async function beginOrResume(
+export async function beginOrResume(
   target: MultipartTarget,
   unfinished: string | null,
   attributes: () => ObjectAttributes,

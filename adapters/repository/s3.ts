@@ -15,6 +15,7 @@ import { createS3Objects, type StoredContent } from './s3-objects';
 import { compositeOf } from '../volumes/piece-digests';
 import { uploadStreamInParts } from './s3-stream-upload';
 import { PART_BYTES, sendGrowing, uploadFileInParts } from './s3-upload';
+import { hasKnownParts, uploadRangesInParts } from './s3-upload-from';
 import { PartBuffers } from './part-buffers';
 import { Slots } from './slots';
 
@@ -71,6 +72,24 @@ export function createS3Repository({ name, settings, prefix }: S3Options): Repos
     });
   }
 
+  const uploadStream: Repository['uploadStream'] = async (key, source, options, ctx) => {
+    checkKey(key);
+    const artifact = { storageClass: settings.storageClass, ...options, ifAbsent: true };
+    return mapped(`uploading ${key}`, async () => {
+      const putSmall = (bytes: Buffer) => objects.putOnce(key, bytes, artifact, ctx.signal);
+      const upload = {
+        target: multipartTarget(key, ctx.signal),
+        attributes: objects.plainAttributes(artifact),
+        key,
+        putSmall,
+        created: (content: StoredContent, create: () => Promise<{ etag: string }>) =>
+          objects.created(key, content, create),
+      };
+      const stored = await uploadStreamInParts(source, upload, ctx);
+      return { ...objects.described(artifact, key, stored), sha256: stored.sha256 };
+    });
+  };
+
   return {
     name,
     kind: 's3',
@@ -111,21 +130,26 @@ export function createS3Repository({ name, settings, prefix }: S3Options): Repos
       });
     },
 
-    async uploadStream(key, source, options, ctx) {
+    uploadStream,
+
+    async uploadFrom(key, source, options, ctx) {
       checkKey(key);
+      // Without what its parts are together there is nothing to go on from.
+      if (!hasKnownParts(source)) {
+        const bytes = Readable.from(source.whole(), { objectMode: false, highWaterMark: 2 ** 20 });
+        return uploadStream(key, bytes, options, ctx);
+      }
       const artifact = { storageClass: settings.storageClass, ...options, ifAbsent: true };
+      const { sizeBytes, sha256, composite } = source;
       return mapped(`uploading ${key}`, async () => {
-        const putSmall = (bytes: Buffer) => objects.putOnce(key, bytes, artifact, ctx.signal);
-        const upload = {
-          target: multipartTarget(key, ctx.signal),
-          attributes: objects.plainAttributes(artifact),
-          key,
-          putSmall,
-          created: (content: StoredContent, create: () => Promise<{ etag: string }>) =>
-            objects.created(key, content, create),
-        };
-        const stored = await uploadStreamInParts(source, upload, ctx);
-        return { ...objects.described(artifact, key, stored), sha256: stored.sha256 };
+        const content = { sizeBytes, sha256, composite };
+        const already = await objects.head(key);
+        if (already) return objects.sameContent(already, content);
+        const attributes = objects.digestAttributes(artifact, sha256, composite);
+        const upload = { target: multipartTarget(key, ctx.signal), attributes, key, source };
+        const send = async () => uploadRangesInParts({ ...upload, unfinished: await unfinishedUploadOf(key) }, ctx);
+        const stored = await objects.created(key, content, () => objects.unlessConflict(key, send));
+        return objects.described(artifact, key, stored);
       });
     },
 

@@ -171,6 +171,6 @@ export function createRetentionRecords(repository: Repository, store: string): R
 }
 
 /** Workflow ids have colons, times too: neither is welcome in the name of a file. */
-function asName(text: string): string {
+export function asName(text: string): string {
   return text.replaceAll(/[^A-Za-z0-9._-]/g, '_');
 }

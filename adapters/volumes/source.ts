@@ -58,7 +58,7 @@ export async function verifyStored(
   artifact: StoredBytes,
   onBytes: (bytes: number) => void,
 ): Promise<void> {
-  for await (const chunk of verifiedStored(repository, artifact, null)) onBytes(chunk.length);
+  for await (const chunk of storedBytesOf(repository, artifact)) onBytes(chunk.length);
 }
 
 /** An artifact where it lies, and what opens it; null: it is not encrypted. */
@@ -116,7 +116,7 @@ async function* plainContent(
   { repository, artifact, cipher, copies }: StoredArtifact,
   undo: typeof decompressFrames,
 ): AsyncGenerator<Buffer, void> {
-  const stored = verifiedStored(repository, artifact, copies);
+  const stored = storedBytesOf(repository, artifact, copies);
   const coded = cipher ? cipher.decrypting(boundName(artifact.key), stored) : stored;
   try {
     yield* artifact.codec === 'zstd' ? undo(coded) : coded;
@@ -126,10 +126,11 @@ async function* plainContent(
   }
 }
 
-async function* verifiedStored(
+/** The bytes as they are stored; ends only when size and digest were found right, else throws BackupCorrupt. */
+export async function* storedBytesOf(
   repository: Repository,
   artifact: StoredBytes,
-  copies: StoredArtifact['copies'],
+  copies: StoredArtifact['copies'] = null,
 ): AsyncGenerator<Buffer, void> {
   const hash = createHash('sha256');
   let sizeBytes = 0;
@@ -205,7 +206,7 @@ function corrupt(key: string, repository: Repository, difference: string, cause?
   });
 }
 
-function missing(key: string, repository: Repository, cause: unknown): Error {
+export function missing(key: string, repository: Repository, cause: unknown): Error {
   return failure('BackupCorrupt', `${key} in ${repository.location} is named by a manifest and is not there`, {
     context: { key, repository: repository.name },
     cause,

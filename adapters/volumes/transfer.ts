@@ -1,6 +1,6 @@
 import type { CallContext } from '../../core/call';
 import type { ArtifactKind, DumpResult, Manifest } from '../../core/catalog';
-import { failure, hasCode } from '../../core/errors';
+import { failure, hasCode, reasonOf } from '../../core/errors';
 import { layout } from '../../core/layout';
 import type { CatalogStore } from '../../core/catalog-store';
 import type { Repository } from '../../core/repository';
@@ -153,8 +153,23 @@ export function createTransfer(options: TransferOptions): BackupTransfer {
       }
     },
 
-    source: (chain, { fromCopies } = { fromCopies: false }) =>
-      createVolumeSource(repository, chain, cipher, fromCopies ? spool.copies : null),
+    source: (chain, { fromLocalTier } = { fromLocalTier: false }) =>
+      createVolumeSource(repository, chain, cipher, fromLocalTier ? spool.copies : null),
+
+    async whyUnusable(artifact, how) {
+      const { key, sizeBytes, sha256, composite } = artifact;
+      const where = `${key} in ${repository.location}`;
+      const head = await repository.head(key);
+      if (!head) return `${where} is not there`;
+      if (head.sizeBytes !== sizeBytes) return `${where} has ${head.sizeBytes} bytes instead of ${sizeBytes}`;
+      if (how === 'read') {
+        const read = verifyStored(repository, artifact, () => undefined);
+        return read.then(() => null, reasonOfDamage);
+      }
+      const isConfirmed = head.composite !== null && head.composite === composite;
+      if (isConfirmed || head.sha256 === null || head.sha256 === sha256) return null;
+      return `${where} has SHA-256 ${head.sha256} instead of ${sha256}`;
+    },
 
     async whyIncomplete({ artifacts, early }) {
       const objects = [...artifacts, ...early];
@@ -176,7 +191,7 @@ export function createTransfer(options: TransferOptions): BackupTransfer {
 type StoredObject = AttemptRecord['artifacts'][number] | AttemptRecord['early'][number];
 
 /** Trusts digests that the repository computed or confirmed itself; where it has none, the bytes are read. */
-async function verifyObject(repository: Repository, object: StoredObject, ctx: CallContext): Promise<void> {
+export async function verifyObject(repository: Repository, object: StoredObject, ctx: CallContext): Promise<void> {
   const head = await repository.head(object.key);
   const where = `${object.key} in ${repository.location}`;
   const context = { key: object.key, repository: repository.name };
@@ -192,6 +207,11 @@ async function verifyObject(repository: Repository, object: StoredObject, ctx: C
   } else if (head.sha256 !== object.sha256) {
     throw failure('BackupCorrupt', `${where} has SHA-256 ${head.sha256}, ${object.sha256} was sent`, { context });
   }
+}
+
+function reasonOfDamage(error: unknown): string {
+  if (hasCode(error, 'BackupCorrupt')) return reasonOf(error);
+  throw error;
 }
 
 /** Where the record of the attempt that was committed lies; null for a backup without artifacts. */

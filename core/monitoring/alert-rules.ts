@@ -1,5 +1,6 @@
 import type { Application } from '../application';
 import type { AlertName, AlertPolicy } from './policy';
+import { DR_SITE_JOB, WORKERS_JOB } from './scrape-config';
 
 /** A rule as Prometheus reads it. */
 export interface AlertRule {
@@ -13,10 +14,6 @@ export interface AlertRule {
 export interface RuleFile {
   readonly groups: readonly { readonly name: string; readonly rules: readonly AlertRule[] }[];
 }
-
-/** The scrape jobs that the rules name; `up` is Prometheus's own metric of each. */
-export const WORKERS_JOB = 'drctl';
-export const DR_SITE_JOB = 'dr-site-health';
 
 /** Every worker tells of the whole application: of what all tell one is taken. */
 const STORE = 'by (app, store, kind)';
@@ -44,7 +41,8 @@ interface Told {
  * not there equals nothing, a label that nothing carries) the rule beside it does. `docs/monitoring.md` has them in words.
  */
 export function alertRules({ name, monitoring }: Application): RuleFile {
-  const told = [...backupRules(name), ...reachRules(name), ...proofRules(name, monitoring.proofMaxAgeSeconds)];
+  const proofs = proofRules(name, monitoring.proofMaxAgeSeconds);
+  const told = [...backupRules(name), ...reachRules(name), ...proofs, ...copyRules(name)];
   const all = [...told, ...moveRules(name, monitoring.recoverySeconds), ...watchRules(name)];
   const rules = all.map((each) => ruleOf(name, each, monitoring.alerts[each.policy]));
   return { groups: [{ name: `drctl-${name}`, rules }] };
@@ -166,6 +164,39 @@ function proofRules(name: string, maxAgeSeconds: number | null): Told[] {
   ];
 }
 
+function copyRules(name: string): Told[] {
+  const app = `{app="${name}"}`;
+  const copy = 'by (app, store, kind, copy)';
+  const allowed = `max ${copy} (drctl_copy_lag_objective_seconds${app})`;
+  const complete = `max ${copy} (drctl_copy_complete_timestamp_seconds${app})`;
+  const on = 'on (app, store, kind, copy)';
+  const aDayOld = `${ON_STORE} (time() - max ${STORE} (drctl_backup_oldest_timestamp_seconds${app}) > 86400)`;
+  return [
+    {
+      alert: 'CopyBehind',
+      policy: 'copyBehind',
+      expr: `time() - ${complete} > ${on} ${allowed}`,
+      summary: 'The copy of {{ $labels.store }} in {{ $labels.copy }} is behind',
+      description: 'It is complete only until {{ $value | humanizeDuration }} ago. See: drctl copies list',
+    },
+    {
+      alert: 'CopyMissing',
+      policy: 'copyBehind',
+      // A store that was backed up first today may still be on its way.
+      expr: `(${allowed} unless ${on} ${complete}) and ${aDayOld}`,
+      summary: '{{ $labels.store }} was never copied completely to {{ $labels.copy }}',
+      description: 'The loss of its repository would be the loss of its backups. See: drctl copies list',
+    },
+    {
+      alert: 'CopyDamaged',
+      policy: 'backupDamaged',
+      expr: `max ${copy} (drctl_copy_damaged_objects${app}) > 0`,
+      summary: 'Stored objects of {{ $labels.store }} cannot be copied to {{ $labels.copy }}: they are damaged',
+      description: 'There are {{ $value }}. See: drctl copies list {{ $labels.store }}',
+    },
+  ];
+}
+
 function moveRules(name: string, recoverySeconds: number): Told[] {
   const app = `{app="${name}"}`;
   const passive = `on (app, site) max by (app, site) (drctl_active_site${app}) == 0`;
@@ -243,29 +274,4 @@ function watchRules(name: string): Told[] {
 function duration(seconds: number): string {
   if (seconds > 0 && seconds % 3_600 === 0) return `${seconds / 3_600}h`;
   return seconds > 0 && seconds % 60 === 0 ? `${seconds / 60}m` : `${seconds}s`;
-}
-
-export interface ScrapeTarget {
-  readonly site: string;
-  readonly address: string;
-}
-
-/**
- * What goes below `scrape_configs` of a Prometheus. The label is not `site`, which some figures have themselves. The site that is asked whether it could take over is every one but the
- * first: after a role change the rules still name the right one, because `up` says whether a site answers, not what it is.
- */
-export function scrapeConfig(workers: readonly ScrapeTarget[], standbySites: readonly string[]): object {
-  const targets = (of: readonly ScrapeTarget[]) =>
-    of.map(({ site, address }) => ({ targets: [address], labels: { worker: site } }));
-  return {
-    scrape_configs: [
-      { job_name: WORKERS_JOB, scrape_interval: '15s', static_configs: targets(workers) },
-      {
-        job_name: DR_SITE_JOB,
-        scrape_interval: '15s',
-        metrics_path: '/site-health',
-        static_configs: targets(workers.filter(({ site }) => standbySites.includes(site))),
-      },
-    ],
-  };
 }

@@ -1,5 +1,5 @@
 import type { Application } from '../application';
-import { DR_SITE_JOB } from './alert-rules';
+import { DR_SITE_JOB } from './scrape-config';
 
 /** One query of a panel, as Prometheus takes it. */
 interface Target {
@@ -165,6 +165,13 @@ export function dashboard({ name, monitoring, objectives }: Application): object
       unit: 'short',
       limit: { value: 100, below: true },
       targets: [{ expr: `max by (site) (drctl_readiness_score{${app}})`, legend: '{{site}}' }],
+    },
+    {
+      title: 'Copies',
+      description: 'How far each is behind its store.',
+      type: 'timeseries',
+      unit: 's',
+      targets: [{ expr: `min by (store, copy) (drctl_copy_lag_seconds{${app}})`, legend: '{{store}} in {{copy}}' }],
     },
     {
       title: 'Age of these figures',

@@ -11,6 +11,7 @@ export const ALERTS = [
   'slotLost',
   'proofFailed',
   'proofTooOld',
+  'copyBehind',
   'recoveryTooSlow',
   'notReady',
   'drSiteDown',

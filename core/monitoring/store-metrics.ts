@@ -2,6 +2,7 @@ import type { Application } from '../application';
 import { BACKUP_TYPES } from '../catalog';
 import type { MetricFamily, MetricPoint } from '../metric-family';
 import { gauge } from './gauge';
+import { type CopyView, lagSecondsOf } from './copy-view';
 import type { ApplicationFacts } from './facts';
 import { atRiskSeconds, contentProvenAt, judgeStore, lastAttemptFailed, statusOf } from './store-view';
 import { type DurationTally, DURATION_BOUNDS_SECONDS, type Tally, tallyOf } from './tally';
@@ -100,6 +101,36 @@ export function storeMetrics(application: Application, facts: ApplicationFacts, 
         const provenAt = contentProvenAt(proofs);
         return provenAt === null ? null : Math.max(0, (Date.parse(at) - Date.parse(provenAt)) / 1_000);
       }),
+    ),
+    ...copyMetrics(stores, of),
+  ];
+}
+
+function copyMetrics(stores: ApplicationFacts['stores'], of: LabelsOf): MetricFamily[] {
+  const each = (value: (copy: CopyView, at: string) => number | null) =>
+    stores.flatMap(({ store, at, copies = [] }) =>
+      copies.map((view) => [{ ...of(store), copy: view.copy }, value(view, at)] as const),
+    );
+  return [
+    gauge(
+      'drctl_copy_complete_timestamp_seconds',
+      'All that was stored then is in the copy; absent before it was complete for the first time.',
+      each(({ completeUntil }) => seconds(completeUntil)),
+    ),
+    gauge(
+      'drctl_copy_lag_seconds',
+      'How far the copy is behind its store; absent where that is not known.',
+      each(lagSecondsOf),
+    ),
+    gauge(
+      'drctl_copy_lag_objective_seconds',
+      'How far it may be behind.',
+      each(({ maxLagSeconds }) => maxLagSeconds),
+    ),
+    gauge(
+      'drctl_copy_damaged_objects',
+      'Objects that could not be copied, because they are damaged where they are copied from.',
+      each(({ notCopied, problem }) => (problem === null ? notCopied : null)),
     ),
   ];
 }

@@ -4,6 +4,7 @@ import { formatDuration } from '../clock';
 import type { Severity } from '../notify';
 import type { WindowGap } from '../recovery-gaps';
 import type { ProofKind, ProofResult, ProofSummary } from '../proofs';
+import { type CopyView, judgeCopies } from './copy-view';
 import { type AlertName, maxAgeSecondsOf, type MonitoringPolicy } from './policy';
 
 /** What is stored of one store and how far it reaches, as it was found at `at`. Unknown is null and never zero. */
@@ -31,6 +32,8 @@ export interface StoreView {
   readonly logProblem: string | null;
   /** Of each kind of proof the newest, and the newest that succeeded; empty where nothing was ever proven. */
   readonly proofs: readonly ProofAge[];
+  /** In the further repositories of the config; absent: it has none. */
+  readonly copies?: readonly CopyView[];
   /** When its last backup that failed ended; null where none is known to have. */
   readonly lastFailureAt: string | null;
 }
@@ -83,9 +86,12 @@ export function lastAttemptFailed({ newest, lastFailureAt }: StoreView): boolean
 
 /** Everything that is wrong with what is stored of it; empty: healthy. */
 export function judgeStore(view: StoreView, policy: MonitoringPolicy): HealthReason[] {
-  return [...judgeBackups(view, policy), ...judgeReach(view), ...judgeProofs(view, policy)].map((found) =>
-    weighed(found, policy),
-  );
+  const copies = judgeCopies(view.copies ?? [], view.at, view.oldestAt);
+  const found: Found[] = [
+    ...[...judgeBackups(view, policy), ...judgeReach(view), ...judgeProofs(view, policy)],
+    ...copies.map((text): Found => ({ alert: 'copyBehind', status: 'warning', text })),
+  ];
+  return found.map((each) => weighed(each, policy));
 }
 
 /** How loud it is, and how long it has to last before it is told. */

@@ -3,6 +3,8 @@ export interface ApplyRetentionInput {
   readonly application: string;
   readonly stores: readonly string[];
   readonly requestedBy: string;
+  /** The copies of the stores, each of which has a retention of its own. */
+  readonly copies?: readonly { readonly store: string; readonly copy: string }[];
   /** It runs under the id that only one run has (`workflowIds.retention`); a schedule's run starts such a child instead. */
   readonly isOnlyOne?: boolean;
   /** Instead of the config's, for this run; a person named it. */
@@ -26,12 +28,15 @@ export interface RetentionAmounts {
 
 export interface MarkedStore extends RetentionAmounts {
   readonly store: string;
+  /** The repository of the copy; absent where it is the store's own. */
+  readonly copy?: string;
   readonly sweepAt: string;
   readonly problems: readonly string[];
 }
 
 export interface SweptStore extends RetentionAmounts {
   readonly store: string;
+  readonly copy?: string;
   /** The backup that stays whatever happens; null where there is none. */
   readonly newest: string | null;
 }
@@ -51,6 +56,15 @@ export const NOTHING: RetentionAmounts = {
   leftovers: { objects: 0, sizeBytes: 0 },
   unfinishedUploads: 0,
 };
+
+/** A store in its own repository, or in one of its copies. */
+export interface StorePlace {
+  readonly store: string;
+  readonly copy?: string;
+}
+
+/** `orders-db`, `orders-db in offsite`. */
+export const placeText = ({ store, copy }: StorePlace): string => (copy === undefined ? store : `${store} in ${copy}`);
 
 export const isNothing = ({ backups, log, leftovers, unfinishedUploads }: RetentionAmounts): boolean =>
   backups.objects + log.objects + leftovers.objects + unfinishedUploads === 0;

@@ -1,6 +1,7 @@
 import { Option } from 'commander';
 import { failure } from '../../core/errors';
 import type { Front } from '../front';
+import { copiesNamed } from '../copies';
 import { LEAVES, type Leave } from '../../core/recovery';
 import { THAW_TIERS, type ThawTier } from '../../core/thaw';
 import { readTarget, withChoice } from '../recovery-target';
@@ -17,6 +18,7 @@ interface Options {
   thawTier?: ThawTier;
   port?: string;
   site?: string;
+  from?: string;
   overwrite?: boolean;
   delta?: boolean;
   dryRun?: boolean;
@@ -41,14 +43,17 @@ export function registerRestore(front: Front): void {
         ['drctl restore orders-db --to 20261122T020000Z-full-1a2b3c4d --into /restore/orders', 'exactly one backup'],
       ],
       async (session, named, options) => {
-        const { all, to, into, port, site, overwrite, delta, dryRun, yes, detach, leave, thawTier } = options;
+        const { all, to, into, port, site, from, overwrite, delta, dryRun, yes, detach, leave, thawTier } = options;
         const { target: read, note } = readTarget(to, session.io.now());
         const target = withChoice(read, options);
         if (note) session.io.note(`Note: ${note}`);
         if (into === undefined && !dryRun) throw failure('UsageInvalid', 'say where to restore to, with --into DIR');
         const atSite = site === undefined ? null : session.site(site);
+        const stores = session.stores(named, all ?? false);
+        if (from !== undefined) for (const store of stores) copiesNamed(session, [store], from);
         const request = {
-          stores: session.stores(named, all ?? false),
+          stores,
+          copy: from ?? null,
           target,
           into: into ?? session.config.restore.directory,
           port: portOf(port),
@@ -88,6 +93,7 @@ export function registerRestore(front: Front): void {
     .option('--into <directory>', 'an empty directory on the worker; with several stores each gets its own below it')
     .option('--port <port>', 'port of the restored server (default: a free one)')
     .option('--site <site>', 'whose worker restores (default: the active site)')
+    .option('--from <repository>', 'the copy to read, and nothing else (default: whatever is intact, copies last)')
     .option('--overwrite', 'replace what an earlier restore left in the directory')
     .option(
       '--delta',

@@ -1,5 +1,6 @@
 import { parseDurationMilliseconds } from '../../core/clock';
 import { failure } from '../../core/errors';
+import { copiesNamed } from '../copies';
 import { workflowIds } from '../../core/names';
 import type { Front } from '../front';
 import { putHold } from '../hold';
@@ -18,20 +19,24 @@ export function registerRetention(front: Front): void {
   const group = front.group('retention', 'see and delete what is not kept any more, and hold what must stay');
 
   front
-    .command<{ deletable?: boolean }>(
+    .command<{ deletable?: boolean; copy?: string }>(
       group,
       'plan [stores...]',
       'what each backup and piece of log is kept for, or since when nothing needs it; changes nothing',
       [
         ['drctl retention plan', 'every store'],
         ['drctl retention plan orders-db --deletable', 'only what would go now'],
+        ['drctl retention plan --copy offsite', 'the same of a copy, which goes by its own'],
       ],
-      async (session, named, { deletable = false }) => {
-        const plans = await planRetention(session, session.stores(named, named.length === 0));
+      async (session, named, { deletable = false, copy }) => {
+        const stores = session.stores(named, named.length === 0);
+        const copied = copy === undefined ? stores : copiesNamed(session, stores, copy).map(({ store }) => store);
+        const plans = await planRetention(session, copied, copy);
         session.print(plans, () => planLines(plans, deletable));
       },
     )
-    .option('--deletable', 'only what would go');
+    .option('--deletable', 'only what would go')
+    .option('--copy <repository>', 'of the copy there');
 
   front
     .command<ApplyOptions>(

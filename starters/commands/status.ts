@@ -110,9 +110,12 @@ function screen(facts: StatusFacts, verdict: Verdict, session: Session): string[
 
 function storeLines(stores: StatusFacts['stores'], now: Date): string[] {
   const SIGNS = { healthy: 'ok', warning: 'look at it', error: 'NOT SAFE' } as const;
+  const areCopied = stores.some(([, part]) => 'value' in part && part.value.copies.length > 0);
+  const copyText = ({ copy, lagSeconds }: StoreStatus['copies'][number]) =>
+    `${copy} ${lagSeconds === null ? 'never' : `until ${formatDuration(lagSeconds * 1_000)} ago`}`;
   const rows = stores.map(([store, part]) => {
     if ('problem' in part) return [store, '', 'NOT KNOWN', '', '', '', ''];
-    const { engine, status, stateOf, atRiskSeconds, rpoSeconds, provenAt }: StoreStatus = part.value;
+    const { engine, status, stateOf, atRiskSeconds, rpoSeconds, provenAt, copies }: StoreStatus = part.value;
     return [
       store,
       engine,
@@ -121,9 +124,11 @@ function storeLines(stores: StatusFacts['stores'], now: Date): string[] {
       atRiskSeconds === null ? 'unknown' : formatDuration(atRiskSeconds * 1_000),
       formatDuration(rpoSeconds * 1_000),
       provenAt ? relativeTime(provenAt, now) : 'never',
+      ...(areCopied ? [copies.map(copyText).join(', ')] : []),
     ];
   });
-  return tableLines(['store', 'engine', 'state', 'newest backup', 'at risk', 'objective', 'proven'], rows);
+  const titles = ['store', 'engine', 'state', 'newest backup', 'at risk', 'objective', 'proven'];
+  return tableLines([...titles, ...(areCopied ? ['copied'] : [])], rows);
 }
 
 /** How many answer; what should be mended at them is among the reasons above. */

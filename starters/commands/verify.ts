@@ -1,4 +1,5 @@
 import { failure } from '../../core/errors';
+import { copiesNamed } from '../copies';
 import { isBackupId } from '../../core/layout';
 import type { ProofKind } from '../../core/proofs';
 import type { Front } from '../front';
@@ -15,6 +16,7 @@ interface Options {
   seed?: string;
   site?: string;
   thaw?: boolean;
+  copy?: string;
   detach?: boolean;
 }
 
@@ -28,12 +30,16 @@ export function registerVerify(front: Front): void {
         ['drctl verify --all --quick', 'every manifest, every object with its size, the log without holes'],
         ['drctl verify orders-db --full', 'reads a backup chosen by chance, its chain and its log completely'],
         ['drctl verify --all --full --every-backup', 'reads all that is stored'],
+        ['drctl verify --all --quick --copy offsite', 'the same of the copies in another repository'],
         ['drctl verify orders-db --restore', 'restores the latest state into a scratch server, reads it, removes it'],
       ],
       async (session, named, options) => {
         const kind = kindOf(options);
+        const stores = session.stores(named, options.all ?? false);
+        const { copy } = options;
         return startVerify(session, {
-          stores: session.stores(named, options.all ?? false),
+          stores: copy === undefined ? stores : copiesNamed(session, stores, copy).map(({ store }) => store),
+          copy,
           kind,
           backup: backupOf(options, kind),
           seed: seedOf(options, kind),
@@ -52,6 +58,7 @@ export function registerVerify(front: Front): void {
     .option('--seed <number>', 'with --full: makes the choice of an earlier run again')
     .option('--site <site>', 'with --restore: whose worker restores (default: a site that is not active)')
     .option('--thaw', 'with --backup: ask back what of it lies in an archive class, and wait for hours or days')
+    .option('--copy <repository>', 'the copies there; no other repository is read')
     .addOption(detachOption());
 }
 

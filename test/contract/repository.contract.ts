@@ -6,7 +6,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { GrowingVolume } from '../../adapters/volumes/growing-volume';
 import { compositeOf, PieceDigester } from '../../adapters/volumes/piece-digests';
 import type { Progress } from '../../core/call';
-import { type Repository, UPLOAD_PIECE_BYTES } from '../../core/repository';
+import { failure } from '../../core/errors';
+import { type RangedSource, type Repository, UPLOAD_PIECE_BYTES } from '../../core/repository';
 import { testContext } from '../support/call-context';
 import { collect, sha256, shopRows } from '../support/content';
 import { countOf, rounds, seededRandom } from '../support/random';
@@ -369,6 +370,71 @@ export function describeRepository(kind: string, start: () => Promise<Repository
         expect(await unfinished('data/')).toEqual([]);
       },
     );
+
+    /** What another repository holds, of known parts where it says so; cut after `breaksAt` bytes of it were read. */
+    function elsewhere(content: Buffer, withParts: boolean, breaksAt = Infinity): RangedSource {
+      const digester = new PieceDigester();
+      digester.update(content);
+      let readBytes = 0;
+      const bytes = async function* (from: number, end: number) {
+        for (let at = from; at < end; at += 100_000) {
+          if (readBytes >= breaksAt) throw new Error('the other repository went away');
+          const chunk = content.subarray(at, Math.min(end, at + 100_000));
+          readBytes += chunk.length;
+          yield chunk;
+        }
+      };
+      return {
+        ...{ sizeBytes: content.length, sha256: sha256(content) },
+        composite: withParts ? compositeOf(digester.digests().sha256) : null,
+        whole: () => bytes(0, content.length),
+        read: async (from, end) => Readable.from(bytes(from, end), { objectMode: false }),
+      };
+    }
+
+    describe.each([true, false])('what lies in another repository, its parts known: %p', (withParts) => {
+      test.each([0, 5_000, UPLOAD_PIECE_BYTES, 20_000_000])('is stored, %i bytes of it, and once', async (size) => {
+        const content = shopRows(size);
+        const source = elsewhere(content, withParts && size > 0);
+        const stored = await repository.uploadFrom('data/full/orders/vol', source, {}, ctx);
+        expect(stored).toMatchObject({ sizeBytes: size });
+        await repository.uploadFrom('data/full/orders/vol', source, {}, ctx);
+        expect((await collect(await repository.get('data/full/orders/vol'))).equals(content)).toBe(true);
+        const other = elsewhere(shopRows(size + 1), withParts);
+        await expect(repository.uploadFrom('data/full/orders/vol', other, {}, ctx)).rejects.toMatchObject({
+          type: 'LockHeld',
+        });
+      });
+
+      test('is gone on with where it broke', async () => {
+        const content = shopRows(30_000_000);
+        const key = 'data/full/orders/vol';
+        const broken = elsewhere(content, withParts, 18_000_000);
+        await expect(repository.uploadFrom(key, broken, {}, ctx)).rejects.toThrow('the other repository went away');
+        expect(await repository.head(key)).toBeNull();
+        await repository.uploadFrom(key, elsewhere(content, withParts), {}, ctx);
+        expect((await collect(await repository.get(key))).equals(content)).toBe(true);
+        expect(await unfinished('data/')).toEqual([]);
+      });
+    });
+
+    test('what is not what its digest says is not stored, nor are its parts', async () => {
+      const content = shopRows(20_000_000);
+      const altered = Buffer.from(content);
+      altered.fill(1, 9_000_000, 9_000_100);
+      const wrong = elsewhere(altered, true);
+      const read = (from: number, end: number) => wrong.read(from, end);
+      const source = { ...elsewhere(content, true), read };
+      const isOfParts = repository.kind === 's3';
+      const whole = async function* () {
+        yield* elsewhere(content, true).whole();
+        throw failure('BackupCorrupt', 'its digest is another one');
+      };
+      const upload = repository.uploadFrom('data/full/orders/vol', isOfParts ? source : { ...source, whole }, {}, ctx);
+      await expect(upload).rejects.toMatchObject({ type: 'BackupCorrupt' });
+      expect(await repository.head('data/full/orders/vol')).toBeNull();
+      expect(await unfinished('data/')).toEqual([]);
+    });
 
     const moments = rounds().map(() => random.integer(30_000_000));
     test.each([0, ...moments])(

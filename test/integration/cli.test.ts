@@ -204,7 +204,10 @@ describe('restore', () => {
     };
     return {
       planRestores: async () => ({ hostQueue: 'host-of-the-test', plans: [plan] }),
-      rebuildStore: async () => void calls.push('rebuild'),
+      rebuildStore: async () => {
+        calls.push('rebuild');
+        return [];
+      },
       replayLog: async () => restored,
       openStore: async () => restored,
       fingerprintStore: async () => ({ algorithm: 'fake', items: [{ name: 'orders', count: 42, digest: 'd' }] }),

@@ -57,10 +57,14 @@ function world(localSeconds: number | null, freeShare = 0) {
 }
 
 /** Reads the volume with a repository that counts what is read of it. */
-async function read({ repository, transferOver }: ReturnType<typeof world>, manifest: Manifest, fromCopies: boolean) {
+async function read(
+  { repository, transferOver }: ReturnType<typeof world>,
+  manifest: Manifest,
+  fromLocalTier: boolean,
+) {
   let reads = 0;
   const counted = faultyRepository(repository, { before: (operation) => void (reads += operation === 'get' ? 1 : 0) });
-  const source = transferOver(counted).source([manifest], { fromCopies });
+  const source = transferOver(counted).source([manifest], { fromLocalTier });
   const chunks = (await (await source.open(manifest.artifacts[0]!)).toArray()) as Buffer[];
   return { content: Buffer.concat(chunks), reads };
 }

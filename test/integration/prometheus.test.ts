@@ -6,7 +6,8 @@ import { createEpochs } from '../../adapters/catalog/epochs';
 import { createProofs } from '../../adapters/catalog/proofs';
 import { createRepository } from '../../adapters/repository';
 import { layout } from '../../core/layout';
-import { alertRules, scrapeConfig } from '../../core/monitoring/alert-rules';
+import { alertRules } from '../../core/monitoring/alert-rules';
+import { scrapeConfig } from '../../core/monitoring/scrape-config';
 import { dashboard } from '../../core/monitoring/dashboard';
 import { prometheusPrograms } from '../../lab/runtime/prometheus';
 import { freeLoopbackHost } from '../../lab/servers/loopback';
@@ -136,6 +137,7 @@ async function openShop(folder: string): Promise<WiredApplication> {
   });
   const sample = { store: 'orders', takenAt: ago(2), primary: state('primary'), standby: state('dr'), problem: null };
   await put(layout.samples(), { orders: [sample, sample] });
+  const copied = { completeUntil: ago(30), notCopied: [] };
   const keptLog = { holder: 'drctl_orders', state: 'reading', keptBytes: 0, headroomBytes: null } as const;
   const engine = {
     kind: 'postgresql',
@@ -148,6 +150,7 @@ async function openShop(folder: string): Promise<WiredApplication> {
     catalog: () => createCatalog(repository),
     proofs: () => createProofs(repository),
     logArchive: () => ({}),
+    copies: () => [{ name: 'offsite', maxLagSeconds: 3_600, copier: { record: async () => copied } }],
     engine: () => engine,
     control: repository,
     epochs: createEpochs(repository),

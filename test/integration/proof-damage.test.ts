@@ -1,17 +1,25 @@
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
+import { MockActivityEnvironment } from '@temporalio/testing';
+import type { OpenApplication } from '../../activities/deps';
+import { createRestoreActivities } from '../../activities/restore';
+import { createStoreCopier } from '../../adapters/copies/store-copier';
+import { createReading } from '../../adapters/fallback/reading';
 import { createLocalRepository } from '../../adapters/repository/local';
+import { createRetentionStore } from '../../adapters/retention/retention-store';
 import { findFailure } from '../../core/errors';
-import type { LogEntry } from '../../core/log-archive';
 import { planAroundDamage } from '../../core/plan-around-damage';
-import type { RestorePlan } from '../../core/recovery';
+import type { ReadElsewhere } from '../../core/reading';
+import type { Fingerprint, RestorePlan } from '../../core/recovery';
+import type { Repository } from '../../core/repository';
 import type { Finding, StoredLook } from '../../core/verification';
 import { isRoot } from '../../lab/servers/process';
 import { testContext } from '../support/engine-harness';
 import { countOf, seededRandom } from '../support/random';
 import { storedApplication } from '../support/stored-application';
-import type { StoredStore } from '../support/stored-store';
+import { damages, HOWS, objectsOf, type StoredObject } from '../support/stored-damage';
+import { type StoredStore, storedStore } from '../support/stored-store';
 
 const random = seededRandom('proof-damage');
 const CASES = countOf('ROUNDS', 8);
@@ -34,16 +42,6 @@ interface Sound {
   readonly plan: RestorePlan;
 }
 
-interface StoredObject {
-  readonly key: string;
-  readonly store: StoredStore;
-  /** What it is, so that rare kinds are damaged as often as common ones. */
-  readonly kind: string;
-  /** Of a piece of log; others may hold all of what it holds, so that nothing misses it. */
-  readonly entry: LogEntry | null;
-  readonly backupId: string | null;
-}
-
 beforeAll(async () => {
   stores = await storedApplication(repository, root, random);
   for (const store of stores) {
@@ -58,25 +56,6 @@ beforeAll(async () => {
 }, 600_000);
 afterAll(() => fs.rmSync(root, { recursive: true, force: true }));
 
-async function objectsOf(store: StoredStore, look: StoredLook): Promise<StoredObject[]> {
-  const name = store.engine.store;
-  const { log } = store.open();
-  const entries = (await Promise.all(look.log.map(({ lineage }) => log!.entries(lineage)))).flat();
-  const found: StoredObject[] = [];
-  for await (const { key } of repository.list('')) {
-    if (key.split('/')[key.startsWith('catalog/') ? 1 : 2] !== name) continue;
-    const entry = entries.find((each) => each.key === key) ?? null;
-    const backupId = /\d{8}T\d{6}Z-(?:full|incr)-[0-9a-f]{8}/.exec(key)?.[0] ?? null;
-    const file = path.basename(key).replace(backupId ?? ' ', '');
-    const kind = entry ? entry.kind : key.includes('/history/') ? path.extname(key) : file.replace(/\d+/, 'n');
-    // Slices that a segment hides are nobody's any more.
-    if (entry || backupId || key.includes('/history/')) found.push({ key, store, kind, entry, backupId });
-  }
-  return found;
-}
-
-const fileOf = (key: string) => path.join(repository.location, key);
-
 /** Whether the log is whole without it. */
 function isSpare({ entry, store }: StoredObject): boolean {
   if (!entry) return false;
@@ -89,52 +68,6 @@ function isSpare({ entry, store }: StoredObject): boolean {
       naming.compare(each.from, entry.from) <= 0 &&
       naming.compare(each.to, entry.to) >= 0,
   );
-}
-
-interface Damage {
-  readonly what: string;
-  readonly keys: readonly string[];
-  undo(): void;
-}
-
-const kinds = {
-  'one bit flipped': (object: StoredObject) => {
-    const content = fs.readFileSync(fileOf(object.key));
-    const [at, bit] = [random.integer(content.length), random.integer(8)];
-    content[at] = (content[at] as number) ^ (1 << bit);
-    return { ...rewritten(object.key, content), what: `bit ${bit} of byte ${at} flipped` };
-  },
-  'cut off': (object: StoredObject) => {
-    const content = fs.readFileSync(fileOf(object.key));
-    const length = random.integer(content.length);
-    return { ...rewritten(object.key, content.subarray(0, length)), what: `cut off at ${length}` };
-  },
-  deleted: ({ key }: StoredObject) => {
-    const aside = path.join(root, 'aside');
-    fs.renameSync(fileOf(key), aside);
-    return { what: 'deleted', keys: [key], undo: () => fs.renameSync(aside, fileOf(key)) };
-  },
-  swapped: (object: StoredObject) => {
-    const content = fs.readFileSync(fileOf(object.key));
-    const others = sound.get(object.store.engine.store)!.objects;
-    const other = random.shuffled(others).find(({ key }) => !fs.readFileSync(fileOf(key)).equals(content))!;
-    const first = rewritten(object.key, fs.readFileSync(fileOf(other.key)));
-    const second = rewritten(other.key, content);
-    const undo = () => [second, first].forEach((each) => each.undo());
-    return { what: `swapped with ${other.key}`, keys: [object.key, other.key], undo };
-  },
-} satisfies Record<string, (object: StoredObject) => Damage>;
-
-function rewritten(key: string, bytes: Buffer): Damage {
-  const file = fileOf(key);
-  const [before, { atime, mtime }] = [fs.readFileSync(file), fs.statSync(file)];
-  const write = (content: Buffer) => {
-    fs.writeFileSync(file, content);
-    // Bits that rot leave the time as it is.
-    fs.utimesSync(file, atime, mtime);
-  };
-  write(bytes);
-  return { what: 'rewritten', keys: [key], undo: () => write(before) };
 }
 
 async function findingsOf(store: StoredStore): Promise<Finding[]> {
@@ -169,6 +102,49 @@ function isNeeded({ backupId, key, kind, entry, store }: StoredObject): boolean 
   return plan.log.from.lineage !== entry.lineage || naming.compare(entry.to, plan.log.from) > 0;
 }
 
+/** Whether the restore of the plan reads it, so that it has to say what it met. */
+function isReadByPlan(object: StoredObject): boolean {
+  const { plan } = sound.get(object.store.engine.store)!;
+  if (object.backupId !== null) return isNeeded(object) && plan.chain.includes(object.backupId);
+  return object.entry !== null && isNeeded(object) && !isSpare(object);
+}
+
+/** As the activities restore, from the first repository and where that has to be from the copy. */
+async function restored(
+  store: StoredStore,
+  copy: Repository,
+  number: number,
+): Promise<{ readonly fingerprint: Fingerprint; readonly met: readonly ReadElsewhere[] }> {
+  const { engine } = store;
+  const placeOf = (name: string, at: StoredStore) => ({ name, ...at.open() });
+  const elsewhere = storedStore(engine, copy, root);
+  const open = {
+    engine: () => engine,
+    reading: () =>
+      createReading(
+        [placeOf('local', store), placeOf('copy', elsewhere)],
+        { store: engine.store, naming: engine.log?.naming ?? null },
+        new Map(),
+      ),
+    copies: () => [],
+    retentionStore: () => createRetentionStore(repository, engine.store, null),
+  } as unknown as OpenApplication;
+  const activities = createRestoreActivities({ site: 's', hostId: 'h', open: () => open });
+  const osUser = isRoot && engine.kind === 'postgresql' ? 'nobody' : null;
+  const place = { directory: path.join(root, `again-${number}`), host: '127.22.0.8', port: 0, osUser, overwrite: true };
+  const { plan } = sound.get(engine.store)!;
+  const input = { application: 'shop', restoreId: `r${number}`, store: engine.store, plan, place };
+  const run = <T>(work: () => Promise<T>) => new MockActivityEnvironment().run<[], T, () => Promise<T>>(work);
+  try {
+    const met = [...(await run(() => activities.rebuildStore(input)))];
+    met.push(...((await run(() => activities.replayLog(input))).elsewhere ?? []));
+    const opened = await run(() => activities.openStore(input));
+    return { fingerprint: await engine.fingerprint(opened, testContext()), met };
+  } finally {
+    await engine.restore.discard(place, testContext());
+  }
+}
+
 /** What a restore may end with that meets damage; the last two are of restores that were not to meet it. */
 const REFUSALS = ['BackupCorrupt', 'PitrTargetUnreachable', 'NotFound', 'LogGap', 'not needed', 'not tried'];
 
@@ -194,6 +170,42 @@ async function refusal(object: StoredObject, rebuilds: boolean): Promise<unknown
   }
 }
 
+/** Restores are whole: of each round one is brought up, read, and thrown away. */
+const COPIED_CASES = countOf('TARGETS', 2);
+
+test(
+  `whatever is damaged in the first repository, a restore brings the same back from the copy and names it (${COPIED_CASES} cases, seed ${random.seed})`,
+  async () => {
+    const copy = createLocalRepository({ name: 'copy', directory: path.join(root, 'copy'), prefix: 'shop' });
+    const intact = new Map<string, Fingerprint>();
+    for (const { engine } of stores) {
+      const parts = { from: repository, to: copy, store: engine.store, naming: engine.log?.naming ?? null };
+      const copier = createStoreCopier({ ...parts, application: 'shop', maxLagSeconds: 60, cipher: null });
+      const noted = { keep: () => undefined, announce: async () => undefined };
+      const { notCopied } = await copier.run({ wholeListing: true }, null, noted.keep, noted.announce, testContext());
+      expect(notCopied).toEqual([]);
+    }
+    for (let number = 1; number <= COPIED_CASES; number += 1) {
+      const store = stores[number % stores.length]!;
+      const { engine } = store;
+      if (!intact.has(engine.store)) intact.set(engine.store, (await restored(store, copy, number)).fingerprint);
+      const needed = sound.get(engine.store)!.objects.filter(isReadByPlan);
+      const object = random.pick(needed);
+      const how = random.pick(HOWS);
+      const damage = damages[how](object, random, needed);
+      try {
+        const { fingerprint, met } = await restored(store, copy, number);
+        const about = { number, key: object.key, how: damage.what };
+        expect({ ...about, fingerprint }).toEqual({ ...about, fingerprint: intact.get(engine.store) });
+        expect({ ...about, met: met.some(({ key }) => key === object.key) }).toEqual({ ...about, met: true });
+      } finally {
+        damage.undo();
+      }
+    }
+  },
+  LIMIT_MILLISECONDS,
+);
+
 test(
   `whatever is damaged is found and named, and not restored from (${CASES} cases, seed ${random.seed})`,
   async () => {
@@ -202,12 +214,12 @@ test(
     for (let number = 1; number <= CASES; number += 1) {
       const { objects } = sound.get(random.pick(stores).engine.store)!;
       const kind = random.pick([...new Set(objects.map((each) => each.kind))]);
-      const how = random.pick(Object.keys(kinds) as (keyof typeof kinds)[]);
+      const how = random.pick(HOWS);
       const possible = objects.filter((each) => each.kind === kind && !(how === 'deleted' && isSpare(each)));
       const object = random.pick(possible.length > 0 ? possible : objects.filter((each) => each.kind === kind));
       if (how === 'deleted' && isSpare(object)) throw new Error(`every ${kind} is spare`);
       const { engine } = object.store;
-      const damage = kinds[how](object);
+      const damage = damages[how](object, random, objects);
       try {
         const findings = await findingsOf(object.store);
         for (const key of damage.keys) {

@@ -80,6 +80,7 @@ function openOver(repository: Repository, keeping: RetentionPolicy = policy): Op
       log: { naming: walNaming, reach: logReach },
     }),
     catalog: () => catalog,
+    copies: () => [],
     transfer: () => transfer,
     logArchive: () => createLogArchive(repository, STORE, walNaming),
     retention: { policy: keeping, graceSeconds: 0, maxDeleteShare: 1, orphansAfterSeconds: 86_400 },
@@ -269,7 +270,7 @@ describe('in a local folder', () => {
     expect(await stored.uses(Date.now())).toMatchObject([{ kind: 'restore', backups }]);
     await stored.beginSweep('run-1');
     const require = (waitMilliseconds: number) =>
-      as(() => requireNotSwept(open, STORE, backups, testContext(), waitMilliseconds));
+      as(() => requireNotSwept(open, STORE, backups, open.catalog(STORE), testContext(), waitMilliseconds));
     await expect(require(0)).rejects.toMatchObject({ type: 'LockHeld' });
     // Once it has looked at the uses again it is waited for no longer, however long it goes on.
     const waiting = new AbortController();

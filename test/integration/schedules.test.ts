@@ -51,6 +51,7 @@ async function apply(...flags: string[]): Promise<Record<string, ScheduleChange[
 
 const SCHEDULES = [
   ...['full', 'incremental', 'configuration', 'health', 'readiness', 'retention', 'verify', 'restore-test', 'drill'],
+  'copies',
   ...['readiness-report', 'daily', 'weekly', 'monthly', 'quarterly'],
 ].map((name) => `ultramarket-${name}`);
 const FOLLOWERS = [

@@ -5,6 +5,7 @@ import type { FailOverStatus } from '../../core/role-change-runs';
 import type { RunStatus } from '../../core/runs';
 import { fakeBackupWorld } from '../support/fake-backup';
 import { checkedItem, fakeChecklistWorld } from '../support/fake-checklist';
+import { fakeCopyWorld } from '../support/fake-copies';
 import { fakeFailoverWorld, healthyWorld } from '../support/fake-failover';
 import { fakeDrillWorld } from '../support/fake-drill';
 import { fakeReadinessWorld } from '../support/fake-readiness';
@@ -249,6 +250,20 @@ export function scenarios(): Scenario[] {
       input: { application, stores: ['orders'], requestedBy: 'sam', isOnlyOne: true },
       activities: fakeRetentionWorld({ refused: [], graceSeconds: 3_600 }).activities,
       drive: decided([/the end of the grace/, 'abort', { by: 'kim', reason: 'audit' }]),
+    },
+    {
+      name: 'copy-stores',
+      type: 'copyStores',
+      input: { application, copies: [{ store: 'assets', copy: 'offsite' }], requestedBy: 'sam', wholeListing: false },
+      activities: fakeCopyWorld([], { damaged: ['assets'] }),
+      drive: toTheEnd,
+    },
+    {
+      name: 'copy-store',
+      type: 'copyStore',
+      input: { application, store: 'orders', copy: 'offsite', requestedBy: 'backup', wholeListing: false },
+      activities: fakeCopyWorld([]),
+      drive: toTheEnd,
     },
     {
       name: 'change-ttl',

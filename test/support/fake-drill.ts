@@ -66,7 +66,10 @@ export function fakeDrillWorld(now: () => Promise<Date> = async () => new Date()
       const plans = planned.plans.map((plan) => ({ ...plan, reaches: { ...plan.reaches, time: reached } }));
       return { ...planned, hostQueue: DRILL_QUEUES[1]!, plans };
     },
-    rebuildStore: async ({ store }) => made(`copy of ${store}`, 'rebuildStore', store),
+    rebuildStore: async ({ store }) => {
+      await made(`copy of ${store}`, 'rebuildStore', store);
+      return [];
+    },
     replayLog: async (input) => ({ ...(await fakes.replayLog!(input)), reachedTime: await time() }),
     openStore: async (input) => {
       await act('openStore', input.store);

@@ -36,7 +36,10 @@ export function fakeRestoreActivities(calls: string[], reports: RunReport[] = []
         };
       }),
     }),
-    rebuildStore: async ({ store }) => note('rebuild', store),
+    rebuildStore: async ({ store }) => {
+      note('rebuild', store);
+      return [];
+    },
     replayLog: async ({ store }) => {
       note('replay', store);
       return restored;

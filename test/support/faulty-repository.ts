@@ -39,6 +39,10 @@ export function faultyRepository(inner: Repository, faults: Faults): Repository 
       await before('uploadStream', key);
       return inner.uploadStream(key, source, options, ctx);
     },
+    async uploadFrom(key, source, options, ctx) {
+      await before('uploadFrom', key);
+      return inner.uploadFrom(key, source, options, ctx);
+    },
     async get(key, range) {
       await before('get', key);
       return Readable.from(faultyBody(await inner.get(key, range), key, faults), { objectMode: false });

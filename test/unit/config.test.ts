@@ -59,6 +59,7 @@ test('the example carries the values of the strategy', () => {
     incremental: '0 */4 * * *',
     verify: '30 4 * * *',
     'restore-test': '0 5 * * 6',
+    copies: '*/5 * * * *',
     drill: '0 1 1 * *',
   });
   expect(config.monitoring.backupMaxAge.seconds).toBe(25 * 3_600);
@@ -82,6 +83,8 @@ test.each([
   ['an unknown kind', 'kind: s3', 'kind: S3', ['repositories.cloud.kind', '"S3"', 'allowed: local, s3']],
   ['a bad duration', 'rto: 4h', 'rto: 4 hours', ['objectives.rto', '"4 hours"', 'such as 15m']],
   ['a bad size', 'volumeSize: 128MiB', 'volumeSize: 128MB', ['backup.volumeSize', '"128MB"', 'such as 128MiB']],
+  ['a copy to nowhere', 'offsite: { maxLag', 'offsit: { maxLag', ['copies.offsit', 'no repository is called "offsit"']],
+  ['a copy of what lives there', 'offsite: { maxLag', 'cloud: { maxLag', ['copies.cloud', 'lives in "cloud" already']],
   ['a bad cron line', "'0 2 * * *'", "'0 25 * * *'", ['schedules.runs.full.cron', 'minute hour day']],
   ['an ambiguous cron line', "'0 2 * * *'", "'0 2 1 * 1'", ['schedules.runs.full.cron', 'cannot both be restricted']],
   ['a bad time to keep', '7y', '7 years', ['retention.databaseFull.archive', '"7 years"', 'such as 30d']],

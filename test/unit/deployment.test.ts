@@ -14,7 +14,7 @@ interface Statement {
   readonly Resource: string | readonly string[];
 }
 
-const PURPOSES = ['backup', 'restore', 'retention', 'failover'] as const;
+const PURPOSES = ['backup', 'copies', 'restore', 'retention', 'failover'] as const;
 type Purpose = (typeof PURPOSES)[number];
 
 function allowed(purpose: Purpose): Statement[] {
@@ -30,15 +30,15 @@ const actionsOf = (statements: readonly Statement[]) => new Set(statements.flatM
  */
 const NEEDS: Readonly<Record<string, readonly [action: string, ...purposes: Purpose[]]>> = {
   ListObjectsV2: ['s3:ListBucket', ...PURPOSES],
-  ListMultipartUploads: ['s3:ListBucketMultipartUploads', 'backup', 'retention'],
-  ListParts: ['s3:ListMultipartUploadParts', 'backup'],
+  ListMultipartUploads: ['s3:ListBucketMultipartUploads', 'backup', 'copies', 'retention'],
+  ListParts: ['s3:ListMultipartUploadParts', 'backup', 'copies'],
   GetObject: ['s3:GetObject', ...PURPOSES],
   HeadObject: ['s3:GetObject', ...PURPOSES],
   PutObject: ['s3:PutObject', ...PURPOSES],
-  CreateMultipartUpload: ['s3:PutObject', 'backup'],
-  UploadPart: ['s3:PutObject', 'backup'],
-  CompleteMultipartUpload: ['s3:PutObject', 'backup'],
-  AbortMultipartUpload: ['s3:AbortMultipartUpload', 'backup', 'retention'],
+  CreateMultipartUpload: ['s3:PutObject', 'backup', 'copies'],
+  UploadPart: ['s3:PutObject', 'backup', 'copies'],
+  CompleteMultipartUpload: ['s3:PutObject', 'backup', 'copies'],
+  AbortMultipartUpload: ['s3:AbortMultipartUpload', 'backup', 'copies', 'retention'],
   DeleteObjects: ['s3:DeleteObject', ...PURPOSES],
   ChangeResourceRecordSets: ['route53:ChangeResourceRecordSets', 'failover'],
   ListResourceRecordSets: ['route53:ListResourceRecordSets', 'failover'],
@@ -117,16 +117,21 @@ test('every key of the repository may be written by somebody', () => {
 });
 
 test('only retention may remove what backups are restored from; nobody removes epochs, keys, proofs or reports', () => {
-  const removable = (purpose: Purpose) =>
-    allowed(purpose)
-      .filter(({ Action }) => [Action].flat().includes('s3:DeleteObject'))
-      .flatMap(({ Resource }) => Resource)
-      .map((arn) => arn.replace(/^arn:aws:s3:::[^/]+\//, ''));
+  const removable = (purpose: Purpose) => [
+    ...new Set(
+      allowed(purpose)
+        .filter(({ Action }) => [Action].flat().includes('s3:DeleteObject'))
+        .flatMap(({ Resource }) => Resource)
+        .map((arn) => arn.replace(/^arn:aws:s3:::[^/]+\//, '')),
+    ),
+  ];
   expect(removable('restore')).toEqual(['ultramarket/retention/uses/*']);
   expect(removable('failover')).toEqual(['ultramarket/dns/*']);
   expect(removable('backup')).toEqual([
     ...['ultramarket/data/*/attempt-*', 'ultramarket/data/log/*', 'assets/*', 'ultramarket/retention/uses/*'],
   ]);
+  const ofCopies = ['ultramarket/data/*/attempt-*', 'ultramarket/data/log/*', 'ultramarket/retention/holds/*'];
+  expect(removable('copies')).toEqual([...ofCopies, 'ultramarket/retention/uses/*']);
   const guarded = ['epochs', 'keys', 'proofs', 'reports'].map((folder) => `ultramarket/${folder}/x`);
   const matches = (pattern: string, key: string) => new RegExp(`^${pattern.replaceAll('*', '.*')}$`).test(key);
   for (const purpose of PURPOSES)

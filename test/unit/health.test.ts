@@ -30,6 +30,7 @@ async function healthOf(
   look: typeof probe = probe,
   startedAt = new Date().toISOString(),
   windows: (() => Promise<never>) | null = null,
+  copies: readonly object[] = [],
 ): Promise<CheckHealthResult> {
   const committedAt = new Date().toISOString();
   const newest = manifestOf('20261121T020000Z-full-00000002', [], {
@@ -51,6 +52,7 @@ async function healthOf(
     }),
     proofs: () => ({ list: async () => [] }),
     logArchive: () => (windows ? {} : null),
+    copies: () => copies,
   };
   const deps = { open: () => open } as unknown as ActivityDeps;
   const health = createHealthActivities(deps);
@@ -62,6 +64,37 @@ test('a store with a fresh backup is healthy; a manifest that cannot be read bes
   const { stores } = await healthOf([damage]);
   expect(stores).toMatchObject([
     { status: 'warning', reasons: [{ alert: 'backupDamaged', text: expect.stringContaining(damage.problem) }] },
+  ]);
+});
+
+test.each([
+  ['close behind', { completeUntil: new Date().toISOString(), notCopied: [] }, []],
+  [
+    'too far behind',
+    { completeUntil: '2026-01-01T00:00:00.000Z', notCopied: [] },
+    ['its copy in offsite is .* behind'],
+  ],
+  ['never made, since the first backup in November', null, ['its copy in offsite was never complete']],
+  [
+    'without what is damaged',
+    { completeUntil: new Date().toISOString(), notCopied: [{ key: 'k', problem: 'p' }] },
+    ['1 object of it cannot be copied to offsite'],
+  ],
+])('a copy %s', async (_, record, texts) => {
+  const copier = { record: async () => record };
+  const copies = [{ name: 'offsite', maxLagSeconds: 3_600, copier }];
+  const { stores } = await healthOf([], probe, undefined, null, copies);
+  const reasons = texts.map((text) => ({ alert: 'copyBehind', status: 'warning', text: expect.stringMatching(text) }));
+  expect(stores).toMatchObject([{ status: texts.length > 0 ? 'warning' : 'healthy', reasons }]);
+});
+
+test('a copy that cannot be seen is a warning, and hides nothing else', async () => {
+  const record = () => Promise.reject(failure('AccessDenied', 'offsite refuses'));
+  const { stores } = await healthOf([], probe, undefined, null, [
+    { name: 'offsite', maxLagSeconds: 3_600, copier: { record } },
+  ]);
+  expect(stores).toMatchObject([
+    { status: 'warning', reasons: [{ alert: 'copyBehind', text: expect.stringContaining('offsite refuses') }] },
   ]);
 });
 

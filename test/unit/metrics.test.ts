@@ -58,6 +58,7 @@ function figuresOf(runs = quiet, changes: Partial<WiredApplication> = {}): Appli
     catalog: () => createCatalog(repository),
     proofs: () => createProofs(repository),
     logArchive: () => null,
+    copies: () => [],
     engine: () => ({ kind: 'files' }),
     control: repository,
     epochs: { current: async () => null },

@@ -21,7 +21,7 @@ beforeAll(() => {
   const example = parse(readFileSync('config/examples/ultramarket.yaml', 'utf8')) as Record<string, unknown>;
   const tree = { engine: 'files', rpo: '1h', sites: { primary: { roots: ['/srv'] }, dr: { roots: ['/srv'] } } };
   // They name stores and repositories that are not here.
-  const elsewhere = ['services', 'fence', 'checklists', 'costs', 'drill'];
+  const elsewhere = ['services', 'fence', 'checklists', 'costs', 'drill', 'copies'];
   const kept = Object.fromEntries(Object.entries(example).filter(([key]) => !elsewhere.includes(key)));
   const changed = {
     ...kept,

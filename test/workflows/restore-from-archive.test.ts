@@ -7,6 +7,7 @@ import type { OpenApplication } from '../../activities/deps';
 import { createReportActivities } from '../../activities/report';
 import { createRestoreActivities } from '../../activities/restore';
 import { createThawActivities, type Thaw } from '../../activities/thaw';
+import { createReading } from '../../adapters/fallback/reading';
 import { createColdStorage } from '../../adapters/repository/cold-storage';
 import { createRetentionStore } from '../../adapters/retention/retention-store';
 import type { Engine } from '../../core/engine';
@@ -181,6 +182,9 @@ function openOver(engine: Engine, repository: Repository, folder: string): OpenA
     catalog: () => catalog,
     transfer: () => transfer,
     logArchive: () => null,
+    copies: () => [],
+    reading: (store: string) =>
+      createReading([{ name: 'cloud', catalog, log: null, transfer }], { store, naming: null }, new Map()),
     coldStorage: (store: string) => createColdStorage(repository, store),
     retentionStore: (store: string) => createRetentionStore(repository, store, null),
     control: repository,
@@ -212,7 +216,7 @@ test('copies that went again, and log that somebody moved there, are asked for o
           isMet = false;
           throw failure('ObjectFrozen', 'data/log/x lies in an archive class');
         }
-        await rebuildStore!(input);
+        return rebuildStore!(input);
       },
     },
   });

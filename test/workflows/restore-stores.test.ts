@@ -160,7 +160,7 @@ test('a store that fails does not keep the others from their end', async () => {
   const fakes = world(calls);
   const rebuildStore: FakeActivities['rebuildStore'] = async (input) => {
     if (input.store === 'orders') throw failure('BackupCorrupt', 'vol-00001 differs');
-    await fakes.rebuildStore!(input);
+    return fakes.rebuildStore!(input);
   };
   const { error } = await restore({ ...fakes, rebuildStore }, {}, ['orders', 'events']);
   expect(findFailure(error)?.code).toBe('BackupCorrupt');
@@ -200,6 +200,22 @@ test('a report that cannot be stored changes no outcome, and is said', async () 
   const { result, status } = await restore({ ...world([]), storeReport }, {});
   expect(result?.stores).toHaveLength(1);
   expect(status.messages).toEqual([expect.stringMatching(/report could not be stored: the repository refuses/)]);
+}, 60_000);
+
+test('what was read from a copy is said by the run, in its result and in its report', async () => {
+  const reports: RunReport[] = [];
+  const fakes = fakeRestoreActivities([], reports);
+  const met = { key: 'data/full/orders/vol', repository: 'cloud', problem: 'it is not there', readFrom: 'offsite' };
+  const rebuildStore: FakeActivities['rebuildStore'] = async () => [met];
+  const replayLog: FakeActivities['replayLog'] = async (input) => ({
+    ...(await fakes.replayLog!(input)),
+    elsewhere: [{ ...met, key: 'data/log/orders/1' }],
+  });
+  const { result } = await restore({ ...fakes, rebuildStore, replayLog }, {}, ['orders']);
+  expect(result?.stores[0]?.elsewhere?.map(({ key }) => key)).toEqual([met.key, 'data/log/orders/1']);
+  expect(JSON.stringify(reports)).toContain(
+    'orders: data/full/orders/vol in cloud: it is not there; read from offsite',
+  );
 }, 60_000);
 
 function fakeReplay(calls: string[]) {

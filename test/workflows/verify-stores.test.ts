@@ -146,6 +146,7 @@ test('a restore test that is cancelled removes what it restored, and says that i
   world.activities.rebuildStore = async () => {
     reached.resolve();
     await follow();
+    return [];
   };
   await withWorkers(env, world.activities, QUEUES, async () => {
     const handle = await start({ kind: 'restore' });

@@ -3,6 +3,7 @@ import { failure } from '../../core/errors';
 import type { StoreSummary } from '../../core/application';
 import type { RestoreProof } from '../../core/proofs';
 import type { RecoveryTarget } from '../../core/recovery';
+import type { ReadElsewhere } from '../../core/reading';
 import type { RestoreStoresResult } from '../../core/runs';
 import { anywhere, atSite, onHost } from '../proxies';
 import { restoreStore } from '../restore-stores';
@@ -16,6 +17,15 @@ export interface RestoreTest {
   readonly rtoSeconds: number;
   /** Ask back what lies in an archive class; the wait for it is no part of the recovery that is timed. */
   readonly thaw: boolean;
+  /** See `StoreRestore`. */
+  readonly copy?: string;
+}
+
+export interface TestedRestore {
+  readonly restore: RestoreProof;
+  readonly problem: string | null;
+  /** What it read from another copy, because it was not as it had been stored. */
+  readonly elsewhere: readonly ReadElsewhere[];
 }
 
 /**
@@ -23,25 +33,23 @@ export interface RestoreTest {
  * the same state, and removes it again, also when it failed or was cancelled. `problem`: what did not hold of a restore that
  * came to its end.
  */
-export async function testRestore(
-  steps: StepTable,
-  test: RestoreTest,
-): Promise<{ readonly restore: RestoreProof; readonly problem: string | null }> {
+export async function testRestore(steps: StepTable, test: RestoreTest): Promise<TestedRestore> {
   const { application, site, target } = test;
+  const from = test.copy === undefined ? {} : { copy: test.copy };
   const { name: store } = test.store;
   const restoreId = `verify-${workflowInfo().runId.slice(-8)}`;
   const beganAt = Date.now();
   const { hostQueue, plans, checked } = await steps.run(
     `plan:${store}`,
     `Choose what restores ${store}`,
-    () => atSite(application, site).planRestores({ application, target, stores: [store] }),
+    () => atSite(application, site).planRestores({ application, target, stores: [store], ...from }),
     (planned) => planned.plans.map(({ reaches }) => reaches.time).join(),
   );
   const [plan] = plans;
   if (!plan) throw failure('NotFound', `no plan was made for store ${store}`);
   const place = await onHost(hostQueue).scratchPlace({ application, store, name: restoreId });
   try {
-    const restored = await restoreStore(steps, { application, restoreId, store, plan, place }, hostQueue, {
+    const restored = await restoreStore(steps, { application, restoreId, store, plan, place, ...from }, hostQueue, {
       ...{ checked: checked?.includes(store) ?? false, thaw: test.thaw },
     });
     const stepOf = (id: string) => steps.steps.find((step) => step.id === `${id}:${store}`);
@@ -49,7 +57,9 @@ export async function testRestore(
     const usableAt = opened ? Date.parse(opened) : Date.now();
     const thaw = stepOf('thaw');
     const waited = thaw?.startedAt && thaw.finishedAt ? Date.parse(thaw.finishedAt) - Date.parse(thaw.startedAt) : 0;
-    return await judged(steps, test, restored, { beganAt, recoverySeconds: (usableAt - beganAt - waited) / 1_000 });
+    const recoverySeconds = (usableAt - beganAt - waited) / 1_000;
+    const judgement = await judged(steps, test, restored, { beganAt, recoverySeconds });
+    return { ...judgement, elsewhere: restored.elsewhere ?? [] };
   } finally {
     await CancellationScope.nonCancellable(() =>
       steps.run(`discard:${store}`, `Remove the restored ${store}`, () =>
@@ -61,7 +71,7 @@ export async function testRestore(
 
 async function judged(
   steps: StepTable,
-  { application, store, target, rtoSeconds }: RestoreTest,
+  { application, store, target, rtoSeconds, copy }: RestoreTest,
   { plan, restored, fingerprint, checks }: RestoreStoresResult['stores'][number],
   { beganAt, recoverySeconds }: { readonly beganAt: number; readonly recoverySeconds: number },
 ): Promise<{ readonly restore: RestoreProof; readonly problem: string | null }> {
@@ -75,6 +85,7 @@ async function judged(
       anywhere(application).compareWithEarlier({
         application,
         store: store.name,
+        ...(copy === undefined ? {} : { copy }),
         restored: { chain, reached: reachedPosition ?? reachedTime, fingerprint },
       }),
     (found) =>
