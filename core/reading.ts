@@ -35,6 +35,8 @@ export interface StoreReading {
 }
 
 export function elsewhereLine({ key, repository, problem, readFrom }: ReadElsewhere): string {
+  // Most problems of an object name it and where it lies.
+  const isNamed = key !== null && problem.includes(key);
   const what = key === null ? repository : `${key} in ${repository}`;
-  return `${what}: ${problem}; read from ${readFrom}`;
+  return `${isNamed ? problem : `${what}: ${problem}`}; read from ${readFrom}`;
 }

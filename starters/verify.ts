@@ -1,3 +1,4 @@
+import { copiesOf } from '../config/copies';
 import { countOf, formatBytes, formatDuration } from '../core/clock';
 import { FAILURES } from '../core/failure-classes';
 import type { ProofKind, RestoreProof } from '../core/proofs';
@@ -41,18 +42,27 @@ export async function startVerify(
   const summary = `${kind} verification of ${stores.join(', ')}${where} (${io.user})`;
   const handle = await startRun(session, { workflowId, type: 'verifyStores', input, summary });
   const back = backTo(workflowId);
-  if (!detach) return follow(session, handle, { back, lines: verifyResultLines, exitCode: exitCodeOf });
+  const copies = (store: string) => (copy === undefined ? copiesOf(session.config, store).map(({ name }) => name) : []);
+  const lines = (result: VerifyStoresResult) => verifyResultLines(result, copies);
+  if (!detach) return follow(session, handle, { back, lines, exitCode: exitCodeOf });
   printDetached(session, workflowId, back);
   return 0;
 }
 
-export function verifyResultLines({ kind, stores }: VerifyStoresResult): string[] {
+/** `copies`: the repositories besides the one that was looked at from which the store could be restored. */
+export function verifyResultLines(
+  { kind, stores }: VerifyStoresResult,
+  copies: (store: string) => readonly string[] = () => [],
+): string[] {
   return stores.flatMap((each) => {
     const { store, result, proofId, seconds } = each;
     return [
       '',
       `${store}: ${result === 'proven' ? 'proven' : 'FAILED'}  ${kind}, ${lookedText(kind, each.looked)} in ${formatDuration(seconds * 1_000)}`,
       ...foundLines(each),
+      ...(isDamaged(each) && copies(store).length > 0
+        ? [`  copies    a restore reads from ${copies(store).join(', ')} what is damaged here`]
+        : []),
       ...(proofId === null ? [] : [`  proof     ${proofId}`]),
     ];
   });
@@ -66,15 +76,16 @@ export function lookedText(kind: ProofKind, { backups, objects, logPieces, readB
 
 type Found = Pick<VerifiedStore, 'problem' | 'findings' | 'moreFindings' | 'restorable' | 'restore'>;
 
+const isDamaged = ({ findings }: Pick<Found, 'findings'>) => findings.some(({ severity }) => severity === 'damage');
+
 /** What was found: the damaged objects by name, and what is left where something is damaged. */
 export function foundLines({ problem, findings, moreFindings, restorable, restore }: Found): string[] {
-  const isDamaged = findings.some(({ severity }) => severity === 'damage');
   return [
     ...(restore === null ? [] : restoreLines(restore)),
     ...(problem === null ? [] : [`  problem   ${problem}`]),
     ...findings.flatMap(findingLines),
     ...(moreFindings > 0 ? [`  and ${moreFindings} more objects`] : []),
-    ...(isDamaged || problem !== null ? restorableLines(restorable) : []),
+    ...(isDamaged({ findings }) || problem !== null ? restorableLines(restorable) : []),
   ];
 }
 

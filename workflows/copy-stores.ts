@@ -34,7 +34,7 @@ export async function copyStores(input: CopyStoresInput): Promise<CopyStoresResu
           args: [{ application, store, copy, requestedBy, wholeListing }],
           staticSummary: `copy of ${store} to ${copy} (${requestedBy})`,
         });
-      const note = ({ completeUntil }: CopiedStore) => `complete until ${completeUntil}`;
+      const note = ({ completeUntil }: CopiedStore) => `complete until ${completeUntil.slice(0, 19)}Z`;
       copied.push(await steps.run(idOf({ store, copy }), `Copy ${store} to ${copy}`, start, note));
     } catch (error) {
       if (wasCancelled(error)) throw error;

@@ -82,7 +82,7 @@ async function look(steps: StepTable, input: Verification, found: Found): Promis
     `Look at what is stored of ${store}`,
     () => anywhere(application).lookAtStore({ application, store, ...copyOf(input) }),
     ({ count, findings, moreFindings }) =>
-      `${count.backups} backups, ${count.logPieces} pieces of log${foundText(findings, moreFindings)}`,
+      `${countOf(count.backups, 'backup')}, ${countOf(count.logPieces, 'piece')} of log${foundText(findings, moreFindings)}`,
   );
   const { count: looked, findings, moreFindings, log, restorable } = seen;
   Object.assign(found, { looked, findings, moreFindings, log, restorable });

@@ -70,6 +70,8 @@ test('a person sees what is damaged, what it means, and what is left', () => {
       '  proof     p1',
     ].join('\n'),
   );
+  const withCopies = verifyResultLines(result, (store) => (store === 'orders' ? ['offsite', 'vault'] : []));
+  expect(withCopies.at(-2)).toBe('  copies    a restore reads from offsite, vault what is damaged here');
 });
 
 test('proofs are listed and shown from the repository alone', async () => {
