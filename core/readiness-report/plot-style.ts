@@ -1,6 +1,6 @@
 /** What the drawings add to the style sheet of reports. Judged by colour and by words; what is not known is hatched as well. */
 export const PLOT_STYLE = `
-.figures { grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr)); }
+.figures { grid-template-columns: repeat(auto-fit, minmax(8rem, 1fr)); }
 figure { margin: 1rem 0 0; }
 figcaption { font-size: .85rem; color: var(--quiet); display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; justify-content: space-between; }
 .legend { display: inline-flex; flex-wrap: wrap; gap: .2rem 1rem; }
@@ -14,7 +14,7 @@ figcaption { font-size: .85rem; color: var(--quiet); display: flex; flex-wrap: w
 .open { fill: var(--pause); stroke: var(--quiet); stroke-width: .5; stroke-dasharray: 2 2; }
 .base { stroke: var(--rule); stroke-width: 1; }
 .goal { stroke: var(--mark); stroke-width: 2; }
-.bar-row { display: grid; grid-template-columns: minmax(9rem, 2fr) 6fr 6rem; column-gap: 1rem; align-items: center; border-top: 1px solid var(--rule); padding: .3rem 0; }
+.bar-row { display: grid; grid-template-columns: minmax(9rem, 2fr) 6fr 8rem; column-gap: 1rem; align-items: center; border-top: 1px solid var(--rule); padding: .3rem 0; }
 .bar-row .lane { min-height: 1rem; }
 .bar-row .value { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .bar-row .value.bad { color: var(--bad); font-weight: 600; }
