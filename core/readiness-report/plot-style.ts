@@ -1,6 +1,6 @@
 /** What the drawings add to the style sheet of reports. Judged by colour and by words; what is not known is hatched as well. */
 export const PLOT_STYLE = `
-.figures { grid-template-columns: repeat(auto-fit, minmax(8rem, 1fr)); }
+.figures { grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); }
 figure { margin: 1rem 0 0; }
 figcaption { font-size: .85rem; color: var(--quiet); display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; justify-content: space-between; }
 .legend { display: inline-flex; flex-wrap: wrap; gap: .2rem 1rem; }

@@ -80,7 +80,7 @@ svg { display: block; width: 100%; overflow: visible; }
 .middle { text-anchor: middle; }
 .end { text-anchor: end; }
 footer { margin-top: 3rem; padding-top: .8rem; border-top: 1px solid var(--rule); font-size: .8rem; }
-@media (max-width: 46rem) {
+@media screen and (max-width: 46rem) {
   main { padding: 1.5rem 1rem 2rem; }
   .row { grid-template-columns: 1fr auto; }
   .row .what { grid-column: 1; }
