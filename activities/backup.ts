@@ -14,7 +14,7 @@ import { withCallContext } from './context';
 import type { ActivityDeps, OpenApplication } from './deps';
 import { requireRestorable, waitForLogTo } from './log-position';
 import { insteadOfIncremental, planSound } from './plan-backup';
-import { announceUse, withdrawUse } from './uses';
+import { announceUse, requireNoSweep, requireThere, withdrawUse } from './uses';
 
 /** A backup that was planned; every later step gets it unchanged. */
 export interface PreparedBackup {
@@ -53,8 +53,9 @@ export function createBackupActivities(deps: ActivityDeps) {
 
   return {
     /**
-     * Settles what will be dumped, from where, and on which host, and keeps retention from what it builds on. `refused`: why the incremental that was
-     * planned before could not be taken; the full in its place then says so.
+     * Settles what will be dumped, from where, and on which host, and keeps retention from what it builds on; waits for a sweep
+     * that may be deleting that already. `refused`: why the incremental that was planned before could not be taken; the full in
+     * its place then says so.
      */
     async prepareBackup(input: {
       application: string;
@@ -72,9 +73,12 @@ export function createBackupActivities(deps: ActivityDeps) {
         const planned = await planSound(open, request, input.store, ctx);
         const plan = input.refused === undefined ? planned : insteadOfIncremental(planned, input.refused);
         const parent = existing.find((each) => each.backupId === plan.parent);
-        const builtOn = parent ? (chainOf(parent, existing) ?? [parent]) : [];
-        const backups = [plan.backupId, ...builtOn.map((each) => each.backupId)];
-        await announceUse(open, input.store, { kind: 'backup', backups }, ctx);
+        const builtOn = parent ? (chainOf(parent, existing) ?? [parent]).map((each) => each.backupId) : [];
+        await announceUse(open, input.store, { kind: 'backup', backups: [plan.backupId, ...builtOn] }, ctx);
+        if (builtOn.length > 0) {
+          await requireNoSweep(open, input.store, ctx);
+          await requireThere(input.store, builtOn, open.catalog(input.store));
+        }
         return {
           application: input.application,
           ref: { store: input.store, backupId: plan.backupId, kind: engine.artifactKind(plan.type) },

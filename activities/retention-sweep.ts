@@ -7,13 +7,12 @@ import type { Leftover, LogRun, Mark } from '../core/retention/records';
 import { type Amount, NOTHING, plus, type SweptStore } from '../core/retention/runs';
 import type { OpenApplication } from './deps';
 import { lookAtRetention, renewed, type RetentionLook } from './retention-look';
+import { type SweepClaim, underClaim } from './sweep-claim';
 
-/** Holds and running restores are asked for anew before so many are deleted, and the sweep's own word is renewed. */
+/** Holds and running restores are asked for anew before so many are deleted. */
 const BACKUPS_AT_ONCE = 20;
 /** As many as S3 deletes in one request. */
 const PIECES_AT_ONCE = 1_000;
-/** Well within the time that a sweep's word counts (adapters/retention/records.ts). */
-const RENEW_MILLISECONDS = 60_000;
 
 export interface SweepInput {
   readonly store: string;
@@ -35,31 +34,25 @@ export async function sweepStore(open: OpenApplication, input: SweepInput, ctx: 
   const stored = open.retentionStore(store);
   const mark = await stored.marked(runId);
   const look = await lookAtRetention(open, store, timeOf(input), ctx);
-  // From here on nobody begins to read what is about to go; see `announceUse`.
-  await stored.beginSweep(runId);
-  try {
-    await requireSameClock(open, input);
-    const swept = mark ? await sweepBackups(open, input, mark, look.state, ctx) : null;
-    const backups = swept?.gone ?? NOTHING.backups;
-    const leftovers = await sweepLeftovers(open, input, mark, look, ctx);
-    const log = mark && swept ? await sweepLog(open, input, mark, swept.state, ctx) : NOTHING.log;
-    for (const upload of look.unfinishedUploads) await stored.abortUpload(upload);
-    if (look.plan.newest !== null) await requireStillThere(open, store, look.plan.newest);
-    await stored.unmark(runId);
-    const unfinishedUploads = look.unfinishedUploads.length;
-    return { store, backups, leftovers, log, unfinishedUploads, newest: look.plan.newest };
-  } finally {
-    await stored.endSweep(runId);
-  }
+  await underClaim(stored, runId, (claim) => requireSameClock(open, store, claim));
+  const swept = mark ? await sweepBackups(open, input, mark, look.state, ctx) : null;
+  const backups = swept?.gone ?? NOTHING.backups;
+  const leftovers = await sweepLeftovers(open, input, mark, look, ctx);
+  const log = mark && swept ? await sweepLog(open, input, mark, swept.state, ctx) : NOTHING.log;
+  for (const upload of look.unfinishedUploads) await stored.abortUpload(upload);
+  if (look.plan.newest !== null) await requireStillThere(open, store, look.plan.newest);
+  await stored.unmark(runId);
+  const unfinishedUploads = look.unfinishedUploads.length;
+  return { store, backups, leftovers, log, unfinishedUploads, newest: look.plan.newest };
 }
 
 /** How far our clock may be ahead of the repository's, by which the age of log is told. */
 const CLOCK_AHEAD_MILLISECONDS = 10 * 60_000;
 
 /** Throws DeletionRefused: to a clock that is ahead everything looks older than it is. */
-async function requireSameClock(open: OpenApplication, { store, runId }: SweepInput): Promise<void> {
-  const saidAt = await open.retentionStore(store).sweepSaidAt(runId);
-  const ahead = saidAt === null ? 0 : Date.now() - saidAt;
+async function requireSameClock(open: OpenApplication, store: string, { name }: SweepClaim): Promise<void> {
+  const claimedAt = await open.retentionStore(store).sweepClaimedAt(name);
+  const ahead = claimedAt === null ? 0 : Date.now() - claimedAt;
   if (ahead <= CLOCK_AHEAD_MILLISECONDS) return;
   throw failure(
     'DeletionRefused',
@@ -68,15 +61,38 @@ async function requireSameClock(open: OpenApplication, { store, runId }: SweepIn
   );
 }
 
+interface Look {
+  readonly state: StoreState;
+  readonly plan: StorePlan;
+}
+
 /**
- * What is known and planned as of now, once more said to be at work. In this order: who announced a use before that word was
- * renewed knows that it is seen from here on (`RetentionStore.sweepsUnawareOf`), so nothing goes that was planned before.
+ * What is known and planned as of now, and what is deleted by it. In this order: who announced a use before the claim was written
+ * knows that it is seen here (`RetentionStore.sweepsUnawareOf`), who announces one behind it waits for its end.
  */
-async function lookAnew(open: OpenApplication, input: SweepInput, before: StoreState, ctx: CallContext) {
+function claimed<T>(
+  open: OpenApplication,
+  input: SweepInput,
+  { before, ctx }: { readonly before: StoreState; readonly ctx: CallContext },
+  work: (look: Look, claim: SweepClaim) => Promise<T>,
+): Promise<T> {
   ctx.signal.throwIfAborted();
-  await open.retentionStore(input.store).beginSweep(input.runId);
-  const state = await renewed(open, before, timeOf(input));
-  return { state, plan: planStore(state) };
+  return underClaim(open.retentionStore(input.store), input.runId, async (claim) => {
+    const state = await renewed(open, before, timeOf(input));
+    return work({ state, plan: planStore(state) }, claim);
+  });
+}
+
+/** Throws RepositoryUnavailable: nothing was deleted, and the next look would find the same. */
+function tooSlow(store: string): Error {
+  return failure(
+    'RepositoryUnavailable',
+    `it took too long to look at who reads from ${store} to delete anything by it`,
+    {
+      data: 'Nothing that is kept was touched; what nothing needs is deleted by a later run.',
+      next: 'Find out why the repository, or the worker that plans, is that slow.',
+    },
+  );
 }
 
 async function sweepBackups(
@@ -90,25 +106,33 @@ async function sweepBackups(
   const marked = new Set(mark.backups);
   let [gone, before]: [Amount, StoreState] = [NOTHING.backups, first];
   for (;;) {
-    const { plan, state } = await lookAnew(open, input, before, ctx);
-    const batch = goingBackups(plan)
-      .filter(({ backupId }) => marked.has(backupId))
-      .slice(0, BACKUPS_AT_ONCE);
-    if (batch.length === 0) return { gone, state };
-    for (const { backupId, storedBytes } of batch) {
-      await stored.removeManifest(backupId);
-      gone = plus(gone, { objects: 1, sizeBytes: storedBytes });
-      ctx.progress({ phase: 'deleting backups', doneItems: gone.objects, totalItems: marked.size, note: backupId });
-    }
-    const ids = new Set(batch.map(({ backupId }) => backupId));
+    const { state, ids } = await claimed(open, input, { before, ctx }, async ({ plan, state: now }, claim) => {
+      const batch = goingBackups(plan)
+        .filter(({ backupId }) => marked.has(backupId))
+        .slice(0, BACKUPS_AT_ONCE);
+      const done = new Set<string>();
+      for (const { backupId, storedBytes } of batch) {
+        if (!claim.isOpen()) break;
+        await claim.deleting((signal) => stored.removeManifest(backupId, signal));
+        done.add(backupId);
+        gone = plus(gone, { objects: 1, sizeBytes: storedBytes });
+        ctx.progress({ phase: 'deleting backups', doneItems: gone.objects, totalItems: marked.size, note: backupId });
+      }
+      if (done.size === 0 && batch.length > 0) throw tooSlow(input.store);
+      return { state: now, ids: done };
+    });
+    if (ids.size === 0) return { gone, state };
     before = { ...state, backups: state.backups.filter(({ backupId }) => !ids.has(backupId)) };
   }
 }
 
-/** Data whose manifest is gone: what was just given up, what an earlier try had, and what is older than any run. */
+/**
+ * Data whose manifest is gone: what was just given up, what an earlier try had, and what is older than any run. Nobody begins to
+ * read it, so that it needs no claim.
+ */
 async function sweepLeftovers(
   open: OpenApplication,
-  { store, runId }: SweepInput,
+  { store }: SweepInput,
   mark: Mark | null,
   look: RetentionLook,
   ctx: CallContext,
@@ -119,7 +143,6 @@ async function sweepLeftovers(
   let gone = NOTHING.leftovers;
   for (const each of (await stored.leftovers()).filter(isOurs)) {
     ctx.signal.throwIfAborted();
-    await stored.beginSweep(runId);
     // Settles first that it is not to be: one whose commit died on its last step is completed instead.
     await open.transfer(store).sweep({ store, backupId: each.backupId, kind: each.kind }, null);
     gone = plus(gone, each);
@@ -137,25 +160,24 @@ async function sweepLog(
 ): Promise<Amount> {
   const stored = open.retentionStore(input.store);
   let gone = NOTHING.log;
+  const plan = planStore(state);
   for (const [lineage, runs] of Map.groupBy(mark.log, (run) => run.lineage)) {
-    let { plan } = await lookAnew(open, input, state, ctx);
-    let saidAt = Date.now();
     let batch: ListedEntry[] = [];
     const remove = async () => {
-      ({ plan } = await lookAnew(open, input, state, ctx));
-      saidAt = Date.now();
-      const going = batch.filter((each) => goes(plan, each));
-      await stored.removeLog(going.map(({ key }) => key));
+      const going = await claimed(open, input, { before: state, ctx }, async (look, claim) => {
+        const still = batch.filter((each) => goes(look.plan, each));
+        if (still.length === 0) return still;
+        if (!claim.isOpen()) throw tooSlow(input.store);
+        const keys = still.map(({ key }) => key);
+        await claim.deleting((signal) => stored.removeLog(keys, signal));
+        return still;
+      });
       gone = plus(gone, { objects: going.length, sizeBytes: going.reduce((sum, each) => sum + each.sizeBytes, 0) });
       ctx.progress({ phase: 'deleting log', doneItems: gone.objects, doneBytes: gone.sizeBytes, note: lineage });
       batch = [];
     };
     let next = 0; // Runs were marked in the order of the listing.
     for await (const entry of stored.scan(lineage)) {
-      if (Date.now() - saidAt > RENEW_MILLISECONDS) {
-        ({ plan } = await lookAnew(open, input, state, ctx));
-        saidAt = Date.now();
-      }
       while ((runs[next]?.last ?? '') < entry.key && next < runs.length) next += 1;
       if (!isWithin(entry.key, runs[next]) || !goes(plan, entry)) continue;
       batch.push(entry);

@@ -32,13 +32,14 @@ export async function announceUse(
   await unlessForbidden(store, ctx, () => open.retentionStore(store).announce(use));
 }
 
-/** A sweep looks at who reads at least once a minute: this long a run waits for that before its step is tried again. */
+/** Nothing is believed of a sweep for as long as this without a new look at who reads (core/retention/sweep-claim.ts). */
 const SEEN_WITHIN_MILLISECONDS = 90_000;
 const LOOK_MILLISECONDS = 1_000;
 
 /**
- * What the run announced is respected by a sweep that begins later; one that is under way may have looked before, and is waited
- * for until it has looked again: not until its end, which may be hours away. Throws LockHeld.
+ * What the run announced is respected by a sweep that looks later; one that deletes what it decided before is waited for, which
+ * takes seconds: not until its end, which may be hours away, and of one that died until its claim is not believed any more. Throws
+ * LockHeld.
  */
 export async function requireNoSweep(
   open: OpenApplication,
@@ -47,8 +48,10 @@ export async function requireNoSweep(
   waitMilliseconds = SEEN_WITHIN_MILLISECONDS,
 ): Promise<void> {
   const stored = open.retentionStore(store);
-  for (const until = Date.now() + waitMilliseconds; (await stored.sweepsUnawareOf(runName(), Date.now())).length > 0;) {
-    if (Date.now() >= until) {
+  const since = performance.now();
+  const waited = () => performance.now() - since;
+  while ((await stored.sweepsUnawareOf({ useBy: runName() }, waited())).length > 0) {
+    if (waited() >= waitMilliseconds) {
       throw failure('LockHeld', `retention is deleting old backups of ${store} at the moment`, {
         next: 'The step is tried again by itself until that is over, which takes seconds to minutes.',
       });
@@ -85,6 +88,11 @@ export async function requireNotSwept(
   waitMilliseconds = SEEN_WITHIN_MILLISECONDS,
 ): Promise<void> {
   await atEach(open, store, ctx, (side) => requireNoSweep(side, store, ctx, waitMilliseconds));
+  await requireThere(store, backups, catalog);
+}
+
+/** Throws LockHeld where a backup was deleted since it was listed, for the step to be tried again with a new plan. */
+export async function requireThere(store: string, backups: readonly string[], catalog: CatalogStore): Promise<void> {
   const there = new Set((await catalog.list(store)).map(({ backupId }) => backupId));
   const gone = backups.find((each) => !there.has(each));
   if (gone === undefined) return;

@@ -182,8 +182,8 @@ export interface Repository {
    */
   folders(prefix: string): Promise<{ readonly names: readonly string[]; readonly hasObjects: boolean }>;
 
-  /** Removes objects; those that are gone already are fine. */
-  delete(keys: readonly string[]): Promise<void>;
+  /** Removes objects; those that are gone already are fine. What `signal` ends may have removed some of them. */
+  delete(keys: readonly string[], signal?: AbortSignal): Promise<void>;
 
   /** Multipart uploads below the prefix that were begun and neither completed nor aborted. */
   unfinishedUploads(prefix: string): AsyncIterable<UnfinishedUpload>;

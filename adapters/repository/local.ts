@@ -168,8 +168,9 @@ export function createLocalRepository({ name, directory, prefix }: LocalSettings
       return foldersOf(root, keyPrefix);
     },
 
-    async delete(keys) {
+    async delete(keys, signal) {
       for (const key of keys) {
+        signal?.throwIfAborted();
         checkKey(key);
         await fs.rm(fileOf(key), { force: true }).catch(absent);
         await metadata.remove(key);

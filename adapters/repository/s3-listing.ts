@@ -60,13 +60,13 @@ export function createS3Listing(
       return { names, hasObjects: false };
     },
 
-    async delete(keys) {
+    async delete(keys, signal) {
       keys.forEach(checkKey);
       await s3.mapped('deleting objects', async () => {
         for (let at = 0; at < keys.length; at += KEYS_PER_DELETE) {
           const Objects = keys.slice(at, at + KEYS_PER_DELETE).map((key) => ({ Key: s3.fullKey(key) }));
           const command = new DeleteObjectsCommand({ Bucket: bucket, Delete: { Objects, Quiet: true } });
-          const { Errors = [] } = await client.send(command);
+          const { Errors = [] } = await client.send(command, signal ? { abortSignal: signal } : {});
           const first = Errors.find((each) => each.Code !== 'NoSuchKey');
           if (!first) continue;
           // Named as the SDK would name it, so that it is mapped as any other.

@@ -3,13 +3,14 @@ import { failure, hasCode } from '../../core/errors';
 import { isBackupId, layout } from '../../core/layout';
 import type { Repository } from '../../core/repository';
 import type { Hold, Mark, RetentionStore, Use } from '../../core/retention/records';
+import { BELIEVED_MILLISECONDS } from '../../core/retention/sweep-claim';
 import { parseStored, sealed } from '../catalog/stored-json';
-
-/** A sweep renews its word every minute or so: one that has not for this long is dead. */
-const SWEEP_MILLISECONDS = 10 * 60_000;
 
 /** S3 tells times in whole seconds: of two within one nobody knows which was first. */
 const CLOCK_TICK_MILLISECONDS = 1_000;
+
+/** Of a sweep that died; long after anybody asks for it. */
+const CLAIM_LEFT_MILLISECONDS = 86_400_000;
 
 const instant = z.iso.datetime({ offset: true });
 const backupId = z.string().refine(isBackupId, 'must be a backup id');
@@ -60,10 +61,9 @@ type Records = Pick<
   | 'uses'
   | 'announce'
   | 'withdraw'
-  | 'sweeps'
   | 'sweepsUnawareOf'
-  | 'beginSweep'
-  | 'sweepSaidAt'
+  | 'claimSweep'
+  | 'sweepClaimedAt'
   | 'endSweep'
   | 'mark'
   | 'marked'
@@ -96,12 +96,12 @@ export function createRetentionRecords(repository: Repository, store: string): R
   const write = (key: string, value: object, ifAbsent = false) =>
     repository.put(key, sealed({ formatVersion: 1, value }), { ifAbsent });
 
-  async function sweepsSaid(): Promise<{ readonly key: string; readonly at: number }[]> {
-    const said = [];
+  async function claims(): Promise<{ readonly key: string; readonly at: number }[]> {
+    const found = [];
     for await (const { key, modifiedAt } of repository.list(layout.retention('sweeps', store))) {
-      said.push({ key, at: Date.parse(modifiedAt) });
+      found.push({ key, at: Date.parse(modifiedAt) });
     }
-    return said;
+    return found;
   }
 
   return {
@@ -138,24 +138,21 @@ export function createRetentionRecords(repository: Repository, store: string): R
     announce: async (use) => void (await write(keyOf('uses', use.by), use)),
     withdraw: (by) => repository.delete([keyOf('uses', by)]),
 
-    async sweeps(now) {
-      return (await sweepsSaid()).filter(({ at }) => at > now - SWEEP_MILLISECONDS).map(({ key }) => key);
+    async sweepsUnawareOf(word, waitedMilliseconds) {
+      const said = await repository.head('useBy' in word ? keyOf('uses', word.useBy) : keyOf('holds', word.holdOn));
+      const saidAt = said && Date.parse(said.modifiedAt);
+      // Where nothing could be written, no sweep will ever see it, and no clock but ours tells how old a claim is.
+      const isAware = (at: number) => saidAt !== null && at >= saidAt + CLOCK_TICK_MILLISECONDS;
+      const now = saidAt === null ? Date.now() : saidAt + waitedMilliseconds;
+      const isBelieved = (at: number) => at + BELIEVED_MILLISECONDS + CLOCK_TICK_MILLISECONDS > now;
+      return (await claims()).filter(({ at }) => isBelieved(at) && !isAware(at)).map(({ key }) => key);
     },
-
-    async sweepsUnawareOf(by, now) {
-      const use = await repository.head(keyOf('uses', by));
-      const announcedAt = use && Date.parse(use.modifiedAt);
-      // Where nothing could be announced, no sweep will ever see it.
-      const isAware = (at: number) => announcedAt !== null && at >= announcedAt + CLOCK_TICK_MILLISECONDS;
-      const believedAfter = (announcedAt ?? now) - SWEEP_MILLISECONDS;
-      return (await sweepsSaid()).filter(({ at }) => at > believedAfter && !isAware(at)).map(({ key }) => key);
+    claimSweep: async (name) => void (await write(keyOf('sweeps', name), { at: new Date().toISOString() })),
+    async sweepClaimedAt(name) {
+      const claim = await repository.head(keyOf('sweeps', name));
+      return claim && Date.parse(claim.modifiedAt);
     },
-    beginSweep: async (runId) => void (await write(keyOf('sweeps', runId), { at: new Date().toISOString() })),
-    async sweepSaidAt(runId) {
-      const said = await repository.head(keyOf('sweeps', runId));
-      return said && Date.parse(said.modifiedAt);
-    },
-    endSweep: (runId) => repository.delete([keyOf('sweeps', runId)]),
+    endSweep: (name) => repository.delete([keyOf('sweeps', name)]),
 
     async mark(mark) {
       const own = keyOf('marks', mark.runId);
@@ -163,6 +160,7 @@ export function createRetentionRecords(repository: Repository, store: string): R
       // One run of an application is at work at a time: other marks were left by runs that died or failed.
       const others: string[] = [];
       for await (const { key } of repository.list(layout.retention('marks', store))) if (key !== own) others.push(key);
+      for (const { key, at } of await claims()) if (at < Date.now() - CLAIM_LEFT_MILLISECONDS) others.push(key);
       await repository.delete(others);
     },
     marked: (runId) => read(keyOf('marks', runId), markSchema),

@@ -27,7 +27,7 @@ export function createRetentionStore(repository: Repository, store: string, nami
       }
     },
 
-    removeLog: (keys) => repository.delete(keys),
+    removeLog: (keys, signal) => repository.delete(keys, signal),
 
     async notedManifest(backupId) {
       try {
@@ -39,9 +39,10 @@ export function createRetentionStore(repository: Repository, store: string, nami
       }
     },
 
-    async removeManifest(backupId) {
+    async removeManifest(backupId, signal) {
       await giveUp(repository, store, backupId);
-      await repository.delete([layout.manifest(store, backupId)]);
+      signal.throwIfAborted();
+      await repository.delete([layout.manifest(store, backupId)], signal);
     },
 
     leftovers: () => leftovers(repository, store),

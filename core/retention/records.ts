@@ -57,6 +57,9 @@ export interface Leftover {
   readonly newestAt: number;
 }
 
+/** What a sweep has to have seen: the use that a run announced, or the hold on a backup. */
+export type SweepWord = { readonly useBy: string } | { readonly holdOn: string };
+
 /** One store's side of the repository as retention sees it. Every method may be repeated. */
 export interface RetentionStore {
   holds(): Promise<Hold[]>;
@@ -76,18 +79,16 @@ export interface RetentionStore {
   /** Says that the run has ended, or reads no more. */
   withdraw(by: string): Promise<void>;
 
-  /** Runs that are deleting now, by their own renewed word. */
-  sweeps(now: number): Promise<string[]>;
   /**
-   * Those of them that may not have seen the use that `by` announced: whose word is not newer than that one. Both times are the
-   * repository's. A sweep renews its word, then looks at the uses, and only then goes on.
+   * Claims of sweeps (core/retention/sweep-claim.ts) that may not have seen the use or the hold: that are not newer, and that were
+   * believed until now, `waitedMilliseconds` after whoever asks began to. All times are the repository's. A sweep writes its claim,
+   * then looks at holds and uses, and only then deletes.
    */
-  sweepsUnawareOf(by: string, now: number): Promise<string[]>;
-  /** Says that a run is deleting, or still is. */
-  beginSweep(runId: string): Promise<void>;
-  /** When it said so last, by the repository's clock, in milliseconds; null where it did not. */
-  sweepSaidAt(runId: string): Promise<number | null>;
-  endSweep(runId: string): Promise<void>;
+  sweepsUnawareOf(word: SweepWord, waitedMilliseconds: number): Promise<string[]>;
+  claimSweep(name: string): Promise<void>;
+  /** When the claim was written, by the repository's clock, in milliseconds; null where it is not there. */
+  sweepClaimedAt(name: string): Promise<number | null>;
+  endSweep(name: string): Promise<void>;
 
   mark(mark: Mark): Promise<void>;
   /** Null where the run marked nothing, or its mark is gone. */
@@ -97,7 +98,7 @@ export interface RetentionStore {
   lineages(): Promise<string[]>;
   /** The pieces of a lineage as they are listed, one after the other, hidden slices included. */
   scan(lineage: string): AsyncIterable<ListedEntry>;
-  removeLog(keys: readonly string[]): Promise<void>;
+  removeLog(keys: readonly string[], signal: AbortSignal): Promise<void>;
 
   /** The manifest as its commit noted it beside, for one that cannot be read any more; null where that tells nothing either. */
   notedManifest(backupId: string): Promise<Manifest | null>;
@@ -106,7 +107,7 @@ export interface RetentionStore {
    * Makes the backup not exist: from here on it can neither be restored nor committed again, and what is stored of it are
    * leftovers.
    */
-  removeManifest(backupId: string): Promise<void>;
+  removeManifest(backupId: string, signal: AbortSignal): Promise<void>;
   leftovers(): Promise<Leftover[]>;
   unfinishedUploads(): Promise<UnfinishedUpload[]>;
   abortUpload(upload: UnfinishedUpload): Promise<void>;

@@ -152,6 +152,8 @@ export function describeRepository(kind: string, start: () => Promise<Repository
       expect(await keysOf('many/', 'many/000999')).toEqual(many.slice(1_000));
       expect(await keysOf('many/', 'many/001099')).toEqual([]);
       expect(await keysOf('list/a/b/', 'list/a/b/c')).toEqual(['list/a/b/d']);
+      await expect(repository.delete(all, AbortSignal.abort())).rejects.toMatchObject({ name: 'AbortError' });
+      expect(await keysOf('many/')).toEqual(many);
       await repository.delete(all);
       expect(await keysOf('')).toEqual([]);
     });

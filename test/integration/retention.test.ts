@@ -1,24 +1,17 @@
-import { createHash } from 'node:crypto';
 import * as fs from 'node:fs/promises';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import type { ActivityDeps, OpenApplication } from '../../activities/deps';
-import { markStore } from '../../activities/retention';
 import { lookAtRetention } from '../../activities/retention-look';
-import { sweepStore } from '../../activities/retention-sweep';
-import { announceUse, requireNotSwept, withdrawUse } from '../../activities/uses';
+import { announceUse } from '../../activities/uses';
 import { createVerifyActivities, type StoreLook } from '../../activities/verify';
 import { createCatalog } from '../../adapters/catalog/catalog';
 import { createProofs } from '../../adapters/catalog/proofs';
 import { logReach } from '../../adapters/engines/postgresql/log-reach';
-import { lineageOf, pieceName, positionAt, walNaming } from '../../adapters/engines/postgresql/lsn';
+import { walNaming } from '../../adapters/engines/postgresql/lsn';
 import { createLifecycle, createRepository } from '../../adapters/repository';
-import { createLogArchive } from '../../adapters/repository/log-archive';
-import { createRetentionStore } from '../../adapters/retention/retention-store';
 import { createStoreVerifier } from '../../adapters/verification/store-verifier';
-import { createSpool } from '../../adapters/volumes/spool';
-import { createTransfer } from '../../adapters/volumes/transfer';
 import { type Artifact, chainOf, type Manifest } from '../../core/catalog';
 import { failure } from '../../core/errors';
 import { backupIdOf, layout } from '../../core/layout';
@@ -31,22 +24,21 @@ import { expectFailure } from '../support/expect-failure';
 import { faultyRepository } from '../support/faulty-repository';
 import { manifestOf } from '../support/manifests';
 import { countOf } from '../support/random';
+import {
+  applyRetention as apply,
+  DAY,
+  fill,
+  keep,
+  LATER,
+  lineage,
+  openStored,
+  policy,
+  STORE,
+  storeArtifact,
+} from '../support/retention/stored-store';
 import { startTestS3, type TestS3 } from '../support/s3-repository';
 
 /** Retention on real repositories: what goes, what stays, and what is left when it dies at any of its steps. */
-const [STORE, SYSTEM, DAY, SEGMENT] = ['orders', '7000', 86_400_000, 16n * 2n ** 20n];
-const lineage = lineageOf(SYSTEM, 1);
-const codec = { codec: 'zstd', level: 1 } as const;
-
-const keep = (days: number) => ({ local: 0, cloud: days * 86_400, archive: days * 86_400 });
-const policy: RetentionPolicy = {
-  databaseFull: keep(8),
-  databaseIncremental: keep(4),
-  transactionLogs: keep(3),
-  files: keep(1),
-  configuration: keep(1),
-};
-
 let s3: TestS3;
 let folder: string;
 beforeAll(async () => {
@@ -68,103 +60,13 @@ const repositories: [string, () => Repository][] = [
   ['S3', () => s3.repository(`retention-${++counter}`)],
 ];
 
-/** The application as activities see it, over this repository. */
-function openOver(repository: Repository, keeping: RetentionPolicy = policy): OpenApplication {
-  const spool = createSpool({ directory: path.join(folder, 'spool'), application: 'shop', codec, reserveBytes: 0 });
-  const catalog = createCatalog(repository);
-  const transfer = createTransfer({ repository, catalog, spool, codec, targetVolumeBytes: 2 ** 20 });
-  return {
-    engine: () => ({
-      kind: 'postgresql',
-      artifactKind: (type: string) => type,
-      log: { naming: walNaming, reach: logReach },
-    }),
-    catalog: () => catalog,
-    copies: () => [],
-    transfer: () => transfer,
-    logArchive: () => createLogArchive(repository, STORE, walNaming),
-    retention: { policy: keeping, graceSeconds: 0, maxDeleteShare: 1, orphansAfterSeconds: 86_400 },
-    retentionStore: () => createRetentionStore(repository, STORE, walNaming),
-  } as unknown as OpenApplication;
-}
-
-/** Five days up to now: a full a day with an increment in the middle, a whole segment of log every twelve hours. */
-async function fill(repository: Repository, now: number): Promise<Manifest[]> {
-  const catalog = createCatalog(repository);
-  const manifests: Manifest[] = [];
-  const lsnAt = (at: number) => (BigInt(Math.floor((at - (now - 6 * DAY)) / (DAY / 2))) + 1n) * SEGMENT;
-  for (let day = 5; day >= 0; day -= 1) {
-    for (const [type, at] of [
-      ['full', now - day * DAY],
-      ['incr', now - day * DAY + DAY / 2],
-    ] as const) {
-      if (at > now) continue;
-      const parent = type === 'incr' ? (manifests.at(-1) as Manifest).backupId : null;
-      const backupId = backupIdOf(
-        new Date(at).toISOString(),
-        type,
-        createHash('md5').update(`${at}`).digest('hex').slice(0, 8),
-      );
-      const artifact = await store(
-        repository,
-        `${layout.attempt(type, STORE, backupId, 1)}vol-00001.tar.zst`,
-        backupId,
-      );
-      const consistentAt = new Date(at).toISOString();
-      const manifest = manifestOf(backupId, [artifact], {
-        ...{
-          store: STORE,
-          engine: 'postgresql',
-          type,
-          parent,
-          lineage,
-          identity: SYSTEM,
-          consistentAt,
-          committedAt: consistentAt,
-        },
-        start: positionAt(lineage, lsnAt(at) + 100n),
-        stop: positionAt(lineage, lsnAt(at) + 200n),
-        detail: { segmentBytes: Number(SEGMENT) },
-      });
-      await catalog.commit(manifest);
-      manifests.push(manifest);
-    }
-  }
-  for (let at = now - 6 * DAY; at <= now; at += DAY / 2) {
-    const from = lsnAt(at);
-    await repository.put(
-      `${layout.log(STORE, lineage, pieceName(1, from, from + SEGMENT, SEGMENT))}.zst`,
-      Buffer.from(`log ${from}`),
-    );
-  }
-  return manifests;
-}
-
-async function store(repository: Repository, key: string, content: string): Promise<Artifact> {
-  const bytes = Buffer.from(content);
-  await repository.put(key, bytes);
-  const sha256 = createHash('sha256').update(bytes).digest('hex');
-  const sizes = { sizeBytes: bytes.length, contentBytes: bytes.length };
-  return { name: 'vol-00001.tar', key, ...sizes, sha256, contentSha256: sha256, codec: 'zstd', encryptionKeyId: null };
-}
+const openOver = (repository: Repository, keeping?: RetentionPolicy) => openStored(folder, repository, keeping);
 
 async function keysOf(repository: Repository): Promise<string[]> {
   const keys: string[] = [];
   for (const prefix of ['catalog/', 'data/']) for await (const { key } of repository.list(prefix)) keys.push(key);
   return keys.filter((key) => !key.endsWith('decision.json')).toSorted();
 }
-
-/** Log that is stored now counts as old: only its time in the plan is another. */
-const LATER = 5 * DAY;
-const apply = async (open: OpenApplication, now: number, runId = 'run-1') => {
-  const marked = await markStore(
-    open,
-    { application: 'shop', store: STORE, runId, by: 'sam', graceSeconds: 0, maxDeleteShare: null },
-    testContext(),
-    now,
-  );
-  return { marked, swept: await sweepStore(open, { store: STORE, runId, clock: () => now }, testContext()) };
-};
 
 /** Every backup that exists has its data, its parents and its log. */
 async function expectSound(repository: Repository): Promise<void> {
@@ -257,36 +159,6 @@ describe('in a local folder', () => {
     });
     const announce = () => announceUse(openOver(readOnly), STORE, { kind: 'restore', backups: [] }, testContext());
     await expect(new MockActivityEnvironment().run(announce)).resolves.toBeUndefined();
-  }, 60_000);
-
-  test('a run that reads is named until it ends; while a sweep is under way nobody begins to read', async () => {
-    const repository = make();
-    const [first] = await fill(repository, Date.now());
-    const open = openOver(repository);
-    const stored = open.retentionStore(STORE);
-    const backups = [(first as Manifest).backupId];
-    const as = <T>(work: () => Promise<T>) => new MockActivityEnvironment().run(work);
-    await as(() => announceUse(open, STORE, { kind: 'restore', backups }, testContext()));
-    expect(await stored.uses(Date.now())).toMatchObject([{ kind: 'restore', backups }]);
-    await stored.beginSweep('run-1');
-    const require = (waitMilliseconds: number) =>
-      as(() => requireNotSwept(open, STORE, backups, open.catalog(STORE), testContext(), waitMilliseconds));
-    await expect(require(0)).rejects.toMatchObject({ type: 'LockHeld' });
-    // Once it has looked at the uses again it is waited for no longer, however long it goes on.
-    const waiting = new AbortController();
-    const looking = (async () => {
-      while (!waiting.signal.aborted) await stored.beginSweep('run-1');
-    })();
-    await require(30_000).finally(() => waiting.abort());
-    await looking;
-    expect(await stored.sweeps(Date.now())).toHaveLength(1);
-    await as(() => withdrawUse(open, STORE, testContext()));
-    await expect(require(0)).rejects.toMatchObject({ type: 'LockHeld' });
-    await stored.endSweep('run-1');
-    await require(0);
-    expect(await stored.uses(Date.now())).toEqual([]);
-    await stored.removeManifest(backups[0] as string);
-    await expect(require(0)).rejects.toThrow(/was deleted by retention/);
   }, 60_000);
 
   test('a restore that is announced while the log is listed for its deletion keeps all of it', async () => {
@@ -415,7 +287,7 @@ describe('in a local folder', () => {
     await fill(repository, now);
     const orphan = backupIdOf(new Date(now - 6 * DAY).toISOString(), 'full', 'aaaaaaaa');
     const key = `${layout.attempt('full', STORE, orphan, 1)}vol-00001.tar.zst`;
-    await store(repository, key, 'orphan');
+    await storeArtifact(repository, key, 'orphan');
     await apply(openOver(repository), now);
     expect(await repository.head(key)).not.toBeNull();
     const { swept } = await apply(openOver(repository), now + 2 * DAY, 'run-2');

@@ -64,9 +64,9 @@ export function faultyRepository(inner: Repository, faults: Faults): Repository 
       await before('list', prefix);
       return inner.folders(prefix);
     },
-    async delete(keys) {
+    async delete(keys, signal) {
       await before('delete', keys[0] ?? '');
-      await inner.delete(keys);
+      await inner.delete(keys, signal);
     },
     unfinishedUploads: (prefix) => inner.unfinishedUploads(prefix),
     abortUpload: (key, uploadId) => inner.abortUpload(key, uploadId),
