@@ -88,12 +88,13 @@ export function createPrimaryActivities(deps: ActivityDeps) {
             const { replication } = open.engine(name);
             if (!replication) return null;
             const standby = replication.state(input.toSite, ctx);
-            const [loss, mustForce, archived] = await Promise.all([
+            const [loss, mustForce, archived, chosen] = await Promise.all([
               standby.then((state) => estimateOf(open, name, samples, state)),
               replication.mustForce?.(input.toSite, lostSite, ctx),
               standby.then((state) => archivedBeyond(open, name, state)),
+              standby.then((state) => (state?.chosen ? `to be promoted: ${state.chosen}` : null)),
             ]);
-            const basis = archived === null ? loss.basis : `${loss.basis}; ${archived}`;
+            const basis = [loss.basis, archived, chosen].filter((each) => each !== null).join('; ');
             return { ...loss, basis, ...(mustForce ? { mustForce } : {}) };
           }),
         );

@@ -1,5 +1,6 @@
 import type { PromoteResult, WriteProbe } from '../core/roles';
 import { failure } from '../core/errors';
+import type { MemberFollowing } from '../core/hand-over';
 import type { FenceEvidence, FenceScope, ForceAttestation, Unfenced } from '../core/fencing';
 import { requireEpoch } from './application';
 import { withCallContext } from './context';
@@ -92,6 +93,16 @@ export function createPromoteActivities(deps: ActivityDeps) {
         if (replicationOf(open, input.store).electsItself) return false;
         const { writable } = await open.engine(input.store).probe(input.site, ctx);
         return input.seen ? writable === true : writable !== false;
+      });
+    },
+
+    /** See `Replication.followMembers`. */
+    async followMembers(input: RoleStep): Promise<readonly MemberFollowing[]> {
+      return withCallContext(async (ctx) => {
+        const open = deps.open(input.application);
+        await requireEpoch(open, input.epoch);
+        const { store, site, epoch } = input;
+        return (await replicationOf(open, store).followMembers?.({ site, epoch }, ctx)) ?? [];
       });
     },
 

@@ -12,12 +12,13 @@ export function toApplication(config: Config): Application {
     sites: Object.keys(config.sites),
     initialSite: config.initialSite,
     stores: Object.entries(config.stores).map(
-      ([name, { engine, hasLog, hasReplication, catchesUp, mirrors, rpo }]) => ({
+      ([name, { engine, hasLog, hasReplication, catchesUp, choosesAt, mirrors, rpo }]) => ({
         name,
         engine,
         hasLog,
         hasReplication,
         catchesUp,
+        choosesAt,
         hasMirrors: mirrors.length > 0,
         rpoSeconds: (rpo ?? objectives.rpo).seconds,
         copies: copiesOf(config, name).map((copy) => copy.name),

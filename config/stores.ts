@@ -32,6 +32,8 @@ export interface StoreConfig {
   readonly hasLog: boolean;
   readonly hasReplication: boolean;
   readonly catchesUp: boolean;
+  /** Sites with several servers of which a promotion chooses one. */
+  readonly choosesAt: readonly string[];
   readonly mirrors: readonly MirrorSettings[];
   /** `host:port` of the servers at each site that have a role to change. */
   readonly servers: Readonly<Record<string, readonly string[]>>;
@@ -42,13 +44,16 @@ export interface StoreConfig {
 function split(parsed: Record<string, unknown>): StoreConfig {
   const { engine, repository, rpo, restore, ...settings } = parsed;
   const entry = engineEntries[engine as EngineKind];
+  const servers = entry.servers(settings);
+  const several = Object.keys(servers).filter((site) => (servers[site]?.length ?? 0) > 1);
   return {
     engine,
     hasLog: entry.hasLog,
     hasReplication: entry.hasReplication,
     catchesUp: entry.catchesUp,
+    choosesAt: entry.hasCandidates ? several : [],
     mirrors: entry.mirrors(settings),
-    servers: entry.servers(settings),
+    servers,
     repository,
     rpo,
     restore,

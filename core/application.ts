@@ -30,6 +30,8 @@ export interface StoreSummary {
   readonly hasReplication: boolean;
   /** Whether its standby can take archived log before a promotion. */
   readonly catchesUp: boolean;
+  /** Sites with several servers of which a promotion chooses one; the others have to follow it. Not known to older runs. */
+  readonly choosesAt?: readonly string[];
   /** Whether directories of it are mirrored for the public after each backup. */
   readonly hasMirrors: boolean;
   readonly rpoSeconds: number;

@@ -43,6 +43,14 @@ export interface Following {
   readonly how: string;
 }
 
+/** Whether another server of the new primary's site follows it by now. */
+export interface MemberFollowing {
+  readonly server: string;
+  readonly follows: boolean;
+  /** What was seen; where it does not follow, what a person has to do. */
+  readonly how: string;
+}
+
 /** What the report of a planned role change has besides that of an unplanned one. */
 export interface SwitchOverFacts {
   /** The proof that nothing was lost, a store each. */

@@ -6,6 +6,7 @@ import {
   ending,
   engineOf,
   group,
+  leadingMembers,
   onlyWhere,
   type PlanDetails,
   type PlannedGroup,
@@ -38,6 +39,7 @@ export function planFailover(
     group('promoting', [...promoting(planning), ...seeingFiles(planning)], { pivot: true }),
     group('promoting', [holding(planning)]),
     ...serving(planning),
+    group('making standbys', leadingMembers(planning)),
     ...ending(planning, 'Failover'),
   ]);
 }

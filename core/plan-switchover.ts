@@ -6,6 +6,7 @@ import {
   ending,
   engineOf,
   group,
+  leadingMembers,
   onlyWhere,
   type PlanDetails,
   type PlannedGroup,
@@ -41,6 +42,7 @@ export function planSwitchover(
     group('promoting', [...promoting(planning), ...seeingFiles(planning)], { pivot: true }),
     ...serving(planning),
     group('making standbys', following(planning)),
+    group('making standbys', leadingMembers(planning)),
     ...ending(planning, 'Switchover'),
   ]);
 }

@@ -22,6 +22,8 @@ export interface ReplicaState {
    * change of each page logs all of it. Null where the server does not say; absent for engines whose log has no such moments.
    */
   readonly checkpointAt?: string | null;
+  /** Of several servers at the site: which of them this is, and why that one would be promoted. */
+  readonly chosen?: string;
 }
 
 /** Both sides, measured from outside the primary every few seconds and kept at the DR side. */

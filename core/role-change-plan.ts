@@ -156,10 +156,24 @@ export function promoting({ app, stores, fromSite, toSite, epoch, details }: Pla
   return stores.map((store) =>
     step(
       roleChangeSteps.promote(store, toSite),
-      `makes ${engineOf(app, store)}${at(details, store, toSite)} the primary, and notes epoch ${epoch + 1} in it` +
+      `makes ${choosesAt(app, store, toSite) ? 'the one with the newest timeline and most of its log of ' : ''}` +
+        `${engineOf(app, store)}${at(details, store, toSite)} the primary, and notes epoch ${epoch + 1} in it` +
         forcing(details?.survivors?.(store, fromSite) ?? null, fromSite),
     ),
   );
+}
+
+/** The other servers of the site, once users are served again. */
+export function leadingMembers({ app, stores, toSite }: Planning): PlannedStep[] {
+  return stores
+    .filter((store) => choosesAt(app, store, toSite))
+    .map((store) =>
+      step(
+        roleChangeSteps.members(store, toSite),
+        'leads each that does not follow by itself to the new primary (its primary_conninfo, without a restart), and says what is ' +
+          'left to do where one cannot',
+      ),
+    );
 }
 
 /** Beside the promotion, before anything is started that needs them. */
@@ -266,6 +280,9 @@ export function at(details: PlanDetails | null, store: string, site: string): st
   const servers = details?.servers(store, site) ?? [];
   return servers.length === 0 ? ` of ${store} at ${site}` : ` at ${servers.join(', ')}`;
 }
+
+export const choosesAt = (app: Application, store: string, site: string) =>
+  app.stores.some(({ name, choosesAt: sites = [] }) => name === store && sites.includes(site));
 
 export const engineOf = (app: Application, store: string) =>
   app.stores.find(({ name }) => name === store)?.engine ?? store;

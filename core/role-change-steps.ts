@@ -43,6 +43,11 @@ export const roleChangeSteps = {
     `${method} ${url} through the new record`,
   ],
   verifyStore: (store: string): StepName => [`verify:${store}`, `Write to ${store} and read it back`],
+  /** Only where a site has several servers of a store. */
+  members: (store: string, toSite: string): StepName => [
+    `members:${store}`,
+    `Make the other servers of ${store} at ${toSite} follow the new primary`,
+  ],
   lineage: (toSite: string): StepName => ['lineage', `Archive and back up from ${toSite}`],
   settle: (): StepName => ['settle', 'Let a run of its own wait out the old TTL and ask the resolvers'],
   tell: (news: string, title: string): StepName => [`notify:${news}`, `Tell people: ${title}`],
@@ -113,5 +118,5 @@ export const named = ([id, title]: StepName) => ({ id, title });
  * the approval has counted as lost (a catch-up).
  */
 export function isSkippable(stepId: string): boolean {
-  return /^(catch-up|service|verify|lineage|dns|settle|hold|follow)/.test(stepId);
+  return /^(catch-up|service|verify|lineage|dns|settle|hold|follow|members)/.test(stepId);
 }

@@ -2,7 +2,7 @@ import type { CallContext } from './call';
 import type { CatchUpRequest, CaughtUp } from './catch-up';
 import type { Divergence } from './divergence';
 import type { FenceEvidence, FenceOutlook, ForceAttestation, StoreEnd } from './fencing';
-import type { Following, FollowRequest, HandOver, HandOverRequest } from './hand-over';
+import type { Following, FollowRequest, HandOver, HandOverRequest, MemberFollowing } from './hand-over';
 import type { LogArchive } from './log-archive';
 import type { Position } from './positions';
 import type { ReplicaState, ReplicationSample } from './replication';
@@ -34,6 +34,8 @@ export interface PromoteResult {
   readonly already: boolean;
   /** Only where this role change had to force it. */
   readonly forced?: ForcedPromotion;
+  /** Which of several servers it is, and why that one. */
+  readonly chosen?: string;
 }
 
 /** One write and one read back through the store's normal door, as proof that it serves. */
@@ -99,6 +101,14 @@ export interface Replication {
    * MajorityLost where it would have to be forced and nobody attests that.
    */
   promote(request: PromoteRequest, ctx: CallContext): Promise<PromoteResult>;
+  /**
+   * After `promote` at a site with several servers: makes the others follow the new primary, and says of each whether it does
+   * or what is left to do. Repeatable; StaleEpoch as `fence`. Left out by engines whose members do that themselves.
+   */
+  followMembers?(
+    request: { readonly site: string; readonly epoch: number },
+    ctx: CallContext,
+  ): Promise<readonly MemberFollowing[]>;
   /**
    * What the old primary, which can be read again, has beyond the point at which `newSite` was promoted. Changes nothing.
    * RoleMismatch saying why where it cannot be told (any more), TargetUnreachable where a side does not answer.

@@ -11,7 +11,7 @@ import { catchUp } from './failover/catch-up';
 import { FailoverControl } from './failover/control';
 import { confirmPrimaryIsDown, lookAgain, requireStandbys } from './failover/decide';
 import { fence, holdWhatIsAttested, takeEpoch, undo } from './failover/fence';
-import { continueTheNewLineage, pointDns, promote, settle, startServices, verify } from './failover/move';
+import { continueTheNewLineage, leadMembers, pointDns, promote, settle, startServices, verify } from './failover/move';
 import { end, endTurnedBack, FailoverRun } from './failover/run';
 
 /**
@@ -65,6 +65,7 @@ export async function failOver(input: FailOverInput): Promise<FailOverResult> {
     await startServices(run);
     await pointDns(run);
     await verify(run);
+    await leadMembers(run);
     await continueTheNewLineage(run);
     await settle(run);
     return end(run, 'completed', `${app.name} runs at ${input.toSite}`);

@@ -6,7 +6,7 @@ import type { FailOverResult, SwitchOverInput } from '../core/role-change-runs';
 import { queries } from '../core/runs';
 import { FailoverControl } from './failover/control';
 import { takeEpoch, undo } from './failover/fence';
-import { continueTheNewLineage, pointDns, promote, settle, startServices, verify } from './failover/move';
+import { continueTheNewLineage, leadMembers, pointDns, promote, settle, startServices, verify } from './failover/move';
 import { end, endTurnedBack } from './failover/run';
 import { preemptDrill } from './pre-empt-drill';
 import { roleChange } from './proxies';
@@ -65,6 +65,7 @@ export async function switchOver(input: SwitchOverInput): Promise<FailOverResult
     await pointDns(run);
     await verify(run);
     await followTheNewPrimary(run);
+    await leadMembers(run);
     await continueTheNewLineage(run);
     await settle(run);
     return end(run, 'completed', `${app.name} runs at ${input.toSite}, nothing was lost`);

@@ -18,6 +18,8 @@ export interface EngineEntry {
   readonly hasReplication: boolean;
   /** Whether a replica of it can take archived log before its promotion (`Replication.catchUp`). */
   readonly catchesUp: boolean;
+  /** Whether a promotion chooses one of a site's servers, and the others have to follow it. */
+  readonly hasCandidates: boolean;
   /** What its settings ask to be mirrored; `settings` is what the schema above made of the config, here and below. */
   mirrors(settings: unknown): readonly MirrorSettings[];
   /** `host:port` of the servers at each site that have the role which a role change moves; none for engines without one. */
@@ -31,6 +33,7 @@ interface EngineFacts<S extends z.ZodObject> {
   readonly hasLog: boolean;
   readonly hasReplication: boolean;
   readonly catchesUp?: boolean;
+  readonly hasCandidates?: boolean;
   mirrors?(settings: z.output<S>): readonly MirrorSettings[];
   servers?(settings: z.output<S>): Readonly<Record<string, readonly string[]>>;
   /**
@@ -42,12 +45,13 @@ interface EngineFacts<S extends z.ZodObject> {
 
 /** Ties an engine's schema to the functions that take its output. */
 export function engineEntry<S extends z.ZodObject>(facts: EngineFacts<S>): EngineEntry {
-  const { settings, hasLog, hasReplication, catchesUp = false } = facts;
+  const { settings, hasLog, hasReplication, catchesUp = false, hasCandidates = false } = facts;
   return {
     settings,
     hasLog,
     hasReplication,
     catchesUp,
+    hasCandidates,
     mirrors: (parsed) => facts.mirrors?.(parsed as z.output<S>) ?? [],
     servers: (parsed) => facts.servers?.(parsed as z.output<S>) ?? {},
     create: async (store, parsed) => facts.create(store, parsed as z.output<S>),

@@ -32,6 +32,7 @@ const stores = [
     hasLog: true,
     hasReplication: true,
     catchesUp: false,
+    choosesAt: [],
     hasMirrors: false,
     rpoSeconds: 900,
   },

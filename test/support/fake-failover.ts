@@ -190,6 +190,10 @@ export function fakeFailoverWorld(): FakeWorld {
       note('leaveArchive', store);
       return false;
     },
+    followMembers: async ({ store }) => {
+      note('followMembers', store);
+      return [{ server: '10.0.2.8:5432', follows: true, how: 'it follows' }];
+    },
     unfenceSite: async ({ site }) => {
       note('unfenceSite', site);
       return { started: [`${site}-orders`], notes: ['sessions belongs to systemd, which has to start it'] };

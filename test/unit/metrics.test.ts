@@ -43,6 +43,7 @@ const stores = [
     hasLog: false,
     hasReplication: false,
     catchesUp: false,
+    choosesAt: [],
     hasMirrors: false,
     rpoSeconds: 86_400,
   },

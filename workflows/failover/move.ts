@@ -2,6 +2,7 @@ import { ParentClosePolicy, startChild, workflowInfo } from '@temporalio/workflo
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
 import type { PromoteResult } from '../../core/roles';
 import { hasCode } from '../../core/errors';
+import { choosesAt } from '../../core/role-change-plan';
 import { unprovenStores } from '../../core/fencing';
 import { workflowIds } from '../../core/names';
 import { roleChangeSteps } from '../../core/role-change-steps';
@@ -19,8 +20,8 @@ export async function promote(run: FailoverRun): Promise<void> {
     run.control.step(
       ...roleChangeSteps.promote(store, run.site),
       () => promoteStore(run, store),
-      ({ position, already, forced }) =>
-        `${already ? 'was promoted already' : 'promoted'} at ${position.value}` +
+      ({ position, already, forced, chosen }) =>
+        `${already ? 'was promoted already' : 'promoted'} at ${position.value}${chosen ? `: ${chosen}` : ''}` +
         (forced ? ` by force; removed: ${forced.removed.join(', ')}; kept: ${forced.kept.join(', ')}` : ''),
     ),
   );
@@ -104,6 +105,25 @@ export async function verify(run: FailoverRun): Promise<void> {
   await Promise.all(writes);
   run.endpoints = results.filter((result) => result !== null);
   run.verifiedAt = new Date().toISOString();
+}
+
+/** The other servers of the new primary's site: nobody waits for them to be served. */
+export async function leadMembers(run: FailoverRun): Promise<void> {
+  const { app, site, epoch } = run;
+  const stores = run.stores.filter((store) => choosesAt(app, store, site));
+  if (stores.length === 0) return;
+  run.steps.enter('making standbys');
+  await Promise.all(
+    stores.map(async (store) => {
+      const found = await run.control.step(
+        ...roleChangeSteps.members(store, site),
+        () => run.at.followMembers({ application: app.name, store, site, epoch }),
+        (members) => members.map(({ server, how }) => `${server}: ${how}`).join('; '),
+      );
+      for (const { server, follows, how } of found ?? [])
+        if (!follows) run.steps.say(`${store} at ${server} does not follow the new primary: ${how}`);
+    }),
+  );
 }
 
 export async function continueTheNewLineage(run: FailoverRun): Promise<void> {

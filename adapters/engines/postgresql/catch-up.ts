@@ -16,6 +16,7 @@ import { borrowConninfo, giveBackConninfo } from './primary-conninfo';
 import { readEpoch } from './role-epoch';
 import { readFacts } from './server-facts';
 import type { PostgresqlSite } from './settings';
+import { serversOf } from './site-servers';
 import { readStandbyPlace } from './standby-place';
 import { WalServer } from './wal-server';
 
@@ -74,9 +75,14 @@ export async function catchUpFromArchive(
   );
 }
 
-/** Undoes what a try that died has left. */
+/** Undoes what a try that died has left, at whichever server of the site. */
 export async function leaveArchive(site: PostgresqlSite, ctx: CallContext): Promise<boolean> {
-  return withClient(site, giveBackConninfo, { statementMilliseconds: STATEMENT_MILLISECONDS, signal: ctx.signal });
+  const options = { statementMilliseconds: STATEMENT_MILLISECONDS, signal: ctx.signal };
+  const servers = serversOf(site);
+  const ended = await Promise.allSettled(servers.map((server) => withClient(server, giveBackConninfo, options)));
+  const failed = ended.find((each) => each.status === 'rejected');
+  if (failed) throw failed.reason;
+  return ended.some((each) => each.status === 'fulfilled' && each.value);
 }
 
 const upToDate = ({ reaches }: ArchivedWay) => `it has all that is archived (until ${formatLsn(reaches)})`;

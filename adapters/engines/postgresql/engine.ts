@@ -1,6 +1,5 @@
 import type { CallContext } from '../../../core/call';
 import type { Engine, LogShipping } from '../../../core/engine';
-import { failure } from '../../../core/errors';
 import type { RestoredStore } from '../../../core/recovery';
 import { archiveWal, slotName } from './archive';
 import { dropSlot } from './archive-start';
@@ -18,6 +17,7 @@ import { ReplicationConnection } from './replication-connection';
 import { createRestore } from './restore';
 import { restoredMarker, withRestored } from './restored-server';
 import { pathsOf } from './restore-place';
+import { serversOf, SiteServers, withOthers } from './site-servers';
 import type { PostgresqlSettings, PostgresqlSite } from './settings';
 
 export interface PostgresqlEngineOptions {
@@ -31,43 +31,53 @@ export interface PostgresqlEngineOptions {
 /** PostgreSQL 15 and newer: base backups, WAL, restores and roles of one cluster. */
 export function createPostgresqlEngine(options: PostgresqlEngineOptions): Engine<'postgresql'> {
   const { store, settings, toolsDirectory } = options;
-  const siteOf = (name: string): PostgresqlSite => {
-    const site = options.sites[name];
-    if (site) return site;
-    const known = Object.keys(options.sites).join(', ');
-    throw failure('NotFound', `${store} has no endpoint at the site "${name}"; there is one at ${known}`);
-  };
+  const servers = new SiteServers(store, options.sites);
   return {
     kind: 'postgresql',
     store,
     artifactKind: (type) => type,
     positions,
-    log: createLogShipping(store, siteOf),
-    replication: createReplication(store, siteOf, settings),
-    probe: (site, ctx) => probe(site, siteOf(site), slotName(store), ctx),
-    planDump: (request, ctx) => planDump({ sites: options.sites, settings }, siteOf(request.site), request, ctx),
-    dump: (plan, parent, sink, ctx) => dump({ sites: options.sites, settings }, plan, parent, sink, ctx),
+    log: createLogShipping(store, servers),
+    replication: createReplication(store, servers, settings),
+    async probe(site, ctx) {
+      const candidate = await servers.candidateAt(site, ctx);
+      return withOthers(await probe(site, candidate.site, slotName(store), ctx), candidate);
+    },
+    async planDump(request, ctx) {
+      const sites = await servers.led(request.site, ctx);
+      return planDump({ sites, settings }, sites[request.site] as PostgresqlSite, request, ctx);
+    },
+    async dump(plan, parent, sink, ctx) {
+      const { source } = plan;
+      return dump({ sites: await servers.led(source.follows ?? source.site, ctx), settings }, plan, parent, sink, ctx);
+    },
     planRestore: (target, catalog, ctx) => planRestore(store, target, catalog, ctx),
     windows,
     restore: createRestore(toolsDirectory),
     checks: createChecks(settings.checks ?? []),
-    fingerprint: (of, ctx) =>
-      fingerprint('site' in of ? liveDatabases(siteOf(of.site), ctx) : restoredDatabases(of, ctx), ctx),
+    async fingerprint(of, ctx) {
+      const databases =
+        'site' in of ? liveDatabases((await servers.candidateAt(of.site, ctx)).site, ctx) : restoredDatabases(of, ctx);
+      return fingerprint(databases, ctx);
+    },
   };
 }
 
-function createLogShipping(store: string, siteOf: (site: string) => PostgresqlSite): LogShipping {
+function createLogShipping(store: string, servers: SiteServers): LogShipping {
   return {
     naming: walNaming,
     reach: logReach,
-    archive: (request, archive, onDurable, ctx) =>
-      archiveWal(siteOf(request.site), store, request, archive, onDurable, ctx),
+    archive: async (request, archive, onDurable, ctx) =>
+      archiveWal(await servers.primaryAt(request.site, ctx), store, request, archive, onDurable, ctx),
     async release(site, ctx) {
-      const connection = await ReplicationConnection.open(siteOf(site), ctx);
-      try {
-        await dropSlot(connection, slotName(store), ctx);
-      } finally {
-        await connection.close();
+      // Any of them may have led when an archiver was there.
+      for (const server of serversOf(servers.named(site))) {
+        const connection = await ReplicationConnection.open(server, ctx);
+        try {
+          await dropSlot(connection, slotName(store), ctx);
+        } finally {
+          await connection.close();
+        }
       }
     },
   };

@@ -1,4 +1,4 @@
-import { engineEntry, oneServerEach } from '../engine-entry';
+import { engineEntry } from '../engine-entry';
 import { settings } from './settings';
 
 export const postgresql = engineEntry({
@@ -6,7 +6,14 @@ export const postgresql = engineEntry({
   hasLog: true,
   hasReplication: true,
   catchesUp: true,
-  servers: ({ sites }) => oneServerEach(sites),
+  hasCandidates: true,
+  servers: ({ sites }) =>
+    Object.fromEntries(
+      Object.entries(sites).map(([name, site]) => [
+        name,
+        [site, ...site.standbys].map(({ host, port }) => `${host}:${port}`),
+      ]),
+    ),
   create: (store, { sites, toolsDirectory, ...own }) =>
     (require('./engine') as typeof import('./engine')).createPostgresqlEngine({
       store,

@@ -28,10 +28,9 @@ interface Look {
 export async function followNewPrimary(
   store: string,
   { site, primarySite, epoch, starting = false }: FollowRequest,
-  siteOf: (site: string) => PostgresqlSite,
+  { old, primary }: { readonly old: PostgresqlSite; readonly primary: PostgresqlSite },
   ctx: CallContext,
 ): Promise<Following> {
-  const [old, primary] = [siteOf(site), siteOf(primarySite)];
   refuseOlderEpoch(store, primarySite, epoch, await withClient(primary, readEpoch, { signal: ctx.signal }));
   const deadline = Date.now() + (starting ? START_MILLISECONDS : 0);
   for (;;) {
@@ -92,7 +91,7 @@ function whatIsLeft(state: Look['state'], old: PostgresqlSite, primary: Postgres
 }
 
 /** Lets the standby find the slot that it is configured for, also after it was dropped here or has lost its WAL. */
-async function ensureSlot(client: Client, slot: string): Promise<void> {
+export async function ensureSlot(client: Client, slot: string): Promise<void> {
   const lost = `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots
                 WHERE slot_name = $1 AND wal_status = 'lost' AND NOT active`;
   await client.query(lost, [slot]);

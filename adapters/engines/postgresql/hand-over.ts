@@ -23,12 +23,11 @@ const SESSION_END_MILLISECONDS = 1_000;
 export async function handOverPrimary(
   store: string,
   request: HandOverRequest,
-  siteOf: (site: string) => PostgresqlSite,
+  { from, to }: { readonly from: PostgresqlSite; readonly to: PostgresqlSite },
   ctx: CallContext,
 ): Promise<HandOver> {
-  const { fromSite, toSite, epoch, withinSeconds } = request;
+  const { fromSite, epoch, withinSeconds } = request;
   const deadline = Date.now() + withinSeconds * 1_000;
-  const [from, to] = [siteOf(fromSite), siteOf(toSite)];
   const options = { statementMilliseconds: withinSeconds * 1_000, signal: ctx.signal };
   return withClient(
     to,

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from 'pg';
 import { failure } from '../../../core/errors';
+import { leadingTo } from './conninfo';
 
 /** By this a standby's setting is known to be ours. */
 const OURS = 'drctl_archive';
@@ -94,4 +95,20 @@ async function set(client: Client, value: string | null): Promise<void> {
     }
     await delay(POLL_MILLISECONDS);
   }
+}
+
+/** Makes a standby follow that server from now on, as the user and with the options that it has. Repeatable. */
+export async function pointTo(
+  client: Client,
+  primary: { readonly host: string; readonly port: number },
+): Promise<void> {
+  const now = await readSetting(client);
+  if (!now)
+    throw failure('AccessDenied', 'the account may not read primary_conninfo', { next: 'GRANT pg_monitor to it.' });
+  const own = isOurs(now.value) ? (beforeOf(now.value) ?? '') : now.value;
+  if (own.trim() === '') throw failure('RoleMismatch', 'it has no primary_conninfo that could be led elsewhere');
+  const wanted = leadingTo(primary, own);
+  if (wanted === now.value) return;
+  await refuseToBeLogged(client, own);
+  await set(client, wanted);
 }

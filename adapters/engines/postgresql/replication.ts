@@ -2,7 +2,7 @@ import type { Client } from 'pg';
 import type { CallContext } from '../../../core/call';
 import type { PromoteRequest, PromoteResult, Replication, WriteProbe } from '../../../core/roles';
 import { failure, findFailure, hasCode } from '../../../core/errors';
-import { unfencedStores } from '../../../core/fencing';
+import { type FenceEvidence, unfencedStores } from '../../../core/fencing';
 import type { ReplicaState, ReplicationSample } from '../../../core/replication';
 import { answerWithin, LOOK_MILLISECONDS } from '../answer-within';
 import { addressOf, sqlState, withClient } from './connection';
@@ -11,6 +11,7 @@ import { divergenceOf } from './divergence';
 import { fencePrimary, isFenced, liftFence, unfencePrimary } from './fence';
 import { fenceOutlook } from './fence-outlook';
 import { followNewPrimary } from './follow';
+import { followMembers } from './follow-members';
 import { handOverPrimary } from './hand-over';
 import { lineageOf, positionAt } from './lsn';
 import { giveBackConninfo } from './primary-conninfo';
@@ -20,23 +21,33 @@ import { ensureSchema, SCHEMA } from './schema';
 import { readFacts } from './server-facts';
 import { passedShutdownCheckpoint } from './shutdown-checkpoint';
 import type { PostgresqlSettings, PostgresqlSite } from './settings';
+import { lookAtServers, sameServer, type SiteServers } from './site-servers';
 
 /** pg_promote's own wait; a promotion takes a second or two once what was received is replayed. */
 const PROMOTE_SECONDS = 60;
 
 export function createReplication(
   store: string,
-  siteOf: (site: string) => PostgresqlSite,
+  servers: SiteServers,
   { fenceByAccessRules }: Pick<PostgresqlSettings, 'fenceByAccessRules'>,
 ): Replication {
-  const measure = (site: string, ctx: CallContext) => measureState(site, siteOf(site), ctx);
+  const primaryAt = (site: string, ctx: CallContext) => servers.primaryAt(site, ctx);
+  const candidateAt = async (site: string, ctx: CallContext) => (await servers.candidateAt(site, ctx)).site;
+  const measure = async (site: string, ctx: CallContext) => {
+    const candidate = await servers.candidateAt(site, ctx);
+    const state = await measureState(site, candidate.site, ctx);
+    return candidate.why === null ? state : { ...state, chosen: candidate.why };
+  };
 
   return {
     electsItself: false,
 
     async sample(primarySite, standbySite, ctx): Promise<ReplicationSample> {
       const takenAt = new Date().toISOString();
-      const [primary, standby] = await Promise.allSettled([measure(primarySite, ctx), measure(standbySite, ctx)]);
+      const [primary, standby] = await Promise.allSettled([
+        primaryAt(primarySite, ctx).then((server) => measureState(primarySite, server, ctx)),
+        measure(standbySite, ctx),
+      ]);
       for (const side of [primary, standby]) {
         if (side.status === 'rejected' && !findFailure(side.reason)) throw side.reason;
       }
@@ -61,18 +72,36 @@ export function createReplication(
       }
     },
 
-    fence: (site, _survivingSite, epoch, ctx) =>
-      fencePrimary(store, site, siteOf(site), epoch, ctx, fenceByAccessRules),
-    unfence: (site, epoch, ctx) => unfencePrimary(store, site, siteOf(site), epoch, ctx),
-    handOver: (request, ctx) => handOverPrimary(store, request, siteOf, ctx),
-    passedEnd: (request, ctx) => passedShutdownCheckpoint(siteOf(request.site), request, ctx),
-    follow: (request, ctx) => followNewPrimary(store, request, siteOf, ctx),
+    async fence(site, _survivingSite, epoch, ctx) {
+      const primary = await primaryAt(site, ctx);
+      const evidence = await fencePrimary(store, site, primary, epoch, ctx, fenceByAccessRules);
+      return evidence.strength === 'proven' ? unlessAnotherMayLead(evidence, primary, ctx) : evidence;
+    },
+    unfence: async (site, epoch, ctx) => unfencePrimary(store, site, await primaryAt(site, ctx), epoch, ctx),
+    async handOver(request, ctx) {
+      const { fromSite, toSite } = request;
+      return handOverPrimary(
+        store,
+        request,
+        { from: await primaryAt(fromSite, ctx), to: await candidateAt(toSite, ctx) },
+        ctx,
+      );
+    },
+    passedEnd: async (request, ctx) => passedShutdownCheckpoint(await candidateAt(request.site, ctx), request, ctx),
+    async follow(request, ctx) {
+      const { site, primarySite } = request;
+      const [old, primary] = [await primaryAt(site, ctx), await primaryAt(primarySite, ctx)];
+      return followNewPrimary(store, request, { old, primary }, ctx);
+    },
+    followMembers: async (request, ctx) => followMembers(store, request, await primaryAt(request.site, ctx), ctx),
+    catchUp: async (request, log, ctx) =>
+      catchUpFromArchive(store, await candidateAt(request.site, ctx), request, log, ctx),
+    catchUpLacks: async (site, ctx) => catchUpLacks(await candidateAt(site, ctx), ctx),
+    leaveArchive: (site, ctx) => leaveArchive(servers.named(site), ctx),
 
-    catchUp: (request, log, ctx) => catchUpFromArchive(store, siteOf(request.site), request, log, ctx),
-    catchUpLacks: (site, ctx) => catchUpLacks(siteOf(site), ctx),
-    leaveArchive: (site, ctx) => leaveArchive(siteOf(site), ctx),
-
-    divergence: (oldSite, newSite, ctx) => divergenceOf(store, { from: siteOf(oldSite), to: siteOf(newSite) }, ctx),
+    async divergence(oldSite, newSite, ctx) {
+      return divergenceOf(store, { from: await primaryAt(oldSite, ctx), to: await primaryAt(newSite, ctx) }, ctx);
+    },
 
     async promote(request, ctx) {
       if (unfencedStores([store], request.evidence, { epoch: request.epoch, promotedSite: request.site }).length > 0) {
@@ -81,13 +110,16 @@ export function createReplication(
           `${store} at ${request.site} is not promoted: nothing proves that its old primary is fenced`,
         );
       }
-      return promote(store, siteOf(request.site), request, ctx);
+      const { site, why } = await servers.candidateAt(request.site, ctx);
+      const promoted = await promote(store, site, request, ctx);
+      return why === null ? promoted : { ...promoted, chosen: why };
     },
 
-    async epoch(site, ctx) {
+    async epoch(name, ctx) {
       try {
-        return await answerWithin(ctx.signal, LOOK_MILLISECONDS, addressOf(siteOf(site)), (signal) =>
-          withClient(siteOf(site), readEpoch, { signal }),
+        const site = await candidateAt(name, ctx);
+        return await answerWithin(ctx.signal, LOOK_MILLISECONDS, addressOf(site), (signal) =>
+          withClient(site, readEpoch, { signal }),
         );
       } catch (error) {
         if (hasCode(error, 'TargetUnreachable')) return null;
@@ -95,10 +127,26 @@ export function createReplication(
       }
     },
 
-    obstacles: (site, _lostSite, ctx) => promotionObstacles(siteOf(site), ctx),
-    fenceOutlook: (site, _survivingSite, ctx) => fenceOutlook(siteOf(site), fenceByAccessRules, ctx),
-    writeProbe: (site, marker, ctx) => writeProbe(site, siteOf(site), marker, ctx),
+    obstacles: async (site, _lostSite, ctx) => promotionObstacles(await candidateAt(site, ctx), ctx),
+    fenceOutlook: async (site, _survivingSite, ctx) =>
+      fenceOutlook(await primaryAt(site, ctx), fenceByAccessRules, ctx),
+    writeProbe: async (site, marker, ctx) => writeProbe(site, await primaryAt(site, ctx), marker, ctx),
   };
+}
+
+/** Nobody connected to this one says nothing of another server of the site that takes writes, or may. */
+async function unlessAnotherMayLead(
+  evidence: FenceEvidence,
+  primary: PostgresqlSite,
+  ctx: CallContext,
+): Promise<FenceEvidence> {
+  const others = (await lookAtServers(primary, ctx)).filter(({ server }) => !sameServer(server, primary));
+  const doubtful = others.filter(({ place }) => place === null || place.primary);
+  if (doubtful.length === 0) return evidence;
+  const words = doubtful.map(
+    ({ server, place }) => `${addressOf(server)} ${place ? 'is a primary too' : 'does not answer'}`,
+  );
+  return { ...evidence, strength: 'weak', how: `${evidence.how}; ${words.join('; ')}` };
 }
 
 /**

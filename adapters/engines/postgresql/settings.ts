@@ -30,7 +30,10 @@ const site = z.strictObject({
   standbys: z
     .array(z.strictObject({ host: z.string().min(1), port: z.int().min(1).max(65535).default(5432) }))
     .default([])
-    .meta({ description: 'Further servers at this site that follow it: backups can be read from them' }),
+    .meta({
+      description:
+        'Further servers at this site that follow it: candidates of a promotion, and backups can be read from them',
+    }),
   tls: tls.optional(),
   catchUp: z
     .strictObject({
