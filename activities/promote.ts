@@ -1,7 +1,8 @@
-import type { PromoteResult, WriteProbe } from '../core/roles';
+import type { Position } from '../core/positions';
+import type { Candidate, PromoteRequest, PromoteResult, WriteProbe } from '../core/roles';
 import { failure } from '../core/errors';
 import type { MemberFollowing } from '../core/hand-over';
-import type { FenceEvidence, FenceScope, ForceAttestation, Unfenced } from '../core/fencing';
+import type { FenceEvidence, FenceScope, Unfenced } from '../core/fencing';
 import { requireEpoch } from './application';
 import { withCallContext } from './context';
 import type { ActivityDeps, OpenApplication } from './deps';
@@ -71,15 +72,25 @@ export function createPromoteActivities(deps: ActivityDeps) {
       );
     },
 
-    /** Makes the site's replica the writable primary. Refuses without evidence for this store (rule 2); see `PromoteRequest.force`. */
+    /** See `Replication.choose`. Null for an engine that does not. */
+    async chooseServer(input: RoleStep & { atLeast: Position | null }): Promise<Candidate | null> {
+      return withCallContext(async (ctx) => {
+        const open = deps.open(input.application);
+        await requireEpoch(open, input.epoch);
+        const { store, site, atLeast } = input;
+        return (await replicationOf(open, store).choose?.({ site, atLeast }, ctx)) ?? null;
+      });
+    },
+
+    /** Makes the site's replica the writable primary. Refuses without evidence for this store (rule 2); see `PromoteRequest`. */
     async promoteStore(
-      input: RoleStep & { evidence: readonly FenceEvidence[]; force?: ForceAttestation },
+      input: RoleStep & Pick<PromoteRequest, 'evidence' | 'force' | 'server'>,
     ): Promise<PromoteResult> {
       return withCallContext(async (ctx) => {
         const open = deps.open(input.application);
         await requireEpoch(open, input.epoch);
-        const { site, epoch, evidence, force } = input;
-        return replicationOf(open, input.store).promote({ site, epoch, evidence, ...(force ? { force } : {}) }, ctx);
+        const { application: _, store, ...request } = input;
+        return replicationOf(open, store).promote(request, ctx);
       });
     },
 

@@ -13,10 +13,22 @@ export interface PromoteRequest {
   /** Refuses with FencingUnconfirmed unless it covers this store (rule 2). */
   readonly evidence: readonly FenceEvidence[];
   /**
+   * Which of several servers, as `choose` said: what repeats a promotion must not take another, or there are two. Left out:
+   * as the engine chooses at the moment.
+   */
+  readonly server?: string;
+  /**
    * Where the members that are left are no majority: an approver's word that they shall go on without the others. Does
    * nothing where a majority answers, and nothing without *proven* evidence.
    */
   readonly force?: ForceAttestation;
+}
+
+/** One of several servers of a site. */
+export interface Candidate {
+  readonly server: string;
+  /** Why that one, and what the others have. */
+  readonly why: string;
 }
 
 /** What a promotion by force did to a set that elects its primary itself. */
@@ -96,6 +108,11 @@ export interface Replication {
   catchUpLacks?(site: string, ctx: CallContext): Promise<readonly string[]>;
   /** Takes back what a `catchUp` that died has left at the replica; whether there was anything. Repeatable. */
   leaveArchive?(site: string, ctx: CallContext): Promise<boolean>;
+  /**
+   * Which of several servers of the site a promotion has to take. PromotionFailed (retryable) where none that answers has got
+   * as far as `atLeast`. Changes nothing. Left out by engines whose members do that themselves.
+   */
+  choose?(request: { readonly site: string; readonly atLeast: Position | null }, ctx: CallContext): Promise<Candidate>;
   /**
    * Makes the site's replica the writable primary and notes the epoch in the store itself; StaleEpoch if it holds a newer one,
    * MajorityLost where it would have to be forced and nobody attests that.

@@ -4,6 +4,7 @@ import type { Engine } from '../../core/engine';
 import type { FenceEvidence } from '../../core/fencing';
 import { Secret } from '../../core/secret';
 import { engineOf, MemoryLogArchive, testContext } from '../support/engine-harness';
+import { expectFailure } from '../support/expect-failure';
 import { Link } from '../support/link';
 import { ask } from '../support/postgresql-source';
 import { startPostgresStandby } from '../support/postgresql-standby';
@@ -76,11 +77,27 @@ describe.each(postgresVersionsInDepth)('PostgreSQL $version: one of several stan
     );
     expect(await engine.probe('dr', testContext())).toMatchObject({ role: 'replica', writable: false });
 
+    const nothingKnown = { site: 'dr', atLeast: null };
+    const { server } = await roles().choose!(nothingKnown, testContext());
+    expect(server).toBe(name(ahead));
+    const tooMuch = { ...nothingKnown, atLeast: { ...state!.position, value: 'F/0' } };
+    await expectFailure(
+      roles().choose!(tooMuch, testContext()),
+      'PromotionFailed',
+      `which one had: ${name(ahead)} has the newest timeline`,
+    );
+    await expect(roles().choose!({ ...nothingKnown, atLeast: state!.position }, testContext())).resolves.toMatchObject({
+      server,
+    });
+
     const how = { how: 'killed', by: 'the test', at: new Date().toISOString() };
     const evidence: FenceEvidence[] = [{ strength: 'proven', site: 'primary', stores: ['orders'], epoch: 1, ...how }];
-    const promoted = await roles().promote({ site: 'dr', epoch: 1, evidence }, testContext());
-    expect(promoted).toMatchObject({ already: false, chosen: expect.stringContaining(name(ahead)) });
-    expect(await roles().promote({ site: 'dr', epoch: 1, evidence }, testContext())).toMatchObject({ already: true });
+    const request = { site: 'dr', epoch: 1, evidence };
+    await expectFailure(roles().promote({ ...request, server: 'elsewhere:1' }, testContext()), 'NotFound');
+    expect(await roles().promote({ ...request, server }, testContext())).toMatchObject({ already: false });
+    // A run that began before servers were chosen names none.
+    const again = await roles().promote(request, testContext());
+    expect(again).toMatchObject({ already: true, chosen: expect.stringContaining(`${name(ahead)} leads already`) });
     expect(await engine.probe('dr', testContext())).toMatchObject({ role: 'primary', writable: true });
     await roles().writeProbe('dr', 'after', testContext());
 
@@ -113,5 +130,11 @@ describe.each(postgresVersionsInDepth)('PostgreSQL $version: one of several stan
     const probe = await engine.probe('dr', testContext());
     expect(probe).toMatchObject({ reachable: true, role: 'replica', writable: null });
     expect(probe.problems).toContainEqual(`PostgreSQL at ${name(ahead)} does not answer`);
+    // A promotion that is repeated then does not take another one, which would be the second primary.
+    const how = { how: 'killed', by: 'the test', at: new Date().toISOString() };
+    const evidence: FenceEvidence[] = [{ strength: 'proven', site: 'primary', stores: ['orders'], epoch: 2, ...how }];
+    const repeated = roles().promote({ site: 'dr', epoch: 2, evidence, server: name(ahead) }, testContext());
+    await expectFailure(repeated, 'PromotionFailed', 'may be a primary by now');
+    expect(await ask(behind.url, 'SELECT pg_is_in_recovery() AS standby')).toEqual([{ standby: true }]);
   }, 30_000);
 });

@@ -49,6 +49,9 @@ const SERVING: SiteAtWork = {
   unseenServices: [],
 };
 
+/** The one of several servers of orders at a site that a promotion is told to take. */
+const CHOSEN = '10.0.2.7:5432';
+
 /** Both sites are well, as a planned role change finds them. */
 export function healthyWorld(): FakeWorld {
   return Object.assign(fakeFailoverWorld(), { verdict: { alive: true, healthy: true }, servedBefore: SERVING });
@@ -211,8 +214,14 @@ export function fakeFailoverWorld(): FakeWorld {
     holdFence: follow,
     unfenceStore: async ({ store }) => note('unfenceStore', store),
     mayBePromoted: async ({ store }) => world.promoted.has(store),
-    promoteStore: async ({ store, site, evidence: given, epoch, force }) => {
+    chooseServer: async ({ store, atLeast }) => {
+      note('chooseServer', atLeast ? `${store} with ${atLeast.value}` : store);
+      return { server: CHOSEN, why: `${CHOSEN} has the newest timeline and most of its log` };
+    },
+    promoteStore: async ({ store, site, evidence: given, epoch, force, server }) => {
       note('promoteStore', force ? `${store} by force of ${force.by}` : store);
+      if (server !== (store === 'orders' ? CHOSEN : undefined))
+        throw failure('UsageInvalid', `${server} was not chosen`);
       const forced = store === 'events' && world.majorityLost !== null;
       if (forced && !force) throw failure('MajorityLost', world.majorityLost ?? '');
       if (forced && unprovenStores([store], given, { epoch, promotedSite: site }).length > 0)

@@ -43,11 +43,13 @@ test('runs the runbook in its order after an approval', async () => {
       'fenceSite',
       'fenceStore',
       'catchUpStore:orders',
-      'promoteStore',
+      'chooseServer:orders',
+      'promoteStore:orders',
       'startService:auth',
       'startService:order',
       'pointDns',
       'verifyEndpoint',
+      'followMembers:orders',
     ];
     // Proven by the site's fence: nothing has to be held, and the names settle in a run of their own.
     expect(result.steps.map(({ id }) => id)).not.toContain('hold:fence');
@@ -55,7 +57,11 @@ test('runs the runbook in its order after an approval', async () => {
     expect(settle).toMatchObject({ state: 'done', note: 'drctl runs status settle:shop:1' });
     const settling = env.client.workflow.getHandle(workflowIds.settle(shop.name, 1));
     await expect(settling.result()).resolves.toMatchObject({ outcome: 'settled', names: [{ name: 'api.shop.test' }] });
+    expect(sequence.map(order)).not.toContain(-1);
     expect(sequence.map(order)).toEqual(sequence.map(order).toSorted((a, b) => a - b));
+    expect(result.steps.find(({ id }) => id === 'promote:orders')?.note).toMatch(
+      /^promoted at 42: .*has the newest timeline/,
+    );
     expect(world.calls.filter((call) => call.startsWith('promoteStore'))).toHaveLength(3);
     // The stores' own fences prove nothing in this world; the site's fence does.
     const notDone = result.steps.filter(({ state }) => state !== 'done').map(({ id, state }) => `${id} ${state}`);

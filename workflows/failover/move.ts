@@ -1,6 +1,7 @@
 import { ParentClosePolicy, startChild, workflowInfo } from '@temporalio/workflow';
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
-import type { PromoteResult } from '../../core/roles';
+import type { RoleStep } from '../../activities/promote';
+import type { PromoteRequest, PromoteResult } from '../../core/roles';
 import { hasCode } from '../../core/errors';
 import { choosesAt } from '../../core/role-change-plan';
 import { unprovenStores } from '../../core/fencing';
@@ -32,10 +33,26 @@ export async function promote(run: FailoverRun): Promise<void> {
   );
 }
 
-/** By force only once an approver attests that, and then with a proof that the old primary is dead, sought again if need be. */
+/**
+ * Which of several servers is chosen once a try, so that what Temporal repeats takes the same; a person who retries was told
+ * that the one before may lead.
+ */
 async function promoteStore(run: FailoverRun, store: string): Promise<PromoteResult> {
-  const { site, epoch, control } = run;
-  const step = { application: run.app.name, store, site, epoch };
+  const { app, site, epoch } = run;
+  const step = { application: app.name, store, site, epoch };
+  if (!choosesAt(app, store, site)) return promoteServer(run, step);
+  const chosen = await run.at.chooseServer({ ...step, atLeast: run.hasToHave(store) });
+  const promoted = await promoteServer(run, { ...step, ...(chosen ? { server: chosen.server } : {}) });
+  return chosen ? { ...promoted, chosen: chosen.why } : promoted;
+}
+
+/** By force only once an approver attests that, and then with a proof that the old primary is dead, sought again if need be. */
+async function promoteServer(
+  run: FailoverRun,
+  step: RoleStep & Pick<PromoteRequest, 'server'>,
+): Promise<PromoteResult> {
+  const { control } = run;
+  const { store, site, epoch } = step;
   try {
     const force = run.mustForce.has(store) ? control.force : null;
     if (!force) return await run.at.promoteStore({ ...step, evidence: control.evidence });

@@ -3,6 +3,7 @@ import type { Application } from '../../core/application';
 import type { MovedName } from '../../core/dns-moves';
 import { failure, hasCode, reasonOf } from '../../core/errors';
 import type { Severity } from '../../core/notify';
+import type { Position } from '../../core/positions';
 import type { SwitchOverFacts } from '../../core/hand-over';
 import { failoverReport } from '../../core/report/from-failover';
 import type { SiteAtWork } from '../../activities/site';
@@ -74,6 +75,11 @@ export class FailoverRun {
 
   /** What only a planned role change has to report. */
   get facts(): SwitchOverFacts | null {
+    return null;
+  }
+
+  /** Up to where the server to be promoted has to have the store; null where people agreed to lose what is missing. */
+  hasToHave(_store: string): Position | null {
     return null;
   }
 

@@ -1,4 +1,5 @@
 import type { Following, HandOver, SwitchOverFacts } from '../../core/hand-over';
+import type { Position } from '../../core/positions';
 import { FailoverRun } from '../failover/run';
 
 /** What the chapters of one switchover share besides: both sites live, and each store has to prove that it lost nothing. */
@@ -11,6 +12,11 @@ export class SwitchoverRun extends FailoverRun {
   following: readonly Following[] = [];
   /** When the first service was told to stop. */
   stoppedAt: string | null = null;
+
+  /** What the token of zero loss was read from: another standby may be behind it. */
+  override hasToHave(store: string): Position | null {
+    return this.handOvers.find((given) => given.store === store)?.reached ?? null;
+  }
 
   override get facts(): SwitchOverFacts {
     const { handOvers, following, stoppedAt, verifiedAt } = this;

@@ -103,6 +103,8 @@ export function createReplication(
       return divergenceOf(store, { from: await primaryAt(oldSite, ctx), to: await primaryAt(newSite, ctx) }, ctx);
     },
 
+    choose: (request, ctx) => servers.choose(request.site, request.atLeast, ctx),
+
     async promote(request, ctx) {
       if (unfencedStores([store], request.evidence, { epoch: request.epoch, promotedSite: request.site }).length > 0) {
         throw failure(
@@ -110,7 +112,9 @@ export function createReplication(
           `${store} at ${request.site} is not promoted: nothing proves that its old primary is fenced`,
         );
       }
-      const { site, why } = await servers.candidateAt(request.site, ctx);
+      const { site, why } = request.server
+        ? { site: servers.at(request.site, request.server), why: null }
+        : await servers.candidateAt(request.site, ctx);
       const promoted = await promote(store, site, request, ctx);
       return why === null ? promoted : { ...promoted, chosen: why };
     },
@@ -236,9 +240,16 @@ async function promote(
   ).catch((error: unknown) => {
     const known = findFailure(error);
     if (known?.code !== 'TargetUnreachable') throw error;
-    throw failure('PromotionFailed', `${store} at ${request.site} was not seen to be promoted: ${known.message}`, {
-      cause: error,
-    });
+    const { standbys } = site;
+    throw failure(
+      'PromotionFailed',
+      `${store} at ${request.site} was not seen to be promoted: ${known.message}` +
+        (standbys.length > 0 ? '; it may be a primary by now, and a retry chooses among those that answer' : ''),
+      {
+        cause: error,
+        ...(standbys.length > 0 ? { next: 'Bring it back, or make sure that it stays off, then retry.' } : {}),
+      },
+    );
   });
 }
 

@@ -2,9 +2,11 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { CallContext } from '../../../core/call';
 import type { StoreProbe } from '../../../core/engine';
 import { failure, findFailure } from '../../../core/errors';
+import type { Position } from '../../../core/positions';
+import type { Candidate } from '../../../core/roles';
 import { answerWithin } from '../answer-within';
 import { addressOf, withClient } from './connection';
-import { formatLsn } from './lsn';
+import { formatLsn, parseLsn, systemOf, timelineOf } from './lsn';
 import type { PostgresqlSite } from './settings';
 import { readStandbyPlace } from './standby-place';
 
@@ -77,6 +79,33 @@ export class SiteServers {
     if (!best) return { site, why: 'none of its servers answers', looks };
     return { site: ledBy(site, best.server), why: whyThat(best, looks), looks };
   }
+
+  /** See core/roles.ts `Replication.choose`. */
+  async choose(name: string, atLeast: Position | null, ctx: CallContext): Promise<Candidate> {
+    const { site, why, looks } = await this.candidateAt(name, ctx);
+    const place = looks.find(({ server }) => sameServer(server, site))?.place;
+    if (place === null) throw failure('PromotionFailed', `none of the servers of ${this.store} at ${name} answers`);
+    if (atLeast && place && hasLess(place, atLeast)) {
+      throw failure(
+        'PromotionFailed',
+        `no server of ${this.store} at ${name} that answers has ${atLeast.value}, which one had: ${why}`,
+        {
+          data: 'Nothing was promoted. What was acknowledged is at the old primary, which stays fenced, and at the server that had it.',
+          next: 'Bring the server that does not answer back, then retry.',
+        },
+      );
+    }
+    return { server: nameOf(site), why: why ?? 'the only one' };
+  }
+
+  /** As `candidateAt`, for what has chosen already. Throws NotFound for a server that the config does not have. */
+  at(name: string, server: string): PostgresqlSite {
+    const site = this.named(name);
+    const known = serversOf(site);
+    const meant = known.find((each) => nameOf(each) === server);
+    if (meant) return ledBy(site, meant);
+    throw failure('NotFound', `${this.store} has no server ${server} at ${name}, but ${known.map(nameOf).join(', ')}`);
+  }
 }
 
 /**
@@ -98,6 +127,7 @@ export function withOthers(
   return problems.length === 0 ? probe : { ...probe, writable, problems: [...probe.problems, ...problems] };
 }
 
+const nameOf = ({ host, port }: PostgresqlSite) => `${host}:${port}`;
 export const sameServer = (a: PostgresqlSite, b: PostgresqlSite) => a.host === b.host && a.port === b.port;
 
 export function serversOf(site: PostgresqlSite): PostgresqlSite[] {
@@ -132,6 +162,10 @@ export function bestOf(looks: readonly ServerLook[]): ServerLook | null {
 
 type Place = NonNullable<ServerLook['place']>;
 
+/** A newer timeline says that it was promoted, by whomever: what it had of the old one then is not asked here. */
+const hasLess = ({ systemId, timeline, lsn }: Place, { lineage, value }: Position) =>
+  systemId === systemOf(lineage) && timeline === timelineOf(lineage) && lsn < parseLsn(value);
+
 function mostFrequent(values: readonly (string | undefined)[]): string | undefined {
   const count = (wanted: string | undefined) => values.filter((each) => each === wanted).length;
   return values.toSorted((a, b) => count(b) - count(a))[0];
@@ -140,10 +174,10 @@ function mostFrequent(values: readonly (string | undefined)[]): string | undefin
 function whyThat({ server, place }: ServerLook, looks: readonly ServerLook[]): string {
   const others = looks.filter((each) => !sameServer(each.server, server)).map(inWords);
   const what = place?.primary ? 'leads already' : 'has the newest timeline and most of its log';
-  return `${server.host}:${server.port} ${what} (${placeInWords(place)}); ${others.join('; ')}`;
+  return `${nameOf(server)} ${what} (${placeInWords(place)}); ${others.join('; ')}`;
 }
 
-const inWords = ({ server, place }: ServerLook) => `${server.host}:${server.port}: ${placeInWords(place)}`;
+const inWords = ({ server, place }: ServerLook) => `${nameOf(server)}: ${placeInWords(place)}`;
 const placeInWords = (place: ServerLook['place']) =>
   place === null
     ? 'does not answer'
