@@ -60,7 +60,7 @@ export function verifyResultLines(
       '',
       `${store}: ${result === 'proven' ? 'proven' : 'FAILED'}  ${kind}, ${lookedText(kind, each.looked)} in ${formatDuration(seconds * 1_000)}`,
       ...foundLines(each),
-      ...(isDamaged(each) && copies(store).length > 0
+      ...(hasDamage(each) && copies(store).length > 0
         ? [`  copies    a restore reads from ${copies(store).join(', ')} what is damaged here`]
         : []),
       ...(proofId === null ? [] : [`  proof     ${proofId}`]),
@@ -76,7 +76,7 @@ export function lookedText(kind: ProofKind, { backups, objects, logPieces, readB
 
 type Found = Pick<VerifiedStore, 'problem' | 'findings' | 'moreFindings' | 'restorable' | 'restore'>;
 
-const isDamaged = ({ findings }: Pick<Found, 'findings'>) => findings.some(({ severity }) => severity === 'damage');
+const hasDamage = ({ findings }: Pick<Found, 'findings'>) => findings.some(({ severity }) => severity === 'damage');
 
 /** What was found: the damaged objects by name, and what is left where something is damaged. */
 export function foundLines({ problem, findings, moreFindings, restorable, restore }: Found): string[] {
@@ -85,7 +85,7 @@ export function foundLines({ problem, findings, moreFindings, restorable, restor
     ...(problem === null ? [] : [`  problem   ${problem}`]),
     ...findings.flatMap(findingLines),
     ...(moreFindings > 0 ? [`  and ${moreFindings} more objects`] : []),
-    ...(isDamaged({ findings }) || problem !== null ? restorableLines(restorable) : []),
+    ...(hasDamage({ findings }) || problem !== null ? restorableLines(restorable) : []),
   ];
 }
 
