@@ -53,14 +53,19 @@ export function createHealthActivities(deps: ActivityDeps) {
       });
     },
 
-    /** What the check before this one found and told; `kept` is null before the first. */
-    async lastHealth(input: { application: string }): Promise<{ kept: KeptHealth | null; repeatAfterSeconds: number }> {
+    /**
+     * What the check before this one found and told; `kept` is null before the first, and where it is damaged, which `problem`
+     * then says: it may be replaced.
+     */
+    async lastHealth(input: { application: string }): Promise<LastHealth> {
       return withCallContext(async () => {
         const { application, control } = deps.open(input.application);
         const { repeatAfterSeconds } = application.monitoring;
         try {
-          const kept = JSON.parse((await control.read(layout.health())).toString('utf8')) as KeptHealth;
-          return { kept, repeatAfterSeconds };
+          const kept = keptHealth((await control.read(layout.health())).toString('utf8'));
+          if (kept) return { kept, repeatAfterSeconds };
+          const problem = `${layout.health()} in ${control.location} is damaged: what people were told is not known, and it is replaced`;
+          return { kept: null, repeatAfterSeconds, problem };
         } catch (error) {
           if (hasCode(error, 'NotFound')) return { kept: null, repeatAfterSeconds };
           throw error;
@@ -81,6 +86,24 @@ export function createHealthActivities(deps: ActivityDeps) {
       });
     },
   };
+}
+
+export interface LastHealth {
+  readonly kept: KeptHealth | null;
+  readonly repeatAfterSeconds: number;
+  readonly problem?: string;
+}
+
+/** Null for what no check has written. */
+function keptHealth(text: string): KeptHealth | null {
+  try {
+    const { result, told } = JSON.parse(text) as Partial<KeptHealth>;
+    return result && told ? { result, told } : null;
+  } catch (error) {
+    // Not JSON, or `null`, which has no fields.
+    if (error instanceof SyntaxError || error instanceof TypeError) return null;
+    throw error;
+  }
 }
 
 /** Which backups failed: without Temporal's list, or the control repository, that one reason is missing and the others hold. */

@@ -44,12 +44,14 @@ async function tellAndKeep(steps: StepTable, result: CheckHealthResult): Promise
   const last = await steps.attempt('last', 'Read what people were told last', () =>
     telling(application).lastHealth({ application }),
   );
+  if (last?.problem) steps.say(last.problem);
+  const isKnown = last !== null && last.problem === undefined;
   const told: Record<string, ToldStore> = {};
   for (const health of result.stores) {
     const before = last?.kept?.told[health.store] ?? NEVER_TOLD;
     // Where nobody knows since when it lasts, it is told at once, and once an hour: silence would look like health.
-    const { since, news } = newsOf(last ? health : atOnce(health), before, at, last?.repeatAfterSeconds ?? 0);
-    const undelivered = news && (await tell(steps, result, health, news, last ? at : at.slice(0, 13)));
+    const { since, news } = newsOf(isKnown ? health : atOnce(health), before, at, last?.repeatAfterSeconds ?? 0);
+    const undelivered = news && (await tell(steps, result, health, news, isKnown ? at : at.slice(0, 13)));
     told[health.store] = { since, last: news ? afterTelling(before, news, at, undelivered) : before.last };
   }
   // Without what was told before, what is kept would have people told again of what they know: the next check finds it.

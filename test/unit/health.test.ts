@@ -138,3 +138,17 @@ test('the status screen says how many servers answer, and that it looked where t
     '1 of 1 servers answer from this machine, nothing to mend',
   ]);
 });
+
+test.each(['', 'null', '{"result":', '{}', '[1]'])(
+  'a damaged health.json (%j) is none, and is said to be',
+  async (text) => {
+    const control = { location: 's3://control/shop', read: async () => Buffer.from(text) };
+    const deps = { open: () => ({ application: shop, control }) } as unknown as ActivityDeps;
+    const health = createHealthActivities(deps);
+    expect(await new MockActivityEnvironment().run(() => health.lastHealth({ application: 'shop' }))).toEqual({
+      kept: null,
+      repeatAfterSeconds: shop.monitoring.repeatAfterSeconds,
+      problem: expect.stringMatching(/^monitoring\/health\.json in s3:\/\/control\/shop is damaged/),
+    });
+  },
+);

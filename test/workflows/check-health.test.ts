@@ -22,6 +22,7 @@ class World {
   kept: KeptHealth | null = null;
   refusing: readonly string[] = [];
   keptUnreadable = false;
+  damaged: string | null = null;
   readonly told: string[] = [];
 
   readonly activities: FakeActivities = {
@@ -43,10 +44,12 @@ class World {
     publishHealth: async () => [],
     lastHealth: async () => {
       if (this.keptUnreadable) throw failure('AccessDenied', 'the control repository cannot be read');
+      if (this.damaged !== null) return { kept: null, repeatAfterSeconds: 86_400, problem: this.damaged };
       return { kept: this.kept, repeatAfterSeconds: 86_400 };
     },
     keepHealth: async ({ kept }) => {
       this.kept = kept;
+      this.damaged = null;
       return 'monitoring/health.json';
     },
     notify: async ({ severity, title, channels = ['chat', 'pager'] }: NotifyInput) => {
@@ -106,4 +109,18 @@ test('where nobody knows what was told, it is told rather than kept silent, and 
   });
   expect(world.told).toEqual(['critical orders: error']);
   expect(world.kept).toBeNull();
+});
+
+test('what was kept and is damaged is replaced, and said; nobody hears of the same trouble twice for it', async () => {
+  const world = new World();
+  world.damaged = 'monitoring/health.json is damaged';
+  world.reasons = [{ ...gap, forSeconds: 3_600 }];
+  await withWorkers(env, world.activities, [], async () => {
+    const { phase, messages } = await world.check(0);
+    expect(phase).toBe('completed');
+    expect(messages).toEqual(['monitoring/health.json is damaged']);
+    expect((await world.check(5)).messages).toEqual([]);
+  });
+  expect(world.told).toEqual(['critical orders: error']);
+  expect(world.kept).toMatchObject({ told: { orders: { last: { alerts: ['logGap'] } } } });
 });
