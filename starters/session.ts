@@ -23,7 +23,7 @@ export class Session {
   connectWithinMilliseconds = CONNECT_MILLISECONDS;
   private readonly configFile: string;
   private loaded: LoadedConfig | null = null;
-  private connection: Promise<Connection> | null = null;
+  private connection: Connection | null = null;
   private opened: Promise<OpenApplication> | null = null;
 
   constructor(io: Io, { config, output }: SessionOptions) {
@@ -69,11 +69,12 @@ export class Session {
   /** Throws TemporalUnavailable. */
   async client(): Promise<Client> {
     const { address, namespace } = this.config.temporal;
-    this.connection ??= Connection.connect(this.connectionOptions());
+    const connection = (this.connection ??= Connection.lazy(this.connectionOptions()));
     try {
-      return new Client({ connection: await this.connection, namespace });
+      await connection.ensureConnected();
+      return new Client({ connection, namespace });
     } catch (cause) {
-      this.connection = null;
+      if (this.connection === connection) await this.close();
       throw failure('TemporalUnavailable', `Temporal at ${address} does not answer`, {
         data: 'Nothing was changed. Workflows that run are durable and go on by themselves once it is back.',
         cause,
@@ -102,8 +103,11 @@ export class Session {
     else for (const line of lines()) this.io.out(line);
   }
 
+  /** Waits for nothing: whoever still waits for Temporal is told that it does not answer. */
   async close(): Promise<void> {
-    await (await this.connection?.catch(() => null))?.close(); // One that never opened needs no closing.
+    const { connection } = this;
+    this.connection = null;
+    await connection?.close();
   }
 
   private connectionOptions(): ConnectionOptions {

@@ -74,7 +74,7 @@ export interface Verdict {
  * that is busy that judgement takes its time as well, and none of them is called silent for it.
  */
 const ANSWER_MILLISECONDS = 1_200;
-/** Of Temporal: a connection that comes later would only hold the end of the command up. */
+/** Of Temporal: a connection that comes later would come too late for the screen. */
 const CONNECT_MILLISECONDS = 3_000;
 /** More than any application has at once. */
 const RUNS_LISTED = 500;

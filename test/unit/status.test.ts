@@ -61,7 +61,7 @@ test('the first line says whether we are safe and the next ones why; the exit co
   expect(one.text).toMatch(
     /^NOT SAFE: shop, active at primary\n {2}✘ uploads: there is no backup\n {2}! what runs is not known: Temporal/,
   );
-  expect(one.text).toMatch(/^assets +files +ok +10m ago +10m \ds +1h 0m +never$/m);
+  expect(one.text).toMatch(/^assets +files +ok +10m ago +10m \d+s +1h 0m +never$/m);
   expect(one.text).toMatch(/^encryption is off: new backups and log are stored plain$/m);
   expect(one.exitCode).toBe(46);
 
@@ -84,6 +84,18 @@ test('the first line says whether we are safe and the next ones why; the exit co
     ],
     running: { problem: expect.stringContaining('Temporal') },
   });
+}, 60_000);
+
+test('the command ends with its screen, also where Temporal is away', async () => {
+  const io = recordingIo();
+  let shownAt = 0;
+  const out = (line: string) => {
+    io.out(line);
+    shownAt = Date.now();
+  };
+  await main(['status', '--config', config], { ...io, out });
+  expect(shownAt).toBeGreaterThan(0);
+  expect(Date.now() - shownAt).toBeLessThan(500); // a connection is tried for seconds
 }, 60_000);
 
 test('--watch looks again until Ctrl-C and leaves with what it saw last', async () => {
