@@ -22,9 +22,10 @@ export interface KeptLog {
   readonly holder: string;
   /**
    * `reading`: an archiver is connected. `waiting`: none is, the log is kept for it. `endangered`: the server will drop what
-   * is not archived yet. `lost`: it may have done so already. `absent`: nothing holds the log.
+   * is not archived yet. `lost`: it may have done so already. `absent`: nothing holds the log any more. `unused`: nothing does
+   * yet, because no archiver ever ran here.
    */
-  readonly state: 'reading' | 'waiting' | 'endangered' | 'lost' | 'absent';
+  readonly state: 'reading' | 'waiting' | 'endangered' | 'lost' | 'absent' | 'unused';
   /** Written by the server and not known to it to be durable in the archive; null where nothing is held. */
   readonly keptBytes: number | null;
   /** How much more may be written before it is lost; null: without limit, or nothing is held. */

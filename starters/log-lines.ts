@@ -106,16 +106,17 @@ const STATES: Readonly<Record<KeptLog['state'], string>> = {
   waiting: 'waits for an archiver',
   endangered: 'IS ABOUT TO BE LOST',
   lost: 'IS LOST: a new full backup is needed, and is taken when the archiver runs',
-  absent: 'is not there: nothing keeps the log for an archiver',
+  absent: 'IS GONE: nothing keeps the log for an archiver',
+  unused: 'is not there yet: no archiver ever ran',
 };
 
 function keptLine({ holder, state, keptBytes, headroomBytes }: KeptLog): string {
+  const isHeld = state === 'reading' || state === 'waiting' || state === 'endangered';
   const held = keptBytes === null ? '' : `, ${formatBytes(keptBytes)} not archived yet`;
-  const room =
-    state === 'lost' || state === 'absent'
-      ? ''
-      : headroomBytes === null
-        ? ', NO LIMIT: it can fill the disk'
-        : `, lost after ${formatBytes(Math.max(0, headroomBytes))} more`;
-  return `slot ${holder} ${STATES[state]}${state === 'lost' || state === 'absent' ? '' : held}${room}`;
+  const room = !isHeld
+    ? ''
+    : headroomBytes === null
+      ? ', NO LIMIT: it can fill the disk'
+      : `, lost after ${formatBytes(Math.max(0, headroomBytes))} more`;
+  return `slot ${holder} ${STATES[state]}${isHeld ? held : ''}${room}`;
 }

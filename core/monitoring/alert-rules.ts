@@ -25,8 +25,6 @@ const GAP_TOLD = '86400';
 const SAMPLE_TOO_OLD = '300';
 /** A look is taken hourly by the strategy's schedule. */
 const LOOK_TOO_OLD = '86400';
-/** The longest interval between two collections is an hour. */
-const COLLECTED_TOO_LONG_AGO = '3900';
 
 interface Told {
   readonly alert: string;
@@ -132,7 +130,10 @@ function reachRules(name: string): Told[] {
     {
       alert: 'ReplicationUnmeasured',
       policy: 'notReady',
-      expr: `time() - max ${STORE} (drctl_replication_sample_timestamp_seconds${app}) > ${SAMPLE_TOO_OLD}`,
+      // A sample that was never taken has no time that could be old.
+      expr:
+        `max ${STORE} (drctl_replication_expected${app}) unless ${ON_STORE} ` +
+        `time() - max ${STORE} (drctl_replication_sample_timestamp_seconds${app}) <= ${SAMPLE_TOO_OLD}`,
       summary: 'The replication of {{ $labels.store }} is not measured',
       description: 'What a failover would lose is not known. See: drctl runs status watch:{{ $labels.app }}',
     },
@@ -256,9 +257,10 @@ function watchRules(name: string): Told[] {
     {
       alert: 'MetricsStale',
       policy: 'metricsMissing',
-      expr: `time() - max by (app) (drctl_metrics_collected_timestamp_seconds${app}) > ${COLLECTED_TOO_LONG_AGO}`,
+      // From then on the workers tell no figure any more: no other alert could fire.
+      expr: `time() - max by (app) (drctl_metrics_collected_timestamp_seconds${app}) > on (app) max by (app) (drctl_metrics_stale_after_seconds${app})`,
       summary: 'The figures of {{ $labels.app }} are not collected any more',
-      description: "They are {{ $value | humanizeDuration }} old. See the worker's log.",
+      description: "They are {{ $value | humanizeDuration }} old: no other alert can fire. See the worker's log.",
     },
     {
       alert: 'MetricsIncomplete',

@@ -8,7 +8,7 @@ import { storeMetrics } from './store-metrics';
 
 const seconds = (iso: string) => Date.parse(iso) / 1_000;
 
-const KEPT_LOG_STATES: readonly KeptLog['state'][] = ['reading', 'waiting', 'endangered', 'lost', 'absent'];
+const KEPT_LOG_STATES: readonly KeptLog['state'][] = ['reading', 'waiting', 'endangered', 'lost', 'absent', 'unused'];
 
 /**
  * Everything that is told of an application. The first five names and `recovery_duration_seconds` are the strategy's; labels are
@@ -43,6 +43,13 @@ export function applicationMetrics(application: Application, facts: ApplicationF
       'drctl_recovery_last_timestamp_seconds',
       'When that recovery ended.',
       (recoveries ?? []).map(({ operation, endedAt }) => [{ ...app, operation }, seconds(endedAt)]),
+    ),
+    gauge(
+      'drctl_replication_expected',
+      '1 for a store whose replication has to be measured: a standby of it could take over.',
+      application.sites.length > 1
+        ? application.stores.filter(({ hasReplication }) => hasReplication).map(({ name }) => [of(name), 1])
+        : [],
     ),
     gauge(
       'drctl_replication_lag_seconds',
@@ -136,12 +143,21 @@ export function applicationMetrics(application: Application, facts: ApplicationF
 }
 
 /** What is told also when everything else is too old to be told: that somebody looks, and how that goes. */
-export function collectionMetrics(application: string, facts: ApplicationFacts): MetricFamily[] {
+export function collectionMetrics(
+  application: string,
+  facts: ApplicationFacts,
+  staleAfterSeconds: number,
+): MetricFamily[] {
   const app = { app: application };
   return [
     gauge('drctl_metrics_collected_timestamp_seconds', 'When the figures of this application were collected last.', [
       [app, seconds(facts.at)],
     ]),
+    gauge(
+      'drctl_metrics_stale_after_seconds',
+      'How old they may get: from then on none of them but these is told, because nobody knows whether it still holds.',
+      [[app, staleAfterSeconds]],
+    ),
     gauge('drctl_metrics_collection_duration_seconds', 'How long that took.', [[app, facts.tookSeconds]]),
     gauge(
       'drctl_metrics_problem',

@@ -98,7 +98,7 @@ describe.each(postgresVersions)('PostgreSQL $version', ({ programs }) => {
     const limits = { max_slot_wal_keep_size: '32MB', max_wal_size: '64MB', min_wal_size: '32MB' };
     const server = await startPostgres({ programs, settings: limits });
     const source = await PostgresSource.of({ primary: server });
-    expect(await keptLog(source)).toMatchObject({ holder: 'drctl_orders', state: 'absent' });
+    expect(await keptLog(source)).toMatchObject({ holder: 'drctl_orders', state: 'unused' });
     expect(await problems(source)).not.toMatch(/slot/);
     await source.archiveAll(server.url);
     await source.back();

@@ -44,6 +44,9 @@ const HEALTHY: Readonly<Record<string, string>> = Object.fromEntries(
       [`drctl_log_slot_state{${STORE},site="${site}",state="reading"}`]: ALWAYS(1),
       [`drctl_log_slot_state{${STORE},site="${site}",state="lost"}`]: ALWAYS(0),
       [`drctl_log_slot_state{${STORE},site="${site}",state="endangered"}`]: ALWAYS(0),
+      [`drctl_log_slot_state{${STORE},site="${site}",state="absent"}`]: ALWAYS(0),
+      [`drctl_log_slot_state{${STORE},site="${site}",state="unused"}`]: ALWAYS(0),
+      [`drctl_replication_expected{${STORE}}`]: ALWAYS(1),
       [`drctl_replication_sample_timestamp_seconds{${STORE}}`]: ALWAYS_NOW,
       [`drctl_proof_success{${STORE},proof="full"}`]: ALWAYS(1),
       [`drctl_proof_last_success_timestamp_seconds{${STORE},proof="full"}`]: ALWAYS_NOW,
@@ -56,6 +59,7 @@ const HEALTHY: Readonly<Record<string, string>> = Object.fromEntries(
       [`drctl_ready{app="ultramarket",site="dr"}`]: ALWAYS(1),
       [`drctl_readiness_timestamp_seconds{app="ultramarket",site="dr"}`]: ALWAYS_NOW,
       [`drctl_metrics_collected_timestamp_seconds{app="ultramarket"}`]: ALWAYS_NOW,
+      [`drctl_metrics_stale_after_seconds{app="ultramarket"}`]: ALWAYS(300),
     }).map(([series, values]) => [series.replace('}', `,${from}}`), values]);
   }),
 );
@@ -89,10 +93,16 @@ const CASES: readonly Case[] = [
   },
   { alert: 'LogSlotLost', because: 'the slot is lost', changes: { 'state="lost"': ALWAYS(1) } },
   { alert: 'LogSlotLost', because: 'the slot is about to be lost', changes: { 'state="endangered"': ALWAYS(1) } },
+  { alert: 'LogSlotLost', because: 'somebody dropped the slot', changes: { 'state="absent"': ALWAYS(1) } },
   {
     alert: 'ReplicationUnmeasured',
     because: 'the watch has ended',
     changes: { 'drctl_replication_sample_timestamp_seconds{': ALWAYS(0) },
+  },
+  {
+    alert: 'ReplicationUnmeasured',
+    because: 'nobody has ever measured it',
+    changes: { 'drctl_replication_sample_timestamp_seconds{': null },
   },
   { alert: 'ProofFailed', because: 'the newest proof failed', changes: { 'drctl_proof_success{': ALWAYS(0) } },
   {
@@ -204,7 +214,8 @@ function promtool(what: string, tests: readonly object[]): string {
 
 withPromtool('promtool', () => {
   test('nothing is told of a healthy application', () => {
-    expect(promtool('healthy', [testOf('healthy', {}, '2h', [])])).toBe('');
+    const unused = testOf('a server that no archiver has read yet', { 'state="unused"': ALWAYS(1) }, '2h', []);
+    expect(promtool('healthy', [testOf('healthy', {}, '2h', []), unused])).toBe('');
   });
 
   test('each alert is told once, for its reason and for no other, however many workers tell of it', () => {

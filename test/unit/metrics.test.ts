@@ -12,6 +12,7 @@ import type { Manifest } from '../../core/catalog';
 import { failure } from '../../core/errors';
 import { backupIdOf, layout } from '../../core/layout';
 import { applicationMetrics } from '../../core/monitoring/application-metrics';
+import type { ApplicationFacts } from '../../core/monitoring/facts';
 import { countBackups, countFailures, EMPTY_TALLY } from '../../core/monitoring/tally';
 import type { Repository } from '../../core/repository';
 import { ApplicationFigures } from '../../workers/metrics/application-figures';
@@ -203,6 +204,7 @@ test('figures that nobody collects any more are not told, but that they are old 
   try {
     expect(figures.families().map(({ name }) => name)).toEqual([
       'drctl_metrics_collected_timestamp_seconds',
+      'drctl_metrics_stale_after_seconds',
       'drctl_metrics_collection_duration_seconds',
       'drctl_metrics_problem',
     ]);
@@ -288,26 +290,37 @@ test('a look at a store with many backups reads the newest and what they build o
   expect(after.map(({ backupId }) => backupId)).toEqual(ids.slice(7));
 });
 
+const nothingKnown: ApplicationFacts = {
+  application: 'shop',
+  site: 'dr',
+  at: hoursAgo(0),
+  tookSeconds: 1,
+  stores: [],
+  tally: EMPTY_TALLY,
+  active: null,
+  replication: null,
+  roleChange: null,
+  readiness: null,
+  recoveries: null,
+  servers: null,
+  storage: null,
+  problems: [],
+};
+
+test('a store whose replication was never measured is told of, where there is a site that could take over', () => {
+  const expected = (sites: readonly string[], hasReplication: boolean) => {
+    const [store] = stores;
+    const families = applicationMetrics({ ...shop, sites, stores: [{ ...store!, hasReplication }] }, nothingKnown);
+    return families.find(({ name }) => name === 'drctl_replication_expected')?.samples;
+  };
+  const labels = { app: 'shop', store: 'assets', kind: 'files' };
+  expect(expected(['primary', 'dr'], true)).toEqual([{ labels, value: 1 }]);
+  expect(expected(['primary', 'dr'], false)).toEqual([]);
+  expect(expected(['primary'], true)).toEqual([]);
+});
+
 test('every name has a help, a type and base units, and none is told twice', () => {
-  const families = applicationMetrics(
-    { ...shop, stores },
-    {
-      application: 'shop',
-      site: 'dr',
-      at: hoursAgo(0),
-      tookSeconds: 1,
-      stores: [],
-      tally: EMPTY_TALLY,
-      active: null,
-      replication: null,
-      roleChange: null,
-      readiness: null,
-      recoveries: null,
-      servers: null,
-      storage: null,
-      problems: [],
-    },
-  );
+  const families = applicationMetrics({ ...shop, stores }, nothingKnown);
   const names = families.map(({ name }) => name);
   const documented = [...readFileSync('docs/monitoring.md', 'utf8').matchAll(/^\| `([a-z_]+)` /gm)].map(
     ([, name = '']) => name,

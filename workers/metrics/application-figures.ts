@@ -34,15 +34,19 @@ export class ApplicationFigures {
   /** The newest facts; null before the first collection, and when they are too old to be told. */
   get facts(): ApplicationFacts | null {
     const facts = this.#facts;
-    const isFresh = facts && Date.now() - Date.parse(facts.at) < STALE_AFTER_INTERVALS * this.#intervalMilliseconds;
+    const isFresh = facts && Date.now() - Date.parse(facts.at) < this.#staleAfterMilliseconds;
     return isFresh ? facts : null;
+  }
+
+  get #staleAfterMilliseconds(): number {
+    return STALE_AFTER_INTERVALS * this.#intervalMilliseconds;
   }
 
   families(): MetricFamily[] {
     const { facts } = this;
     const { application } = this.#open;
     return [
-      ...(this.#facts ? collectionMetrics(application.name, this.#facts) : []),
+      ...(this.#facts ? collectionMetrics(application.name, this.#facts, this.#staleAfterMilliseconds / 1_000) : []),
       ...(facts ? applicationMetrics(application, facts) : []),
     ];
   }

@@ -32,15 +32,21 @@ export async function lookAtSlot(client: Client, slot: string, facts: ServerFact
   );
   const row = rows[0] as Row | undefined;
   if (!row) {
-    const known = await client.query(`SELECT to_regclass('${SCHEMA}.heartbeat') IS NOT NULL AS beats`);
-    const keptLog = { holder: slot, state: 'absent', keptBytes: null, headroomBytes: null } as const;
-    // Without the heartbeat's table no archiver ever ran here: none is expected.
-    return { keptLog, problems: (known.rows[0] as { beats: boolean }).beats ? [absent(slot)] : [] };
+    const state = (await wasArchived(client)) ? 'absent' : 'unused';
+    const keptLog = { holder: slot, state, keptBytes: null, headroomBytes: null } as const;
+    return { keptLog, problems: state === 'absent' ? [absent(slot)] : [] };
   }
   const state = stateOf(row);
   const headroomBytes = row.safe === null ? null : Number(row.safe);
   const keptLog = { holder: slot, state, keptBytes: row.kept === null ? null : Number(row.kept), headroomBytes };
   return { keptLog, problems: problemsOf(slot, row, state, headroomBytes, facts) };
+}
+
+/** Whether an archiver ever ran here, or at the primary that this one followed: its heartbeat stays. Others make the table, too. */
+async function wasArchived(client: Client): Promise<boolean> {
+  const { rows } = await client.query(`SELECT to_regclass('${SCHEMA}.heartbeat') IS NOT NULL AS there`);
+  if (!(rows[0] as { there: boolean }).there) return false;
+  return (await client.query(`SELECT FROM ${SCHEMA}.heartbeat`)).rowCount !== 0;
 }
 
 function stateOf({ active, wal_status: status }: Row): KeptLog['state'] {
