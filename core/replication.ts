@@ -47,7 +47,9 @@ export interface LossEstimate {
   readonly bytes: number | null;
   readonly operations: number | null;
   readonly seconds: number | null;
-  /** Age of the newest sample in which the primary answered. */
+  /** When it was estimated, by the clock of the worker that did: what `growth` is counted from. */
+  readonly measuredAt: string;
+  /** Age, at that time, of the newest sample in which the primary answered. */
   readonly sampleAgeSeconds: number | null;
   /** How fast the bound grows while the old primary may still be writing unseen: the peak rates that were measured. */
   readonly growth: { readonly bytesPerSecond: number | null; readonly operationsPerSecond: number | null };
@@ -131,6 +133,7 @@ export function estimateLoss(
     bytes: null,
     operations: null,
     seconds: null,
+    measuredAt: now,
     sampleAgeSeconds: null,
     growth: { bytesPerSecond: null, operationsPerSecond: null },
     basis,
@@ -171,6 +174,7 @@ export function estimateLoss(
     bytes,
     operations,
     seconds,
+    measuredAt: now,
     sampleAgeSeconds,
     growth: { bytesPerSecond, operationsPerSecond },
     basis: known

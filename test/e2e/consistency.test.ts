@@ -41,7 +41,7 @@ describe.each(plannedRounds(random, countOf('ROUNDS', 1)))('round $round: the si
   beforeAll(async () => {
     e2e = await E2eLab.up();
     links = await interposeLinks(e2e);
-    workload = new Workload(e2e, random);
+    workload = new Workload(e2e, links.mongodb, random);
     await workload.start();
     await e2e.ask('schedules', 'apply');
   });
@@ -88,7 +88,7 @@ describe.each(plannedRounds(random, countOf('ROUNDS', 1)))('round $round: the si
     say(`at the end ${summary(workload.history)}`);
     const { result } = ended;
     if (!result) throw ended.error;
-    const facts = await factsOf(e2e, result, ended.status, workload.history, await workload.survivors(leads));
+    const facts = await factsOf(e2e, result, workload.history, await workload.survivors(leads));
     const found = violations(workload.history, facts);
     if (found.length > 0) say(`kept in ${kept({ plan, found, facts, result, history: workload.history })}`);
     expect(found.slice(0, 20)).toEqual([]);

@@ -27,6 +27,7 @@ export function loss(store: string, seconds: number | null, sampleAgeSeconds = 7
     bytes: known ? 48_500 : null,
     operations: known ? 212 : null,
     seconds,
+    measuredAt: at(690),
     sampleAgeSeconds: known ? sampleAgeSeconds : null,
     growth: { bytesPerSecond: 100, operationsPerSecond: 1 },
     basis: known

@@ -1,3 +1,4 @@
+import { activityInfo } from '@temporalio/activity';
 import type { SiteVerdict } from '../../activities/primary';
 import type { SiteAtWork } from '../../activities/site';
 import type { EpochRecord } from '../../core/epoch';
@@ -124,12 +125,15 @@ export function fakeFailoverWorld(): FakeWorld {
     },
     assessLoss: async () => {
       note('assessLoss');
+      // Of the server, which may skip time; this process's clock does not.
+      const measuredAt = new Date(activityInfo().currentAttemptScheduledTimestampMs).toISOString();
       return stores.map((store) => ({
         store,
         certainty: 'bound' as const,
         bytes: 1_000,
         operations: 10,
         seconds: world.lossSeconds,
+        measuredAt,
         sampleAgeSeconds: 2,
         growth: { bytesPerSecond: 100, operationsPerSecond: 1 },
         basis: 'as the test says',

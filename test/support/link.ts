@@ -20,24 +20,31 @@ export class Link {
   delayMs = 0;
   private readonly server: net.Server;
   private readonly target: Address;
+  private readonly crosses: (near: net.Socket) => Promise<boolean>;
   private readonly sockets = new Set<net.Socket>();
+  private readonly crossing = new Set<net.Socket>();
   private state: 'open' | 'silent' | 'cut' = 'open';
   private wake: () => void = () => undefined;
   private passable: Promise<void> = Promise.resolve();
 
-  private constructor(server: net.Server, target: Address) {
+  private constructor(server: net.Server, target: Address, crosses: (near: net.Socket) => Promise<boolean>) {
     this.server = server;
     this.target = target;
+    this.crosses = crosses;
     const { address: host, port } = server.address() as net.AddressInfo;
     this.address = { host, port };
-    server.on('connection', (near) => this.accept(near));
+    server.on('connection', (near) => void this.accept(near));
   }
 
-  static async to(target: Address): Promise<Link> {
+  /** `crosses`: whether a connection goes from one site to the other. What does not is carried whatever the link's state is. */
+  static async to(
+    target: Address,
+    crosses: (near: net.Socket) => Promise<boolean> = () => Promise.resolve(true),
+  ): Promise<Link> {
     const server = net.createServer({ noDelay: true });
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
-    return new Link(server, target);
+    return new Link(server, target, crosses);
   }
 
   /** Nothing arrives any more, and nobody is told: what is sent waits, as TCP sends again and again. */
@@ -51,7 +58,7 @@ export class Link {
   cut(): void {
     this.open();
     this.state = 'cut';
-    for (const socket of this.sockets) socket.resetAndDestroy();
+    for (const socket of this.crossing) socket.resetAndDestroy();
   }
 
   heal(): void {
@@ -60,7 +67,8 @@ export class Link {
   }
 
   close(): void {
-    this.cut();
+    this.open();
+    for (const socket of this.sockets) socket.resetAndDestroy();
     this.server.close();
   }
 
@@ -69,37 +77,40 @@ export class Link {
     this.passable = Promise.resolve();
   }
 
-  private accept(near: net.Socket): void {
-    this.watch(near);
-    if (this.state === 'cut') return void near.resetAndDestroy();
+  private async accept(near: net.Socket): Promise<void> {
+    watch(near, this.sockets);
+    const crosses = await this.crosses(near);
+    if (crosses) watch(near, this.crossing);
+    if (near.destroyed) return;
+    if (crosses && this.state === 'cut') return void near.resetAndDestroy();
     const far = net.connect({ ...this.target, noDelay: true, timeout: 0 });
-    this.watch(far);
+    for (const set of crosses ? [this.sockets, this.crossing] : [this.sockets]) watch(far, set);
     const tooLong = setTimeout(() => far.destroy(), CONNECT_MILLISECONDS);
     far.once('connect', () => clearTimeout(tooLong));
     far.once('close', () => clearTimeout(tooLong));
-    void this.carry(near, far);
-    void this.carry(far, near);
-  }
-
-  private watch(socket: net.Socket): void {
-    this.sockets.add(socket);
-    socket.on('error', () => undefined); // the close that follows ends both directions
-    socket.once('close', () => this.sockets.delete(socket));
+    void this.carry(near, far, crosses);
+    void this.carry(far, near, crosses);
   }
 
   /** One piece after the other, so that what waits here is bounded by the sockets' own buffers. */
-  private async carry(from: net.Socket, to: net.Socket): Promise<void> {
+  private async carry(from: net.Socket, to: net.Socket, crosses: boolean): Promise<void> {
     try {
       for await (const piece of from as AsyncIterable<Buffer>) {
-        if (this.delayMs > 0) await delay(this.delayMs);
-        await this.passable;
+        if (crosses && this.delayMs > 0) await delay(this.delayMs);
+        if (crosses) await this.passable;
         if (to.destroyed) break;
         if (!to.write(piece)) await once(to, 'drain');
       }
-      await this.passable;
+      if (crosses) await this.passable;
       to.end();
     } catch {
       to.resetAndDestroy(); // a connection that breaks here is broken there, too
     }
   }
+}
+
+function watch(socket: net.Socket, sockets: Set<net.Socket>): void {
+  sockets.add(socket);
+  socket.on('error', () => undefined); // the close that follows ends both directions
+  socket.once('close', () => sockets.delete(socket));
 }

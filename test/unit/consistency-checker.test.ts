@@ -207,11 +207,11 @@ test('a bound counts as the card showed it, and grows for as long as the old pri
   const loss: LossEstimate = {
     ...{ store: STORE, certainty: 'bound', bytes: 1_000, operations: 20, seconds: 3, sampleAgeSeconds: 2, basis: '' },
     growth: { bytesPerSecond: 100, operationsPerSecond: null },
+    measuredAt: new Date(60_000).toISOString(),
   };
-  expect(boundOf(loss, 60_000, 50_000)).toEqual({ bytes: 1_000, operations: 20, seconds: 3 });
-  // Four seconds, and one for a card that is dated after its measurement.
-  expect(boundOf(loss, 60_000, 64_000)).toEqual({ bytes: 1_500, operations: null, seconds: 8 });
+  expect(boundOf(loss, 50_000)).toEqual({ bytes: 1_000, operations: 20, seconds: 3 });
+  expect(boundOf(loss, 64_000)).toEqual({ bytes: 1_400, operations: null, seconds: 7 });
   const unknown = { bytes: null, operations: null, seconds: null };
-  expect(boundOf({ ...loss, certainty: 'unknown' }, 60_000, 50_000)).toEqual(unknown);
-  expect(boundOf(undefined, 60_000, 50_000)).toEqual(unknown);
+  expect(boundOf({ ...loss, certainty: 'unknown' }, 50_000)).toEqual(unknown);
+  expect(boundOf(undefined, 50_000)).toEqual(unknown);
 });

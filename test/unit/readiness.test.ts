@@ -92,6 +92,7 @@ const loss = (more: Partial<LossEstimate>): LossEstimate => ({
   bytes: 0,
   operations: 0,
   seconds: 2.5,
+  measuredAt: '2026-11-22T13:05:00.000Z',
   sampleAgeSeconds: 2,
   growth: { bytesPerSecond: null, operationsPerSecond: null },
   basis: 'as the test says',

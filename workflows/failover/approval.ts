@@ -30,7 +30,14 @@ export async function priceTheLoss(run: FailoverRun, verdict: SiteVerdict): Prom
     () => run.at.assessLoss({ application: run.app.name, toSite: run.site }),
     inWords,
   );
-  showCard(run, { evidence: verdict.findings, losses, measuredAt: new Date().toISOString() });
+  showCard(run, { evidence: verdict.findings, losses, measuredAt: measuredAtOf(losses) });
+}
+
+/** Of the oldest estimate: its answer may have been long on its way here, and the loss grew meanwhile. */
+function measuredAtOf(losses: readonly LossEstimate[]): string {
+  // Histories of before estimates said when they were made have none.
+  const known = losses.flatMap(({ measuredAt }) => (measuredAt as string | undefined) ?? []);
+  return known.toSorted()[0] ?? new Date().toISOString();
 }
 
 /**
@@ -95,7 +102,7 @@ async function measureAnew(run: FailoverRun): Promise<ApprovalCard> {
   const place = { application: run.app.name, toSite: run.site };
   try {
     const losses = await roleChangeWithin(run.app.name, run.site, MEASURE_SECONDS).assessLoss(place);
-    const measuredAt = new Date().toISOString();
+    const measuredAt = measuredAtOf(losses);
     run.steps.renew('assess', `${inWords(losses)} (${measuredAt.slice(11, 19)}Z)`);
     return { ...before, losses, measuredAt, problem: null };
   } catch (error) {

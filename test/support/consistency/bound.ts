@@ -1,13 +1,10 @@
 import type { LossEstimate } from '../../../core/replication';
 import type { LossBound } from './history';
 
-/** The card's time is noted by the workflow when the measurement's answer has come; the bound counts from the measurement. */
-const NOTED_LATER_SECONDS = 1;
-
 /** What a person signed: the bound of the card, which grows as the card says for as long as the old primary went on writing. */
-export function boundOf(loss: LossEstimate | undefined, measuredAtMs: number, lastWriteAtMs: number): LossBound {
+export function boundOf(loss: LossEstimate | undefined, lastWriteAtMs: number): LossBound {
   if (!loss || loss.certainty === 'unknown') return { operations: null, seconds: null, bytes: null };
-  const elapsedSeconds = Math.max(0, (lastWriteAtMs - measuredAtMs) / 1_000 + NOTED_LATER_SECONDS);
+  const elapsedSeconds = Math.max(0, (lastWriteAtMs - Date.parse(loss.measuredAt)) / 1_000);
   const grown = (bound: number | null, perSecond: number | null) => {
     if (bound === null || elapsedSeconds === 0) return bound;
     return perSecond === null ? null : Math.ceil(bound + perSecond * elapsedSeconds);

@@ -1,4 +1,4 @@
-import type { FailOverResult, FailOverStatus } from '../../../core/role-change-runs';
+import type { FailOverResult } from '../../../core/role-change-runs';
 import { STORES } from '../../../lab/sites/build';
 import type { E2eLab } from '../e2e-lab';
 import { boundOf } from './bound';
@@ -11,7 +11,6 @@ import { isMutation } from './violation';
 export async function factsOf(
   e2e: E2eLab,
   result: FailOverResult,
-  { card }: FailOverStatus,
   history: readonly Operation[],
   survivors: Readonly<Record<string, Survivors>>,
 ): Promise<RoleChangeFacts> {
@@ -23,7 +22,6 @@ export async function factsOf(
     electsItself: name === STORES.mongodb,
     bound: boundOf(
       result.losses.find((each) => each.store === name),
-      Date.parse(card?.measuredAt ?? ''),
       lastAcknowledgedMs(history, name, result.fromSite),
     ),
     takenOverAtBytes: name === STORES.postgresql ? takenOverAtBytes : null,

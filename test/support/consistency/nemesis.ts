@@ -2,7 +2,7 @@ import { descendants, isAlive, type ProcessIdentity } from '../../../lab/servers
 import { type E2eLab, waitUntil } from '../e2e-lab';
 import type { SeededRandom } from '../random';
 import { carryOut, hasBegun, type Kill, KillDealer, STEPS } from './kills';
-import type { SiteLinks } from './site-links';
+import { replicationLinks, type SiteLinks } from './site-links';
 
 /** What happens to the active site. */
 const FAULTS = ['killed', 'frozen', 'partitioned', 'aborted', 'partitioned from its agent, too'] as const;
@@ -61,7 +61,7 @@ export class Nemesis {
   }
 
   lag(): void {
-    for (const link of [this.links.postgresql, this.links.redis]) link.delayMs = this.plan.delayMs;
+    for (const link of replicationLinks(this.links)) link.delayMs = this.plan.delayMs;
   }
 
   async strike(): Promise<void> {
@@ -69,15 +69,13 @@ export class Nemesis {
     this.say(`the site primary is ${fault}`);
     if (fault === 'killed') {
       // With what is on its way: a network does not deliver what its sender cannot send again.
-      for (const link of [this.links.postgresql, this.links.redis]) link.cut();
+      for (const link of replicationLinks(this.links)) link.cut();
       await this.e2e.supervisor.killSite('primary');
     } else if (fault === 'frozen') {
       await this.freeze(/^(postgresql|redis|mongodb)-/);
     } else {
-      for (const link of [this.links.postgresql, this.links.redis]) link.silence();
+      for (const link of replicationLinks(this.links)) link.silence();
       if (fault === 'partitioned from its agent, too') this.links.agent.cut();
-      // Cut off from the others as far as those can see; the rest of the site goes on.
-      await this.freeze(/^mongodb-/);
     }
   }
 
@@ -85,7 +83,7 @@ export class Nemesis {
   heal(): void {
     for (const process of this.frozen.toReversed()) if (isAlive(process)) signal(process, 'SIGCONT');
     this.frozen = [];
-    for (const link of [this.links.postgresql, this.links.redis, this.links.agent]) {
+    for (const link of [...replicationLinks(this.links), this.links.agent]) {
       link.delayMs = 0;
       link.heal();
     }

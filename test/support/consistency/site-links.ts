@@ -10,14 +10,16 @@ import { STORES } from '../../../lab/sites/build';
 import { POSTGRES_ROLES } from '../../../lab/sites/postgresql';
 import { type E2eLab, waitUntil } from '../e2e-lab';
 import { Link } from '../link';
+import { linkMembers, type MemberLink } from './member-links';
 
 /**
- * The network between the two sites of a lab, as PostgreSQL's and Redis's replication and the worker of the DR site see it. The
- * clients reach each site on their own ways. MongoDB's members know each other by their own addresses and have no link.
+ * The network between the two sites of a lab, as the replication of its stores and the worker of the DR site see it. The clients
+ * reach each site on their own ways.
  */
 export interface SiteLinks {
   readonly postgresql: Link;
   readonly redis: Link;
+  readonly mongodb: readonly MemberLink[];
   /** From the DR site to the agent that fences the old one. */
   readonly agent: Link;
   close(): void;
@@ -37,9 +39,17 @@ export async function interposeLinks(e2e: E2eLab): Promise<SiteLinks> {
     Link.to(cache),
     Link.to({ host: hostname, port: Number(port) }),
   ]);
+  const mongodb = await linkMembers(e2e);
   const links = { postgresql, redis, agent };
-  await Promise.all([followThrough(e2e, postgresql), replicateThrough(e2e, redis), workThrough(e2e, links)]);
-  return { ...links, close: () => Object.values(links).forEach((link) => link.close()) };
+  const working = Promise.all([workThrough(e2e, links), workAnew(e2e)]);
+  await Promise.all([followThrough(e2e, postgresql), replicateThrough(e2e, redis), working]);
+  const all = [...Object.values(links), ...mongodb.map(({ link }) => link)];
+  return { ...links, mongodb, close: () => all.forEach((link) => link.close()) };
+}
+
+/** What replication between the sites goes through. */
+export function replicationLinks({ postgresql, redis, mongodb }: SiteLinks): Link[] {
+  return [postgresql, redis, ...mongodb.map(({ link }) => link)];
 }
 
 /** A client of a site's PostgreSQL as its superuser. */
@@ -51,6 +61,12 @@ export async function asSuperuser<T>(
   const { name, secret } = POSTGRES_ROLES.superuser;
   const login = { user: name, password: access.secrets.password(secret), database: 'postgres' };
   return inPostgres({ ...access.plan.sites[site].postgresql, ...login, connectionTimeoutMillis: 30_000 }, use);
+}
+
+/** The worker of the active site, with the config as it is now. */
+async function workAnew(e2e: E2eLab): Promise<void> {
+  await e2e.killWorker('primary');
+  await e2e.workerReady('primary');
 }
 
 async function followThrough(e2e: E2eLab, { address }: Link): Promise<void> {
@@ -82,7 +98,10 @@ async function replicateThrough(e2e: E2eLab, { address }: Link): Promise<void> {
 }
 
 /** The DR site's worker with a config whose ways to the other site are the links. */
-async function workThrough(e2e: E2eLab, { postgresql, redis, agent }: Omit<SiteLinks, 'close'>): Promise<void> {
+async function workThrough(
+  e2e: E2eLab,
+  { postgresql, redis, agent }: Pick<SiteLinks, 'postgresql' | 'redis' | 'agent'>,
+): Promise<void> {
   const config = parse(fs.readFileSync(e2e.configFile, 'utf8')) as RawConfig;
   Object.assign(config.stores[STORES.postgresql]?.sites['primary'] ?? {}, postgresql.address);
   Object.assign(config.stores[STORES.redis]?.sites['primary'] ?? {}, redis.address);

@@ -5,6 +5,7 @@ import { STORES } from '../../../lab/sites/build';
 import { catalogUrl } from '../../../lab/demo/shop-stores';
 import type { E2eLab } from '../e2e-lab';
 import type { SeededRandom } from '../random';
+import { type MemberLink, textOf } from './member-links';
 import { HistoryClient, type Kind } from './client';
 import type { Operation, Survivors } from './history';
 import * as mongodb from './mongodb-session';
@@ -32,8 +33,11 @@ export class Workload {
   private readonly random: SeededRandom;
   private clients: HistoryClient[] = [];
 
-  constructor(e2e: E2eLab, random: SeededRandom) {
+  private readonly members: readonly MemberLink[];
+
+  constructor(e2e: E2eLab, members: readonly MemberLink[], random: SeededRandom) {
     this.e2e = e2e;
+    this.members = members;
     this.random = random;
   }
 
@@ -102,12 +106,11 @@ export class Workload {
     if (store === STORES.postgresql) return postgresql.postgresqlSession(site, urls.postgresql);
     if (store === STORES.redis) return redisSession(site, urls.redis);
     const [leader] = access.plan.sites[site].mongodb;
-    const members = new Map<string, SiteName>(
-      SITES.flatMap((each) =>
-        access.plan.sites[each].mongodb.map(({ host, port }) => [`${host}:${port}`, each] as const),
-      ),
+    // A client that names one member alone knows it by its own address, every other by the set's.
+    const sites = new Map(
+      this.members.flatMap((each) => [each.member, each.link.address].map((one) => [textOf(one), each.site] as const)),
     );
     const url = catalogUrl(access, direct ? leader : undefined);
-    return mongodb.mongodbSession(site, url, (address) => members.get(address) ?? 'witness');
+    return mongodb.mongodbSession(site, url, (address) => sites.get(address) ?? 'nowhere');
   }
 }
