@@ -14,7 +14,7 @@ import { withCallContext } from './context';
 import { changeDay } from './day-records';
 import type { ActivityDeps, OpenApplication } from './deps';
 import { failedBackupsOf } from './failed-backups';
-import { observeStore } from './observe-stores';
+import { joined, observeStore } from './observe-stores';
 import { lookAtServers, problemLines } from './servers';
 
 export function createHealthActivities(deps: ActivityDeps) {
@@ -140,7 +140,7 @@ async function lookAtStore(
     const view = await observeStore(open, store, at, lastFailureAt);
     // Somebody who checks by the clock has time for every manifest; those that were read before are not read again.
     const damaged = await open.catalog(store).damaged(store);
-    return healthOf({ ...view, damaged }, open.application.monitoring);
+    return healthOf({ ...view, damaged: joined(damaged, view.damaged) }, open.application.monitoring);
   } catch (error) {
     ctx.signal.throwIfAborted();
     const text = `what is stored of it cannot be read: ${reasonOf(error)}`;

@@ -9,6 +9,7 @@ import type { CommittedBackup, Period, ProofOfPeriod, StoredPart, StoredSum } fr
 import { daysOf, isWithin } from '../core/readiness-report/period';
 import { readReport, type RunReport } from '../core/report/run-report';
 import type { Json } from '../core/catalog';
+import type { Finding } from '../core/verification';
 import { readUptimeDay, type UptimeDay } from '../core/uptime';
 import { readDay } from './day-records';
 import type { OpenApplication } from './deps';
@@ -37,7 +38,9 @@ async function readProof(open: OpenApplication, summary: ProofSummary): Promise<
   if (kind === 'quick') return { ...named, result, objects: 0, damaged: 0, problem: null, restore: null };
   try {
     const { looked, findings, moreFindings, problem, restore } = await open.proofs(store).get(store, proofId);
-    const damaged = findings.filter(({ severity }) => severity === 'damage').length + moreFindings;
+    // What an earlier proof found is counted there.
+    const isNew = ({ severity, foundBy }: Finding) => severity === 'damage' && foundBy === undefined;
+    const damaged = findings.filter(isNew).length + moreFindings;
     return { ...named, result, objects: looked.objects + looked.logPieces, damaged, problem, restore };
   } catch (error) {
     if (!hasCode(error, 'BackupCorrupt')) throw error;

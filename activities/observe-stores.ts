@@ -1,10 +1,12 @@
 import { type BackupType, type Manifest, storedBytes } from '../core/catalog';
+import type { DamagedManifest } from '../core/catalog-store';
 import { hasCode, reasonOf } from '../core/errors';
 import { isFullId, startOfBackup } from '../core/layout';
 import type { CopyView } from '../core/monitoring/copy-view';
 import { contentProvenAt, proofAges, type StoreView } from '../core/monitoring/store-view';
 import { gapsBetween } from '../core/recovery-gaps';
 import type { OpenApplication, StoreCopy } from './deps';
+import { damagedByProofs } from './known-damage';
 
 /**
  * Backups whose manifests are read, besides those that they build on: of a log, a day of the strategy's schedule, in which a gap
@@ -28,11 +30,11 @@ export async function observeStore(
   const log = open.logArchive(store);
   const lookedAt = log ? LOOKED_AT.withLog : LOOKED_AT.withoutLog;
   const catalog = open.catalog(store);
-  const [{ ids, backups, damaged }, proofs, copies] = await Promise.all([
+  const [{ ids, backups, damaged }, { proofs, known }, copies] = await Promise.all([
     counted
       ? catalog.survey(store, lookedAt)
       : catalog.newest(store, lookedAt).then((newest) => ({ ...newest, ids: null })),
-    open.proofs(store).list(store).then(proofAges),
+    observeProofs(open, store),
     Promise.all(open.copies(store).map(observeCopy)),
   ]);
   const isOldestJudged = contentProvenAt(proofs) === null && open.application.monitoring.proofMaxAgeSeconds !== null;
@@ -72,7 +74,7 @@ export async function observeStore(
       : null,
     sizeBytes: { full: sizeOf(backups, 'full'), incr: sizeOf(backups, 'incr') },
     oldestAt: oldest === null ? null : startOfBackup(oldest),
-    damaged,
+    damaged: joined(damaged, known),
     restorableUntil: log ? (reach.at(-1) ?? null) : (newest?.consistentAt ?? null),
     gaps: log ? gapsBetween(windows) : [],
     logProblem: problem,
@@ -80,6 +82,16 @@ export async function observeStore(
     copies,
     lastFailureAt,
   };
+}
+
+async function observeProofs(open: OpenApplication, store: string) {
+  const listed = await open.proofs(store).list(store);
+  return { proofs: proofAges(listed), known: await damagedByProofs(open, store, listed) };
+}
+
+/** Each backup once: what is seen now before what was found earlier. */
+export function joined(seen: readonly DamagedManifest[], known: readonly DamagedManifest[]): DamagedManifest[] {
+  return [...seen, ...known.filter(({ backupId }) => seen.every((each) => each.backupId !== backupId))];
 }
 
 /** One that does not answer must not hide how the store itself is. */

@@ -1,6 +1,6 @@
 import type { CallContext } from '../core/call';
 import { chainOf, type Manifest, withWholeChains } from '../core/catalog';
-import { failure, findFailure, hasCode } from '../core/errors';
+import { failure } from '../core/errors';
 import { layout } from '../core/layout';
 import type { Proof } from '../core/proofs';
 import { compareFingerprints, type Fingerprint, type RecoveryWindow } from '../core/recovery';
@@ -9,7 +9,6 @@ import {
   type Finding,
   FINDINGS_KEPT,
   logOf,
-  type LogRange,
   type LogStretch,
   lostWith,
   type ReadProgress,
@@ -19,15 +18,22 @@ import {
 import { withCallContext } from './context';
 import { atCopy } from './copies';
 import type { ActivityDeps, OpenApplication } from './deps';
+import { earlierProofs, stillStored } from './known-damage';
 import { announceUse, requireNotSwept, withdrawUse } from './uses';
 
 /** What a look tells, small enough for a history. */
 export interface StoreLook extends Omit<StoredLook, 'manifests' | 'recovered'> {
   readonly moreFindings: number;
   readonly restorable: readonly RecoveryWindow[];
+  /** Keys among the findings that are there by the word of earlier proofs alone: a listing does not tell what is in them. */
+  readonly carried?: readonly string[];
+  /** What earlier proofs found damaged without naming it. */
+  readonly unnamed?: number;
 }
 
-export type StoreRead = Pick<ReadProgress, 'count' | 'findings' | 'moreFindings'> & Pick<StoreLook, 'restorable'>;
+/** `sound`: those of the keys that were to be read again that are as they were stored. */
+export type StoreRead = Pick<ReadProgress, 'count' | 'findings' | 'moreFindings'> &
+  Pick<StoreLook, 'restorable'> & { readonly sound?: readonly string[] };
 
 /** Earlier restores that are looked through for one of the same state. */
 const PROOFS_COMPARED = 30;
@@ -38,19 +44,26 @@ const PROOFS_COMPARED = 30;
  */
 export function createVerifyActivities(deps: ActivityDeps) {
   return {
-    /** Manifests, listings, and the continuity of the log, compared with what the newest proof saw of it. */
+    /**
+     * Manifests, listings, and the continuity of the log, compared with what the newest proof saw of it. What earlier proofs
+     * found damaged stays a finding for as long as it is stored, until somebody has read it again.
+     */
     async lookAtStore(input: { application: string; store: string; copy?: string }): Promise<StoreLook> {
       return withCallContext(async (ctx) => {
         const { store } = input;
         const open = atCopy(deps.open(input.application), input.copy);
         await keepWhole(open, store, null, ctx);
-        const earlier = await newestLog(open, store);
-        const { manifests, recovered: _, ...look } = await open.verifier(store).look(earlier.log, ctx);
-        const findings = [...earlier.findings, ...look.findings];
+        const earlier = await earlierProofs(open, store, await open.proofs(store).list(store));
+        const { manifests, recovered, ...look } = await open.verifier(store).look(earlier.log, ctx);
+        const carried = await stillStored(open, store, [...manifests, ...recovered], earlier.damage, look.findings);
+        const findings = [...earlier.findings, ...look.findings, ...carried];
         const restorable = await restorableWithout(open, store, manifests, findings);
         findings.push(...unreached(store, soundBackups(manifests, findings), restorable));
         const kept = findings.slice(0, FINDINGS_KEPT);
-        return { ...look, findings: kept, moreFindings: findings.length - kept.length, restorable };
+        const moreFindings = findings.length - kept.length;
+        const { unnamed } = earlier;
+        const keys = carried.map(({ key }) => key);
+        return { ...look, findings: kept, moreFindings, restorable, carried: keys, unnamed };
       });
     },
 
@@ -84,28 +97,36 @@ export function createVerifyActivities(deps: ActivityDeps) {
       });
     },
 
-    /** Reads a chain and the log behind it completely, or with null all that is stored; goes on where an earlier try was. */
+    /**
+     * Reads a chain and the log behind it completely, or with null all that is stored; goes on where an earlier try was. `again`:
+     * keys among the known findings that are read as well, wherever they belong.
+     */
     async readStore(input: {
       application: string;
       store: string;
       copy?: string;
       chain: readonly string[] | null;
       known: readonly Finding[];
+      again?: readonly string[];
     }): Promise<StoreRead> {
       return withCallContext<StoreRead, ReadProgress>(async (ctx, resume) => {
-        const { store, chain, known } = input;
+        const { store, chain, again = [] } = input;
         const open = atCopy(deps.open(input.application), input.copy);
-        await keepWhole(open, store, chain, ctx);
+        // What is read again may belong to any backup.
+        await keepWhole(open, store, again.length > 0 ? null : chain, ctx);
         const verifier = open.verifier(store);
         const { manifests, recovered, ...look } = await verifier.look([], ctx);
         const backups =
           chain === null ? [...manifests, ...recovered] : manifests.filter(({ backupId }) => chain.includes(backupId));
         const log = chain === null ? await wholeLog(open, store) : logBehind(chain, manifests);
         const done = await verifier.read({ backups, log }, resume.state, (state) => resume.keep(state), ctx);
+        const stored = [...manifests, ...recovered];
+        const sound = again.length > 0 ? await verifier.readAgain(new Set(again), stored, ctx) : [];
+        const known = input.known.filter(({ key }) => !sound.includes(key));
         const isNew = ({ key }: Finding) => known.every((each) => each.key !== key);
         const findings = [...unread(store, chain ?? [], manifests, look.findings), ...done.findings].filter(isNew);
         const restorable = await restorableWithout(open, store, manifests, [...known, ...findings]);
-        return { count: done.count, findings, moreFindings: done.moreFindings, restorable };
+        return { count: done.count, findings, moreFindings: done.moreFindings, restorable, sound };
       });
     },
 
@@ -188,35 +209,6 @@ function unread(
       const gone = { store, backupId, key, problem, consequence: lostWith(backupId, manifests) };
       return found.find((each) => each.key === key) ?? { ...gone, severity: 'damage' };
     });
-}
-
-/** What the newest proof saw of the log. One that is damaged itself is a finding, and the one before it is taken. */
-async function newestLog(
-  open: OpenApplication,
-  store: string,
-): Promise<{ readonly log: readonly LogRange[]; readonly findings: readonly Finding[] }> {
-  const proofs = open.proofs(store);
-  const findings: Finding[] = [];
-  for (const { proofId } of (await proofs.list(store)).slice(0, PROOFS_COMPARED)) {
-    try {
-      const { log, problem } = await proofs.get(store, proofId);
-      // A look that did not come to its end saw nothing.
-      if (log.length > 0 || problem === null) return { log, findings };
-    } catch (error) {
-      if (!hasCode(error, 'BackupCorrupt')) throw error;
-      const problem = findFailure(error)?.message ?? '';
-      const consequence = 'nothing: it is the record of an earlier verification';
-      findings.push({
-        store,
-        backupId: null,
-        key: layout.proof(store, proofId),
-        severity: 'damage',
-        problem,
-        consequence,
-      });
-    }
-  }
-  return { log: [], findings };
 }
 
 /** The windows of what is not damaged. */

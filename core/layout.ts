@@ -74,6 +74,16 @@ export function beganAt(backupId: string): number {
   return Date.parse(`${day}T${hours}:${minutes}:${seconds}Z`);
 }
 
+/** The backup that an object belongs to, by its key; null for one of none. */
+export function backupIdIn(key: string): string | null {
+  return (
+    key
+      .split('/')
+      .map((part) => part.replace(/\.json$/, ''))
+      .find(isBackupId) ?? null
+  );
+}
+
 export function isBackupId(text: string): boolean {
   return BACKUP_ID.test(text);
 }

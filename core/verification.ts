@@ -15,6 +15,8 @@ export interface Finding {
   readonly problem: string;
   /** What cannot be restored any more because of it. */
   readonly consequence: string;
+  /** The earlier proof that found it, where it was not found sound since; absent where it was found now. */
+  readonly foundBy?: string;
 }
 
 /** The continuous part of one lineage of a log as a listing shows it. */
@@ -92,6 +94,8 @@ export interface StoreVerifier {
     onProgress: (progress: ReadProgress) => void,
     ctx: CallContext,
   ): Promise<ReadProgress>;
+  /** Those of the objects, of these backups or of the log, that are read now and are as they were stored. */
+  readAgain(keys: ReadonlySet<string>, backups: readonly Manifest[], ctx: CallContext): Promise<string[]>;
   /** The log as if the objects that are named were gone, listed anew; null for a store without one. */
   logWithout(keys: ReadonlySet<string>): LogArchive | null;
 }

@@ -89,11 +89,11 @@ export function foundLines({ problem, findings, moreFindings, restorable, restor
   ];
 }
 
-function findingLines({ severity, backupId, key, problem, consequence }: Finding): string[] {
+function findingLines({ severity, backupId, key, problem, consequence, foundBy }: Finding): string[] {
   const of = backupId === null || key.includes(backupId) ? '' : ` (of ${backupId})`;
   return [
     `  ${severity === 'damage' ? 'DAMAGED ' : 'notice  '}  ${key}${of}`,
-    `            ${problem}`,
+    `            ${problem}${foundBy === undefined ? '' : ` (found by ${foundBy})`}`,
     `            means: ${consequence}`,
   ];
 }

@@ -1,7 +1,9 @@
 import { CancellationScope, workflowInfo } from '@temporalio/workflow';
+import type { StoreLook } from '../activities/verify';
 import type { Application, StoreSummary } from '../core/application';
 import { basicTime, countOf, formatBytes } from '../core/clock';
 import { failure, findFailure, reasonOf } from '../core/errors';
+import { backupIdIn } from '../core/layout';
 import type { Proof, ProofResult } from '../core/proofs';
 import type { ReadElsewhere } from '../core/reading';
 import type { Finding } from '../core/verification';
@@ -54,8 +56,8 @@ async function verifyStore(steps: StepTable, input: Verification, store: string)
   try {
     const summary = described.stores.find(({ name }) => name === store);
     if (!summary) throw failure('NotFound', `${application} has no store "${store}"`);
-    await look(steps, input, found);
-    if (kind === 'full') await readCompletely(steps, input, found);
+    const seen = await look(steps, input, found);
+    if (kind === 'full') await readCompletely(steps, input, found, seen);
     if (kind === 'restore') await restoreForProof(steps, input, summary, found);
   } catch (error) {
     if (wasCancelled(error)) {
@@ -75,7 +77,7 @@ async function verifyStore(steps: StepTable, input: Verification, store: string)
   return keep(steps, input, found);
 }
 
-async function look(steps: StepTable, input: Verification, found: Found): Promise<void> {
+async function look(steps: StepTable, input: Verification, found: Found): Promise<StoreLook> {
   const { application, store } = found;
   const seen = await steps.run(
     `look:${store}`,
@@ -85,11 +87,13 @@ async function look(steps: StepTable, input: Verification, found: Found): Promis
       `${countOf(count.backups, 'backup')}, ${countOf(count.logPieces, 'piece')} of log${foundText(findings, moreFindings)}`,
   );
   const { count: looked, findings, moreFindings, log, restorable } = seen;
-  Object.assign(found, { looked, findings, moreFindings, log, restorable });
+  const { unnamed = 0 } = seen;
+  Object.assign(found, { looked, findings, moreFindings: Math.max(moreFindings, unnamed), log, restorable });
   if (looked.backups === 0) found.problem = 'there is no backup that could be restored';
+  return seen;
 }
 
-async function readCompletely(steps: StepTable, input: Verification, found: Found): Promise<void> {
+async function readCompletely(steps: StepTable, input: Verification, found: Found, seen: StoreLook): Promise<void> {
   const { backup, seed, thaw } = input;
   const { application, store } = found;
   const from = { application, store, ...copyOf(input) };
@@ -109,16 +113,20 @@ async function readCompletely(steps: StepTable, input: Verification, found: Foun
     if (thaw) await thawChain(steps, anywhere(application), { application, store, chain, log: null, settings: null });
   }
   const known = found.findings;
+  const { carried = [], unnamed = 0 } = seen;
+  // What nobody has named is known to be sound when everything was read, and not before.
+  const again = chain === null || unnamed === 0 ? carried : [];
   const read = await steps.run(
     `read:${store}`,
     chain === null ? `Read all that is stored of ${store}` : `Read it and its log completely`,
-    () => reading(application).readStore({ ...from, chain, known }),
+    () => reading(application).readStore({ ...from, chain, known, again }),
     ({ count, findings, moreFindings }) =>
       `${count.objects} objects, ${count.logPieces} pieces of log, ${formatBytes(count.readBytes)}${foundText(findings, moreFindings)}`,
   );
   found.looked = read.count;
-  found.findings = [...known, ...read.findings];
-  found.moreFindings += read.moreFindings;
+  const { sound = [] } = read;
+  found.findings = [...known.filter(({ key }) => !sound.includes(key)), ...read.findings];
+  found.moreFindings = Math.max(seen.moreFindings + read.moreFindings, chain === null ? 0 : unnamed);
   found.restorable = read.restorable;
   const { frozen = 0 } = read.count;
   // Of all that is stored, what lies in the archive is counted and no more; of a backup that was named it was the question.
@@ -149,12 +157,13 @@ const copyOf = ({ copy }: Pick<Verification, 'copy'>) => (copy === undefined ? {
 
 function readElsewhere(store: string, { key, repository, problem, readFrom }: ReadElsewhere): Finding {
   const consequence = `nothing yet: the restore read it from ${readFrom}`;
-  return { store, backupId: null, key: key ?? repository, severity: 'damage', problem, consequence };
+  const backupId = key === null ? null : backupIdIn(key);
+  return { store, backupId, key: key ?? repository, severity: 'damage', problem, consequence };
 }
 
 function metByRestore(store: string, key: string, problem: string): Finding {
   const consequence = 'the restore that needs it was refused';
-  return { store, backupId: null, key, severity: 'damage', problem, consequence };
+  return { store, backupId: backupIdIn(key), key, severity: 'damage', problem, consequence };
 }
 
 /** Damage that a restore did without does not make it fail; it is told all the same. */

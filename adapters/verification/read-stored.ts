@@ -63,6 +63,27 @@ export class StoredReader {
     return this.progress;
   }
 
+  /** Those of the objects that are as they were stored. */
+  async sound(keys: ReadonlySet<string>, backups: readonly Manifest[]): Promise<string[]> {
+    const { log } = this.parts;
+    const sound: string[] = [];
+    for (const object of backups.flatMap((manifest) => objectsOf(this.parts, manifest, this.ctx))) {
+      const { key } = object;
+      if (!keys.has(key)) continue;
+      this.ctx.progress({ phase: 'reading again', note: key });
+      if ((await problemWith(key, () => object.read())) === null) sound.push(key);
+    }
+    const archive = log?.open();
+    for (const lineage of (await archive?.lineages()) ?? []) {
+      for (const entry of await archive!.entries(lineage)) {
+        if (!keys.has(entry.key)) continue;
+        const problem = await this.problemOf(archive!, entry);
+        if (problem !== FROZEN && problem?.severity !== 'damage') sound.push(entry.key);
+      }
+    }
+    return sound;
+  }
+
   private async readBackup(manifest: Manifest, all: readonly Manifest[]): Promise<void> {
     const { store, backupId } = manifest;
     const isResumed = this.progress.backupId === backupId;

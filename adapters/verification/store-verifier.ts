@@ -59,6 +59,9 @@ export function createStoreVerifier(options: VerifierOptions): StoreVerifier {
     read: (request, resume, onProgress, ctx) =>
       new StoredReader({ repository, store, log, cipher }, resume, onProgress, ctx).read(request),
 
+    readAgain: (keys, backups, ctx) =>
+      new StoredReader({ repository, store, log, cipher }, null, () => {}, ctx).sound(keys, backups),
+
     logWithout: (keys) => (log ? without(log.open(), keys) : null),
   };
 }

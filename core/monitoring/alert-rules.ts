@@ -85,8 +85,9 @@ function backupRules(name: string): Told[] {
       alert: 'BackupDamaged',
       policy: 'backupDamaged',
       expr: `max ${STORE} (drctl_backups_damaged${app}) > 0`,
-      summary: 'A backup of {{ $labels.store }} cannot be read',
-      description: '{{ $value }} of its newest manifests are damaged. See: drctl backups list {{ $labels.store }}',
+      summary: 'A backup of {{ $labels.store }} is damaged',
+      description:
+        '{{ $value }} of its backups cannot be restored. See: drctl status, drctl proofs list {{ $labels.store }}',
     },
   ];
 }

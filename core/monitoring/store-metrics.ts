@@ -50,7 +50,7 @@ export function storeMetrics(application: Application, facts: ApplicationFacts, 
     ),
     gauge(
       'drctl_backups_damaged',
-      'Of the newest backups those whose manifest cannot be read.',
+      'Backups that cannot be restored: of the newest by their manifests, of all by a proof that none found otherwise since.',
       each(({ damaged }) => damaged.length),
     ),
     gauge(

@@ -22,7 +22,7 @@ export interface StoreView {
   readonly sizeBytes: Readonly<Record<BackupType, number | null>>;
   /** When the oldest that is there was begun; null where there is none, or where nothing is judged by it. */
   readonly oldestAt: string | null;
-  /** Among those that were looked at. */
+  /** Those that were looked at and cannot be read, and those that a verification found damaged and none found sound since. */
   readonly damaged: readonly DamagedManifest[];
   /** The newest instant to which the store can be restored. */
   readonly restorableUntil: string | null;

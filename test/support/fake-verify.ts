@@ -12,6 +12,9 @@ export interface FakeVerifyWorld {
   /** What a look, or the reading after it, finds in a store. */
   readonly seen: Map<string, readonly Finding[]>;
   readonly read: Map<string, readonly Finding[]>;
+  /** By store: what earlier proofs found, and what of it is as it was stored when it is read again. */
+  readonly carried: Map<string, readonly string[]>;
+  readonly sound: Map<string, readonly string[]>;
   /** An earlier restore of the same state, and what differs from it. */
   earlier: { readonly proofId: string; readonly differences: readonly string[] } | null;
   readonly activities: FakeActivities;
@@ -29,6 +32,7 @@ export function fakeVerifyWorld(): FakeVerifyWorld {
   const calls: string[] = [];
   const world: FakeVerifyWorld = {
     ...{ calls, proofs: [], told: [], seen: new Map(), read: new Map(), earlier: null },
+    ...{ carried: new Map(), sound: new Map() },
     activities: {},
   };
   const at = '2026-01-01T00:00:00.000Z';
@@ -38,16 +42,18 @@ export function fakeVerifyWorld(): FakeVerifyWorld {
     lookAtStore: async ({ store }): Promise<StoreLook> => {
       calls.push(`look:${store}`);
       const count = { backups: 2, objects: 9, logPieces: 4, readBytes: 0 };
-      return { count, findings: world.seen.get(store) ?? [], moreFindings: 0, log: [], restorable };
+      const carried = world.carried.get(store) ?? [];
+      return { count, findings: world.seen.get(store) ?? [], moreFindings: 0, log: [], restorable, carried };
     },
     chooseBackup: async ({ store, choice }) => {
       calls.push(`choose:${store}:${'seed' in choice ? choice.seed : choice.backupId}`);
       return { chosen: '20260101T000000Z-full-00000001', chain: ['20260101T000000Z-full-00000001'] };
     },
-    readStore: async ({ store, chain }): Promise<StoreRead> => {
+    readStore: async ({ store, chain, again = [] }): Promise<StoreRead> => {
       calls.push(`read:${store}:${chain?.join('+') ?? 'all'}`);
       const count = { backups: 1, objects: 5, logPieces: 3, readBytes: 1_000 };
-      return { count, findings: world.read.get(store) ?? [], moreFindings: 0, restorable };
+      const sound = (world.sound.get(store) ?? []).filter((key) => again.includes(key));
+      return { count, findings: world.read.get(store) ?? [], moreFindings: 0, restorable, sound };
     },
     compareWithEarlier: async ({ store }) => {
       calls.push(`compare:${store}`);

@@ -55,6 +55,20 @@ test('a full verification reads a backup that its seed chose, and keeps a proof 
   expect(world.told).toEqual([]);
 }, 60_000);
 
+test('what an earlier proof found damaged fails each one after it, until it is read again and is sound', async () => {
+  const world = fakeVerifyWorld();
+  for (const store of ['orders', 'events']) {
+    world.seen.set(store, [{ ...damageOf(store), foundBy: 'an earlier one' }]);
+    world.carried.set(store, [VOLUME]);
+  }
+  world.sound.set('events', [VOLUME]);
+  await verify(world, { stores: ['orders', 'events'] });
+  expect(world.proofs).toMatchObject([
+    { store: 'orders', result: 'failed', findings: [{ key: VOLUME, foundBy: 'an earlier one' }] },
+    { store: 'events', result: 'proven', findings: [] },
+  ]);
+}, 60_000);
+
 test('a quick one reads nothing, all of them are read when asked for, and one is read by its name', async () => {
   const world = fakeVerifyWorld();
   await verify(world, { kind: 'quick' });
