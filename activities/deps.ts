@@ -10,6 +10,7 @@ import type { EpochStore } from '../core/epoch';
 import type { SiteFence } from '../core/fencing';
 import type { BackupBucket, LifecycleSettings } from '../core/lifecycle/rules';
 import type { LogArchive } from '../core/log-archive';
+import type { Hooks } from '../core/hooks';
 import type { MetricPublisher } from '../core/metrics';
 import type { AssetMirror } from '../core/mirror';
 import type { Notifier } from '../core/notify';
@@ -54,6 +55,7 @@ export interface OpenApplication {
   readonly zone: DnsZone | null;
   readonly probe: PublicProbe;
   readonly siteFence: SiteFence | null;
+  readonly hooks: Hooks;
   readonly notifiers: readonly Notifier[];
   readonly metrics: readonly MetricPublisher[];
   /** Those that hold data of its stores, each once. */

@@ -13,6 +13,7 @@ import { createDrillTargetActivities } from './drill-targets';
 import { createHandOverActivities } from './hand-over';
 import { createHealthActivities } from './health';
 import { createHoldFenceActivities } from './hold-fence';
+import { createHookActivities } from './hooks';
 import { createNotifyActivities } from './notify';
 import { createPrimaryActivities } from './primary';
 import { createPromoteActivities } from './promote';
@@ -47,6 +48,7 @@ export function createActivities(deps: ActivityDeps) {
     ...createHandOverActivities(deps),
     ...createHealthActivities(deps),
     ...createHoldFenceActivities(deps),
+    ...createHookActivities(deps),
     ...createNotifyActivities(deps),
     ...createPrimaryActivities(deps),
     ...createPromoteActivities(deps),

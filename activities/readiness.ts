@@ -16,6 +16,7 @@ import {
   checkStandby,
   type ReadinessInput,
 } from './readiness-looks';
+import { checkHooks } from './readiness-hooks';
 import { checkOldPrimary, checkOldServices } from './readiness-old-site';
 import { readSamples } from './sample-log';
 
@@ -63,6 +64,7 @@ export function createReadinessActivities(deps: ActivityDeps) {
           check('approvers', 'Who may approve', judgeApprovers(failover)),
           check('channels', 'Who is told', judgeChannels(open.notifiers.map(({ name }) => name))),
           ...(await Promise.all([checkFence(open, input, ctx), checkControlRepository(open, input, ctx), ...backups])),
+          ...(await checkHooks(open, ctx)),
         ];
       });
     },

@@ -1,6 +1,7 @@
 import type { Application } from '../core/application';
 import { drillPolicy } from './drill-policy';
 import { copiesOf } from './copies';
+import { hooksOf } from './hooks';
 import { monitoringPolicy } from './monitoring';
 import type { Config } from './schema';
 
@@ -53,6 +54,7 @@ export function toApplication(config: Config): Application {
         lowerTtlToSeconds: failover.switchover.lowerTtlTo?.seconds ?? null,
       },
     },
+    hooks: hooksOf(config.hooks),
     backup: {
       mode: config.backup.mode,
       volumeBytes: config.backup.volumeSize.bytes,

@@ -18,6 +18,7 @@ import { alertSettings, dashboardSettings, lifecycleSettings, monitoringSettings
 import { crossReferences } from './references';
 import { costSettings } from './reporting';
 import { scheduleSettings } from './schedules';
+import { hookSettings } from './hooks';
 import { storeSettings } from './stores';
 import { directory, secret } from './paths-and-secrets';
 import { duration, hostAndPort, name, percent, size } from './values';
@@ -168,6 +169,7 @@ export const configSchema = z
     notifications: z.record(name, notifierSettings).default({}),
     metrics: metricsSettings.default({}).meta({ description: 'CloudWatch, and where Prometheus scrapes' }),
     failover,
+    hooks: hookSettings,
     objectives,
     schedules: scheduleSettings,
     checklists: checklistSettings,

@@ -1,4 +1,5 @@
 import type { DrillPolicy } from './drill';
+import type { Hook } from './hooks';
 import type { MonitoringPolicy } from './monitoring/policy';
 import type { EndpointCheck } from './traffic';
 import type { DnsRecord } from './traffic';
@@ -18,6 +19,8 @@ export interface Application {
   readonly endpoints: readonly EndpointCheck[];
   readonly objectives: { readonly rtoSeconds: number; readonly rpoSeconds: number };
   readonly failover: FailoverPolicy;
+  /** In the order of the config. */
+  readonly hooks: readonly Hook[];
   readonly backup: BackupPolicy;
   readonly monitoring: MonitoringPolicy;
   readonly drill: DrillPolicy;

@@ -209,6 +209,12 @@ export const FAILURES = {
     data: 'Nothing was promoted. The archived log has changes that the standby has not.',
     next: 'Mend what is named and retry; or skip the step: what only the archive has is then not promoted.',
   },
+  HookFailed: {
+    retryable: true,
+    exitCode: 54,
+    data: 'What the role change itself does to the data is not affected: it waits, or goes on as the config says.',
+    next: 'See what the program or the receiver of the webhook says; retry, or skip the step with a reason.',
+  },
   SwitchoverTimedOut: {
     retryable: false,
     exitCode: 44,

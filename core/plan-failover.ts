@@ -3,7 +3,6 @@ import {
   approvalOf,
   at,
   duration,
-  ending,
   engineOf,
   group,
   leadingMembers,
@@ -16,10 +15,10 @@ import {
   replicatedStores,
   type RoleChangePlan,
   seeingFiles,
-  serving,
   step,
   whole,
 } from './role-change-plan';
+import { ending, hooked, serving } from './plan-serving';
 import { roleChangeSteps } from './role-change-steps';
 
 /**
@@ -35,10 +34,13 @@ export function planFailover(
   return whole(planning, 'failover', [
     ...deciding(planning),
     ...fencing(planning),
+    ...hooked(planning, 'failover', 'after', 'fence'),
     group('catching up', catchingUp(planning)),
+    ...hooked(planning, 'failover', 'before', 'promotion'),
     group('promoting', [...promoting(planning), ...seeingFiles(planning)], { pivot: true }),
     group('promoting', [holding(planning)]),
-    ...serving(planning),
+    ...hooked(planning, 'failover', 'after', 'promotion'),
+    ...serving(planning, 'failover'),
     group('making standbys', leadingMembers(planning)),
     ...ending(planning, 'Failover'),
   ]);
@@ -78,7 +80,8 @@ function deciding({ app, stores, fromSite, toSite, details }: Planning): Planned
   ];
 }
 
-function fencing({ app, stores, fromSite, epoch, details }: Planning): PlannedGroup[] {
+function fencing(planning: Planning): PlannedGroup[] {
+  const { app, stores, fromSite, epoch, details } = planning;
   const siteFence =
     details === null
       ? 'by the fence of the config'
@@ -98,6 +101,7 @@ function fencing({ app, stores, fromSite, epoch, details }: Planning): PlannedGr
         roleChangeSteps.undoEpoch(fromSite),
       ),
     ]),
+    ...hooked(planning, 'failover', 'before', 'fence'),
     group('fencing', [proof]),
     group('fencing', [step(roleChangeSteps.fenceSite(fromSite), siteFence, roleChangeSteps.undoFenceSite(fromSite))], {
       within: proof.id,

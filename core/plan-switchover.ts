@@ -3,7 +3,6 @@ import {
   approvalOf,
   at,
   duration,
-  ending,
   engineOf,
   group,
   leadingMembers,
@@ -16,10 +15,10 @@ import {
   replicatedStores,
   type RoleChangePlan,
   seeingFiles,
-  serving,
   step,
   whole,
 } from './role-change-plan';
+import { ending, hooked, serving } from './plan-serving';
 import { roleChangeSteps, switchoverSteps } from './role-change-steps';
 
 /**
@@ -36,11 +35,15 @@ export function planSwitchover(
     ...checking(planning),
     group('checking', loweringTtls(planning)),
     group('fencing', [takingEpoch(planning)], { waitsFor: approvalOf(app) }),
+    ...hooked(planning, 'switchover', 'before', 'fence'),
     group('stopping services', stopping(planning)),
     group('handing over', handingOver(planning)),
     ...fencing(planning),
+    ...hooked(planning, 'switchover', 'after', 'fence'),
+    ...hooked(planning, 'switchover', 'before', 'promotion'),
     group('promoting', [...promoting(planning), ...seeingFiles(planning)], { pivot: true }),
-    ...serving(planning),
+    ...hooked(planning, 'switchover', 'after', 'promotion'),
+    ...serving(planning, 'switchover'),
     group('making standbys', following(planning)),
     group('making standbys', leadingMembers(planning)),
     ...ending(planning, 'Switchover'),

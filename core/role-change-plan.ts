@@ -1,6 +1,5 @@
-import type { Application, DnsTarget } from './application';
-import { countOf, formatDuration } from './clock';
-import { recordLabel } from './dns-moves';
+import type { Application } from './application';
+import { formatDuration } from './clock';
 import { isSkippable, named, roleChangeSteps, type StepName } from './role-change-steps';
 import type { RoleChangeKind } from './runs';
 
@@ -61,6 +60,8 @@ export interface PlanDetails {
   servers(store: string, site: string): readonly string[];
   /** The kind of the site's fence; null where none is configured. */
   readonly siteFence: string | null;
+  /** What a hook runs, in words. */
+  hook?(name: string): string;
   /**
    * How many members of a store that elects its primary itself the config names at other sites than this one, of how many;
    * null for other stores, and absent where nobody knows.
@@ -134,24 +135,6 @@ export function whole(
   };
 }
 
-/** From the started services to the verified one. */
-export function serving(planning: Planning): PlannedGroup[] {
-  const { app } = planning;
-  return [
-    ...app.serviceGroups.map(({ services }) =>
-      group(
-        'starting services',
-        services.map((service) => starting(planning, service)),
-      ),
-    ),
-    group(
-      'moving the name',
-      app.dns.map((target) => pointing(planning, target)),
-    ),
-    group('verifying', verifying(planning)),
-  ];
-}
-
 export function promoting({ app, stores, fromSite, toSite, epoch, details }: Planning): PlannedStep[] {
   return stores.map((store) =>
     step(
@@ -195,85 +178,6 @@ function forcing(survivors: { readonly left: number; readonly all: number } | nu
   return 2 * left > all
     ? `; ${members}, and a majority elects it; where none answers on the day, it is forced, ${only}`
     : `; ${members}: unless a voter that it does not name makes them a majority, it has to be forced, ${only}`;
-}
-
-function starting(
-  { app, toSite }: Planning,
-  { name, replicas }: { readonly name: string; readonly replicas: number },
-): PlannedStep {
-  return step(
-    roleChangeSteps.service(name, toSite),
-    `scales it to ${countOf(replicas, 'replica')} and waits until all are ready ` +
-      `(${duration(app.failover.servicesReadySeconds)} a try)`,
-  );
-}
-
-function pointing({ app, fromSite, toSite }: Planning, target: DnsTarget): PlannedStep {
-  const { name, type, ttlSeconds, valuesBySite } = target;
-  const values = (site: string) => (valuesBySite[site] ?? []).join(', ') || 'nothing';
-  return step(
-    roleChangeSteps.dns(target, toSite),
-    `${type} ${name}: ${values(fromSite)} → ${values(toSite)}, TTL ${duration(ttlSeconds)}; waits until the zone is in sync ` +
-      `and every authoritative server answers so (${duration(app.failover.dnsPropagationSeconds)} a try)`,
-  );
-}
-
-function verifying({ app, stores, toSite, details }: Planning): PlannedStep[] {
-  const addresses = app.dns.flatMap(({ valuesBySite }) => valuesBySite[toSite] ?? []);
-  const by = addresses.length === 0 ? '' : ` from ${addresses.join(' or ')}`;
-  return [
-    ...app.endpoints.map((check) =>
-      step(
-        roleChangeSteps.verifyEndpoint(check),
-        `at the address that the name servers give then; expects ${check.expectStatus}${by} ` +
-          `within ${duration(check.timeoutMilliseconds / 1_000)}`,
-      ),
-    ),
-    ...stores.map((store) =>
-      step(
-        roleChangeSteps.verifyStore(store),
-        `writes a marker of the run${at(details, store, toSite)} and reads it back`,
-      ),
-    ),
-  ];
-}
-
-function continuing({ app, toSite }: Planning): PlannedStep {
-  const logged = app.stores.filter(({ hasLog }) => hasLog).map(({ name }) => name);
-  const archived = logged.length === 0 ? 'no store has a log' : `follows the log of ${logged.join(', ')}`;
-  return step(
-    roleChangeSteps.lineage(toSite),
-    `${archived} at ${toSite}, starts a full backup of each and measures the other site; waits for none of them`,
-  );
-}
-
-function settling({ app }: Planning): PlannedStep[] {
-  if (app.dns.length === 0) return [];
-  const names = app.dns.map((target) => recordLabel(target)).join(', ');
-  return [
-    step(
-      roleChangeSteps.settle(),
-      `starts a run that waits until no cache may hold the old answer for ${names}, and reports what the resolvers of the config ` +
-        'answer meanwhile; does not wait for it',
-    ),
-  ];
-}
-
-/** Once users are served again. */
-export function ending(planning: Planning, kind: 'Failover' | 'Switchover'): PlannedGroup[] {
-  return [
-    group('archiving the new lineage', [continuing(planning)]),
-    group('archiving the new lineage', settling(planning)),
-    group('archiving the new lineage', [
-      step(
-        roleChangeSteps.tell('end', `${kind} of ${planning.app.name}: completed`),
-        'tells every channel of the config; one that fails holds nothing up',
-      ),
-    ]),
-    group('archiving the new lineage', [
-      step(roleChangeSteps.report(), 'what was done, by whom, how long it took: in the control repository'),
-    ]),
-  ];
 }
 
 export function at(details: PlanDetails | null, store: string, site: string): string {

@@ -53,6 +53,10 @@ export const roleChangeSteps = {
   tell: (news: string, title: string): StepName => [`notify:${news}`, `Tell people: ${title}`],
   report: (): StepName => ['report', 'Store the report'],
 
+  /** Of the user's own. */
+  hook: (name: string, site: string): StepName => [`hook:${name}`, `Run hook ${name} at ${site}`],
+  undoHook: (name: string, site: string): StepName => [`undo:hook:${name}`, `Take hook ${name} at ${site} back`],
+
   undoEpoch: (fromSite: string): StepName => ['undo:epoch', `Give the epoch back to ${fromSite}`],
   undoFenceSite: (fromSite: string): StepName => [
     'undo:fence:site',
@@ -118,5 +122,5 @@ export const named = ([id, title]: StepName) => ({ id, title });
  * the approval has counted as lost (a catch-up).
  */
 export function isSkippable(stepId: string): boolean {
-  return /^(catch-up|service|verify|lineage|dns|settle|hold|follow|members)/.test(stepId);
+  return /^(hook|catch-up|service|verify|lineage|dns|settle|hold|follow|members)/.test(stepId);
 }

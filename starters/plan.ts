@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { HookAction } from '../adapters/hooks/settings';
 import { toApplication } from '../config/application';
 import { formatDuration } from '../core/clock';
 import { failure } from '../core/errors';
@@ -61,10 +62,19 @@ export async function planRoleChange(
     {
       servers: (store, site) => config.stores[store]?.servers[site] ?? [],
       siteFence: open.siteFence?.kind ?? null,
+      hook: (name) => hookInWords(config.hooks[name]?.run),
       ...(kind === 'failover' && { survivors: (store, lostSite) => survivorsOf(session, store, lostSite) }),
     },
   );
   return withExpectedTimes(plan, await pastRuns(session, kind));
+}
+
+/** Without the query of an address, which may be a secret. */
+function hookInWords(run: HookAction | undefined): string {
+  if (!run) return 'runs nothing';
+  if ('argv' in run) return `runs ${run.argv.join(' ')}`;
+  const { origin, pathname } = new URL(run.url);
+  return `POST ${origin}${pathname}`;
 }
 
 /** See `PlanDetails.survivors`. */

@@ -10,6 +10,7 @@ import { createObjectCipher } from '../adapters/encryption/object-cipher';
 import { createSiteFence } from '../adapters/fence';
 import { createMetricPublishers } from '../adapters/metrics';
 import { freeSpace } from '../adapters/filesystem/free-space';
+import { createHooks } from '../adapters/hooks';
 import { createS3Mirror } from '../adapters/mirror/s3-mirror';
 import { createNotifiers } from '../adapters/notify';
 import { createLifecycle, createRepository } from '../adapters/repository';
@@ -95,6 +96,7 @@ export async function openApplication(config: LoadedConfig): Promise<WiredApplic
       resolvers: config.dns?.resolvers ?? [],
     }),
     siteFence: config.fence ? createSiteFence(config.fence, replicated(config)) : null,
+    hooks: createHooks(config.hooks),
     notifiers: createNotifiers(config.notifications),
     metrics: createMetricPublishers(config.metrics),
     reporting: reportTargets(config),

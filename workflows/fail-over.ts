@@ -11,6 +11,7 @@ import { catchUp } from './failover/catch-up';
 import { FailoverControl } from './failover/control';
 import { confirmPrimaryIsDown, lookAgain, requireStandbys } from './failover/decide';
 import { fence, holdWhatIsAttested, takeEpoch, undo } from './failover/fence';
+import { runHooks, withHooks } from './failover/hooks';
 import { continueTheNewLineage, leadMembers, pointDns, promote, settle, startServices, verify } from './failover/move';
 import { end, endTurnedBack, FailoverRun } from './failover/run';
 
@@ -49,8 +50,9 @@ export async function failOver(input: FailOverInput): Promise<FailOverResult> {
 
     await requireStandbys(run);
     await takeEpoch(run, epoch);
-    await fence(run);
+    await withHooks(run, 'fence', () => fence(run));
     await catchUp(run);
+    await runHooks(run, 'before', 'promotion');
     // The last moment for an abort or a pause that came while the steps before were at work.
     await control.clearance();
   } catch (error) {
@@ -62,9 +64,10 @@ export async function failOver(input: FailOverInput): Promise<FailOverResult> {
   return CancellationScope.nonCancellable(async () => {
     await promote(run);
     await holdWhatIsAttested(run);
-    await startServices(run);
-    await pointDns(run);
-    await verify(run);
+    await runHooks(run, 'after', 'promotion');
+    await withHooks(run, 'services', () => startServices(run));
+    await withHooks(run, 'dns', () => pointDns(run));
+    await withHooks(run, 'verification', () => verify(run));
     await leadMembers(run);
     await continueTheNewLineage(run);
     await settle(run);

@@ -1,5 +1,6 @@
 import { ActivityCancellationType, type ActivityOptions } from '@temporalio/workflow';
 
+import type { Hook } from '../core/hooks';
 import { taskQueues } from '../core/names';
 import { summarised } from './summarised';
 
@@ -200,6 +201,18 @@ export const roleChangeWithin = (application: string, site: string, seconds: num
     scheduleToCloseTimeout: `${2 * seconds} seconds`,
     heartbeatTimeout: HEARTBEAT,
     retry: urgent,
+  });
+
+/** What the user's own programs and webhooks take is the config's; a site whose workers take no work has none to run them. */
+export const calling = (application: string, site: string, { withinSeconds, attempts }: Hook) =>
+  summarised({
+    ...waiting,
+    taskQueue: taskQueues.site(application, site),
+    scheduleToStartTimeout: '30 seconds',
+    // The activity itself ends what is late; the margin lets it.
+    startToCloseTimeout: `${withinSeconds + 10} seconds`,
+    heartbeatTimeout: HEARTBEAT,
+    retry: { ...urgent, maximumAttempts: attempts },
   });
 
 /**

@@ -75,9 +75,14 @@ export class StepTable {
   }
 
   /** A step whose failure stops nothing else: it is said, and null is answered. A cancellation is none. */
-  async attempt<T>(id: string, title: string, work: () => Promise<T>): Promise<T | null> {
+  async attempt<T>(
+    id: string,
+    title: string,
+    work: () => Promise<T>,
+    note?: (result: T) => string | null,
+  ): Promise<T | null> {
     try {
-      return await this.run(id, title, work);
+      return await this.run(id, title, work, note);
     } catch (error) {
       if (wasCancelled(error)) throw error;
       this.say(`${title} failed: ${reasonOf(error)}`);

@@ -6,6 +6,7 @@ import type { FailOverResult, SwitchOverInput } from '../core/role-change-runs';
 import { queries } from '../core/runs';
 import { FailoverControl } from './failover/control';
 import { takeEpoch, undo } from './failover/fence';
+import { runHooks, withHooks } from './failover/hooks';
 import { continueTheNewLineage, leadMembers, pointDns, promote, settle, startServices, verify } from './failover/move';
 import { end, endTurnedBack } from './failover/run';
 import { preemptDrill } from './pre-empt-drill';
@@ -47,9 +48,12 @@ export async function switchOver(input: SwitchOverInput): Promise<FailOverResult
     await requireReady(run);
     await withinTheLimit(run, async () => {
       await takeEpoch(run, epoch);
-      await stopServices(run);
-      await handOver(run);
-      await fenceTheRest(run);
+      await withHooks(run, 'fence', async () => {
+        await stopServices(run);
+        await handOver(run);
+        await fenceTheRest(run);
+      });
+      await runHooks(run, 'before', 'promotion');
       // The last moment for an abort or a pause that came while the stores handed over.
       await control.clearance();
     });
@@ -61,9 +65,10 @@ export async function switchOver(input: SwitchOverInput): Promise<FailOverResult
   control.pivotPassed = true;
   return CancellationScope.nonCancellable(async () => {
     await promote(run);
-    await startServices(run);
-    await pointDns(run);
-    await verify(run);
+    await runHooks(run, 'after', 'promotion');
+    await withHooks(run, 'services', () => startServices(run));
+    await withHooks(run, 'dns', () => pointDns(run));
+    await withHooks(run, 'verification', () => verify(run));
     await followTheNewPrimary(run);
     await leadMembers(run);
     await continueTheNewLineage(run);

@@ -1,10 +1,7 @@
-import { constants } from 'node:fs';
-import { access } from 'node:fs/promises';
-import { delimiter, join } from 'node:path';
 import { z } from 'zod';
 import { failure } from '../../core/errors';
 import type { SiteFence } from '../../core/fencing';
-import { CommandProblem, runJsonCommand } from './json-command';
+import { CommandProblem, findProgram, runJsonCommand } from './json-command';
 import type { CommandFenceSettings } from './settings';
 
 /** sysexits.h EX_TEMPFAIL: "it may work later". */
@@ -88,20 +85,6 @@ export function createCommandFence(settings: CommandFenceSettings, stores: reado
       return { started: started ?? [], notes: silent ? [untold] : (notes ?? []) };
     },
   };
-}
-
-/** Where `spawn` would find it; null where it would not. */
-async function findProgram(program: string): Promise<string | null> {
-  const folders = program.includes('/') ? [''] : (process.env['PATH'] ?? '').split(delimiter);
-  for (const folder of folders) {
-    const path = join(folder, program);
-    const found = await access(path, constants.X_OK).then(
-      () => true,
-      () => false, // the next folder may have it
-    );
-    if (found) return path;
-  }
-  return null;
 }
 
 function translate({ problem, message, exitCode }: CommandProblem, what: string): Error {

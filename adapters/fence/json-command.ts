@@ -1,5 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { constants } from 'node:fs';
+import { access } from 'node:fs/promises';
+import { delimiter, join } from 'node:path';
 
+/** A variable may be a secret; a shorter value is none, and a part of every other text. */
+const SHORTEST_SECRET = 6;
 /** An answer is a line of JSON; a program that prints more is not the one that was meant. */
 const MAX_OUTPUT_BYTES = 64 * 1024;
 
@@ -26,6 +31,16 @@ export class CommandProblem extends Error {
 
 /** Runs the program without a shell: JSON in, JSON out. At the deadline or on cancellation it dies with its children. */
 export async function runJsonCommand(command: JsonCommand): Promise<unknown> {
+  return parse(await run(command), command.environment);
+}
+
+/** The same for a program whose output is for people: its last line. */
+export async function runForWords(command: JsonCommand): Promise<string> {
+  const said = await run(command);
+  return said.trim() === '' ? 'exit 0, no output' : lastLine(said, command.environment);
+}
+
+async function run(command: JsonCommand): Promise<string> {
   command.signal?.throwIfAborted();
   const [program = '', ...args] = command.argv;
   const deadline = AbortSignal.timeout(command.timeoutSeconds * 1_000);
@@ -40,12 +55,26 @@ export async function runJsonCommand(command: JsonCommand): Promise<unknown> {
     if (deadline.aborted) throw new CommandProblem('late', `not finished within ${command.timeoutSeconds} s, killed`);
     if (exitCode !== 0) {
       const end = exitCode === null ? 'ended by a signal' : `exit ${exitCode}`;
-      throw new CommandProblem('failed', `${end}: ${lastLine(stderr)}`, exitCode);
+      throw new CommandProblem('failed', `${end}: ${lastLine(stderr, command.environment)}`, exitCode);
     }
-    return parse(stdout);
+    return stdout;
   } finally {
     stop.removeEventListener('abort', killGroup);
   }
+}
+
+/** Where `spawn` would find it; null where it would not. */
+export async function findProgram(program: string): Promise<string | null> {
+  const folders = program.includes('/') ? [''] : (process.env['PATH'] ?? '').split(delimiter);
+  for (const folder of folders) {
+    const path = join(folder, program);
+    const found = await access(path, constants.X_OK).then(
+      () => true,
+      () => false, // the next folder may have it
+    );
+    if (found) return path;
+  }
+  return null;
 }
 
 function environmentOf(names: readonly string[]): NodeJS.ProcessEnv {
@@ -92,15 +121,28 @@ function killProcessGroup(child: ChildProcess): void {
   }
 }
 
-function lastLine(text: string): string {
-  const line = text.trim().split('\n').at(-1) ?? '';
+/** Values that the program was given are hidden before anything is cut: what is left of a secret is one too. */
+function lastLine(text: string, environment: readonly string[]): string {
+  const line = withoutValues(text, environment).trim().split('\n').at(-1) ?? '';
   return line === '' ? 'it said nothing' : line.slice(0, 300);
 }
 
-function parse(text: string): unknown {
+function withoutValues(text: string, environment: readonly string[]): string {
+  const values = environment.flatMap((name) => [process.env[name] ?? '', ...(process.env[name] ?? '').split('\n')]);
+  return values
+    .filter(({ length }) => length >= SHORTEST_SECRET)
+    .toSorted((a, b) => b.length - a.length)
+    .reduce((shown, value) => shown.replaceAll(value, '***'), text);
+}
+
+function parse(text: string, environment: readonly string[]): unknown {
   try {
     return JSON.parse(text) as unknown;
   } catch {
-    throw new CommandProblem('failed', `its output is not JSON: ${text.trim().slice(0, 100) || 'nothing'}`, 0);
+    throw new CommandProblem(
+      'failed',
+      `its output is not JSON: ${withoutValues(text, environment).trim().slice(0, 100) || 'nothing'}`,
+      0,
+    );
   }
 }

@@ -31,7 +31,12 @@ export function createWebhookNotifier(name: string, settings: WebhookSettings): 
 }
 
 /** https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md */
-function webhookHeaders(id: string, timestampSeconds: number, body: string, key?: Secret): Record<string, string> {
+export function webhookHeaders(
+  id: string,
+  timestampSeconds: number,
+  body: string,
+  key?: Secret,
+): Record<string, string> {
   const headers = { 'webhook-id': id, 'webhook-timestamp': `${timestampSeconds}` };
   if (!key) return headers;
   const signature = createHmac('sha256', keyBytes(key)).update(`${id}.${timestampSeconds}.${body}`).digest('base64');

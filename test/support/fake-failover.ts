@@ -188,6 +188,10 @@ export function fakeFailoverWorld(): FakeWorld {
       const follows = store !== 'orders' || startStandby;
       return { store, site, follows, how: follows ? 'it follows' : 'rebuild it' };
     },
+    callHook: async ({ hook, action, from, to, kind }) => {
+      note('callHook', `${hook} ${action} (${kind} ${from} to ${to})`);
+      return `${hook} is done`;
+    },
     catchUpStore: async ({ store }) => {
       note('catchUpStore', store);
       const reached = { ...position, value: '45' };

@@ -75,6 +75,7 @@ export const shop: Application = {
     catchUpSeconds: 60,
     switchover: { withinSeconds: 120, maxLagSeconds: 10, lowerTtlToSeconds: null },
   },
+  hooks: [],
   backup: { mode: 'spool', volumeBytes: 128 * 2 ** 20 },
   monitoring: {
     backupMaxAgeSeconds: 25 * 3_600,

@@ -1,5 +1,7 @@
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
+import type { Application } from '../../core/application';
 import { failure } from '../../core/errors';
+import type { Hook } from '../../core/hooks';
 import { workflowIds } from '../../core/names';
 import { planFailover } from '../../core/plan-failover';
 import type { FailOverResult, FailOverStatus } from '../../core/role-change-runs';
@@ -271,6 +273,110 @@ test.each([
     expect(steps.find(({ id }) => id === 'catch-up:orders')?.note).toMatch(/replayed 0\/42/);
     const calls = world.calls.filter((call) => /^promoteStore|^leaveArchive/.test(call));
     expect(calls).toHaveLength(decision === 'skip' ? 3 : 1);
+  });
+});
+
+const hook = (name: string, more: Partial<Hook>): Hook => ({
+  ...{
+    name,
+    roleChanges: ['failover', 'switchover'],
+    moment: 'before',
+    point: 'promotion',
+    at: 'new',
+    does: 'command',
+  },
+  ...{ withinSeconds: 5, attempts: 1, onFailure: 'stop', undoes: false },
+  ...more,
+});
+const hooked: Application = {
+  ...shop,
+  hooks: [
+    hook('drain', { point: 'fence', at: 'old', undoes: true, onFailure: 'continue' }),
+    hook('not-now', { roleChanges: ['switchover'] }),
+    hook('snapshot', { undoes: true }),
+    hook('tell-partner', { moment: 'after', point: 'promotion', does: 'webhook' }),
+    hook('warm-up', { moment: 'after', point: 'services', onFailure: 'continue', attempts: 2 }),
+  ],
+};
+const withHooksOf = (world: FakeWorld) => {
+  world.activities.describeApplication = async () => ({ application: hooked, activeSite: 'primary', epoch: 0 });
+};
+
+test('hooks run where the plan has them; of those that fail, people decide or are told', async () => {
+  const world = fakeFailoverWorld();
+  withHooksOf(world);
+  const fails = new Set(['drain', 'tell-partner', 'warm-up']);
+  let warmUps = 0;
+  world.activities.callHook = async ({ hook: name, action }) => {
+    world.calls.push(`${action} ${name}`);
+    if (name === 'warm-up') warmUps += 1;
+    if (fails.has(name)) throw failure('HookFailed', `hook ${name}: exit 1: no route`);
+    return `${name} is done`;
+  };
+  const plan = planFailover(hooked, { fromSite: 'primary', toSite: 'dr', epoch: 0 }, null);
+  await withFailover(world, async (handle) => {
+    await waitingFor(handle, /approval/);
+    await approve(handle);
+    expect((await waitingFor(handle, /Run hook tell-partner at dr/)).waitingFor).toMatch(
+      /a decision \(retry or skip\).*no route/,
+    );
+    fails.delete('tell-partner');
+    await handle.executeUpdate('retry', { args: [{ by: 'dana' }] });
+    const { outcome, steps } = await handle.result();
+    expect(outcome).toBe('completed');
+    const ids = (all: readonly { readonly id: string }[]) => all.map(({ id }) => id);
+    const always = plan.groups.flatMap((group) => group.steps.filter(({ onlyWhere }) => onlyWhere === null));
+    expect(ids(steps).filter((id) => id !== 'notify:waiting')).toEqual(ids(always));
+    const order = [
+      'run drain',
+      'fenceSite',
+      'catchUpStore',
+      'run snapshot',
+      'promoteStore',
+      'run tell-partner',
+      'startService',
+      'run warm-up',
+      'pointDns',
+    ];
+    const found = order.map((each) => world.calls.findIndex((call) => call.startsWith(each)));
+    expect(found).toEqual(found.toSorted((a, b) => a - b));
+    expect(found).not.toContain(-1);
+    expect(world.calls).not.toContain('run not-now');
+    expect(warmUps).toBe(2);
+    const notes = steps.filter(({ id }) => id.startsWith('hook:')).map(({ id, state, note }) => [id, state, note]);
+    expect(notes).toEqual([
+      ['hook:drain', 'failed', 'hook drain: exit 1: no route'],
+      ['hook:snapshot', 'done', 'snapshot is done'],
+      ['hook:tell-partner', 'done', 'tell-partner is done'],
+      ['hook:warm-up', 'failed', 'hook warm-up: exit 1: no route'],
+    ]);
+    expect(world.reports[0]?.messages).toEqual([
+      'Run hook drain at primary failed: hook drain: exit 1: no route',
+      'Run hook warm-up at dr failed: hook warm-up: exit 1: no route',
+    ]);
+  });
+});
+
+test('an abort takes back the hooks that were called, newest first', async () => {
+  const world = fakeFailoverWorld();
+  withHooksOf(world);
+  world.before['callHook'] = () => {
+    if (!world.calls.includes('catchUpStore:orders')) return;
+    if (!world.calls.includes('giveBackEpoch:primary')) throw failure('ToolMissing', 'snapshot is not there');
+  };
+  await withFailover(world, async (handle) => {
+    await waitingFor(handle, /approval/);
+    await approve(handle);
+    await waitingFor(handle, /Run hook snapshot at dr/);
+    await handle.executeUpdate('abort', { args: [{ by: 'dana', reason: 'power is back' }] });
+    await expect(handle.result()).resolves.toMatchObject({ outcome: 'aborted' });
+    expect(world.calls.filter((call) => /^callHook|^leaveArchive|^unfenceSite/.test(call))).toEqual([
+      'callHook:drain run (failover primary to dr)',
+      'callHook:snapshot undo (failover primary to dr)',
+      'leaveArchive:orders',
+      'unfenceSite:primary',
+      'callHook:drain undo (failover primary to dr)',
+    ]);
   });
 });
 
