@@ -10,6 +10,7 @@ module.exports = {
   },
   modulePathIgnorePatterns: ['<rootDir>/dist/'],
   testTimeout: 60000,
+  testSequencer: '<rootDir>/test/support/longest-first.cjs',
   // The default is one fewer than the cores; these tests wait for servers a third of their time.
   maxWorkers: availableParallelism() + 1,
 };
