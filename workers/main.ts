@@ -1,3 +1,5 @@
+// oxlint-disable-next-line import/no-unassigned-import -- what it does is what it is for: it may start this process again
+import './begin';
 import { parseArgs } from 'node:util';
 import { Client } from '@temporalio/client';
 import { NativeConnection, Worker } from '@temporalio/worker';
@@ -6,7 +8,6 @@ import { type LoadedConfig, loadConfig } from '../config/load';
 import { failure, findFailure } from '../core/errors';
 import { taskQueues } from '../core/names';
 import { keepAliveFile } from './alive-file';
-import { restartWithBoundedMemory } from './bounded-memory';
 import { workflowBundle } from './bundle';
 import { hostId } from './host-id';
 import { startMetrics } from './metrics/start';
@@ -167,7 +168,6 @@ function pem(secret: { reveal(): string } | undefined): Buffer | undefined {
   return secret ? Buffer.from(secret.reveal()) : undefined;
 }
 
-restartWithBoundedMemory();
 main().then(
   // Drivers may hold sockets of servers that are gone; nothing of ours is left to do.
   () => process.exit(process.exitCode ?? 0),
