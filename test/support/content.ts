@@ -3,17 +3,23 @@ import { seededBytes } from './random';
 
 const nextBytes = seededBytes();
 
+/** Base64 of these has no padding, so that many tokens can be encoded at once. */
+const TOKEN_BYTES = 36;
+const TOKEN_CHARACTERS = 48;
+/** A row is longer. */
+const ROW_BYTES = 100;
+
 /** Rows as a shop has them, others at each call: about half of it compresses away with zstd 3. */
 export function shopRows(sizeBytes: number): Buffer {
-  const token = () => nextBytes(36).toString('base64');
-  const row = (id: number) =>
-    `{"id":${id},"sku":"SKU-${id % 9973}","token":"${token()}","note":"ordered in the shop"}\n`;
-  const rows: string[] = [];
+  // All of them at once: to ask the cipher for each takes ten times as long as the rest.
+  const tokens = nextBytes(TOKEN_BYTES * Math.ceil(sizeBytes / ROW_BYTES)).toString('base64');
+  const content = Buffer.alloc(sizeBytes);
   for (let id = 0, length = 0; length < sizeBytes; id += 1) {
-    rows.push(row(id));
-    length += rows.at(-1)!.length;
+    const token = tokens.slice(TOKEN_CHARACTERS * id, TOKEN_CHARACTERS * (id + 1));
+    const row = `{"id":${id},"sku":"SKU-${id % 9973}","token":"${token}","note":"ordered in the shop"}\n`;
+    length += content.write(row, length, 'latin1');
   }
-  return Buffer.from(rows.join('')).subarray(0, sizeBytes);
+  return content;
 }
 
 export function sha256(bytes: Uint8Array): string {
