@@ -2,7 +2,7 @@ import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { buffer } from 'node:stream/consumers';
+import { entryBytes } from '../../adapters/engines/postgresql/entry-bytes';
 import { parseLsn, positionAt, segmentName, segmentStart, timelineOf } from '../../adapters/engines/postgresql/lsn';
 import { createRepository } from '../../adapters/repository';
 import { createLogArchive } from '../../adapters/repository/log-archive';
@@ -74,7 +74,7 @@ async function compareWithServer(log: LogArchive, lineage: string, dataDir: stri
     const name = segmentName(timelineOf(lineage), from, SEGMENT_BYTES);
     const own = fs.readFileSync(path.join(dataDir, 'pg_wal', name));
     const start = segmentStart(name, SEGMENT_BYTES);
-    const stored = await buffer(await log.open(entry));
+    const stored = await entryBytes(log, entry);
     if (!stored.equals(own.subarray(Number(from - start), Number(to - start)))) {
       throw new Error(`${entry.name} is not what the server has in ${name}`);
     }
@@ -87,7 +87,7 @@ async function compareWithServer(log: LogArchive, lineage: string, dataDir: stri
 async function sliceOfASegment(log: LogArchive, ofLineage: RegExp): Promise<LogEntry> {
   const lineage = (await log.lineages()).find((each) => ofLineage.test(each))!;
   const segment = (await log.entries(lineage)).find(({ kind }) => kind === 'segment')!;
-  const content = (await buffer(await log.open(segment))).subarray(0, 65_536);
+  const content = (await entryBytes(log, segment)).subarray(0, 65_536);
   const to = positionAt(lineage, parseLsn(segment.from.value) + 65_536n);
   const name = `${segment.name}.00000000-00010000`;
   return log.append({ lineage, name, kind: 'slice', from: segment.from, to, coversUntil: null, content });

@@ -1,7 +1,7 @@
-import { buffer } from 'node:stream/consumers';
 import { createHash, randomBytes } from 'node:crypto';
 import { Readable, Writable } from 'node:stream';
 import { manifestSchema } from '../../adapters/catalog/manifest-schema';
+import { entryBytes } from '../../adapters/engines/postgresql/entry-bytes';
 import { engineEntries, type EngineEntry, type EngineKind } from '../../adapters/engines/registry';
 import { arrange, type ArrangedLog } from '../../adapters/repository/log-order';
 import type { CallContext, Progress } from '../../core/call';
@@ -165,7 +165,7 @@ export class MemoryLogArchive implements LogArchive {
   }
 
   async lend<T>(entry: LogEntry, use: (content: Buffer) => Promise<T>): Promise<T> {
-    return use(await buffer(await this.open(entry)));
+    return use(await entryBytes(this, entry));
   }
 
   async prove(entry: LogEntry): Promise<boolean> {

@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
-import { buffer } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from 'pg';
 import type { CallContext } from '../../../core/call';
@@ -10,6 +9,7 @@ import { failure } from '../../../core/errors';
 import type { LogArchive, LogEntry } from '../../../core/log-archive';
 import { type ArchivedWay, archivedWay, lastRecordOf, type StandbyPlace } from './archived-way';
 import { addressOf, withClient } from './connection';
+import { entryBytes } from './entry-bytes';
 import { refuseOlderEpoch } from './hand-over';
 import { formatLsn, lineageOf, positionAt, readPieceName } from './lsn';
 import { borrowConninfo, giveBackConninfo } from './primary-conninfo';
@@ -158,7 +158,7 @@ async function certificateOf({ tls, catchUp }: PostgresqlSite) {
 }
 
 async function readEntry(log: LogArchive, entry: LogEntry): Promise<Buffer> {
-  const bytes = await buffer(await log.open(entry));
+  const bytes = await entryBytes(log, entry);
   const range = readPieceName(entry.name);
   if (range && BigInt(bytes.length) === range.to - range.from) return bytes;
   throw failure('BackupCorrupt', `${entry.key} holds ${bytes.length} bytes, which is not what its name says`);

@@ -1,7 +1,7 @@
-import { buffer } from 'node:stream/consumers';
 import type { CallContext } from '../../../core/call';
 import { failure, hasCode } from '../../../core/errors';
 import type { LogArchive, LogEntry } from '../../../core/log-archive';
+import { entryBytes } from './entry-bytes';
 import { formatLsn, parseLsn, timelineOf } from './lsn';
 import { isWalGone, ReplicationConnection } from './replication-connection';
 import type { PostgresqlSite } from './settings';
@@ -63,7 +63,7 @@ export async function requireSameHistory(
 /** A damaged piece tells nothing, and must not keep the archiver from what the server writes now. */
 export async function readPiece(archive: LogArchive, entry: LogEntry): Promise<Buffer | 'damaged'> {
   try {
-    return await buffer(await archive.open(entry));
+    return await entryBytes(archive, entry);
   } catch (error) {
     if (!hasCode(error, 'BackupCorrupt')) throw error;
     return 'damaged';

@@ -1,11 +1,11 @@
 import * as fs from 'node:fs/promises';
-import { buffer } from 'node:stream/consumers';
 import type { CallContext } from '../../../core/call';
 import { failure } from '../../../core/errors';
 import type { LogArchive, LogEntry } from '../../../core/log-archive';
 import { diskFailure } from '../../filesystem/durable';
 import { newTry } from '../restore-marker';
 import { writeAll } from './changed-blocks';
+import { entryBytes } from './entry-bytes';
 import { formatLsn, readPieceName, segmentName, timelineOf } from './lsn';
 import type { Account } from '../restore-host';
 
@@ -120,7 +120,7 @@ async function writeSlices(
 /** `start`: the segment's first position. */
 async function writeSlice(handle: fs.FileHandle, piece: LogEntry, start: bigint, archive: LogArchive): Promise<void> {
   const range = readPieceName(piece.name) as NonNullable<ReturnType<typeof readPieceName>>;
-  const bytes = await buffer(await archive.open(piece));
+  const bytes = await entryBytes(archive, piece);
   if (BigInt(bytes.length) !== range.to - range.from) {
     throw failure('BackupCorrupt', `${piece.key} holds ${bytes.length} bytes instead of ${range.to - range.from}`);
   }

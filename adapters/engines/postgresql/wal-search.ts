@@ -1,7 +1,7 @@
-import { buffer } from 'node:stream/consumers';
 import type { CallContext } from '../../../core/call';
 import { failure, hasCode, reasonOf } from '../../../core/errors';
 import type { LogArchive, LogEntry } from '../../../core/log-archive';
+import { entryBytes } from './entry-bytes';
 import { parseLsn, readPieceName, timelineOf } from './lsn';
 import { markOf, nextXidOf, type WalMark } from './wal-marks';
 import { readRecords, type WalRecord, type WalStretch } from './wal-records';
@@ -177,7 +177,7 @@ export class WalSearch {
     const lane = async () => {
       for (let range = waiting.shift(); range; range = waiting.shift()) {
         this.ctx.signal.throwIfAborted();
-        const bytes = await buffer(await this.archive.open(range.entry));
+        const bytes = await entryBytes(this.archive, range.entry);
         if (BigInt(bytes.length) !== range.to - range.from) {
           throw failure(
             'BackupCorrupt',
