@@ -1,4 +1,4 @@
-import { MongoClient, MongoServerError } from 'mongodb';
+import type { MongoClient, MongoServerError } from 'mongodb';
 import { serverBinaries } from '../runtime/servers';
 import { type ServerCommand, waitUntil } from './process';
 
@@ -129,6 +129,7 @@ async function withDirect<T>(
   { host, port }: { host: string; port: number },
   use: (client: MongoClient) => Promise<T>,
 ): Promise<T> {
+  const { MongoClient } = await import('mongodb'); // heavy, and needed by this server alone
   const limits = { directConnection: true, serverSelectionTimeoutMS: 2000, connectTimeoutMS: 2000 };
   const client = new MongoClient(`mongodb://${host}:${port}/`, limits);
   try {
@@ -139,5 +140,5 @@ async function withDirect<T>(
 }
 
 function isOneOf(error: unknown, names: readonly string[]): boolean {
-  return error instanceof MongoServerError && names.includes(error.codeName ?? '');
+  return error instanceof Error && names.includes((error as MongoServerError).codeName ?? '');
 }

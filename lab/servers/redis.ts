@@ -1,4 +1,3 @@
-import Redis from 'ioredis';
 import * as path from 'node:path';
 import { serverBinaries } from '../runtime/servers';
 import { serverFile, type ServerCommand, waitUntil } from './process';
@@ -59,6 +58,7 @@ function writeConfig({
 
 /** Resolves when the server has loaded its data and answers; a replica may still be syncing. */
 export async function redisReady(options: { host: string; port: number; password: string }): Promise<void> {
+  const { Redis } = await import('ioredis'); // heavy, and needed by this server alone
   await waitUntil(`Redis at ${options.host}:${options.port} answering`, async () => {
     const client = new Redis({
       ...options,
