@@ -1,7 +1,6 @@
 import * as fs from 'node:fs/promises';
 import * as os from 'node:os';
 import * as path from 'node:path';
-import { MockActivityEnvironment } from '@temporalio/testing';
 import { createBackupActivities, type PreparedBackup } from '../../activities/backup';
 import type { ActivityDeps } from '../../activities/deps';
 import { createCatalog } from '../../adapters/catalog/catalog';
@@ -14,6 +13,7 @@ import type { BackupType } from '../../core/catalog';
 import type { LogArchive } from '../../core/log-archive';
 import type { Repository } from '../../core/repository';
 import { damaged } from '../support/damage';
+import { inActivity } from '../support/in-activity';
 import { ask, PostgresSource } from '../support/postgresql-source';
 import { startPostgresStandby } from '../support/postgresql-standby';
 import { seededRandom } from '../support/random';
@@ -50,8 +50,6 @@ function productOf(source: PostgresSource, directory: string) {
   return { repository, catalog, log, activities: createBackupActivities(deps) };
 }
 
-const run = <T>(work: () => Promise<T>) => new MockActivityEnvironment().run<[], T, () => Promise<T>>(work);
-
 /** The backup's activities over a real PostgreSQL and a local repository. */
 describe('a backup of which nothing could be restored is not made, and not built upon', () => {
   let server: Awaited<ReturnType<typeof startPostgres>>;
@@ -75,11 +73,13 @@ describe('a backup of which nothing could be restored is not made, and not built
   });
 
   const prepare = (type: BackupType, refused: { refused?: string } = {}) =>
-    run(() => activities.prepareBackup({ application: 'shop', store: 'orders', type, site: 'primary', ...refused }));
-  const copy = (prepared: PreparedBackup) => run(() => activities.streamVolumes({ prepared, sequence: 0 }));
+    inActivity(() =>
+      activities.prepareBackup({ application: 'shop', store: 'orders', type, site: 'primary', ...refused }),
+    );
+  const copy = (prepared: PreparedBackup) => inActivity(() => activities.streamVolumes({ prepared, sequence: 0 }));
   const waitAndCommit = async (prepared: PreparedBackup, attempt: number) => {
-    await run(() => activities.waitForLog({ prepared, attempt }));
-    await run(() => activities.commitManifest({ prepared, attempt }));
+    await inActivity(() => activities.waitForLog({ prepared, attempt }));
+    await inActivity(() => activities.commitManifest({ prepared, attempt }));
   };
   const take = async (type: BackupType, refused: { refused?: string } = {}) => {
     const prepared = await prepare(type, refused);
@@ -144,7 +144,7 @@ describe('a backup of which nothing could be restored is not made, and not built
       nonRetryable: true,
       message: expect.stringMatching(/cannot continue the chain with \S+-incr-\S+: .*WAL summaries are required/),
     });
-    await run(() => activities.sweepAttempts({ prepared, keepAttempt: null }));
+    await inActivity(() => activities.sweepAttempts({ prepared, keepAttempt: null }));
     const { backupId } = await take('full', { refused: (refused as Error).message });
     expect(await catalog.get('orders', backupId)).toMatchObject({
       type: 'full',
@@ -183,21 +183,21 @@ describe('a backup that is read at a standby', () => {
     '%s, %s: it is committed, and its manifest says which server it came from',
     async (type, mode) => {
       const { repository, log, activities } = productOf(source, directory);
-      const prepared = await run(() =>
+      const prepared = await inActivity(() =>
         activities.prepareBackup({ application: 'shop', store: 'orders', type, site: 'primary' }),
       );
       const copied =
         mode === 'stream'
-          ? run(() => activities.streamVolumes({ prepared, sequence: 0 }))
+          ? inActivity(() => activities.streamVolumes({ prepared, sequence: 0 }))
           : Promise.all([
-              run(() => activities.uploadVolumes({ prepared })),
-              run(() => activities.dumpVolumes({ prepared, sequence: 0 })),
+              inActivity(() => activities.uploadVolumes({ prepared })),
+              inActivity(() => activities.dumpVolumes({ prepared, sequence: 0 })),
             ]).then(([uploaded]) => uploaded);
       const { attempt } = await copied;
-      await run(() => activities.verifyArtifacts({ prepared, attempt }));
+      await inActivity(() => activities.verifyArtifacts({ prepared, attempt }));
       await source.archive(1_500, 'primary', log);
-      await run(() => activities.waitForLog({ prepared, attempt }));
-      await run(() => activities.commitManifest({ prepared, attempt }));
+      await inActivity(() => activities.waitForLog({ prepared, attempt }));
+      await inActivity(() => activities.commitManifest({ prepared, attempt }));
       const { backupId } = prepared.plan;
       expect(await createCatalog(repository).get('orders', backupId)).toMatchObject({
         type,

@@ -1,4 +1,3 @@
-import { MockActivityEnvironment } from '@temporalio/testing';
 import * as fs from 'node:fs/promises';
 import * as os from 'node:os';
 import * as path from 'node:path';
@@ -14,6 +13,7 @@ import { layout } from '../../core/layout';
 import type { DnsZone } from '../../core/traffic';
 import { testContext } from '../support/call-context';
 import { expectFailure } from '../support/expect-failure';
+import { inActivity } from '../support/in-activity';
 import { shop } from '../support/shop-application';
 import { type ServedZone, serveZone } from '../support/route53-zone';
 import { waitUntil } from '../support/servers';
@@ -38,12 +38,10 @@ let folder: string;
 let zone: DnsZone;
 let open: OpenApplication;
 let resolver: string;
-
-const run = <T>(work: () => Promise<T>) => new MockActivityEnvironment().run<[], T, () => Promise<T>>(work);
 const activities = () => createDnsActivities({ site: 'dr', hostId: 'h1', open: () => open });
 const step = (of: DnsTarget, epoch: number) => ({ application: shop.name, target: of, epoch });
 const pointTo = (site: string, of: DnsTarget, epoch: number) =>
-  run(() => activities().pointDns({ ...step(of, epoch), site }));
+  inActivity(() => activities().pointDns({ ...step(of, epoch), site }));
 const takeEpoch = async (epoch: number, activeSite: string) =>
   open.epochs.take({
     epoch,
@@ -86,7 +84,7 @@ afterAll(() => hosting?.stop());
 
 test('A, AAAA and CNAME move at once; a resolver that answers from its cache is reported apart and holds up nothing', async () => {
   await takeEpoch(1, 'dr');
-  const look = async () => run(() => activities().lookAtDns(step(A, 1)));
+  const look = async () => inActivity(() => activities().lookAtDns(step(A, 1)));
   const cached = await look();
   expect(cached.resolvers).toEqual([
     { server: resolver, values: ['10.0.1.100'], ttlSeconds: TTL_SECONDS, problem: null },
@@ -130,7 +128,7 @@ test('an endpoint behind a CNAME is at the new site by the name on the way, and 
     open = { ...open, probe: { ...open.probe, endpoint: async () => answer } } as OpenApplication;
     const check = { url: 'http://www.shop.test/', method: 'GET' as const, expectStatus: 200, timeoutMilliseconds: 1 };
     const traffic = createTrafficActivities({ site: 'dr', hostId: 'h1', open: () => open });
-    return run(() => traffic.verifyEndpoint({ application: shop.name, check, expectAddresses }));
+    return inActivity(() => traffic.verifyEndpoint({ application: shop.name, check, expectAddresses }));
   };
   await expect(verify(served('10.9.9.9', ['Edge.DR.example.net.']), ['edge.dr.example.net'])).resolves.toBeDefined();
   await expect(verify(served('2001:db8::2', []), ['2001:DB8:0:0::2'])).resolves.toBeDefined();
@@ -146,7 +144,7 @@ test('a step of an older role change moves nothing', async () => {
   await takeEpoch(2, 'primary');
   await expectFailure(pointTo('dr', A, 1), 'StaleEpoch', 'epoch 1');
   await expectFailure(
-    run(() => activities().lookAtDns(step(A, 1))),
+    inActivity(() => activities().lookAtDns(step(A, 1))),
     'StaleEpoch',
     'epoch 1',
   );
@@ -166,7 +164,8 @@ test('a record that somebody writes back while it moves is set again', async () 
 }, 60_000);
 
 test('a TTL is lowered before a move, kept low by it, and restored to what it was, whatever is repeated', async () => {
-  const lower = (ttlSeconds: number) => run(() => activities().lowerTtl({ ...step(A, 0), ttlSeconds, by: 'sam' }));
+  const lower = (ttlSeconds: number) =>
+    inActivity(() => activities().lowerTtl({ ...step(A, 0), ttlSeconds, by: 'sam' }));
   await expectFailure(lower(TTL_SECONDS), 'UsageInvalid', '6 s is not lower');
   const lowered = await lower(2);
   expect(lowered).toMatchObject({ name: A.name, previousTtlSeconds: TTL_SECONDS, ttlSeconds: 2, by: 'sam' });
@@ -186,7 +185,7 @@ test('a TTL is lowered before a move, kept low by it, and restored to what it wa
   expect(moved.previousTtlSeconds).toBe(1);
   expect(Date.parse(moved.staleUntil)).toBeGreaterThanOrEqual(Date.parse(lowered.loweredAt) + TTL_SECONDS * 1_000);
 
-  const restore = (epoch: number) => run(() => activities().restoreTtl(step(A, epoch)));
+  const restore = (epoch: number) => inActivity(() => activities().restoreTtl(step(A, epoch)));
   await expectFailure(restore(0), 'StaleEpoch', 'epoch 0');
   expect(await everywhere(A)).toBe('10.0.2.100,10.0.2.101 1');
   await expect(restore(1)).resolves.toMatchObject({ previousTtlSeconds: TTL_SECONDS });
@@ -196,10 +195,10 @@ test('a TTL is lowered before a move, kept low by it, and restored to what it wa
 
 test('a TTL is not touched while the zone says something else than the config', async () => {
   await zone.upsert({ name: A.name, type: 'A', ttlSeconds: TTL_SECONDS, values: ['10.0.9.9'] }, ctx);
-  const lowering = run(() => activities().lowerTtl({ ...step(A, 0), ttlSeconds: 1, by: 'sam' }));
+  const lowering = inActivity(() => activities().lowerTtl({ ...step(A, 0), ttlSeconds: 1, by: 'sam' }));
   await expectFailure(lowering, 'RoleMismatch', '10.0.9.9');
   expect(await zone.record(A.name, 'A', ctx)).toMatchObject({ ttlSeconds: TTL_SECONDS, values: ['10.0.9.9'] });
-  await expect(run(() => activities().restoreTtl(step(A, 0)))).resolves.toBeNull();
+  await expect(inActivity(() => activities().restoreTtl(step(A, 0)))).resolves.toBeNull();
 });
 
 test('the isolated name of a drill is made, moved and removed; a record that no drill made is refused, and no other is touched', async () => {
@@ -208,26 +207,26 @@ test('the isolated name of a drill is made, moved and removed; a record that no 
   const { name, type } = shop.drill.name!;
   const answers = async () => (await open.probe.authoritative(name, type, ctx)).map(({ values }) => values.join());
   const before = await everywhere(A);
-  await run(() => drill.pointDrillName({ application, to: 'before' }));
+  await inActivity(() => drill.pointDrillName({ application, to: 'before' }));
   expect(await answers()).toEqual(['192.0.2.1', '192.0.2.1']);
-  const { seconds } = await run(() => drill.pointDrillName({ application, to: 'values' }));
+  const { seconds } = await inActivity(() => drill.pointDrillName({ application, to: 'values' }));
   expect(await answers()).toEqual(['10.0.4.100', '10.0.4.100']);
   expect(seconds).toBeGreaterThan(LATE_MS / 2_000);
-  await run(() => drill.withdrawDrillName({ application }));
+  await inActivity(() => drill.withdrawDrillName({ application }));
   expect(await zone.record(name, type, ctx)).toBeNull();
   const absent = await open.probe.authoritative(name, type, ctx);
   expect(absent.map(({ problem }) => problem)).toEqual([
     expect.stringMatching(/NXDOMAIN/),
     expect.stringMatching(/NXDOMAIN/),
   ]);
-  await run(() => drill.withdrawDrillName({ application }));
+  await inActivity(() => drill.withdrawDrillName({ application }));
 
   await zone.upsert({ name, type, ttlSeconds: 5, values: ['10.7.7.7'] }, ctx);
   for (const work of [
     () => drill.pointDrillName({ application, to: 'before' as const }),
     () => drill.withdrawDrillName({ application }),
   ])
-    await expectFailure(run<unknown>(work), 'TargetNotEmpty', '10.7.7.7, which no drill has put there');
+    await expectFailure(inActivity<unknown>(work), 'TargetNotEmpty', '10.7.7.7, which no drill has put there');
   expect(await zone.record(name, type, ctx)).toMatchObject({ values: ['10.7.7.7'] });
   expect(await everywhere(A)).toBe(before);
 });

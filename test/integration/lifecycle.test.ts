@@ -7,7 +7,6 @@ import {
   type LifecycleRule,
   PutBucketLifecycleConfigurationCommand,
 } from '@aws-sdk/client-s3';
-import { MockActivityEnvironment } from '@temporalio/testing';
 import type { OpenApplication } from '../../activities/deps';
 import { createVerifyActivities } from '../../activities/verify';
 import { createCatalog } from '../../adapters/catalog/catalog';
@@ -22,6 +21,7 @@ import { isThawed, totalOf } from '../../core/thaw';
 import { main } from '../../starters/main';
 import { testContext } from '../support/call-context';
 import { expectFailure } from '../support/expect-failure';
+import { inActivity } from '../support/in-activity';
 import { manifestOf } from '../support/manifests';
 import { type MotoS3, startMotoS3 } from '../support/moto-s3';
 import { recordingIo } from '../support/recording-io';
@@ -238,10 +238,10 @@ describe('objects of archive classes', () => {
     } as unknown as OpenApplication;
     const activities = createVerifyActivities({ site: 's', hostId: 'h', open: () => open });
     const of = { application: 'ultramarket', store: 'application' };
-    const within = <R>(work: () => Promise<R>) => new MockActivityEnvironment().run<[], R, () => Promise<R>>(work);
     const choose = (choice: { readonly seed: number } | { readonly backupId: string }) =>
-      within(() => activities.chooseBackup({ ...of, choice }));
-    const read = (chain: readonly string[] | null) => within(() => activities.readStore({ ...of, chain, known: [] }));
+      inActivity(() => activities.chooseBackup({ ...of, choice }));
+    const read = (chain: readonly string[] | null) =>
+      inActivity(() => activities.readStore({ ...of, chain, known: [] }));
     for (let seed = 0; seed < 8; seed += 1)
       expect(await choose({ seed })).toMatchObject({ chosen: warm.backupId, frozen: 1 });
     const all = await read(null);

@@ -1,4 +1,3 @@
-import { MockActivityEnvironment } from '@temporalio/testing';
 import type { ActivityDeps, OpenApplication } from '../../activities/deps';
 import { createServiceSizeActivities } from '../../activities/service-sizes';
 import { createSiteActivities } from '../../activities/site';
@@ -6,6 +5,7 @@ import { createServices } from '../../adapters/services';
 import { settings as servicesSettings } from '../../adapters/services/settings';
 import { Secret } from '../../core/secret';
 import { expectFailure } from '../support/expect-failure';
+import { inActivity } from '../support/in-activity';
 import { waitUntil } from '../support/servers';
 import { shop } from '../support/shop-application';
 import { startSupervisedSite, type SupervisedSite } from '../support/supervised-site';
@@ -30,12 +30,11 @@ const open = () =>
     ),
   }) as unknown as OpenApplication;
 const deps = { site: 'dr', hostId: 'h1', open } as ActivityDeps;
-const run = <T>(work: () => Promise<T>) => new MockActivityEnvironment().run<[], T, () => Promise<T>>(work);
-const look = () => run(() => createSiteActivities(deps).lookAtWork({ application: APPLICATION, site: SITE }));
+const look = () => inActivity(() => createSiteActivities(deps).lookAtWork({ application: APPLICATION, site: SITE }));
 const service = { application: APPLICATION, site: SITE, service: 'auth' };
-const stop = (of: number) => run(() => createServiceSizeActivities(deps).stopService({ ...service, epoch: of }));
+const stop = (of: number) => inActivity(() => createServiceSizeActivities(deps).stopService({ ...service, epoch: of }));
 const resize = (replicas: number, of: number) =>
-  run(() => createServiceSizeActivities(deps).resizeService({ ...service, replicas, epoch: of }));
+  inActivity(() => createServiceSizeActivities(deps).resizeService({ ...service, replicas, epoch: of }));
 const auth = async () => (await lab.supervisor.services.of(SITE)).find(({ name }) => name === 'auth');
 
 beforeAll(async () => {
@@ -64,7 +63,7 @@ test('stopped beside the fence, they stay down with it, and get their size back 
   expect(await auth()).toMatchObject({ desiredReplicas: 0, readyReplicas: 0 });
   await expect(resize(2, 2)).resolves.toMatchObject({ desiredReplicas: 2 });
   const again = { application: APPLICATION, site: SITE, otherSite: 'dr', before, withinSeconds: 30 };
-  await expect(run(() => createSiteActivities(deps).awaitAtWork(again))).resolves.toEqual(before);
+  await expect(inActivity(() => createSiteActivities(deps).awaitAtWork(again))).resolves.toEqual(before);
   expect(await auth()).toMatchObject({ desiredReplicas: 2, readyReplicas: 2 });
 }, 60_000);
 

@@ -1,4 +1,3 @@
-import { MockActivityEnvironment } from '@temporalio/testing';
 import * as fs from 'node:fs/promises';
 import * as os from 'node:os';
 import * as path from 'node:path';
@@ -14,6 +13,7 @@ import { inPostgres, openPostgres } from '../../lab/servers/postgresql-client';
 import { descendants, type ProcessIdentity } from '../../lab/servers/process-tree';
 import { engineOf, testContext } from '../support/engine-harness';
 import { expectFailure } from '../support/expect-failure';
+import { inActivity } from '../support/in-activity';
 import { startPostgresStandby } from '../support/postgresql-standby';
 import { startPostgres, waitUntil } from '../support/servers';
 import { shop } from '../support/shop-application';
@@ -59,7 +59,7 @@ const takeEpoch = async (epoch: number) =>
 const holdFence = (epoch: number) => {
   const activities = createHoldFenceActivities({ site: 'dr', hostId: 'h1', open: () => open });
   const round = { stores: ['orders-db'], site: 'primary', survivingSite: 'dr', runForMilliseconds: 60_000 };
-  return new MockActivityEnvironment().run(() => activities.holdFence({ application: shop.name, epoch, ...round }));
+  return inActivity(() => activities.holdFence({ application: shop.name, epoch, ...round }));
 };
 
 beforeAll(async () => {

@@ -1,9 +1,9 @@
-import { MockActivityEnvironment } from '@temporalio/testing';
 import { createArchiveActivities } from '../../activities/archive';
 import type { ActivityDeps } from '../../activities/deps';
 import type { ArchiveOutcome, Engine } from '../../core/engine';
 import { Secret } from '../../core/secret';
 import { engineOf, MemoryLogArchive, testContext } from '../support/engine-harness';
+import { inActivity } from '../support/in-activity';
 import { ask } from '../support/postgresql-source';
 import { startPostgresStandby } from '../support/postgresql-standby';
 import { postgresVersionsInDepth, startPostgres, waitUntil } from '../support/servers';
@@ -45,9 +45,7 @@ describe.each(postgresVersionsInDepth)(
       };
       const activities = createArchiveActivities({ open: () => open } as unknown as ActivityDeps);
       const round = { epoch: 3, site: 'primary', runForMilliseconds: 1_500, sliceMilliseconds: 200 };
-      return new MockActivityEnvironment().run(() =>
-        activities.archiveLog({ application: 'shop', store: 'orders-db', ...round }),
-      );
+      return inActivity(() => activities.archiveLog({ application: 'shop', store: 'orders-db', ...round }));
     };
 
     test('goes with the next round once the site follows; the slots of others and of this archiver stay', async () => {

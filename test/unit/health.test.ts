@@ -1,4 +1,3 @@
-import { MockActivityEnvironment } from '@temporalio/testing';
 import type { ActivityDeps } from '../../activities/deps';
 import { createHealthActivities } from '../../activities/health';
 import type { DamagedManifest } from '../../core/catalog-store';
@@ -6,6 +5,7 @@ import type { StoreProbe } from '../../core/engine';
 import { failure } from '../../core/errors';
 import type { CheckHealthResult } from '../../core/runs';
 import { serverLines } from '../../starters/commands/status';
+import { inActivity } from '../support/in-activity';
 import { manifestOf } from '../support/manifests';
 import { shop } from '../support/shop-application';
 
@@ -56,7 +56,7 @@ async function healthOf(
   };
   const deps = { open: () => open } as unknown as ActivityDeps;
   const health = createHealthActivities(deps);
-  return new MockActivityEnvironment().run(() => health.checkStores({ application: 'shop' }));
+  return inActivity(() => health.checkStores({ application: 'shop' }));
 }
 
 test('a store with a fresh backup is healthy; a manifest that cannot be read beside it is shown', async () => {
@@ -145,7 +145,7 @@ test.each(['', 'null', '{"result":', '{}', '[1]'])(
     const control = { location: 's3://control/shop', read: async () => Buffer.from(text) };
     const deps = { open: () => ({ application: shop, control }) } as unknown as ActivityDeps;
     const health = createHealthActivities(deps);
-    expect(await new MockActivityEnvironment().run(() => health.lastHealth({ application: 'shop' }))).toEqual({
+    expect(await inActivity(() => health.lastHealth({ application: 'shop' }))).toEqual({
       kept: null,
       repeatAfterSeconds: shop.monitoring.repeatAfterSeconds,
       problem: expect.stringMatching(/^monitoring\/health\.json in s3:\/\/control\/shop is damaged/),

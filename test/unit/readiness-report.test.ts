@@ -1,7 +1,6 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { MockActivityEnvironment } from '@temporalio/testing';
 import type { ActivityDeps } from '../../activities/deps';
 import { createReadinessReportActivities } from '../../activities/readiness-report';
 import { createCatalog } from '../../adapters/catalog/catalog';
@@ -18,6 +17,7 @@ import { htmlOf } from '../../core/report/html';
 import { unknownDay } from '../../core/uptime';
 import { main } from '../../starters/main';
 import { openApplication } from '../../workers/wiring';
+import { inActivity } from '../support/in-activity';
 import { manifestOf } from '../support/manifests';
 import { goodMonth, healthyDay, NOVEMBER, proof, restoreProof, upAllDay } from '../support/readiness-facts';
 import { recordingIo } from '../support/recording-io';
@@ -228,7 +228,7 @@ test('of the repository alone: made, listed, shown, and evidence for the checkli
       requestedBy: 'dana',
       disks: [],
     };
-    const made = await new MockActivityEnvironment().run(() => activities.makeReadinessReport(input));
+    const made = await inActivity(() => activities.makeReadinessReport(input));
     expect(made).toMatchObject({ id: 'readiness-2026-11', outcome: 'not all is known' });
 
     const drctl = async (...argv: string[]) => {

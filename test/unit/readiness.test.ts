@@ -1,4 +1,3 @@
-import { MockActivityEnvironment } from '@temporalio/testing';
 import type { ActivityDeps } from '../../activities/deps';
 import { createReadinessActivities } from '../../activities/readiness';
 import type { StoreProbe } from '../../core/engine';
@@ -27,6 +26,7 @@ import {
 } from '../../core/readiness-judgements';
 import type { LossEstimate } from '../../core/replication';
 import { readinessLines } from '../../starters/readiness';
+import { inActivity } from '../support/in-activity';
 import { shop } from '../support/shop-application';
 
 const position = { engine: 'postgresql', lineage: '7361/1', value: '0/3000148' };
@@ -243,10 +243,7 @@ function readinessOf(parts: Record<string, unknown>, planned = false) {
   };
   const activities = createReadinessActivities({ open: () => open } as unknown as ActivityDeps);
   const input = { application: 'shop', fromSite: 'primary', toSite: 'dr', ...(planned ? { planned } : {}) };
-  const run = (name: 'checkStandbys' | 'checkTraffic' | 'checkControl') =>
-    new MockActivityEnvironment().run<never[], ReadinessCheck[], () => Promise<ReadinessCheck[]>>(() =>
-      activities[name](input),
-    );
+  const run = (name: 'checkStandbys' | 'checkTraffic' | 'checkControl') => inActivity(() => activities[name](input));
   const notHolding = async (name: Parameters<typeof run>[0]) =>
     (await run(name)).filter(({ state }) => state !== 'ok').map(({ id, state, found }) => [id, state, found]);
   return { run, notHolding, objects, engine, control };

@@ -1,7 +1,6 @@
 import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, delimiter, dirname, join } from 'node:path';
-import { MockActivityEnvironment } from '@temporalio/testing';
 import type { ActivityDeps } from '../../activities/deps';
 import { createReportActivities } from '../../activities/report';
 import { loadConfig } from '../../config/load';
@@ -13,6 +12,7 @@ import { launcherFor } from '../../starters/desktop';
 import { main } from '../../starters/main';
 import { openApplication } from '../../workers/wiring';
 import { completedFailover, failoverThat } from '../support/failover-facts';
+import { inActivity } from '../support/in-activity';
 import { recordingIo } from '../support/recording-io';
 
 let folder: string;
@@ -32,8 +32,7 @@ beforeEach(async () => {
   const opened = await openApplication(loadConfig(config));
   stored = join(opened.control.location, 'reports');
   const activities = createReportActivities({ open: () => opened } as Partial<ActivityDeps> as ActivityDeps);
-  storeReport = (report) =>
-    new MockActivityEnvironment().run(() => activities.storeReport({ application: 'ultramarket', report }));
+  storeReport = (report) => inActivity(() => activities.storeReport({ application: 'ultramarket', report }));
 });
 
 afterEach(() => rmSync(folder, { recursive: true, force: true }));

@@ -1,7 +1,7 @@
-import { MockActivityEnvironment } from '@temporalio/testing';
 import type { ActivityDeps } from '../../activities/deps';
 import { createTrafficActivities } from '../../activities/traffic';
 import type { ServiceState } from '../../core/services';
+import { inActivity } from '../support/in-activity';
 
 /** A cluster whose autoscaler wants `autoscaled` as soon as anything runs; what it was asked to scale to. */
 function cluster(desired: number, autoscaled: number | null = null) {
@@ -24,7 +24,7 @@ function cluster(desired: number, autoscaled: number | null = null) {
   const open = { application: { name: 'shop' }, services, epochs };
   const activities = createTrafficActivities({ open: () => open } as unknown as ActivityDeps);
   const start = () =>
-    new MockActivityEnvironment().run<never[], ServiceState, () => Promise<ServiceState>>(() =>
+    inActivity(() =>
       activities.startService({ application: 'shop', site: 'dr', service: 'auth', replicas: 3, epoch: 1 }),
     );
   return { start, asked };

@@ -1,9 +1,9 @@
-import { MockActivityEnvironment } from '@temporalio/testing';
 import type { ActivityDeps } from '../../activities/deps';
 import { createNotifyActivities, type Delivery } from '../../activities/notify';
 import { afterTelling, NEVER_TOLD, newsOf, type ToldStore } from '../../core/monitoring/told';
 import type { HealthReason } from '../../core/monitoring/store-view';
 import type { Notification, Notifier, Severity } from '../../core/notify';
+import { inActivity } from '../support/in-activity';
 
 const DAY = 86_400;
 const minute = (count: number) => new Date(Date.parse('2026-11-23T00:00:00.000Z') + count * 60_000).toISOString();
@@ -118,7 +118,7 @@ describe('who is told', () => {
     fields: {},
   };
   const tell = (more: Partial<Notification> & { channels?: string[] }): Promise<Delivery[]> =>
-    new MockActivityEnvironment().run(() => createNotifyActivities(deps).notify({ ...news, ...more }));
+    inActivity(() => createNotifyActivities(deps).notify({ ...news, ...more }));
 
   test('each channel hears of what is severe enough for it, and one that fails holds up no other', async () => {
     expect(await tell({})).toEqual([

@@ -1,7 +1,6 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { MockActivityEnvironment } from '@temporalio/testing';
 import type { OpenApplication } from '../../activities/deps';
 import { createUptimeActivities } from '../../activities/uptime';
 import { createRepository } from '../../adapters/repository';
@@ -17,6 +16,7 @@ import {
   type UptimeDay,
   withStretch,
 } from '../../core/uptime';
+import { inActivity } from '../support/in-activity';
 import { randomOf, seedsOfRounds } from '../support/random';
 import { shop } from '../support/shop-application';
 
@@ -95,7 +95,7 @@ describe('the probe', () => {
     const open = { application: shop, probe: { endpoint }, control: kept } as unknown as OpenApplication;
     const activities = createUptimeActivities({ site: 'dr', hostId: 'h1', open: () => open });
     const input = { application: shop.name, runForMilliseconds: 1, intervalMilliseconds: 10, askAgainMilliseconds: 5 };
-    await new MockActivityEnvironment().run(() => activities.sampleUptime(input));
+    await inActivity(() => activities.sampleUptime(input));
   }
 
   async function states(): Promise<{ signs: Set<string>; problems: string[] }> {
