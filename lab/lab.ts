@@ -232,8 +232,10 @@ async function startSupervisor(
     await endLeftovers(lab);
     const { host, port } = addressPlan(lab.network).supervisor;
     const log = fs.openSync(path.join(lab.folder, 'supervisor.log'), 'a');
+    const { PATH = '', NODE_COMPILE_CACHE } = process.env;
     const env = {
-      PATH: process.env['PATH'] ?? '',
+      PATH,
+      ...(NODE_COMPILE_CACHE ? { NODE_COMPILE_CACHE } : {}),
       SUPERVISOR_FOLDER: supervisorFolder(lab),
       SUPERVISOR_HOST: host,
       SUPERVISOR_PORT: `${port}`,

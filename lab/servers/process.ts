@@ -51,8 +51,9 @@ function parentBound(unprivileged: boolean): string[] {
 }
 
 function environment(command: ServerCommand): Record<string, string> {
-  const { PATH = '/usr/bin:/bin', TZ } = process.env;
-  return { PATH, HOME: command.cwd, LC_ALL: 'C.UTF-8', ...(TZ ? { TZ } : {}), ...command.env };
+  const { PATH = '/usr/bin:/bin', TZ, NODE_COMPILE_CACHE } = process.env;
+  const passedOn = { ...(TZ ? { TZ } : {}), ...(NODE_COMPILE_CACHE ? { NODE_COMPILE_CACHE } : {}) };
+  return { PATH, HOME: command.cwd, LC_ALL: 'C.UTF-8', ...passedOn, ...command.env };
 }
 
 /** Makes a folder that a server running as `nobody` owns; a repeat changes nothing. */
