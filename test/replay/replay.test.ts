@@ -6,7 +6,8 @@ import { taskQueues, workflowIds } from '../../core/names';
 import { workflowTypes } from '../../core/runs';
 import { shop } from '../support/shop-application';
 import { localEnvironment, withWorkers, workflowBundle } from '../support/workflow-environment';
-import { QUEUES, type Scenario, scenarios } from './scenarios';
+import type { Scenario } from './scenario';
+import { QUEUES, scenarios } from './scenarios';
 
 /**
  * Every recorded history must replay on the workflows as they are now: a run that was started by an older version of a
