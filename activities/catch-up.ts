@@ -1,9 +1,11 @@
+import type { CallContext } from '../core/call';
 import type { CaughtUp } from '../core/catch-up';
-import { failure } from '../core/errors';
+import { failure, reasonOf } from '../core/errors';
 import { requireEpoch } from './application';
 import { withCallContext } from './context';
-import type { ActivityDeps } from './deps';
+import type { ActivityDeps, OpenApplication } from './deps';
 import { replicationOf, type RoleStep } from './promote';
+import { announceUse, withdrawUse } from './uses';
 
 /** Between the fence and the promotion. */
 export function createCatchUpActivities(deps: ActivityDeps) {
@@ -16,7 +18,14 @@ export function createCatchUpActivities(deps: ActivityDeps) {
         const { site, store, epoch, withinSeconds } = input;
         const [replication, log] = [replicationOf(open, store), open.logArchive(store)];
         if (!replication.catchUp || !log) throw failure('UsageInvalid', `no standby of ${store} can take archived log`);
-        return replication.catchUp({ site, epoch, withinSeconds }, log, ctx);
+        // A sweep that is under way is not waited for: what it may not have seen yet is log from before all that is kept for
+        // its own sake, and a piece that is missing is said.
+        await announceUse(open, store, { kind: 'restore', backups: [] }, ctx);
+        try {
+          return await replication.catchUp({ site, epoch, withinSeconds }, log, ctx);
+        } finally {
+          await endUse(open, store, ctx);
+        }
       });
     },
 
@@ -28,4 +37,11 @@ export function createCatchUpActivities(deps: ActivityDeps) {
       });
     },
   };
+}
+
+/** A word that stays lapses by itself and keeps a little log longer: no reason to hold a promotion up. */
+async function endUse(open: OpenApplication, store: string, ctx: CallContext): Promise<void> {
+  await withdrawUse(open, store, ctx).catch((error: unknown) => {
+    ctx.log.warn({ store, error: reasonOf(error) }, 'the log is noted as being read for 36 hours from now');
+  });
 }
