@@ -1,3 +1,5 @@
+const { existsSync } = require('node:fs');
+const { join } = require('node:path');
 const { default: Sequencer } = require('@jest/test-sequencer');
 
 /**
@@ -41,6 +43,9 @@ const LONGEST = [
   'integration/postgresql-source',
   'unit/status',
 ];
+for (const name of LONGEST)
+  if (!existsSync(join(__dirname, '..', `${name}.test.ts`)))
+    throw new Error(`test/${name}.test.ts is gone: remove it from the list in test/support/longest-first.cjs`);
 
 /** What failed the last time, then the longest, then the others in jest's order. */
 module.exports = class LongestFirst extends Sequencer {
