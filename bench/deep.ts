@@ -51,6 +51,8 @@ const AREAS: Readonly<Record<string, Area>> = {
     tests: ['test/integration/(copies|fallback)'],
     counts: { DRCTL_KILLS: '200' },
   },
+  // Twenty-two of them, a minute or so each; five where Prometheus, or the rule, waits for that long.
+  alerts: { tests: ['test/e2e/alerts'], counts: { DRCTL_CAUSES: '1' } },
   proof: { tests: ['test/integration/proof-damage'], counts: { DRCTL_ROUNDS: '1000', DRCTL_TARGETS: '60' } },
 };
 

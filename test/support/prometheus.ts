@@ -20,19 +20,21 @@ export interface RuleState {
   readonly alerts?: readonly { readonly state: string; readonly labels: Readonly<Record<string, string>> }[];
 }
 
-/** A real Prometheus that scrapes and evaluates every second. */
+/** A real Prometheus that scrapes and evaluates every second, or every so many. */
 export class TestPrometheus {
   readonly api: string;
   private readonly folder: string;
   private readonly server: RunningServer;
+  private readonly interval: string;
 
-  private constructor(api: string, folder: string, server: RunningServer) {
+  private constructor(api: string, folder: string, server: RunningServer, interval: string) {
     this.api = api;
     this.folder = folder;
     this.server = server;
+    this.interval = interval;
   }
 
-  static async start({ prometheus }: PrometheusPrograms, rules: object, jobs: readonly object[]) {
+  static async start({ prometheus }: PrometheusPrograms, rules: object, jobs: readonly object[], seconds = 1) {
     const folder = mkdtempSync(join(tmpdir(), 'drctl-prometheus-'));
     const address = `${await freeLoopbackHost(9090)}:9090`;
     const api = `http://${address}`;
@@ -50,7 +52,7 @@ export class TestPrometheus {
       ready: () => waitUntil('Prometheus', async () => (await fetch(`${api}/-/ready`).catch(() => null))?.ok === true),
       stopSignal: 'SIGKILL',
     });
-    const started = new TestPrometheus(api, folder, server);
+    const started = new TestPrometheus(api, folder, server, `${seconds}s`);
     started.configure(rules, jobs);
     await server.start();
     return started;
@@ -85,8 +87,8 @@ export class TestPrometheus {
 
   private configure(rules: object, jobs: readonly object[]): void {
     writeFileSync(join(this.folder, 'rules.yml'), stringify(rules));
-    const often = jobs.map((job) => ({ ...job, scrape_interval: '1s', scrape_timeout: '1s' }));
-    const config = { global: { evaluation_interval: '1s' }, rule_files: ['rules.yml'], scrape_configs: often };
+    const often = jobs.map((job) => ({ ...job, scrape_interval: this.interval, scrape_timeout: this.interval }));
+    const config = { global: { evaluation_interval: this.interval }, rule_files: ['rules.yml'], scrape_configs: often };
     writeFileSync(join(this.folder, 'prometheus.yml'), stringify(config));
   }
 }
