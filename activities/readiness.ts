@@ -16,6 +16,7 @@ import {
   checkStandby,
   type ReadinessInput,
 } from './readiness-looks';
+import { checkCapacity } from './readiness-capacity';
 import { checkHooks } from './readiness-hooks';
 import { checkOldPrimary, checkOldServices } from './readiness-old-site';
 import { readSamples } from './sample-log';
@@ -49,6 +50,7 @@ export function createReadinessActivities(deps: ActivityDeps) {
           checkServices(open, input, ctx),
           checkOldServices(open, input, ctx),
           checkNames(open, input.fromSite, ctx),
+          checkCapacity(open, input, ctx),
         ]);
         return looks.flat();
       });

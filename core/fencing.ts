@@ -57,6 +57,13 @@ export interface ForceAttestation {
   readonly at: string;
 }
 
+/** The file system that a store's data are on. */
+export interface StoreDisk {
+  readonly store: string;
+  readonly freeBytes: number;
+  readonly totalBytes: number;
+}
+
 /** Something that can make a whole site unable to write: its host's agent, a cloud's power API. */
 export interface SiteFence {
   readonly kind: string;
@@ -79,6 +86,8 @@ export interface SiteFence {
    * with the epoch that set it or a newer one (StaleEpoch). It does not wait until what it started serves.
    */
   unfence(site: string, epoch: number, ctx: CallContext): Promise<Unfenced>;
+  /** How full the disks of the site's stores are, as far as the fence can see them; absent where it cannot. */
+  disks?(site: string, ctx: CallContext): Promise<readonly StoreDisk[]>;
   /**
    * Whether it could be asked to fence something now, as far as that can be seen without asking it to; changes nothing.
    * Answers the epoch that fences the site already, null where none does or the fence does not say. Throws what is wrong.

@@ -1,7 +1,8 @@
 import type { DnsTarget, FailoverPolicy } from './application';
-import { formatDuration } from './clock';
+import type { Capacity } from './capacity';
+import { formatBytes, formatDuration } from './clock';
 import type { StoreProbe } from './engine';
-import type { FenceOutlook } from './fencing';
+import type { FenceOutlook, StoreDisk } from './fencing';
 import type { Judgement } from './readiness';
 import type { LossEstimate } from './replication';
 import type { ServiceState } from './services';
@@ -81,6 +82,32 @@ export function judgeObstacles(obstacles: readonly string[], noted: number | nul
   return all.length === 0
     ? ok('the account has the rights, and nothing is in the way')
     : ['failing', all.join('; '), 'the promotion would fail, with the old site fenced'];
+}
+
+/** Whether the site has room for what would be started there. */
+export function judgeCapacity({ found, refused, homeless, unseen }: Capacity): Judgement {
+  const lines = [...refused, ...homeless.map((each) => `no node has room for ${each}`), ...unseen];
+  if (refused.length > 0)
+    return ['failing', lines.join('; '), 'the API server would refuse these pods: services would not get ready'];
+  if (homeless.length > 0)
+    return [
+      'warning',
+      `${lines.join('; ')} (${found})`,
+      'services would wait for nodes, unless something adds them in time',
+    ];
+  return unseen.length > 0 ? ['warning', lines.join('; '), 'whether services would find room is not known'] : ok(found);
+}
+
+/** A standby that is promoted keeps log for those that follow and are away, and takes all the writes. */
+const [LOW_SHARE, LEAST_SHARE] = [0.15, 0.05];
+
+export function judgeDisk({ freeBytes, totalBytes }: StoreDisk): Judgement {
+  const share = freeBytes / totalBytes;
+  const found = `${formatBytes(freeBytes)} of ${formatBytes(totalBytes)} free (${Math.floor(100 * share)} %)`;
+  if (share < LEAST_SHARE) return ['failing', found, 'the new primary would be full before long, and stop'];
+  return share < LOW_SHARE
+    ? ['warning', found, 'the new primary keeps log for a site that is away: make room']
+    : ok(found);
 }
 
 /** Whether the standby could be given what only the log archive has, before its promotion. */

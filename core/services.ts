@@ -1,4 +1,5 @@
 import type { CallContext } from './call';
+import type { Capacity } from './capacity';
 
 export interface ServiceState {
   readonly site: string;
@@ -21,6 +22,15 @@ export interface ServiceController {
    * out without scaling; answers the state as it is.
    */
   rehearse(site: string, service: string, replicas: number, ctx: CallContext): Promise<ServiceState>;
+  /**
+   * Whether the site has room for so many replicas of each besides what runs there, as far as it can be counted. Changes
+   * nothing. Left out by controllers that cannot say.
+   */
+  capacity?(
+    site: string,
+    wanted: readonly { readonly name: string; readonly replicas: number }[],
+    ctx: CallContext,
+  ): Promise<Capacity>;
 }
 
 /** Whether at least so many serve. That something (an autoscaler) wants more by now is no reason to wait for those. */

@@ -18,6 +18,10 @@ const evidenceAnswer = z.object({
   ended: z.array(z.object({ store: z.string(), lineage: z.string(), value: z.string() })).default([]),
 });
 
+const disksAnswer = z.array(
+  z.object({ store: z.string(), freeBytes: z.number().min(0), totalBytes: z.number().positive() }),
+);
+
 /** What a process that the fence stopped is now; `owner` names who starts it where that is not the agent. */
 const liftedAnswer = z
   .object({
@@ -51,6 +55,15 @@ export function createAgentFence(settings: AgentFenceSettings, stores: readonly 
 
     async check(site, ctx) {
       return { fencedByEpoch: (await readState(site, ctx.signal))?.epoch ?? null };
+    },
+
+    async disks(site, ctx) {
+      const what = `reading the disks of site ${site}`;
+      const path = `/sites/${encodeURIComponent(site)}/disks`;
+      const answer = await requestSupervisor(settings, { what, method: 'GET', path }, ctx.signal);
+      if (answer.status === 404) return []; // an agent that does not know the question
+      if (answer.status >= 300) throw failure('TargetUnreachable', `${what}: ${answer.reason}`);
+      return answer.read(disksAnswer).filter(({ store }) => stores.includes(store));
     },
 
     async fence(site, epoch, ctx, scope) {

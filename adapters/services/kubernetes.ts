@@ -2,6 +2,8 @@ import type { V1Deployment } from '@kubernetes/client-node';
 import type { CallContext } from '../../core/call';
 import { failure } from '../../core/errors';
 import type { ServiceController, ServiceState } from '../../core/services';
+import type { Capacity } from '../../core/capacity';
+import { capacityOf, demandOf } from './kubernetes-capacity';
 import { type Cluster, connectCluster } from './kubernetes-cluster';
 import type { KubernetesServicesSettings } from './settings';
 
@@ -57,7 +59,25 @@ export function createKubernetesServices(settings: KubernetesServicesSettings): 
     return state(site, service, ctx);
   }
 
-  return { kind: 'kubernetes', state, scale, rehearse };
+  async function capacity(
+    site: string,
+    wanted: readonly { readonly name: string; readonly replicas: number }[],
+    ctx: CallContext,
+  ): Promise<Capacity> {
+    const cluster = await clusterOf(site);
+    const demands = await Promise.all(
+      wanted.map(async ({ name, replicas }) => {
+        const place = { name, namespace: cluster.namespace };
+        const deployment = await cluster.call(`reading deployment ${name}`, ctx, (apps, options) =>
+          apps.readNamespacedDeployment(place, options),
+        );
+        return demandOf(deployment, replicas);
+      }),
+    );
+    return capacityOf(cluster, demands, ctx);
+  }
+
+  return { kind: 'kubernetes', state, scale, rehearse, capacity };
 }
 
 /** What a Deployment's counts mean. */

@@ -1,6 +1,7 @@
 import { timingSafeEqual } from 'node:crypto';
 import * as http from 'node:http';
 import { z } from 'zod';
+import { disksOf } from './disks';
 import { Refusal } from './refusal';
 import type { Supervisor } from './supervisor';
 
@@ -63,6 +64,7 @@ const ROUTES: readonly (readonly [method: string, pattern: string, handler: Hand
   ['POST', '/sites/:site/kill', (lab, [site = '']) => lab.killSite(site)],
   ['POST', '/sites/:site/start', (lab, [site = '']) => lab.startSite(site)],
   ['GET', '/sites/:site/fence', (lab, [site = '']) => lab.fenceOf(site)],
+  ['GET', '/sites/:site/disks', (lab, [site = '']) => disksOf(lab.specs(), site)],
   ['PUT', '/sites/:site/fence', putFence],
   ['DELETE', '/sites/:site/fence', deleteFence],
   [

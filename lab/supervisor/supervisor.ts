@@ -70,6 +70,10 @@ export class Supervisor {
     return [...this.programs.values()].map((program) => program.status());
   }
 
+  specs(): ProgramSpec[] {
+    return [...this.programs.values()].map(({ spec }) => spec);
+  }
+
   /** Registers a program and starts it, unless its site is down or fenced. The same again changes nothing. */
   async register(spec: ProgramSpec): Promise<ProgramStatus> {
     const known = this.programs.get(spec.name);

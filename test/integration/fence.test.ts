@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import * as http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -52,6 +52,18 @@ describe('the fence of a host agent, on the real supervisor', () => {
 
     await fence.unfence('primary', 5, ctx);
     expect(lab.supervisor.fenceOf('primary')).toBeNull();
+  });
+
+  test('says how full the disks of the stores are, and nothing of a site that it does not have', async () => {
+    const disks = await fence.disks!('primary', ctx);
+    expect(disks.map(({ store }) => store).toSorted()).toEqual([...STORES].toSorted());
+    const { bavail, blocks, bsize } = statfsSync(lab.folder);
+    for (const { freeBytes, totalBytes } of disks) {
+      expect(totalBytes).toBe(blocks * bsize);
+      // Others write to it meanwhile.
+      expect(Math.abs(freeBytes - bavail * bsize)).toBeLessThan(totalBytes / 20);
+    }
+    await expect(fence.disks!('nowhere', ctx)).resolves.toEqual([]);
   });
 
   test('a process that hangs (SIGSTOP) does not answer and is killed all the same', async () => {

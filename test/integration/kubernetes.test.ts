@@ -18,6 +18,7 @@ import { type KubernetesClient, kubernetesSuite } from '../support/kubernetes-su
 import { waitUntil } from '../support/servers';
 
 const RBAC = resolve(__dirname, '../../deploy/kubernetes/rbac-failover.yaml');
+const CAPACITY_RBAC = resolve(__dirname, '../../deploy/kubernetes/rbac-capacity.yaml');
 const NAMESPACE = 'ultramarket-dr';
 const SITE = 'dr';
 
@@ -106,6 +107,54 @@ kubernetesSuite('services on a real Kubernetes API server', () => {
   });
 
   describe('with the role of deploy/kubernetes/rbac-failover.yaml', () => {
+    test('room is counted by quotas, and by nodes where the worker may see them', async () => {
+      const core = admin.makeApiClient(client.CoreV1Api);
+      const services = controllerFor(cluster.operatorKubeconfig);
+      const wanted = [{ name: 'roomy', replicas: 3 }];
+      const roomy = deployment('roomy');
+      const [container] = roomy.spec!.template.spec!.containers;
+      container!.resources = { requests: { cpu: '2', memory: '1Gi' } };
+      await apps.createNamespacedDeployment({ namespace: NAMESPACE, body: roomy });
+
+      const unseen = await services.capacity!(SITE, wanted, ctx);
+      expect(unseen).toMatchObject({
+        refused: [],
+        homeless: [],
+        found: '3 more pods with 6 cores and 3.0 GiB; 0 quotas',
+      });
+      expect(unseen.unseen.join()).toMatch(/reading the nodes .*forbidden.*rbac-capacity.yaml grants it/i);
+
+      const objects = client.KubernetesObjectApi.makeApiClient(admin);
+      const role = client.loadAllYaml(readFileSync(CAPACITY_RBAC, 'utf8')) as KubernetesObject[];
+      for (const each of role) await objects.create(each);
+      const status = {
+        allocatable: { cpu: '4500m', memory: '8Gi', pods: '110' },
+        conditions: [{ type: 'Ready', status: 'True' }],
+      };
+      await core.createNode({ body: { metadata: { name: 'capacity-1' } } });
+      // Whoever takes the taint of a new node away is not part of this server.
+      const { metadata } = await core.readNode({ name: 'capacity-1' });
+      await core.replaceNode({ name: 'capacity-1', body: { metadata: metadata!, spec: { taints: [] } } });
+      await core.replaceNodeStatus({ name: 'capacity-1', body: { metadata: { name: 'capacity-1' }, status } });
+      const quota = { metadata: { name: 'team' }, spec: { hard: { 'requests.cpu': '5' } } };
+      await core.createNamespacedResourceQuota({ namespace: NAMESPACE, body: quota });
+      const used = { ...quota, status: { hard: { 'requests.cpu': '5' }, used: { 'requests.cpu': '0' } } };
+      await core.replaceNamespacedResourceQuotaStatus({ name: 'team', namespace: NAMESPACE, body: used });
+      try {
+        await waitUntil('the role', async () => (await services.capacity!(SITE, wanted, ctx)).unseen.length === 0);
+        const room = await services.capacity!(SITE, wanted, ctx);
+        expect(room.refused).toEqual(['quota team has 5 of requests.cpu left, 6 are wanted']);
+        expect(room.homeless).toEqual(['1 pod of roomy, each with 2 cores and 1.0 GiB']);
+        expect(room.found).toMatch(/; 1 node with 4.5 cores free; 1 quota$/);
+      } finally {
+        await core.deleteNamespacedResourceQuota({ name: 'team', namespace: NAMESPACE });
+        await core.deleteNode({ name: 'capacity-1' });
+        for (const each of role) await objects.delete(each);
+      }
+      // What follows is about the other role alone.
+      await waitUntil('the role gone', async () => (await services.capacity!(SITE, wanted, ctx)).unseen.length > 0);
+    });
+
     let controller: ServiceController;
     beforeAll(async () => {
       await grant();
@@ -210,7 +259,8 @@ kubernetesSuite('services on a real Kubernetes API server', () => {
       const resource = { NetworkPolicy: 'networkpolicies' }[kind ?? ''] ?? `${kind?.toLowerCase()}s`;
       const group = each.apiVersion === 'v1' ? 'api/v1' : `apis/${each.apiVersion}`;
       const query = `${dry ? 'dryRun=All&' : ''}fieldManager=drctl-test&fieldValidation=Strict`;
-      const url = `${cluster.url}/${group}/namespaces/${NAMESPACE}/${resource}/${metadata?.name}?${query}`;
+      const place = kind?.startsWith('Cluster') ? '' : `namespaces/${NAMESPACE}/`;
+      const url = `${cluster.url}/${group}/${place}${resource}/${metadata?.name}?${query}`;
       return call(url, 'PATCH', 'application/apply-patch+yaml', each);
     }
 
