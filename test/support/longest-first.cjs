@@ -1,5 +1,5 @@
 const { existsSync } = require('node:fs');
-const { join } = require('node:path');
+const path = require('node:path');
 const { default: Sequencer } = require('@jest/test-sequencer');
 
 /**
@@ -44,7 +44,7 @@ const LONGEST = [
   'unit/status',
 ];
 for (const name of LONGEST)
-  if (!existsSync(join(__dirname, '..', `${name}.test.ts`)))
+  if (!existsSync(path.join(__dirname, '..', `${name}.test.ts`)))
     throw new Error(`test/${name}.test.ts is gone: remove it from the list in test/support/longest-first.cjs`);
 
 /** What failed the last time, then the longest, then the others in jest's order. */
