@@ -1,11 +1,16 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { parse, stringify } from 'yaml';
+import { DRILL_STAGES } from '../../core/drill';
+import type { DrillResult } from '../../core/drill-runs';
 import { FAILURES, type FailureCode } from '../../core/failure-classes';
 import type { Repository } from '../../core/repository';
+import { workflowIds } from '../../core/names';
+import type { FailOverResult } from '../../core/role-change-runs';
 import type { LaunchBackupsResult } from '../../core/runs';
 import { projectRoot } from '../../lab/runtime/servers';
 import { type CommandResult, E2eLab, keysOf, waitUntil } from '../support/e2e-lab';
+import { countOf } from '../support/random';
 
 jest.setTimeout(300_000);
 
@@ -14,8 +19,9 @@ const KEPT = ['catalog', 'data/full', 'data/files', 'data/config', 'epochs'];
 
 let e2e: E2eLab;
 let goodBackup: string;
-const configs: Record<Fault, string> = { 'wrong-credentials': '', 'wrong-bucket': '', 'no-standby': '' };
-type Fault = 'wrong-credentials' | 'wrong-bucket' | 'no-standby';
+const configs: Record<Variant, string> = { 'wrong-credentials': '', 'wrong-bucket': '', 'no-standby': '', drilled: '' };
+type Fault = 'wrong-credentials' | 'wrong-bucket';
+type Variant = Fault | 'no-standby' | 'drilled';
 
 /** As the config file has it. */
 interface RawConfig {
@@ -23,6 +29,11 @@ interface RawConfig {
   repositories: Record<string, { bucket: string; credentials: Record<string, { file: string }> }>;
   spool: { directory: string };
   stores: Record<string, { sites: Record<string, { port?: number }> }>;
+  services: { groups: object[] };
+  schedules: { runs: object };
+  monitoring: { stores: object };
+  endpoints: object[];
+  drill: object;
 }
 
 beforeAll(async () => {
@@ -38,6 +49,21 @@ beforeAll(async () => {
   variant('no-standby', (config) => {
     // Nothing listens there: the primary looks dead, and the standby was never built.
     for (const site of Object.values(config.stores['orders-db']?.sites ?? {})) site.port = 5999;
+  });
+  variant('drilled', (config) => {
+    // What one service needs: a drill of all of it takes a minute.
+    const { sessions } = config.stores;
+    if (!sessions) throw new Error('the lab has no sessions');
+    config.stores = { sessions };
+    config.schedules.runs = {};
+    config.monitoring.stores = {};
+    config.services.groups = [{ name: 'shop', services: [{ name: 'cart', replicas: 1 }] }];
+    config.endpoints = [{ url: `http://${e2e.lab.dns.name}:${e2e.lab.dns.gatewayPort}/v2/cart/drill` }];
+    const targets = [
+      { name: 'database', store: 'sessions' },
+      { name: 'service', service: 'cart' },
+    ];
+    config.drill = { ...config.drill, targets };
   });
   await workersServeAll();
   const { backups } = await e2e.ask<LaunchBackupsResult>('backup', 'application', 'sessions');
@@ -135,6 +161,59 @@ test('a failover to a standby that does not exist ends with its address, before 
   expect(services.filter(({ desiredReplicas }) => desiredReplicas > 0)).toEqual([]);
 });
 
+// Three minutes more.
+if (countOf('KILLS', 1) > 1) {
+  test('a drill starts the services against copies, in isolation, kills what it may, and leaves nothing; production goes on as it was', async () => {
+    const config = configs.drilled;
+    expect((await e2e.drctl(['backup', 'sessions'], config)).exitCode).toBe(0);
+    const pids = async () =>
+      (await e2e.supervisor.processes()).filter(({ kind }) => kind !== 'worker').map(({ name, pid }) => [name, pid]);
+    const before = await pids();
+    const ran = await e2e.drctl(['drill', 'run', '--yes', '--reason', 'a test', '--output', 'json'], config);
+    const result = JSON.parse(ran.out) as DrillResult;
+    process.stderr.write(
+      `drill: ${result.stages.map(({ stage, seconds }) => `${stage} ${seconds.toFixed(1)} s`).join(', ')}\n`,
+    );
+    expect(result.stages.map(({ stage, state, note }) => [stage, state, note])).toEqual(
+      DRILL_STAGES.map((stage) => [stage, 'held', expect.any(String)]),
+    );
+    expect(result).toMatchObject({ outcome: 'completed', verdict: 'achieved', remains: [], warnings: [] });
+    expect(ran.exitCode).toBe(0);
+    const addresses = result.isolation?.production.map(({ target, connected }) => [target, connected]);
+    expect(addresses).toContainEqual([e2e.lab.sites.primary.redis, false]);
+    expect(addresses).toContainEqual([e2e.lab.sites.dr.redis, false]);
+    expect(result.recoveries.map(({ name, seconds }) => [name, (seconds ?? 0) > 0])).toEqual([
+      ['database', true],
+      ['service', true],
+    ]);
+    expect(await pids()).toEqual(before);
+    expect(fs.readdirSync(path.join(e2e.lab.folder, 'restore')).filter((name) => name.startsWith('drill-'))).toEqual(
+      [],
+    );
+    const shown = await e2e.drctl(['drill', 'show'], config);
+    expect(shown.out).toMatch(/Isolation[^]*production \| ECONNREFUSED[^]*Recovery times/);
+  });
+
+  test('a drill of the whole shop goes on when its worker is killed, and ends when a failover begins', async () => {
+    const handle = e2e.handle(workflowIds.drill('ultramarket'));
+    // With the archivers, without which no backup of a store with a log is ever complete.
+    await e2e.ask('schedules', 'apply');
+    await e2e.ask('schedules', 'pause', 'full', 'incremental', 'configuration');
+    await e2e.ask('backup', '--all');
+    await e2e.ask('drill', 'run', '--yes', '--detach');
+    await e2e.waitForActivity(handle.workflowId, 'pointDrillName');
+    await e2e.killWorker('dr');
+    const whole = (await handle.result()) as DrillResult;
+    expect(whole).toMatchObject({ verdict: 'achieved', remains: [], warnings: [] });
+    await e2e.ask('drill', 'run', '--yes', '--detach', '--without', 'integrity');
+    await e2e.waitForActivity(handle.workflowId, 'openBubble');
+    const failover = ['failover', 'start', '--to', 'dr', '--reason', 'a test', '--yes', '--by', 'oncall-lead'];
+    expect(await e2e.ask<FailOverResult>(...failover)).toMatchObject({ outcome: 'not necessary' });
+    const aborted = (await e2e.handle(handle.workflowId).result()) as DrillResult;
+    expect(aborted).toMatchObject({ outcome: 'aborted', verdict: 'unchanged', remains: [] });
+  });
+}
+
 describe('an artifact that is not what was stored is refused by name', () => {
   const damages: [string, (bytes: Buffer) => Buffer][] = [
     ['truncated', (bytes) => bytes.subarray(0, bytes.length - 7)],
@@ -181,14 +260,14 @@ async function replace(repository: Repository, key: string, bytes: Buffer): Prom
   await repository.put(key, bytes, { metadata: head?.metadata ?? {} });
 }
 
-/** The lab's application under another name, with one thing wrong. */
-function variant(fault: Fault, change: (config: RawConfig) => void): void {
+/** The lab's application under another name, with something else than the lab's. */
+function variant(name: Variant, change: (config: RawConfig) => void): void {
   const config = parse(fs.readFileSync(e2e.configFile, 'utf8')) as RawConfig;
-  config.application = fault;
-  config.spool.directory = path.join(e2e.lab.folder, `spool-${fault}`);
+  config.application = name;
+  config.spool.directory = path.join(e2e.lab.folder, `spool-${name}`);
   change(config);
-  configs[fault] = path.join(e2e.lab.folder, `${fault}.yaml`);
-  fs.writeFileSync(configs[fault], stringify(config));
+  configs[name] = path.join(e2e.lab.folder, `${name}.yaml`);
+  fs.writeFileSync(configs[name], stringify(config));
 }
 
 async function workersServeAll(): Promise<void> {
