@@ -79,3 +79,8 @@ export function processIo(): Io {
     interrupted,
   };
 }
+
+/** Ends the process once all that was said is written; clients that still wait for what does not answer hold nobody up. */
+export function leave(exitCode: number): void {
+  process.stdout.write('', () => process.stderr.write('', () => process.exit(exitCode)));
+}

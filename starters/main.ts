@@ -25,7 +25,7 @@ import { registerVerify } from './commands/verify';
 import { registerWorker } from './commands/worker';
 import { FAILURES } from '../core/failure-classes';
 import { Front } from './front';
-import { type Io, processIo } from './io';
+import { type Io, leave, processIo } from './io';
 import { describeError, errorLines, isCommanderError } from './show-error';
 
 /** In the order of a person's day: look, keep, bring back, move, look after. */
@@ -100,5 +100,4 @@ function wantsJson(argv: readonly string[]): boolean {
   );
 }
 
-if (require.main === module)
-  void main(process.argv.slice(2), processIo()).then((exitCode) => (process.exitCode = exitCode));
+if (require.main === module) void main(process.argv.slice(2), processIo()).then(leave);
