@@ -234,6 +234,7 @@ describe('objects of archive classes', () => {
       coldStorage: (store: string) => createColdStorage(repository, store),
       engine: () => ({ windows: async () => [] }),
       verifier: (store: string) => createStoreVerifier({ repository, store, log: null, commitMilliseconds: 0 }),
+      copies: () => [],
       retentionStore: (store: string) => createRetentionStore(repository, store, null),
     } as unknown as OpenApplication;
     const activities = createVerifyActivities({ site: 's', hostId: 'h', open: () => open });
