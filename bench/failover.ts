@@ -5,6 +5,7 @@ import { supervisorOf } from '../lab/lab';
 import type { Bench, BenchContext } from './bench';
 import { figure, type Figure } from './figure';
 import { withLab } from './lab';
+import { orchestrationFigure, orchestrationMilliseconds } from './orchestration';
 import { StepTimes } from './step-times';
 import { switchovers } from './switchover';
 
@@ -31,22 +32,27 @@ export const failover: Bench = {
 async function unplanned({ rounds, say }: BenchContext): Promise<Figure[]> {
   const whole: number[] = [];
   const steps = new StepTimes('failover');
+  const added: number[] = [];
   for (let round = 1; round <= rounds; round += 1) {
-    const { seconds, phases } = await failOverOnce(say);
+    const { seconds, phases, orchestration } = await failOverOnce(say);
     say(`  round ${round}: ${seconds.toFixed(1)} s from approval to verified service`);
     whole.push(seconds);
     steps.add(phases);
+    added.push(...orchestration);
   }
   return [
     figure({ name: 'approval to verified service', unit: 's', values: whole, aim: { valueAtMost: AIM_SECONDS } }),
+    orchestrationFigure('failover', added),
     ...steps.figures(),
   ];
 }
 
 /** Each round in a lab of its own: a failover cannot be taken back in seconds. */
-async function failOverOnce(
-  say: (line: string) => void,
-): Promise<{ seconds: number; phases: readonly { title: string; seconds: number }[] }> {
+async function failOverOnce(say: (line: string) => void): Promise<{
+  readonly seconds: number;
+  readonly phases: ReturnType<typeof phaseSeconds>;
+  readonly orchestration: readonly number[];
+}> {
   return withLab(say, async ({ lab, drctl }) => {
     const shoppers = new Shoppers(lab);
     await shoppers.start(ORDERS_PER_SECOND);
@@ -62,6 +68,7 @@ async function failOverOnce(
     if (verified.length === 0) throw new Error('no endpoint was verified');
     const seconds =
       (Math.max(...verified.map((time) => Date.parse(time))) - Date.parse(status.approvedAt ?? '')) / 1_000;
-    return { seconds, phases: phaseSeconds(status) };
+    const orchestration = await orchestrationMilliseconds(lab.temporal.address);
+    return { seconds, phases: phaseSeconds(status), orchestration };
   });
 }

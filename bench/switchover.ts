@@ -6,6 +6,7 @@ import { Shoppers } from '../lab/demo/shoppers';
 import type { BenchContext } from './bench';
 import { figure, type Figure } from './figure';
 import { withLab } from './lab';
+import { orchestrationFigure, orchestrationMilliseconds } from './orchestration';
 import { StepTimes } from './step-times';
 
 /** Issue "Failover and switchover as proof": the write outage, with zero loss. */
@@ -21,6 +22,7 @@ interface Move {
   readonly stoppedToVerified: number;
   readonly lost: number;
   readonly phases: ReturnType<typeof phaseSeconds>;
+  readonly orchestration: readonly number[];
 }
 
 /** Planned moves under load: how long nobody could order, and whether anything that was acknowledged is not there. */
@@ -50,6 +52,10 @@ export async function switchovers({ rounds, say }: BenchContext): Promise<Figure
       ...{ name: 'switchover: services stopped to verified service', unit: 's' },
       values: values(({ stoppedToVerified }) => stoppedToVerified),
     }),
+    orchestrationFigure(
+      'switchover',
+      moves.flatMap(({ orchestration }) => orchestration),
+    ),
     ...steps.figures(),
   ];
 }
@@ -78,6 +84,7 @@ async function switchOverOnce(say: (line: string) => void): Promise<Move> {
       stoppedToVerified: switchover.outageSeconds ?? Number.NaN,
       lost: missing.length,
       phases: phaseSeconds(await drctl<FailOverStatus>('switchover', 'status')),
+      orchestration: await orchestrationMilliseconds(lab.temporal.address),
     };
   });
 }
