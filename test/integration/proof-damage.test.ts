@@ -84,10 +84,15 @@ async function findingsOf(store: StoredStore): Promise<Finding[]> {
   return [...look.findings, ...read.findings];
 }
 
-/** A missing piece of log has no name any more: what is missing is said by its positions. */
+/**
+ * A missing piece of log has no name any more: what is missing is said by its positions. Of a file and the digest beside it that
+ * differ the text names both: nobody can tell which of them was altered.
+ */
 function names(findings: readonly Finding[], { key, entry }: StoredObject): boolean {
   const missing = entry && `from ${entry.from.value} to ${entry.to.value} is missing`;
-  return findings.some((each) => each.key === key || (missing !== null && each.problem.includes(missing)));
+  return findings.some(
+    (each) => each.key === key || each.problem.includes(key) || (missing !== null && each.problem.includes(missing)),
+  );
 }
 
 /** Whether a restore to its backup, or of its log to the last moment, cannot do without it. */
