@@ -63,21 +63,19 @@ function notComing({ store, chain }: Thaw, look: FrozenLook, seconds: number): E
 /** Copies go again after their days, and log may lie in the archive by somebody else's rule: then it is asked for once more. */
 const TRIES = 3;
 
+/** What is restored of one store, from the copy where one is named. */
+interface Restored {
+  readonly application: string;
+  readonly store: string;
+  readonly plan: RestorePlan;
+  readonly copy?: string;
+}
+
 /** Reads with what lies in an archive class asked back first, where that is wanted; else throws ObjectFrozen beforehand. */
 export async function readingThawed<T>(
   steps: StepTable,
   archive: Archive,
-  {
-    application,
-    store,
-    plan,
-    copy,
-  }: {
-    readonly application: string;
-    readonly store: string;
-    readonly plan: RestorePlan;
-    readonly copy?: string;
-  },
+  restored: Restored,
   isWanted: boolean,
   read: () => Promise<T>,
 ): Promise<T> {
@@ -86,31 +84,14 @@ export async function readingThawed<T>(
       return await read();
     } catch (error) {
       if (!isWanted || !hasCode(error, 'ObjectFrozen') || tries >= TRIES) throw error;
-      steps.say(`${store} has something in the archive that has to be read: it is asked back`);
-      await thawChain(
-        steps,
-        archive,
-        thawOf({ application, store, plan, ...(copy === undefined ? {} : { copy }) }, true),
-      );
+      steps.say(`${restored.store} has something in the archive that has to be read: it is asked back`);
+      await thawChain(steps, archive, thawOf(restored, true));
     }
   }
 }
 
 /** The log is looked through only where something of it was met that could not be read: there may be a million pieces. */
-export function thawOf(
-  {
-    application,
-    store,
-    plan,
-    copy,
-  }: {
-    readonly application: string;
-    readonly store: string;
-    readonly plan: RestorePlan;
-    readonly copy?: string;
-  },
-  withLog: boolean,
-): Thaw {
+export function thawOf({ application, store, plan, copy }: Restored, withLog: boolean): Thaw {
   const { chain, thaw } = plan;
   const log = withLog
     ? { from: beganAt(chain[0] ?? '') - DAY_MILLISECONDS, to: Date.parse(plan.reaches.time) + DAY_MILLISECONDS }
