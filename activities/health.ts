@@ -1,7 +1,7 @@
 import { getClient } from '@temporalio/activity';
 import type { CallContext } from '../core/call';
 import { dayOf, type HealthDay, withHealth } from '../core/day-records';
-import { hasCode, reasonOf } from '../core/errors';
+import { reasonOf } from '../core/errors';
 import { layout } from '../core/layout';
 import { backupSuccessSample } from '../core/metrics';
 import type { MonitoringPolicy } from '../core/monitoring/policy';
@@ -14,6 +14,7 @@ import { withCallContext } from './context';
 import { changeDay } from './day-records';
 import type { ActivityDeps, OpenApplication } from './deps';
 import { failedBackupsOf } from './failed-backups';
+import { isRecord, readKept, unlessDamaged } from './kept-state';
 import { joined, observeStore } from './observe-stores';
 import { lookAtServers, problemLines } from './servers';
 
@@ -24,14 +25,14 @@ export function createHealthActivities(deps: ActivityDeps) {
       return withCallContext(async (ctx) => {
         const open = deps.open(input.application);
         const at = new Date().toISOString();
-        const [servers, tally] = await Promise.all([lookAtServers(open, ctx), countedNow(open, at)]);
+        const [servers, { tally, problem }] = await Promise.all([lookAtServers(open, ctx), countedNow(open, at)]);
         const stores = await Promise.all(
           open.application.stores.map(async ({ name }) => ({
             ...(await lookAtStore(open, name, at, tallyOf(tally, name).lastFailureAt, ctx)),
             problems: problemLines(servers.filter(({ store }) => store === name)),
           })),
         );
-        return { application: input.application, at, stores };
+        return { application: input.application, at, stores, ...(problem === null ? {} : { problems: [problem] }) };
       });
     },
 
@@ -61,15 +62,8 @@ export function createHealthActivities(deps: ActivityDeps) {
       return withCallContext(async () => {
         const { application, control } = deps.open(input.application);
         const { repeatAfterSeconds } = application.monitoring;
-        try {
-          const kept = keptHealth((await control.read(layout.health())).toString('utf8'));
-          if (kept) return { kept, repeatAfterSeconds };
-          const problem = `${layout.health()} in ${control.location} is damaged: what people were told is not known, and it is replaced`;
-          return { kept: null, repeatAfterSeconds, problem };
-        } catch (error) {
-          if (hasCode(error, 'NotFound')) return { kept: null, repeatAfterSeconds };
-          throw error;
-        }
+        const { value: kept, problem } = await unlessDamaged(readKept(control, layout.health(), isKeptHealth), null);
+        return { kept, repeatAfterSeconds, ...(problem === null ? {} : { problem }) };
       });
     },
 
@@ -94,24 +88,15 @@ export interface LastHealth {
   readonly problem?: string;
 }
 
-/** Null for what no check has written. */
-function keptHealth(text: string): KeptHealth | null {
-  try {
-    const { result, told } = JSON.parse(text) as Partial<KeptHealth>;
-    return result && told ? { result, told } : null;
-  } catch (error) {
-    // Not JSON, or `null`, which has no fields.
-    if (error instanceof SyntaxError || error instanceof TypeError) return null;
-    throw error;
-  }
-}
+const isKeptHealth = (value: unknown): value is KeptHealth =>
+  isRecord(value) && isRecord(value['result']) && isRecord(value['told']);
 
 /** Which backups failed: without Temporal's list, or the control repository, that one reason is missing and the others hold. */
-async function countedNow(open: OpenApplication, at: string): Promise<Tally> {
+async function countedNow(open: OpenApplication, at: string): Promise<{ tally: Tally; problem: string | null }> {
   try {
     return await updateTally(open, new Map(), failedBackupsOf(getClient()), at);
   } catch {
-    return EMPTY_TALLY;
+    return { tally: EMPTY_TALLY, problem: null };
   }
 }
 

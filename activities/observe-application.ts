@@ -7,6 +7,7 @@ import type { KeptReadiness } from '../core/readiness';
 import { readReport, type RunReport } from '../core/report/run-report';
 import { estimateLoss } from '../core/replication';
 import type { OpenApplication } from './deps';
+import { isRecord, readKept } from './kept-state';
 import { readSamples } from './sample-log';
 
 /** How long a database server may take to say how it is. */
@@ -30,17 +31,30 @@ export async function observeReplication(open: OpenApplication): Promise<Replica
 }
 
 /** What the newest look at each site found; sites that were never looked at are left out. */
-export async function observeReadiness({ application, control }: OpenApplication): Promise<ReadinessScore[]> {
-  const kept = application.sites.map(async (site): Promise<ReadinessScore[]> => {
-    try {
-      const { result } = JSON.parse((await control.read(layout.readiness(site))).toString('utf8')) as KeptReadiness;
-      return [{ site, at: result.at, ready: result.verdict === 'ready', score: result.score }];
-    } catch (error) {
-      if (hasCode(error, 'NotFound')) return [];
-      throw error;
-    }
+export async function observeReadiness(open: OpenApplication): Promise<ReadinessScore[]> {
+  const kept = open.application.sites.map(async (site): Promise<ReadinessScore[]> => {
+    const look = await readReadiness(open, site);
+    if (!look) return [];
+    const { at, verdict, score } = look.result;
+    return [{ site, at, ready: verdict === 'ready', score }];
   });
   return (await Promise.all(kept)).flat();
+}
+
+/** The newest look at a site; null where it was never looked at. Throws BackupCorrupt where it is damaged. */
+export async function readReadiness({ control }: OpenApplication, site: string): Promise<KeptReadiness | null> {
+  return readKept(control, layout.readiness(site), isKeptReadiness);
+}
+
+function isKeptReadiness(value: unknown): value is KeptReadiness {
+  if (!isRecord(value) || !isRecord(value['result']) || !isRecord(value['told'])) return false;
+  const { at, verdict, score } = value['result'];
+  return (
+    typeof at === 'string' &&
+    typeof verdict === 'string' &&
+    typeof score === 'number' &&
+    Array.isArray(value['told']['ids'])
+  );
 }
 
 /** The database servers of one site; a store that does not live there is left out. */

@@ -7,6 +7,7 @@ import type { StoreProbe } from '../core/engine';
 import { archivedBeyond } from './archived-beyond';
 import { withCallContext } from './context';
 import type { ActivityDeps, OpenApplication } from './deps';
+import { unlessDamaged } from './kept-state';
 import { freezeSamples, readSamples, type StoredSamples } from './sample-log';
 
 /** One look at a site from where this worker stands. */
@@ -79,7 +80,11 @@ export function createPrimaryActivities(deps: ActivityDeps) {
       return withCallContext(async (ctx) => {
         const open = deps.open(input.application);
         const replicated = open.application.stores.filter(({ hasReplication }) => hasReplication);
-        const [samples, current] = await Promise.all([readSamples(open.control), open.epochs.current()]);
+        const [{ value: samples, problem }, current] = await Promise.all([
+          // Without them the loss is not known, which is said; whether to promote all the same is for people to decide.
+          unlessDamaged(readSamples(open.control), {}),
+          open.epochs.current(),
+        ]);
         await freezeSamples(open.control, activityInfo().workflowExecution?.runId ?? 'none', samples);
         const lostSite = current?.activeSite ?? open.application.initialSite;
         // Side by side: a standby that is silent must not hold up what the others say.
@@ -94,7 +99,7 @@ export function createPrimaryActivities(deps: ActivityDeps) {
               standby.then((state) => archivedBeyond(open, name, state)),
               standby.then((state) => (state?.chosen ? `to be promoted: ${state.chosen}` : null)),
             ]);
-            const basis = [loss.basis, archived, chosen].filter((each) => each !== null).join('; ');
+            const basis = [loss.basis, problem, archived, chosen].filter((each) => each !== null).join('; ');
             return { ...loss, basis, ...(mustForce ? { mustForce } : {}) };
           }),
         );

@@ -1,5 +1,4 @@
 import { dayOf, type ReadinessDay, withReadiness } from '../core/day-records';
-import { hasCode } from '../core/errors';
 import { layout } from '../core/layout';
 import { check, type KeptReadiness, type ReadinessCheck } from '../core/readiness';
 import { judgeApprovers, judgeChannels } from '../core/readiness-judgements';
@@ -17,6 +16,7 @@ import {
   type ReadinessInput,
 } from './readiness-looks';
 import { checkCapacity } from './readiness-capacity';
+import { readReadiness } from './observe-application';
 import { checkHooks } from './readiness-hooks';
 import { checkOldPrimary, checkOldServices } from './readiness-old-site';
 import { readSamples } from './sample-log';
@@ -71,16 +71,10 @@ export function createReadinessActivities(deps: ActivityDeps) {
       });
     },
 
-    /** What the look before this one was kept as; null before the first. */
+    /** What the look before this one was kept as; null before the first. Throws BackupCorrupt where that is damaged: it may be replaced. */
     async lastReadiness(input: { application: string; site: string }): Promise<KeptReadiness | null> {
       return withCallContext(async () => {
-        try {
-          const { control } = deps.open(input.application);
-          return JSON.parse((await control.read(layout.readiness(input.site))).toString('utf8')) as KeptReadiness;
-        } catch (error) {
-          if (hasCode(error, 'NotFound')) return null;
-          throw error;
-        }
+        return readReadiness(deps.open(input.application), input.site);
       });
     },
 

@@ -1,7 +1,7 @@
-import { hasCode } from '../core/errors';
 import { layout } from '../core/layout';
 import { growthPerSecond, type ReplicationSample } from '../core/replication';
 import type { OpenApplication } from './deps';
+import { isRecord, readKept, unlessDamaged } from './kept-state';
 
 /** A minute and a half at one sample each 1.5 s: enough for a peak rate and for a standby that is a minute behind. */
 const KEPT_SAMPLES = 60;
@@ -32,16 +32,20 @@ export type StoredSamples = Readonly<Record<string, readonly ReplicationSample[]
 export class SampleLog {
   readonly #control: OpenApplication['control'];
   readonly #samples: Map<string, readonly ReplicationSample[]>;
+  /** Why it goes on from nothing although something is kept; null where it does not. */
+  readonly problem: string | null;
   #unsavedRounds = 0;
 
-  private constructor(control: OpenApplication['control'], stored: StoredSamples) {
+  private constructor(control: OpenApplication['control'], stored: StoredSamples, problem: string | null) {
     this.#control = control;
     this.#samples = new Map(Object.entries(stored));
+    this.problem = problem;
   }
 
-  /** Goes on from what an earlier watch, perhaps on another host, has kept. */
+  /** Goes on from what an earlier watch, perhaps on another host, has kept; from nothing where that is damaged. */
   static async open(control: OpenApplication['control']): Promise<SampleLog> {
-    return new SampleLog(control, await readSamples(control));
+    const { value, problem } = await unlessDamaged(readSamples(control), {});
+    return new SampleLog(control, value, problem);
   }
 
   /**
@@ -113,15 +117,32 @@ export async function freezeSamples(
   await control.put(layout.samplesOfRun(runId), Buffer.from(JSON.stringify(samples)));
 }
 
-/** The samples that are kept, by store, oldest first; none for an application that was never watched. */
+/**
+ * The samples that are kept, by store, oldest first; none for an application that was never watched. Throws BackupCorrupt where
+ * they are damaged.
+ */
 export async function readSamples(
   control: OpenApplication['control'],
   key: string = layout.samples(),
 ): Promise<StoredSamples> {
-  try {
-    return JSON.parse((await control.read(key)).toString('utf8')) as StoredSamples;
-  } catch (error) {
-    if (hasCode(error, 'NotFound')) return {};
-    throw error;
-  }
+  return (await readKept(control, key, areSamples)) ?? {};
 }
+
+function areSamples(value: unknown): value is StoredSamples {
+  return isRecord(value) && Object.values(value).every((samples) => Array.isArray(samples) && samples.every(isSample));
+}
+
+function isSample(value: unknown): boolean {
+  if (!isRecord(value)) return false;
+  const isSide = (side: unknown) =>
+    side === null ||
+    (isRecord(side) && isRecord(side['position']) && isAmount(side['bytes']) && isAmount(side['operations']));
+  return (
+    typeof value['store'] === 'string' &&
+    !Number.isNaN(Date.parse(String(value['takenAt']))) &&
+    isSide(value['primary']) &&
+    isSide(value['standby'])
+  );
+}
+
+const isAmount = (value: unknown) => value === null || typeof value === 'number';

@@ -25,6 +25,7 @@ export function createWatchActivities(deps: ActivityDeps) {
           .filter((store) => store.hasReplication)
           .flatMap((store) => open.engine(store.name).replication ?? []);
         const log = await SampleLog.open(open.control);
+        if (log.problem !== null) ctx.log.warn({ problem: log.problem }, 'the watch begins anew');
         const until = Date.now() + input.runForMilliseconds;
         let rounds = 0;
         try {

@@ -252,6 +252,8 @@ export interface CheckHealthResult {
   readonly application: string;
   readonly at: string;
   readonly stores: readonly StoreHealth[];
+  /** What earlier looks kept and cannot be believed any more; absent where all can. */
+  readonly problems?: readonly string[];
 }
 
 /** Answers a `ReadinessResult`. */

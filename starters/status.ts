@@ -13,7 +13,7 @@ import {
   judgeStore,
   statusOf,
 } from '../core/monitoring/store-view';
-import { EMPTY_TALLY, tallyOf } from '../core/monitoring/tally';
+import { type Tally, tallyOf } from '../core/monitoring/tally';
 import { workflowIds } from '../core/names';
 import { listRuns } from './commands/runs';
 import { type ListedSchedule, listSchedules } from './schedules';
@@ -50,6 +50,8 @@ export interface StatusFacts {
   readonly application: string;
   readonly role: Part<{ readonly activeSite: string; readonly epoch: number; readonly since: string | null }>;
   readonly stores: readonly (readonly [store: string, Part<StoreStatus>])[];
+  /** Which backups failed is among it. */
+  readonly counted: Part<Tally>;
   readonly servers: Part<readonly ServerLook[]>;
   readonly running: Part<RunningNow>;
   readonly schedules: Part<readonly ListedSchedule[]>;
@@ -86,14 +88,15 @@ export async function lookAtAll(session: Session): Promise<StatusFacts> {
   const at = session.io.now().toISOString();
   const { application } = session;
   // Which backups failed is a reason more; without it the others hold.
-  const tally = readTally(open).catch(() => EMPTY_TALLY);
+  const tally = partOf(() => readTally(open));
+  const lastFailureAt = async (store: string) => {
+    const counted = await tally;
+    return 'value' in counted ? tallyOf(counted.value, store).lastFailureAt : null;
+  };
   const judged = Promise.all(
     open.application.stores.map(
       async ({ name }) =>
-        [
-          name,
-          await partOf(async () => storeStatus(session, name, at, tallyOf(await tally, name).lastFailureAt)),
-        ] as const,
+        [name, await partOf(async () => storeStatus(session, name, at, await lastFailureAt(name)))] as const,
     ),
   );
   const late = after(judged, ANSWER_MILLISECONDS);
@@ -115,7 +118,20 @@ export async function lookAtAll(session: Session): Promise<StatusFacts> {
   const logged = open.application.stores.filter(({ hasLog }) => hasLog);
   const wantedFollowers = logged.map(({ name }) => workflowIds.archive(application, name));
   const encryptionKeyId = session.config.encryption?.key ?? null;
-  return { at, application, role, stores, servers, running, schedules, readiness, encryptionKeyId, wantedFollowers };
+  const counted = await tally;
+  return {
+    at,
+    application,
+    role,
+    stores,
+    counted,
+    servers,
+    running,
+    schedules,
+    readiness,
+    encryptionKeyId,
+    wantedFollowers,
+  };
 }
 
 async function storeStatus(
@@ -167,6 +183,7 @@ async function runningNow(session: Session): Promise<RunningNow> {
 /** Judges what was found: an error of a store, or one that nobody can judge, is not safe. */
 export function verdictOf({
   stores,
+  counted,
   servers,
   running,
   schedules,
@@ -197,6 +214,7 @@ export function verdictOf({
         ]
       : []),
     ...unknown('the active site is', role),
+    ...unknown('which backups failed is', counted),
     ...unknown('the servers are', servers),
     ...unknown('what runs is', running),
     ...('problem' in running ? [] : unknown('the schedules are', schedules)),

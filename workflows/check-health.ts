@@ -21,10 +21,11 @@ export async function checkHealth({ application }: CheckHealthInput): Promise<Ch
     'check',
     'Judge every store',
     () => anywhere(application).checkStores({ application }),
-    ({ stores }) =>
+    ({ stores, problems = [] }) =>
       [
         stores.map(({ store, status }) => `${store} ${status}`).join(', '),
-        ...stores.flatMap(({ problems }) => problems.map((problem) => `to mend: ${problem}`)),
+        ...stores.flatMap((store) => store.problems.map((problem) => `to mend: ${problem}`)),
+        ...problems,
       ].join('; '),
   );
   await steps.run(

@@ -67,6 +67,43 @@ export type FailedBackups = (application: string, since: string | null) => Promi
 
 export const EMPTY_TALLY: Tally = { formatVersion: 1, stores: {}, failuresAskedAt: null, failedRuns: [] };
 
+/** Whether all that is counted on is there: what a bit or a half of it was lost of must not be counted on. */
+export function isTally(value: unknown): value is Tally {
+  const { formatVersion, stores, failuresAskedAt, failedRuns } = fieldsOf(value);
+  const isStore = (store: unknown) => {
+    const { countedThrough, succeeded, failed, lastFailureAt } = fieldsOf(store);
+    const { full, incr } = fieldsOf(succeeded);
+    return (
+      isTextOrNull(countedThrough) &&
+      isDurations(full) &&
+      isDurations(incr) &&
+      isCount(failed) &&
+      isTextOrNull(lastFailureAt)
+    );
+  };
+  return (
+    formatVersion === 1 &&
+    typeof stores === 'object' &&
+    stores !== null &&
+    Object.values(stores).every(isStore) &&
+    (failuresAskedAt === null || isTime(failuresAskedAt)) &&
+    Array.isArray(failedRuns) &&
+    failedRuns.every((run) => isTime(fieldsOf(run)['endedAt']))
+  );
+}
+
+function isDurations(value: unknown): boolean {
+  const { count, sumSeconds, within } = fieldsOf(value);
+  const isHistogram =
+    Array.isArray(within) && within.length === DURATION_BOUNDS_SECONDS.length && within.every(isCount);
+  return isCount(count) && typeof sumSeconds === 'number' && isHistogram;
+}
+
+const fieldsOf = (value: unknown) => (value ?? {}) as Partial<Record<string, unknown>>;
+const isCount = (value: unknown) => typeof value === 'number' && value >= 0;
+const isTextOrNull = (value: unknown) => value === null || typeof value === 'string';
+const isTime = (value: unknown) => typeof value === 'string' && !Number.isNaN(Date.parse(value));
+
 export function tallyOf({ stores }: Tally, store: string): StoreTally {
   return stores[store] ?? NOTHING;
 }

@@ -71,7 +71,10 @@ async function keepShowing(session: Session, seconds: number): Promise<number> {
 
 const exitCodeOf = ({ safety }: Verdict) => (safety === 'NOT SAFE' ? FAILURES.NotSafe.exitCode : 0);
 
-function documentOf({ wantedFollowers: _wanted, stores, ...facts }: StatusFacts, verdict: Verdict): object {
+function documentOf(
+  { wantedFollowers: _wanted, counted: _counted, stores, ...facts }: StatusFacts,
+  verdict: Verdict,
+): object {
   const known = stores.map(([store, part]) => ('value' in part ? part.value : { store, problem: part.problem }));
   return { ...verdict, ...facts, stores: known };
 }

@@ -195,6 +195,36 @@ test('a part that cannot be read is absent and named, and hides no other', async
   expect(found.get(`drctl_backups{${ASSETS},type="full"}`)).toBe(1);
 });
 
+test.each([
+  '',
+  'null',
+  '{"formatVersion":1,"sto',
+  '{"formatVersion":1,"stores":{"assets":{"failed":"x"}},"failedRuns":[]}',
+])('a damaged count of backups (%j) is named once, counted anew and kept', async (damaged) => {
+  await commit(6, 10);
+  await commit(2, 10);
+  await exposed(figuresOf());
+  await repository.put(layout.tally(), Buffer.from(damaged));
+  const found = await exposed(figuresOf());
+  expect(found.get('drctl_metrics_problem{app="shop",part="tally"}')).toBe(1);
+  expect(found.get(`backup_success_total{${ASSETS},type="full"}`)).toBe(2);
+  const next = await exposed(figuresOf());
+  expect([...next.keys()].filter((name) => name.startsWith('drctl_metrics_problem'))).toEqual([]);
+  expect(next.get(`backup_success_total{${ASSETS},type="full"}`)).toBe(2);
+});
+
+test('damaged samples and a damaged look at a site are named, and hide nothing else', async () => {
+  await commit(6, 10);
+  await repository.put(layout.samples(), Buffer.from('{"orders":[{"takenAt"'));
+  await repository.put(layout.readiness('dr'), Buffer.from('{"result":{}}'));
+  const found = await exposed(figuresOf());
+  expect([...found.keys()].filter((name) => name.startsWith('drctl_metrics_problem')).toSorted()).toEqual([
+    'drctl_metrics_problem{app="shop",part="readiness"}',
+    'drctl_metrics_problem{app="shop",part="replication"}',
+  ]);
+  expect(found.get(`backup_success{${ASSETS}}`)).toBe(1);
+});
+
 test('figures that nobody collects any more are not told, but that they are old is', async () => {
   await commit(6, 10);
   const figures = figuresOf();

@@ -6,6 +6,7 @@ import type { ActivityDeps } from '../../activities/deps';
 import { readSamples, SampleLog } from '../../activities/sample-log';
 import { createWatchActivities } from '../../activities/watch';
 import { createLocalRepository } from '../../adapters/repository/local';
+import { layout } from '../../core/layout';
 import type { Repository } from '../../core/repository';
 import { estimateLoss, type ReplicaState, type ReplicationSample } from '../../core/replication';
 import { faultyRepository } from '../support/faulty-repository';
@@ -217,5 +218,23 @@ describe('the samples of replication', () => {
 
   test('are none where nothing was ever watched', async () => {
     expect(await readSamples(control)).toEqual({});
+  });
+
+  test.each([
+    '',
+    '[]',
+    '{"orders":[{"takenAt":"2026-11',
+    '{"orders":[{"store":"orders","takenAt":"?"}]}',
+    '{"orders":7}',
+  ])('that are damaged (%j) are none for the watch, which says so and replaces them', async (damaged) => {
+    await control.put(layout.samples(), Buffer.from(damaged));
+    await expect(readSamples(control)).rejects.toThrow(
+      /samples\/replication\.json in .* is damaged, and the next look replaces it/,
+    );
+    const log = await SampleLog.open(control);
+    expect(log.problem).toMatch(/is damaged/);
+    for (let round = 0; round < 5; round += 1) await log.add(roundOf(round));
+    expect(Object.keys(await readSamples(control))).toEqual(STORES);
+    expect((await SampleLog.open(control)).problem).toBeNull();
   });
 });

@@ -5,6 +5,7 @@ import { parse, stringify } from 'yaml';
 import { createCatalog } from '../../adapters/catalog/catalog';
 import { createRepository } from '../../adapters/repository';
 import type { HealthReason } from '../../core/monitoring/store-view';
+import { EMPTY_TALLY } from '../../core/monitoring/tally';
 import { main } from '../../starters/main';
 import { type StatusFacts, verdictOf } from '../../starters/status';
 import { manifestOf } from '../support/manifests';
@@ -126,6 +127,7 @@ describe('the verdict', () => {
     encryptionKeyId: null,
     role: { value: { activeSite: 'primary', epoch: 0, since: null } },
     stores: [store([])],
+    counted: { value: EMPTY_TALLY },
     servers: { value: [] },
     running: { value: { followers: ['archive:shop:orders'], others: [] } },
     schedules: { value: [{ name: 'full', state: 'active' }] } as unknown as StatusFacts['schedules'],
@@ -141,6 +143,12 @@ describe('the verdict', () => {
       { stores: [['orders', { problem: 'no answer' }]] },
       'NOT SAFE',
       /orders cannot be judged/,
+    ],
+    [
+      'what counts the backups is damaged',
+      { counted: { problem: 'monitoring/backups.json is damaged' } },
+      'LOOK AT IT',
+      /which backups failed is not known: monitoring\/backups\.json is damaged/,
     ],
     ['a store has a warning', { stores: [store([reason('warning')])] }, 'LOOK AT IT', /orders: too much/],
     [

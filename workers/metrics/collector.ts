@@ -1,4 +1,5 @@
 import { readTally, updateTally } from '../../activities/backup-tally';
+import { unlessDamaged } from '../../activities/kept-state';
 import {
   observeReadiness,
   observeRecoveries,
@@ -9,7 +10,7 @@ import { observeStore } from '../../activities/observe-stores';
 import type { CallContext } from '../../core/call';
 import { reasonOf } from '../../core/errors';
 import type { ApplicationFacts, FactProblem, Recovery, RoleChangeNow, StorageSizes } from '../../core/monitoring/facts';
-import { type FailedBackups, tallyOf } from '../../core/monitoring/tally';
+import { EMPTY_TALLY, type FailedBackups, tallyOf } from '../../core/monitoring/tally';
 import type { WiredApplication } from '../wiring';
 
 export interface RunsOfTemporal {
@@ -48,12 +49,17 @@ export class FactCollector {
       }
     };
     // Counting needs every manifest once, which is long the first time; the failures of before are known at once.
-    const counted = await part('tally', () => readTally(open));
+    const counted = await part('tally', () => unlessDamaged(readTally(open), EMPTY_TALLY));
     const [views, active, replication, roleChange, readiness, recoveries, servers] = await Promise.all([
       Promise.all(
         open.application.stores.map(({ name }) =>
           part(`store:${name}`, () =>
-            observeStore(open, name, new Date().toISOString(), counted ? tallyOf(counted, name).lastFailureAt : null),
+            observeStore(
+              open,
+              name,
+              new Date().toISOString(),
+              counted ? tallyOf(counted.value, name).lastFailureAt : null,
+            ),
           ),
         ),
       ),
@@ -69,7 +75,9 @@ export class FactCollector {
     ]);
     const seen = views.filter((view) => view !== null);
     const newest = new Map(seen.flatMap((view) => (view.newest ? [[view.store, view.newest.backupId]] : [])));
-    const tally = counted && (await part('tally', () => updateTally(open, newest, this.#runs.failedBackups, at)));
+    const counting = () => updateTally(open, newest, this.#runs.failedBackups, at);
+    const { tally = null, problem = null } = (counted && (await part('tally', counting))) ?? {};
+    if (problem !== null) problems.push({ part: 'tally', reason: problem });
     const stores = seen.map((view) =>
       tally ? { ...view, lastFailureAt: tallyOf(tally, view.store).lastFailureAt } : view,
     );
