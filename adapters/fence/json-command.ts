@@ -50,7 +50,8 @@ async function run(command: JsonCommand): Promise<string> {
   const killGroup = () => killProcessGroup(child);
   stop.addEventListener('abort', killGroup, { once: true });
   try {
-    const { exitCode, stdout, stderr } = await finish(child, JSON.stringify(command.input));
+    // With its end: a shell's `read` takes a line without one for the end of the input, and fails.
+    const { exitCode, stdout, stderr } = await finish(child, `${JSON.stringify(command.input)}\n`);
     command.signal?.throwIfAborted();
     if (deadline.aborted) throw new CommandProblem('late', `not finished within ${command.timeoutSeconds} s, killed`);
     if (exitCode !== 0) {

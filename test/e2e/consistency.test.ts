@@ -1,6 +1,7 @@
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { readSamples } from '../../activities/sample-log';
 import { workflowIds } from '../../core/names';
 import type { SiteName } from '../../lab/sites/address-plan';
@@ -10,6 +11,9 @@ import { factsOf } from '../support/consistency/facts';
 import type { Operation } from '../support/consistency/history';
 import { Nemesis, plannedRounds } from '../support/consistency/nemesis';
 import { type Ended, peopleDecide } from '../support/consistency/people';
+import { addNotedHooks, hookFaults } from '../support/consistency/noted-hooks';
+import { postgresqlSurvivors } from '../support/consistency/postgresql-session';
+import { addSecondStandby, type SecondStandby } from '../support/consistency/second-standby';
 import { asSuperuser, interposeLinks, type SiteLinks } from '../support/consistency/site-links';
 import { Workload } from '../support/consistency/workload';
 import { E2eLab, waitUntil } from '../support/e2e-lab';
@@ -34,13 +38,17 @@ const random = seededRandom('consistency');
 
 describe.each(plannedRounds(random, countOf('ROUNDS', 1)))('round $round: the site is $fault', (plan) => {
   let e2e: E2eLab;
+  let second: SecondStandby;
+  let hookCalls: ReturnType<typeof addNotedHooks>;
   let links: SiteLinks;
   let workload: Workload;
   const say = (line: string) => process.stderr.write(`consistency, round ${plan.round}: ${line}\n`);
 
   beforeAll(async () => {
     e2e = await E2eLab.up();
-    links = await interposeLinks(e2e);
+    second = await addSecondStandby(e2e);
+    hookCalls = addNotedHooks(e2e);
+    links = await interposeLinks(e2e, second.link);
     workload = new Workload(e2e, links.mongodb, random);
     await workload.start();
     await e2e.ask('schedules', 'apply');
@@ -49,6 +57,7 @@ describe.each(plannedRounds(random, countOf('ROUNDS', 1)))('round $round: the si
   afterAll(async () => {
     await workload?.stop();
     links?.close();
+    await second?.stop();
     await e2e?.destroy();
   });
 
@@ -88,7 +97,8 @@ describe.each(plannedRounds(random, countOf('ROUNDS', 1)))('round $round: the si
     say(`at the end ${summary(workload.history)}`);
     const { result } = ended;
     if (!result) throw ended.error;
-    const facts = await factsOf(e2e, result, workload.history, await workload.survivors(leads));
+    const survivors = await workload.survivors(leads);
+    const facts = await factsOf(e2e, result, workload.history, survivors);
     const found = violations(workload.history, facts);
     if (found.length > 0) say(`kept in ${kept({ plan, found, facts, result, history: workload.history })}`);
     expect(found.slice(0, 20)).toEqual([]);
@@ -98,6 +108,11 @@ describe.each(plannedRounds(random, countOf('ROUNDS', 1)))('round $round: the si
     const priced = result.losses.find(({ store }) => store === STORES.postgresql);
     expect(typeof priced?.bytes === 'number' || /a checkpoint has just been/.test(priced?.basis ?? '')).toBe(true);
     expect(await isStandby(e2e, 'dr')).toBe(leads === 'primary');
+    expect(hookFaults(hookCalls(), result, runId)).toEqual([]);
+    const { host, port } = leads === 'dr' ? e2e.access.plan.sites.dr.postgresql : second.link.address;
+    const same = async () => isDeepStrictEqual(await postgresqlSurvivors(second.url), survivors[STORES.postgresql]);
+    await waitUntil('the second standby having what its primary has', same, { deadlineMs: 60_000 });
+    expect(await second.sender()).toBe(`${host}:${port}`);
   });
 });
 

@@ -9,7 +9,7 @@ type Postgres = Awaited<ReturnType<typeof startPostgres>>;
 
 /** A second server that is a copy of the first and follows it. `stop` removes its data too. */
 export async function startPostgresStandby(
-  primary: Postgres,
+  primary: Pick<Postgres, 'host' | 'port' | 'user' | 'password'>,
   settings: Readonly<Record<string, string>> = {},
   programs?: string,
 ): Promise<Postgres> {

@@ -27,10 +27,13 @@ describe('a program', () => {
   };
   const hooks = (argv: string[], environment: string[] = []) => createHooks({ drain: { run: { argv, environment } } });
 
-  test('is given the call on standard input, its arguments as they are, and no secret that the config does not name', async () => {
+  test('is given the call as a line on standard input, its arguments as they are, and no secret that the config does not name', async () => {
     process.env['DRCTL_HOOK_GIVEN'] = 'yes';
     process.env['DRCTL_HOOK_KEPT'] = 'no';
-    const file = program('note', `cat > "$1.json"; echo "$2|$DRCTL_HOOK_GIVEN|$DRCTL_HOOK_KEPT" > "$1.txt"`);
+    const file = program(
+      'note',
+      `read -r call || exit 9; printf %s "$call" > "$1.json"; echo "$2|$DRCTL_HOOK_GIVEN|$DRCTL_HOOK_KEPT" > "$1.txt"`,
+    );
     const out = join(folder, 'out');
     const said = await hooks([file, out, '$(whoami); *'], ['DRCTL_HOOK_GIVEN']).call(call, 10, testContext());
     expect(said).toBe('exit 0, no output');

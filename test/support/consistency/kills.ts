@@ -6,8 +6,9 @@ import type { SeededRandom } from '../random';
 /** The activities of a role change in the order of the runbook: every step of one is one of them, or several. */
 export const STEPS = {
   failover: [
-    ...['describeApplication', 'probeSite', 'assessLoss', 'lookAtWork', 'takeEpoch', 'fenceSite', 'fenceStore'],
-    ...['promoteStore', 'lookAtFiles', 'startService', 'pointDns', 'verifyEndpoint', 'probeWrite', 'storeReport'],
+    ...['describeApplication', 'probeSite', 'assessLoss', 'lookAtWork', 'takeEpoch', 'callHook', 'fenceSite'],
+    ...['fenceStore', 'promoteStore', 'lookAtFiles', 'startService', 'pointDns', 'verifyEndpoint', 'probeWrite'],
+    ...['followMembers', 'storeReport'],
   ],
   /** One that is aborted when it has its epoch. */
   abortedFailover: [

@@ -23,6 +23,8 @@ export interface Plan {
 }
 
 const MOST_DELAY_MILLISECONDS = 150;
+/** So that of the two standbys it is always the same that has more: the clients know that one as the new primary. */
+const SECOND_STANDBY_LATER_MILLISECONDS = 200;
 /** Each costs its failover some ten seconds. */
 const MOST_KILLS = 4;
 
@@ -62,6 +64,7 @@ export class Nemesis {
 
   lag(): void {
     for (const link of replicationLinks(this.links)) link.delayMs = this.plan.delayMs;
+    this.links.secondStandby.delayMs += SECOND_STANDBY_LATER_MILLISECONDS;
   }
 
   async strike(): Promise<void> {

@@ -20,6 +20,7 @@ export interface SiteLinks {
   readonly postgresql: Link;
   readonly redis: Link;
   readonly mongodb: readonly MemberLink[];
+  readonly secondStandby: Link;
   /** From the DR site to the agent that fences the old one. */
   readonly agent: Link;
   close(): void;
@@ -30,8 +31,11 @@ interface RawConfig {
   fence: { url: string };
 }
 
-/** Puts links between the sites of a lab that is up: what went directly goes through them from now on. */
-export async function interposeLinks(e2e: E2eLab): Promise<SiteLinks> {
+/**
+ * Puts links between the sites of a lab that is up: what went directly goes through them from now on. Both workers start anew,
+ * with the config as it is now.
+ */
+export async function interposeLinks(e2e: E2eLab, secondStandby: Link): Promise<SiteLinks> {
   const { postgresql: pg, redis: cache } = e2e.access.plan.sites.primary;
   const { hostname, port } = new URL(e2e.lab.supervisor.url);
   const [postgresql, redis, agent] = await Promise.all([
@@ -43,13 +47,13 @@ export async function interposeLinks(e2e: E2eLab): Promise<SiteLinks> {
   const links = { postgresql, redis, agent };
   const working = Promise.all([workThrough(e2e, links), workAnew(e2e)]);
   await Promise.all([followThrough(e2e, postgresql), replicateThrough(e2e, redis), working]);
-  const all = [...Object.values(links), ...mongodb.map(({ link }) => link)];
-  return { ...links, mongodb, close: () => all.forEach((link) => link.close()) };
+  const all = [...Object.values(links), secondStandby, ...mongodb.map(({ link }) => link)];
+  return { ...links, mongodb, secondStandby, close: () => all.forEach((link) => link.close()) };
 }
 
 /** What replication between the sites goes through. */
-export function replicationLinks({ postgresql, redis, mongodb }: SiteLinks): Link[] {
-  return [postgresql, redis, ...mongodb.map(({ link }) => link)];
+export function replicationLinks({ postgresql, redis, mongodb, secondStandby }: SiteLinks): Link[] {
+  return [postgresql, secondStandby, redis, ...mongodb.map(({ link }) => link)];
 }
 
 /** A client of a site's PostgreSQL as its superuser. */
