@@ -15,12 +15,15 @@ export function createCatchUpActivities(deps: ActivityDeps) {
       return withCallContext(async (ctx) => {
         const open = deps.open(input.application);
         await requireEpoch(open, input.epoch);
-        const { site, store, epoch, withinSeconds } = input;
+        const { site, store, epoch } = input;
+        const begunMs = Date.now();
         const [replication, log] = [replicationOf(open, store), open.logArchive(store)];
         if (!replication.catchUp || !log) throw failure('UsageInvalid', `no standby of ${store} can take archived log`);
         // A sweep that is under way is not waited for: what it may not have seen yet is log from before all that is kept for
         // its own sake, and a piece that is missing is said.
         await announceUse(open, store, { kind: 'restore', backups: [] }, ctx);
+        // A repository that answers late has cost a part of the time already.
+        const withinSeconds = Math.max(1, input.withinSeconds - (Date.now() - begunMs) / 1_000);
         try {
           return await replication.catchUp({ site, epoch, withinSeconds }, log, ctx);
         } finally {

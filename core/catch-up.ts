@@ -10,6 +10,8 @@ export interface CatchUpRequest {
 /** What a standby took from the archived log before its promotion. */
 export interface CaughtUp {
   readonly store: string;
+  /** Which of the site's servers has it now, `host:port`. */
+  readonly server: string;
   /** What it had applied before, and what afterwards. */
   readonly before: Position;
   readonly reached: Position;

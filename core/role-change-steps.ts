@@ -26,6 +26,11 @@ export const roleChangeSteps = {
     `catch-up:${store}`,
     `Bring what only the archive has of ${store} to ${toSite}`,
   ],
+  /** Only where the server that was caught up is not the one that is promoted. */
+  catchUpInstead: (store: string, server: string): StepName => [
+    `catch-up-instead:${store}`,
+    `Bring what only the archive has of ${store} to ${server}, which is promoted in place of the one that had it`,
+  ],
   promote: (store: string, toSite: string): StepName => [`promote:${store}`, `Promote ${store} at ${toSite}`],
   files: (store: string, toSite: string): StepName => [
     `files:${store}`,

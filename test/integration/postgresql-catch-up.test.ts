@@ -124,6 +124,7 @@ describe.each(postgresVersionsInDepth)('PostgreSQL $version: what only the archi
     const caughtUp = await catchUp('dr');
     expect(caughtUp).toMatchObject({
       fed: true,
+      server: `${dr.host}:${dr.port}`,
       how: expect.stringMatching(/out of the archived log, all that it has$/),
     });
     expect(await rowsOf(dr)).toEqual(upTo(3_000));

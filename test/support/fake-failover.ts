@@ -17,6 +17,8 @@ export interface FakeWorld {
   verdict: Pick<SiteVerdict, 'alive' | 'healthy'>;
   /** Stores whose standby at the other site does not answer. */
   standbysGone: Set<string>;
+  /** The server that the first catch-up fed, where it is gone when one is chosen. */
+  caughtUpFirst: string | null;
   /** What a failover would lose of each store. */
   lossSeconds: number;
   /** What still serves at the old site when the fences are set. */
@@ -68,6 +70,7 @@ export function fakeFailoverWorld(): FakeWorld {
     epoch: null,
     verdict: { alive: false, healthy: false },
     standbysGone: new Set(),
+    caughtUpFirst: null,
     lossSeconds: 2.5,
     servedBefore: { writableStores: [], services: [], unseenServices: [] },
     siteFence: 'proven',
@@ -194,8 +197,10 @@ export function fakeFailoverWorld(): FakeWorld {
     },
     catchUpStore: async ({ store }) => {
       note('catchUpStore', store);
+      const server = world.caughtUpFirst ?? CHOSEN;
+      world.caughtUpFirst = null;
       const reached = { ...position, value: '45' };
-      return { store, before: position, reached, archived: reached, fed: true, how: 'replayed from 42 to 45' };
+      return { store, server, before: position, reached, archived: reached, fed: true, how: 'replayed from 42 to 45' };
     },
     leaveArchive: async ({ store }) => {
       note('leaveArchive', store);

@@ -276,6 +276,29 @@ test.each([
   });
 });
 
+test('where the server that was caught up is gone, the one in its place gets the same before it is promoted', async () => {
+  const world = fakeFailoverWorld();
+  world.caughtUpFirst = '10.0.2.8:5432';
+  await withFailover(world, async (handle) => {
+    await waitingFor(handle, /approval/);
+    await approve(handle);
+    const { outcome, steps } = await handle.result();
+    expect(outcome).toBe('completed');
+    const ofOrders = world.calls.filter((call) => /^(catchUpStore|chooseServer|promoteStore):orders/.test(call));
+    expect(ofOrders.map((call) => call.split(':')[0])).toEqual([
+      'catchUpStore',
+      'chooseServer',
+      'catchUpStore',
+      'promoteStore',
+    ]);
+    expect(steps.find(({ id }) => id === 'catch-up-instead:orders')).toMatchObject({
+      state: 'done',
+      title: expect.stringContaining('to 10.0.2.7:5432, which is promoted in place of the one that had it'),
+      note: 'replayed from 42 to 45',
+    });
+  });
+});
+
 const hook = (name: string, more: Partial<Hook>): Hook => ({
   ...{
     name,

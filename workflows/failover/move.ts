@@ -9,6 +9,7 @@ import { workflowIds } from '../../core/names';
 import { roleChangeSteps } from '../../core/role-change-steps';
 import { roleChangeWithin } from '../proxies';
 import { settleDns } from '../settle-dns';
+import { catchUpInstead } from './catch-up';
 import { fenceSite } from './fence';
 import { continueAt } from './new-lineage';
 import type { FailoverRun } from './run';
@@ -42,6 +43,7 @@ async function promoteStore(run: FailoverRun, store: string): Promise<PromoteRes
   const step = { application: app.name, store, site, epoch };
   if (!choosesAt(app, store, site)) return promoteServer(run, step);
   const chosen = await run.at.chooseServer({ ...step, atLeast: run.hasToHave(store) });
+  if (chosen) await catchUpInstead(run, store, chosen.server);
   const promoted = await promoteServer(run, { ...step, ...(chosen ? { server: chosen.server } : {}) });
   return chosen ? { ...promoted, chosen: chosen.why } : promoted;
 }

@@ -43,6 +43,8 @@ export class FailoverRun {
   readonly sizesBefore = new Map<string, number>();
   /** What people should know once it is undone. */
   afterUndo: readonly string[] = [];
+  /** By store, the server that has what the archive had. */
+  readonly caughtUp = new Map<string, string>();
   /** Stores whose promotion has to be forced, as was found so far. */
   readonly mustForce = new Set<string>();
   /** What was promoted by force. */

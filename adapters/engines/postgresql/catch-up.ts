@@ -16,7 +16,7 @@ import { borrowConninfo, giveBackConninfo } from './primary-conninfo';
 import { readEpoch } from './role-epoch';
 import { readFacts } from './server-facts';
 import type { PostgresqlSite } from './settings';
-import { serversOf } from './site-servers';
+import { nameOf, serversOf } from './site-servers';
 import { readStandbyPlace } from './standby-place';
 import { WalServer } from './wal-server';
 
@@ -47,21 +47,22 @@ export async function catchUpFromArchive(
     async (client) => {
       refuseOlderEpoch(store, request.site, request.epoch, await readEpoch(client));
       const standby = await lookAt(client, addressOf(site));
+      const of = { store, server: nameOf(site) };
       const at = (lsn: bigint, timeline = standby?.timeline ?? 0) =>
         positionAt(lineageOf(standby?.systemId ?? '', timeline), lsn);
-      if (!standby) return nothing(store, await primaryPosition(client, addressOf(site)), 'it is a primary already');
+      if (!standby) return nothing(of, await primaryPosition(client, addressOf(site)), 'it is a primary already');
       await giveBackConninfo(client); // an earlier try may have died
       ctx.progress({ phase: 'looking at the archived log', note: store });
       const way = await inTime(archivedWay(log, standby), deadline, 'the archived log could not be looked at');
       if (!way || way.reaches <= standby.received)
-        return nothing(store, at(standby.replayed), way ? upToDate(way) : 'nothing of its cluster is archived');
+        return nothing(of, at(standby.replayed), way ? upToDate(way) : 'nothing of its cluster is archived');
       const last = await inTime(lastRecordOf(way, log, ctx), deadline, 'the end of the archived log could not be read');
       const archived = at(way.reaches, way.timeline);
       if (last === null || standby.replayed > last)
-        return { ...nothing(store, at(standby.replayed), upToDate(way)), archived };
+        return { ...nothing(of, at(standby.replayed), upToDate(way)), archived };
       const reached = await feed({ client, site, standby, way, last, log, deadline, ctx });
       return {
-        store,
+        ...of,
         before: at(standby.replayed),
         reached: at(reached, way.timeline),
         archived,
@@ -87,8 +88,8 @@ export async function leaveArchive(site: PostgresqlSite, ctx: CallContext): Prom
 
 const upToDate = ({ reaches }: ArchivedWay) => `it has all that is archived (until ${formatLsn(reaches)})`;
 
-const nothing = (store: string, position: CaughtUp['before'], how: string): CaughtUp => ({
-  ...{ store, before: position, reached: position, archived: null, fed: false, how },
+const nothing = (of: Pick<CaughtUp, 'store' | 'server'>, position: CaughtUp['before'], how: string): CaughtUp => ({
+  ...{ ...of, before: position, reached: position, archived: null, fed: false, how },
 });
 
 async function primaryPosition(client: Client, where: string) {

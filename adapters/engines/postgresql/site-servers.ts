@@ -127,7 +127,8 @@ export function withOthers(
   return problems.length === 0 ? probe : { ...probe, writable, problems: [...probe.problems, ...problems] };
 }
 
-const nameOf = ({ host, port }: PostgresqlSite) => `${host}:${port}`;
+/** As candidates and what was caught up are named. */
+export const nameOf = ({ host, port }: PostgresqlSite) => `${host}:${port}`;
 export const sameServer = (a: PostgresqlSite, b: PostgresqlSite) => a.host === b.host && a.port === b.port;
 
 export function serversOf(site: PostgresqlSite): PostgresqlSite[] {
