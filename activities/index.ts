@@ -20,6 +20,7 @@ import { createPromoteActivities } from './promote';
 import { createReadinessActivities } from './readiness';
 import { createReadinessReportActivities } from './readiness-report';
 import { createReportActivities } from './report';
+import { createRestorableInstantActivities } from './restorable-instant';
 import { createRestoreActivities } from './restore';
 import { createRetentionActivities } from './retention';
 import { createServiceSizeActivities } from './service-sizes';
@@ -55,6 +56,7 @@ export function createActivities(deps: ActivityDeps) {
     ...createReadinessActivities(deps),
     ...createReadinessReportActivities(deps),
     ...createReportActivities(deps),
+    ...createRestorableInstantActivities(deps),
     ...createRestoreActivities(deps),
     ...createRetentionActivities(deps),
     ...createServiceSizeActivities(deps),

@@ -165,7 +165,7 @@ export function createVerifyActivities(deps: ActivityDeps) {
 }
 
 /** A proof that asked S3 for what is years old, every day, would cost more than all the rest. */
-async function readableAtOnce(
+export async function readableAtOnce(
   open: OpenApplication,
   store: string,
   manifests: readonly Manifest[],

@@ -29,7 +29,7 @@ export function planDrill(
   const all: Readonly<Record<DrillStage, Omit<PlannedStage, 'stage' | 'title'>>> = {
     integrity: held('of each store, reads a backup that chance chooses, with its chain and its log, completely'),
     recovery: held(
-      `restores ${app.stores.map(({ name }) => name).join(', ')} to the latest state at ${site}, one after the other`,
+      `restores ${app.stores.map(({ name }) => name).join(', ')} at ${site} to one instant that chance chooses, one after the other`,
       'reads all of each, and runs the checks of the config',
     ),
     network: networkOf(app),

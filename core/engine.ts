@@ -88,6 +88,9 @@ export interface Engine<E extends string = string> {
   readonly log: LogShipping | null;
   readonly replication: Replication | null;
 
+  /** Absent for engines whose archiver writes none. */
+  readonly heartbeat?: StoreHeartbeat;
+
   /** True where content changes as time passes (keys that expire): two restores of one state may differ then. */
   readonly contentAges?: boolean;
 
@@ -167,6 +170,17 @@ export interface Restore {
   crash?(place: RestorePlace, ctx: CallContext): Promise<number | null>;
   /** Stops what runs in the place and removes it. Only ever touches a place that carries the marker of a restore. */
   discard(place: RestorePlace, ctx: CallContext): Promise<void>;
+}
+
+/** The record with the source's time that an archiver writes into the store each second. */
+export interface StoreHeartbeat {
+  /** That of a restored copy; null where none had been written. */
+  in(restored: RestoredStore, ctx: CallContext): Promise<string | null>;
+  /**
+   * One that the archive noted when it stored it, and that was committed by the instant on the way that the plan takes: the
+   * state of the instant holds it or a later one. Null where none is known; absent where the archive notes none.
+   */
+  notedBefore?(instant: string, plan: RestorePlan, catalog: StoreCatalog): Promise<string | null>;
 }
 
 export interface ArchiveRequest {

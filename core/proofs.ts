@@ -1,6 +1,8 @@
 import type { Finding, LogRange, ObjectCount } from './verification';
 import type { Fingerprint, RecoveryWindow } from './recovery';
+import type { ChosenInstant } from './restorable-instant';
 import type { CheckResult } from './restore-checks';
+import type { HeartbeatFound } from './restored-heartbeat';
 
 /**
  * How deep a store was looked into. `quick`: manifests, listings, the continuity of the log. `full`: backups and their log
@@ -32,13 +34,20 @@ export interface RestoreProof {
   /** From the plan until the store could be used: what an outage would have waited for it. */
   readonly recoverySeconds: number;
   readonly rtoSeconds: number;
-  /** How old the state was when the restore began; null where a certain backup was asked for, which has no say in that. */
+  /**
+   * How old the newest state that can be restored was when the restore began; null where a person named what to restore, which
+   * has no say in that.
+   */
   readonly lossSeconds: number | null;
   readonly rpoSeconds: number;
   readonly fingerprint: Fingerprint;
   /** An earlier proof that restored the same state, whose content this one was compared with; null where there is none. */
   readonly comparedWith: string | null;
   readonly checks: readonly CheckResult[];
+  /** What chance made of it; absent where it had no say, and in proofs of before it had one. */
+  readonly instant?: ChosenInstant;
+  /** What was compared with it of the time itself; absent where nothing was recorded. */
+  readonly heartbeat?: HeartbeatFound;
 }
 
 /** `proofs/<store>/<proofId>.json`: what was looked at, how, and what was found. Never changes. */

@@ -2,6 +2,7 @@ import type { CallContext } from './call';
 import { type Manifest, withWholeChains } from './catalog';
 import type { LogArchive } from './log-archive';
 import type { Position } from './positions';
+import { mixed } from './seeded-choice';
 
 /** Something in a repository that is not as it was stored, or not there. */
 export interface Finding {
@@ -136,10 +137,7 @@ export function soundBackups(manifests: readonly Manifest[], findings: readonly 
 /** The same seed chooses the same of the same backups; null where none has a complete chain. */
 export function chooseBackup(manifests: readonly Manifest[], seed: number): Manifest | null {
   const whole = withWholeChains(manifests);
-  // Neighbouring seeds must not choose neighbouring backups: one step of the finaliser of MurmurHash3.
-  let mixed = Math.imul((seed >>> 0) ^ (seed >>> 16), 0x85ebca6b);
-  mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
-  return whole[((mixed ^ (mixed >>> 16)) >>> 0) % Math.max(1, whole.length)] ?? null;
+  return whole[mixed(seed) % Math.max(1, whole.length)] ?? null;
 }
 
 /**

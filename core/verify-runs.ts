@@ -1,4 +1,5 @@
 import type { Proof, ProofKind } from './proofs';
+import type { RecoveryTarget } from './recovery';
 
 /** Started by schedules and by `drctl verify`. */
 export interface VerifyStoresInput {
@@ -7,9 +8,11 @@ export interface VerifyStoresInput {
   readonly kind: ProofKind;
   /**
    * Full: the backup that is read with its chain and its log, one by chance where it is left out; `all` of them and all of
-   * the log. Restore: the backup that is restored; the latest state where it is left out.
+   * the log. Restore: the backup that is restored.
    */
   readonly backup?: 'all' | { readonly backupId: string };
+  /** Restore: what it is restored to. Without it and a backup chance chooses; a store without a log has its latest state only. */
+  readonly to?: RecoveryTarget;
   /** Of the choice; the run takes one of its own where it is left out. */
   readonly seed?: number;
   /** Ask back what the named backup has in archive classes, and wait for it; left out: it is not read, and that is said. */

@@ -3,6 +3,8 @@ import { countOf, formatBytes, formatDuration } from '../core/clock';
 import { FAILURES } from '../core/failure-classes';
 import type { ProofKind, RestoreProof } from '../core/proofs';
 import type { RecoveryWindow } from '../core/recovery';
+import { instantLine } from '../core/restorable-instant';
+import { heartbeatLine } from '../core/restored-heartbeat';
 import type { Finding, ObjectCount } from '../core/verification';
 import type { VerifiedStore, VerifyStoresInput, VerifyStoresResult } from '../core/verify-runs';
 import { workflowIds } from '../core/names';
@@ -16,6 +18,7 @@ export interface VerifyRequest {
   readonly stores: readonly string[];
   readonly kind: ProofKind;
   readonly backup: VerifyStoresInput['backup'];
+  readonly to: VerifyStoresInput['to'];
   readonly seed: number | undefined;
   readonly site: string | undefined;
   readonly thaw: boolean;
@@ -26,12 +29,13 @@ export interface VerifyRequest {
 /** Verifies stores and shows what was found. Answers the exit code. */
 export async function startVerify(
   session: Session,
-  { stores, kind, backup, seed, site, thaw, copy, detach }: VerifyRequest,
+  { stores, kind, backup, to, seed, site, thaw, copy, detach }: VerifyRequest,
 ): Promise<number> {
   const { application, io } = session;
   const input: VerifyStoresInput = {
     ...{ application, stores, kind, requestedBy: io.user, tell: detach },
     ...(backup === undefined ? {} : { backup }),
+    ...(to === undefined ? {} : { to }),
     ...(seed === undefined ? {} : { seed }),
     ...(site === undefined ? {} : { site }),
     ...(thaw ? { thaw } : {}),
@@ -99,16 +103,18 @@ function findingLines({ severity, backupId, key, problem, consequence, foundBy }
 }
 
 function restoreLines({ chain, reachedTime, recoverySeconds, rtoSeconds, ...restore }: RestoreProof): string[] {
-  const { lossSeconds, rpoSeconds, fingerprint, comparedWith, checks } = restore;
+  const { lossSeconds, rpoSeconds, fingerprint, comparedWith, checks, instant, heartbeat } = restore;
   const seconds = (value: number) => formatDuration(value * 1_000);
   const entries = fingerprint.items.reduce((sum, { count }) => sum + count, 0);
   return [
     `  restored  ${chain.join(' + ')}${reachedTime === null ? '' : `, state of ${shortTime(reachedTime)}`}`,
+    ...(instant ? [`  chosen    ${instantLine(instant)}`] : []),
     `  usable    after ${seconds(recoverySeconds)} (RTO ${seconds(rtoSeconds)})`,
     ...(lossSeconds === null
       ? []
-      : [`  state     ${seconds(lossSeconds)} old when it began (RPO ${seconds(rpoSeconds)})`]),
+      : [`  newest    ${seconds(lossSeconds)} old when it began (RPO ${seconds(rpoSeconds)})`]),
     `  read      ${fingerprint.items.length} items, ${entries} entries${comparedWith === null ? '' : `; equal to ${comparedWith}`}`,
+    ...(heartbeat ? [`  heartbeat ${heartbeatLine(heartbeat)}`] : []),
     ...checks.map((each) => `  check     ${each.ok ? 'holds' : 'FAILED'}: ${checkLine(each)}`),
   ];
 }

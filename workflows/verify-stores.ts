@@ -9,9 +9,10 @@ import type { ReadElsewhere } from '../core/reading';
 import type { Finding } from '../core/verification';
 import type { VerifiedStore, VerifyStoresInput, VerifyStoresResult } from '../core/verify-runs';
 import { anywhere, reading, telling } from './proxies';
+import { chooseInstant, targetAt } from './restorable-instant';
 import { StepTable, wasCancelled } from './step-table';
 import { thawChain } from './thaw-chain';
-import { testRestore } from './verify/restore-test';
+import { type RestoreTest, testRestore } from './verify/restore-test';
 import { tellDamage } from './verify/tell-damage';
 
 /** What one store's verification knows so far; the proof is made of it, however it ends. */
@@ -143,14 +144,28 @@ async function restoreForProof(
   store: StoreSummary,
   found: Found,
 ): Promise<void> {
-  const { application, backup, atSite, described, thaw = false } = input;
-  const target =
-    typeof backup === 'object' ? { kind: 'backup' as const, backupId: backup.backupId } : { kind: 'latest' as const };
+  const { application, atSite, described, thaw = false } = input;
+  const { target, ...chosen } = await targetOf(steps, input, store);
+  if (chosen.instant) found.seed = chosen.instant.seed;
   const { rtoSeconds } = described.objectives;
-  const test = { application, store, site: atSite, target, rtoSeconds, thaw, ...copyOf(input) };
+  const test = { application, store, site: atSite, target, ...chosen, rtoSeconds, thaw, ...copyOf(input) };
   const { restore, problem, elsewhere } = await testRestore(steps, test);
   const findings = [...found.findings, ...elsewhere.map((each) => readElsewhere(store.name, each))];
   Object.assign(found, { restore, problem, backups: restore.chain, findings });
+}
+
+/** What a person named; else what chance chooses of what can be restored. */
+async function targetOf(
+  steps: StepTable,
+  input: Verification,
+  { name: store, hasLog }: StoreSummary,
+): Promise<Pick<RestoreTest, 'target' | 'instant'>> {
+  const { application, backup, to, seed } = input;
+  if (typeof backup === 'object') return { target: { kind: 'backup', backupId: backup.backupId } };
+  if (to) return { target: to };
+  if (!hasLog) return { target: { kind: 'latest' } };
+  const instant = await chooseInstant(steps, { application, stores: [store], seed, ...copyOf(input) });
+  return { target: targetAt(instant), instant };
 }
 
 const copyOf = ({ copy }: Pick<Verification, 'copy'>) => (copy === undefined ? {} : { copy });

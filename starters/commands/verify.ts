@@ -2,8 +2,10 @@ import { failure } from '../../core/errors';
 import { copiesNamed } from '../copies';
 import { isBackupId } from '../../core/layout';
 import type { ProofKind } from '../../core/proofs';
+import type { RecoveryTarget } from '../../core/recovery';
 import type { Front } from '../front';
 import { detachOption } from '../options';
+import { readTarget } from '../recovery-target';
 import { startVerify } from '../verify';
 
 interface Options {
@@ -12,6 +14,7 @@ interface Options {
   full?: boolean;
   restore?: boolean;
   backup?: string;
+  to?: string;
   everyBackup?: boolean;
   seed?: string;
   site?: string;
@@ -31,7 +34,11 @@ export function registerVerify(front: Front): void {
         ['drctl verify orders-db --full', 'reads a backup chosen by chance, its chain and its log completely'],
         ['drctl verify --all --full --every-backup', 'reads all that is stored'],
         ['drctl verify --all --quick --copy offsite', 'the same of the copies in another repository'],
-        ['drctl verify orders-db --restore', 'restores the latest state into a scratch server, reads it, removes it'],
+        [
+          'drctl verify orders-db --restore',
+          'restores an instant by chance into a scratch server, reads it, removes it',
+        ],
+        ['drctl verify orders-db --restore --to latest', 'the same of the newest state'],
       ],
       async (session, named, options) => {
         const kind = kindOf(options);
@@ -42,6 +49,7 @@ export function registerVerify(front: Front): void {
           copy,
           kind,
           backup: backupOf(options, kind),
+          to: targetOf(options, kind, session.io.now()),
           seed: seedOf(options, kind),
           site: siteOf(options, kind, (site) => session.site(site)),
           thaw: thawOf(options),
@@ -53,9 +61,13 @@ export function registerVerify(front: Front): void {
     .option('--quick', 'by listings and manifests alone; reads no data')
     .option('--full', 'reads a backup, its chain and the log behind it completely')
     .option('--restore', 'restores into a scratch server from the repository alone, timed against the objectives')
-    .option('--backup <id>', 'this backup: to be read (default: one by chance) or restored (default: the latest state)')
+    .option('--backup <id>', 'this backup: to be read or restored (default: chance chooses)')
+    .option(
+      '--to <target>',
+      'with --restore: latest, a time, … as `drctl restore` has it (default: an instant by chance)',
+    )
     .option('--every-backup', 'with --full: all backups and all of the log')
-    .option('--seed <number>', 'with --full: makes the choice of an earlier run again')
+    .option('--seed <number>', 'makes the choice of an earlier run again')
     .option('--site <site>', 'with --restore: whose worker restores (default: a site that is not active)')
     .option('--thaw', 'with --backup: ask back what of it lies in an archive class, and wait for hours or days')
     .option('--copy <repository>', 'the copies there; no other repository is read')
@@ -89,10 +101,20 @@ function backupOf({ backup, everyBackup }: Options, kind: ProofKind) {
   return { backupId: backup };
 }
 
-function seedOf({ seed, backup, everyBackup }: Options, kind: ProofKind): number | undefined {
+function targetOf({ to, backup }: Options, kind: ProofKind, now: Date): RecoveryTarget | undefined {
+  if (to === undefined) return undefined;
+  if (kind !== 'restore') throw failure('UsageInvalid', '--to is for --restore');
+  if (backup !== undefined) throw failure('UsageInvalid', 'name a backup or a target, not both');
+  return readTarget(to, now).target;
+}
+
+function seedOf({ seed, backup, to, everyBackup }: Options, kind: ProofKind): number | undefined {
   if (seed === undefined) return undefined;
-  if (kind !== 'full' || backup !== undefined || everyBackup)
-    throw failure('UsageInvalid', '--seed is for --full where the backup is chosen by chance');
+  if (kind === 'quick' || backup !== undefined || to !== undefined || everyBackup)
+    throw failure(
+      'UsageInvalid',
+      '--seed is for what chance chooses: --full and --restore without a backup or a target',
+    );
   if (!/^\d{1,10}$/.test(seed) || Number(seed) >= 2 ** 32)
     throw failure('UsageInvalid', `--seed is "${seed}"; write a whole number below 2^32`);
   return Number(seed);

@@ -15,6 +15,7 @@ import {
   type RestoredStore,
   type RestorePlace,
 } from '../../core/recovery';
+import { heartbeatProblem } from '../../core/restored-heartbeat';
 import { waitUntil } from '../../lab/servers/process';
 import { combinedSource, MemoryLogArchive, MemoryVolumes, takeBackup, testContext } from '../support/engine-harness';
 import { handOverContract } from './hand-over.contract';
@@ -348,10 +349,26 @@ export function engineContract(
       await engine.restore.replay(request, log, testContext());
       const opened = await engine.restore.open(request, testContext());
       expect(compareFingerprints(expected, await engine.fingerprint(opened, testContext()))).toEqual([]);
+      await showsTheTime(request, opened, instant);
       await engine.restore.discard(request.place, testContext());
       const windows = await engine.windows(catalog());
       expect(windows.some((window) => window.from <= instant && instant <= window.to)).toBe(true);
     }, 240_000);
+
+    /** The copy's own heartbeat is the last one before the instant, as far as anybody noted it. */
+    async function showsTheTime(
+      { plan, chain }: RestoreRequest,
+      opened: RestoredStore,
+      instant: string,
+    ): Promise<void> {
+      if (!engine.heartbeat) return;
+      const at = await engine.heartbeat.in(opened, testContext());
+      const noted = await engine.heartbeat.notedBefore?.(instant, plan, { backups: chain, log });
+      expect(heartbeatProblem({ at, noted: noted ?? null }, instant)).toBeNull();
+      expect(at).toEqual(expect.any(String));
+      // An archiver that is asked for it has noted some by then: each round of it waited for one.
+      if (engine.heartbeat.notedBefore) expect(noted).toEqual(expect.any(String));
+    }
 
     test('an abort ends a dump within a second or two', async () => {
       const stop = new AbortController();

@@ -12,10 +12,11 @@ import { settings } from '../../adapters/engines/postgresql/settings';
 import { createLocalRepository } from '../../adapters/repository/local';
 import { createLogArchive } from '../../adapters/repository/log-archive';
 import type { Manifest } from '../../core/catalog';
-import type { RestoreRequest } from '../../core/engine';
+import type { Engine, RestoreRequest } from '../../core/engine';
 import { failure } from '../../core/errors';
 import type { LogArchive } from '../../core/log-archive';
 import type { RecoveryTarget, RestoredStore } from '../../core/recovery';
+import { heartbeatProblem } from '../../core/restored-heartbeat';
 import { Secret } from '../../core/secret';
 import { openPostgres } from '../../lab/servers/postgresql-client';
 import { isRoot } from '../../lab/servers/process';
@@ -43,6 +44,19 @@ async function contentOf(restored: RestoredStore): Promise<string> {
     const { rows } = await client.query('SELECT id, body FROM entries');
     return digestOf((rows as { id: number; body: string }[]).map(({ id, body }) => [id, body] as const));
   });
+}
+
+/** What the copy shows of the time agrees with the archive, whichever archivers were killed in between. */
+async function expectHeartbeat(
+  engine: Engine,
+  { plan, chain }: RestoreRequest,
+  restored: RestoredStore,
+  log: LogArchive,
+  time: string,
+) {
+  const at = (await engine.heartbeat?.in(restored, testContext())) ?? null;
+  const noted = (await engine.heartbeat?.notedBefore?.(time, plan, { backups: chain, log })) ?? null;
+  expect({ time, at, noted, problem: heartbeatProblem({ at, noted }, time) }).toMatchObject({ problem: null });
 }
 
 const root = fs.mkdtempSync(path.join(os.tmpdir(), 'drctl-pg-recovery-'));
@@ -331,6 +345,8 @@ describe.each(postgresVersions)('PostgreSQL $version', ({ version, programs }) =
         state: 'right',
       });
       expect(restored).toMatchObject({ state: 'paused' });
+      if (target.kind === 'time' && target.inclusive !== false)
+        await expectHeartbeat(engine, request, restored, catalog.log, target.time);
       const least = target.kind === 'latest' ? Date.parse(plan.reaches.time) : 0;
       expect(Date.parse(restored.reachedTime ?? plan.reaches.time)).toBeGreaterThanOrEqual(least);
       await engine.restore.discard(request.place, testContext());

@@ -66,6 +66,12 @@ export function fakeDrillWorld(now: () => Promise<Date> = async () => new Date()
       const plans = planned.plans.map((plan) => ({ ...plan, reaches: { ...plan.reaches, time: reached } }));
       return { ...planned, hostQueue: DRILL_QUEUES[1]!, plans };
     },
+    chooseInstant: async (input) => {
+      await act('chooseInstant', input.stores.join('+'));
+      const at = await time();
+      const newest = Object.fromEntries(input.stores.map((store) => [store, at]));
+      return { ...(await fakes.chooseInstant!(input)), time: at, at, newest };
+    },
     rebuildStore: async ({ store }) => {
       await made(`copy of ${store}`, 'rebuildStore', store);
       return [];

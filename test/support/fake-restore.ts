@@ -52,6 +52,15 @@ export function fakeRestoreActivities(calls: string[], reports: RunReport[] = []
       note('fingerprint', store);
       return { algorithm: 'fake', items: [{ name: 'orders', count: 1, digest: 'aa' }] };
     },
+    chooseInstant: async ({ stores, seed }) => {
+      note('choose instant', stores.join('+'));
+      const newest = Object.fromEntries(stores.map((store) => [store, at]));
+      return { time: at, seed, at, from: [{ from: '2025-12-31T00:00:00.000Z', to: at }], newest };
+    },
+    readHeartbeat: async ({ store }) => {
+      note('heartbeat', store);
+      return { at: '2025-12-31T23:59:59.500Z', noted: '2025-12-31T23:59:58.500Z' };
+    },
     discardRestore: async ({ store }) => note('discard', store),
     scratchPlace: async ({ store, name }) => ({
       directory: `/scratch/${name}/${store}`,

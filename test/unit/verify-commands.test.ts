@@ -36,7 +36,10 @@ test.each([
   [['--all', '--restore', '--every-backup'], /--every-backup is for --full/],
   [['--all', '--full', '--backup', 'newest'], /"newest" is not a backup id/],
   [['--all', '--full', '--seed', '-1'], /write a whole number below 2\^32/],
-  [['--all', '--restore', '--seed', '7'], /--seed is for --full/],
+  [['--all', '--quick', '--seed', '7'], /--seed is for what chance chooses/],
+  [['--all', '--restore', '--to', 'latest', '--seed', '7'], /--seed is for what chance chooses/],
+  [['--all', '--full', '--to', 'latest'], /--to is for --restore/],
+  [['--all', '--restore', '--to', 'soon'], /"soon" is no point to restore to/],
   [['--all', '--full', '--site', 'dr'], /--site is for --restore/],
   [['--all', '--restore', '--site', 'moon'], /no site "moon"/],
 ])('drctl verify %j is refused before anything is asked of Temporal', async (argv, said) => {

@@ -5,6 +5,7 @@ import { taskQueues } from '../../core/names';
 import { readProofId } from '../../core/proofs';
 import type { RunStatus } from '../../core/runs';
 import type { VerifyStoresInput, VerifyStoresResult } from '../../core/verify-runs';
+import { verifyResultLines } from '../../starters/verify';
 import { damageOf, fakeVerifyWorld, type FakeVerifyWorld, VOLUME } from '../support/fake-verify';
 import { follow } from '../support/follow';
 import { shop } from '../support/shop-application';
@@ -123,7 +124,7 @@ test('a restore test restores at the other site, reads, compares, is timed, and 
     result: 'proven',
     restore: { chain: [BACKUP], rtoSeconds: 14_400, rpoSeconds: 900, comparedWith: 'earlier' },
   });
-  const late = await verify(fakeVerifyWorld(), { kind: 'restore' });
+  const late = await verify(fakeVerifyWorld(), { kind: 'restore', to: { kind: 'latest' } });
   expect(late.result.stores[0]).toMatchObject({
     result: 'failed',
     problem: expect.stringMatching(/newest state that could be restored was \d+ s old; the objective \(RPO\) is 900 s/),
@@ -136,6 +137,38 @@ test('a restore test restores at the other site, reads, compares, is timed, and 
     restore: { lossSeconds: null },
     problem: expect.stringContaining('not what earlier restored of the same state: orders: 1 × aa, it was 2 × bb'),
   });
+}, 60_000);
+
+test('without a target chance chooses the instant, which the proof holds with what the copy shows of the time', async () => {
+  const world = fakeVerifyWorld();
+  const { result } = await verify(world, { kind: 'restore', seed: 42 });
+  expect(world.calls.slice(0, 3)).toEqual(['look:orders', 'choose instant:orders', 'plan:orders']);
+  expect(world.calls).toContain('heartbeat:orders');
+  const time = '2026-01-01T00:00:00.000Z';
+  expect(world.proofs).toMatchObject([
+    {
+      ...{ result: 'proven', seed: 42 },
+      restore: {
+        instant: { time, seed: 42, from: [{ to: time }] },
+        heartbeat: { at: '2025-12-31T23:59:59.500Z', noted: '2025-12-31T23:59:58.500Z' },
+        // Of the newest state that could have been chosen.
+        lossSeconds: 0,
+      },
+    },
+  ]);
+  expect(verifyResultLines(result).join('\n')).toMatch(
+    /chosen {4}2026-01-01\S+, by chance \(seed 42\)[^]*heartbeat 2025/,
+  );
+  for (const [heartbeat, problem] of [
+    [{ at: '2026-01-01T00:00:00.001Z', noted: null }, 'was written after'],
+    [{ at: '2025-12-31T23:59:58.000Z', noted: '2025-12-31T23:59:58.500Z' }, 'was archived before'],
+  ] as const) {
+    const wrong = fakeVerifyWorld();
+    wrong.activities.readHeartbeat = async () => heartbeat;
+    const { result: found } = await verify(wrong, { kind: 'restore' });
+    expect(found.stores).toMatchObject([{ result: 'failed', problem: expect.stringContaining(problem) as string }]);
+    expect(wrong.calls.at(-1)).toBe('discard:orders');
+  }
 }, 60_000);
 
 test('a restore that is refused names the object, is kept as failed, and leaves nothing', async () => {

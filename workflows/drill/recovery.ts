@@ -1,40 +1,52 @@
 import { drillPlace } from '../../core/drill';
 import { formatDuration } from '../../core/clock';
+import { type ChosenInstant, instantLine, newestAgeSeconds } from '../../core/restorable-instant';
 import { failure, reasonOf } from '../../core/errors';
 import type { StoreSummary } from '../../core/application';
 import { wasCancelled } from '../step-table';
 import { drillingOn } from '../proxies';
+import { chooseInstant, compareHeartbeat, targetAt } from '../restorable-instant';
 import { restoreStore } from '../restore-stores';
 import { type Copy, type DrillRun, type Found } from './run';
 
 /**
- * Stage 2: every store to its latest state from the repository alone, into scratch places, all of it read and checked. One
- * after the other: a rehearsal must not take the disk and the processors that a real restore might need. What has a server
- * stays for the stages after this one; what has none goes at once.
+ * Stage 2: every store to one instant, which chance chooses, from the repository alone into scratch places, all of it read and
+ * checked. One after the other: a rehearsal must not take the disk and the processors that a real restore might need. What has
+ * a server stays for the stages after this one; what has none goes at once.
  */
 export async function recoverStores(run: DrillRun): Promise<Found> {
   const good: string[] = [];
   const bad: string[] = [];
+  const instant = await chooseInstant(run.steps, {
+    application: run.app.name,
+    stores: run.app.stores.map(({ name }) => name),
+    // Any number that is recorded will do; this one is in the names of the copies as well.
+    seed: Number.parseInt(run.drillId, 16),
+  });
   for (const store of run.app.stores) {
     try {
-      good.push(await recoverStore(run, store));
+      good.push(await recoverStore(run, store, instant));
     } catch (error) {
       if (wasCancelled(error)) throw error;
       bad.push(`${store.name}: ${reasonOf(error)}`);
     }
   }
   if (bad.length > 0) throw failure('VerificationFailed', bad.join('; '));
-  return good.join(', ');
+  return `${instantLine(instant)}: ${good.join(', ')}`;
 }
 
-async function recoverStore(run: DrillRun, { name: store, hasLog, rpoSeconds }: StoreSummary): Promise<string> {
+async function recoverStore(
+  run: DrillRun,
+  { name: store, hasLog, rpoSeconds }: StoreSummary,
+  instant: ChosenInstant,
+): Promise<string> {
   const { app, steps, host, drillId } = run;
   const application = app.name;
   const beganAt = Date.now();
   const { plans, checked } = await steps.run(
     `plan:${store}`,
     `Choose what restores ${store}`,
-    () => host.planRestores({ application, target: { kind: 'latest' }, stores: [store] }),
+    () => host.planRestores({ application, target: targetAt(instant), stores: [store] }),
     (planned) => planned.plans.map(({ reaches }) => reaches.time).join(),
   );
   const [plan] = plans;
@@ -48,19 +60,22 @@ async function recoverStore(run: DrillRun, { name: store, hasLog, rpoSeconds }: 
   });
   copy.restored = restored;
   const usable = usableSeconds(run, store, beganAt);
+  const ofTime = hasLog ? await compareHeartbeat(steps, run.hostQueue, restore, restored) : null;
   if (restored.address === null) await discardCopy(run, store);
+  if (ofTime?.problem) throw notHeld(ofTime.problem);
   const reached = restored.reachedTime ?? plan.reaches.time;
-  const lossSeconds = Math.max(0, (beganAt - Date.parse(reached)) / 1_000);
+  const lossSeconds = newestAgeSeconds(instant, store) ?? Math.max(0, (beganAt - Date.parse(reached)) / 1_000);
   const { rtoSeconds } = app.objectives;
-  if (usable > rtoSeconds) throw late(`it took ${text(usable)} until it could be used; the RTO is ${text(rtoSeconds)}`);
+  if (usable > rtoSeconds)
+    throw notHeld(`it took ${text(usable)} until it could be used; the RTO is ${text(rtoSeconds)}`);
   // Of a store without a log the newest state is that of its backup, whose age is for the health check.
   if (hasLog && lossSeconds > rpoSeconds)
-    throw late(`its newest state was ${text(lossSeconds)} old; the RPO is ${text(rpoSeconds)}`);
+    throw notHeld(`its newest state was ${text(lossSeconds)} old; the RPO is ${text(rpoSeconds)}`);
   return `${store} in ${text(usable)}`;
 }
 
 const text = (seconds: number) => formatDuration(seconds * 1_000);
-const late = (why: string) => failure('VerificationFailed', why);
+const notHeld = (why: string) => failure('VerificationFailed', why);
 
 /** Until it could be used: reading all of it afterwards is the test's own. */
 function usableSeconds({ steps }: DrillRun, store: string, beganAt: number): number {

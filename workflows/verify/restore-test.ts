@@ -3,9 +3,11 @@ import { failure } from '../../core/errors';
 import type { StoreSummary } from '../../core/application';
 import type { RestoreProof } from '../../core/proofs';
 import type { RecoveryTarget } from '../../core/recovery';
+import { type ChosenInstant, newestAgeSeconds } from '../../core/restorable-instant';
 import type { ReadElsewhere } from '../../core/reading';
 import type { RestoreStoresResult } from '../../core/runs';
 import { anywhere, atSite, onHost } from '../proxies';
+import { compareHeartbeat } from '../restorable-instant';
 import { restoreStore } from '../restore-stores';
 import type { StepTable } from '../step-table';
 
@@ -14,6 +16,8 @@ export interface RestoreTest {
   readonly store: StoreSummary;
   readonly site: string;
   readonly target: RecoveryTarget;
+  /** How chance chose the target; absent where somebody named it, or there was nothing to choose. */
+  readonly instant?: ChosenInstant;
   readonly rtoSeconds: number;
   /** Ask back what lies in an archive class; the wait for it is no part of the recovery that is timed. */
   readonly thaw: boolean;
@@ -48,8 +52,9 @@ export async function testRestore(steps: StepTable, test: RestoreTest): Promise<
   const [plan] = plans;
   if (!plan) throw failure('NotFound', `no plan was made for store ${store}`);
   const place = await onHost(hostQueue).scratchPlace({ application, store, name: restoreId });
+  const restore = { application, restoreId, store, plan, place, ...from };
   try {
-    const restored = await restoreStore(steps, { application, restoreId, store, plan, place, ...from }, hostQueue, {
+    const restored = await restoreStore(steps, restore, hostQueue, {
       ...{ checked: checked?.includes(store) ?? false, thaw: test.thaw },
     });
     const stepOf = (id: string) => steps.steps.find((step) => step.id === `${id}:${store}`);
@@ -58,7 +63,8 @@ export async function testRestore(steps: StepTable, test: RestoreTest): Promise<
     const thaw = stepOf('thaw');
     const waited = thaw?.startedAt && thaw.finishedAt ? Date.parse(thaw.finishedAt) - Date.parse(thaw.startedAt) : 0;
     const recoverySeconds = (usableAt - beganAt - waited) / 1_000;
-    const judgement = await judged(steps, test, restored, { beganAt, recoverySeconds });
+    const compared = await compareHeartbeat(steps, hostQueue, restore, restored.restored);
+    const judgement = await judged(steps, test, restored, { beganAt, recoverySeconds, compared });
     return { ...judgement, elsewhere: restored.elsewhere ?? [] };
   } finally {
     await CancellationScope.nonCancellable(() =>
@@ -69,11 +75,18 @@ export async function testRestore(steps: StepTable, test: RestoreTest): Promise<
   }
 }
 
+/** What else was seen of it. */
+interface Observed {
+  readonly beganAt: number;
+  readonly recoverySeconds: number;
+  readonly compared: Awaited<ReturnType<typeof compareHeartbeat>>;
+}
+
 async function judged(
   steps: StepTable,
-  { application, store, target, rtoSeconds, copy }: RestoreTest,
+  { application, store, target, instant, rtoSeconds, copy }: RestoreTest,
   { plan, restored, fingerprint, checks }: RestoreStoresResult['stores'][number],
-  { beganAt, recoverySeconds }: { readonly beganAt: number; readonly recoverySeconds: number },
+  { beganAt, recoverySeconds, compared: ofTime }: Observed,
 ): Promise<{ readonly restore: RestoreProof; readonly problem: string | null }> {
   const reachedTime = restored.reachedTime ?? plan.reaches.time;
   const reachedPosition = restored.reachedPosition?.value ?? null;
@@ -95,12 +108,16 @@ async function judged(
           ? `equal to ${found.proofId}`
           : `${found.differences.length} items differ from ${found.proofId}`,
   );
-  const lossSeconds = target.kind === 'latest' ? Math.max(0, (beganAt - Date.parse(reachedTime)) / 1_000) : null;
+  const ofNewest = target.kind === 'latest' ? Math.max(0, (beganAt - Date.parse(reachedTime)) / 1_000) : null;
+  // Of an instant that chance chose the age says nothing; of the newest that it could have chosen it does.
+  const lossSeconds = ofNewest ?? (instant ? newestAgeSeconds(instant, store.name) : null);
   const restore: RestoreProof = {
     ...{ chain, reachedTime, reachedPosition, recoverySeconds, rtoSeconds, lossSeconds },
     ...{ rpoSeconds: store.rpoSeconds, fingerprint, comparedWith: compared?.proofId ?? null, checks },
+    ...(instant ? { instant } : {}),
+    ...(ofTime ? { heartbeat: ofTime.heartbeat } : {}),
   };
-  return { restore, problem: problemOf(restore, store.hasLog, compared?.differences ?? []) };
+  return { restore, problem: ofTime?.problem ?? problemOf(restore, store.hasLog, compared?.differences ?? []) };
 }
 
 /** Of a store without a log the newest state that can be had is that of its backup: its age is for the health check. */

@@ -2,6 +2,7 @@ import type { Engine, StoreProbe } from '../../../core/engine';
 import { failure } from '../../../core/errors';
 import { dumpMember } from './dump';
 import { fingerprintServer } from './fingerprint';
+import { restoredHeartbeat } from './heartbeat';
 import { archiveLog } from './log-archiver';
 import { logReach } from './log-reach';
 import { Members } from './members';
@@ -31,6 +32,8 @@ export function createMongodbEngine({
     replication: createReplication(members),
     checks: null,
     restore: createRestore(store, settings.toolsDirectory),
+    // The archive notes the newest change of each piece, whoever made it: of heartbeats it knows nothing.
+    heartbeat: { in: restoredHeartbeat },
     log: {
       naming,
       reach: logReach,

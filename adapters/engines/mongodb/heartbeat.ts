@@ -1,7 +1,17 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { MongoClient } from 'mongodb';
 import type { CallContext } from '../../../core/call';
+import type { RestoredStore } from '../../../core/recovery';
 import { OWN_DATABASE } from './lineage';
+import { withRestored } from './restored-server';
+
+const WRITER = 'archiver';
+const beatsOf = (client: MongoClient) => client.db(OWN_DATABASE).collection<Beat>('heartbeat');
+
+interface Beat {
+  readonly _id: string;
+  readonly at?: Date;
+}
 
 /** Each second: the archived log of an idle store then says "nothing happened" up to a second ago, instead of nothing. */
 const INTERVAL_MILLISECONDS = 1_000;
@@ -17,12 +27,12 @@ export function startHeartbeat(client: MongoClient, ctx: CallContext): Heartbeat
   const stopped = new AbortController();
   const signal = AbortSignal.any([stopped.signal, ctx.signal]);
   let problem: string | null = null;
-  const beats = client.db(OWN_DATABASE).collection<{ _id: string }>('heartbeat');
+  const beats = beatsOf(client);
   const run = async () => {
     while (!signal.aborted) {
       try {
         const concern = { w: 'majority' as const, wtimeoutMS: 5_000 };
-        await beats.updateOne({ _id: 'archiver' }, [{ $set: { at: '$$NOW' } }], {
+        await beats.updateOne({ _id: WRITER }, [{ $set: { at: '$$NOW' } }], {
           upsert: true,
           writeConcern: concern,
         });
@@ -43,4 +53,11 @@ export function startHeartbeat(client: MongoClient, ctx: CallContext): Heartbeat
       await running;
     },
   };
+}
+
+/** The one that a restored copy holds; null where none had been written. */
+export async function restoredHeartbeat({ address }: RestoredStore): Promise<string | null> {
+  if (!address) return null;
+  const beat = await withRestored(address, (client) => beatsOf(client).findOne({ _id: WRITER }));
+  return beat?.at?.toISOString() ?? null;
 }

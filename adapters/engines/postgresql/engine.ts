@@ -15,6 +15,7 @@ import { windows } from './recovery-candidates';
 import { createReplication } from './replication';
 import { ReplicationConnection } from './replication-connection';
 import { createRestore } from './restore';
+import { restoredHeartbeat } from './restored-heartbeat';
 import { restoredMarker, withRestored } from './restored-server';
 import { pathsOf } from './restore-place';
 import { serversOf, SiteServers, withOthers } from './site-servers';
@@ -54,6 +55,7 @@ export function createPostgresqlEngine(options: PostgresqlEngineOptions): Engine
     planRestore: (target, catalog, ctx) => planRestore(store, target, catalog, ctx),
     windows,
     restore: createRestore(toolsDirectory),
+    heartbeat: restoredHeartbeat,
     checks: createChecks(settings.checks ?? []),
     async fingerprint(of, ctx) {
       const databases =

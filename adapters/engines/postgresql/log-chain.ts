@@ -10,6 +10,9 @@ export interface PathStep {
   readonly until: bigint | null;
 }
 
+/** Pieces that lie between two heartbeats: many where one was long in coming. */
+const NOTED_LOOKS = 50;
+
 /** What is archived of a store, read once for a plan. */
 export class ArchivedLog {
   private readonly archive: LogArchive;
@@ -117,6 +120,24 @@ export class ArchivedLog {
     for (const { log, end } of chain.stretches.toReversed()) {
       const until = await this.coveredBy(log.entries[end - 1] as LogEntry);
       if (until !== null) return until;
+    }
+    return null;
+  }
+
+  /**
+   * Of the instants noted along the chain the last but one up to `instant`. They are heartbeats, each written when the one
+   * before it had been committed: of the last one nobody knows whether it was committed by then.
+   */
+  async notedBefore(chain: LogChain, instant: string): Promise<string | null> {
+    const covering = await this.indexCovering(chain, instant);
+    const noted = new Set<string>();
+    for (const entry of chain.entries
+      .slice(0, (covering ?? chain.entries.length) + 1)
+      .slice(-NOTED_LOOKS)
+      .toReversed()) {
+      const at = await this.coveredBy(entry);
+      if (at !== null && Date.parse(at) <= Date.parse(instant)) noted.add(at);
+      if (noted.size === 2) return [...noted][1] ?? null;
     }
     return null;
   }
