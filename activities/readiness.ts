@@ -66,8 +66,15 @@ export function createReadinessActivities(deps: ActivityDeps) {
           check('approvers', 'Who may approve', judgeApprovers(failover)),
           check('channels', 'Who is told', judgeChannels(open.notifiers.map(({ name }) => name))),
           ...(await Promise.all([checkFence(open, input, ctx), checkControlRepository(open, input, ctx), ...backups])),
-          ...(await checkHooks(open, ctx)),
+          ...(await checkHooks(open, { at: 'new' }, ctx)),
         ];
+      });
+    },
+
+    /** What the old site's worker would be asked to run: the only look that is taken from there. */
+    async checkOldHooks(input: ReadinessInput): Promise<ReadinessCheck[]> {
+      return withCallContext(async (ctx) => {
+        return checkHooks(deps.open(input.application), { at: 'old', planned: input.planned ?? false }, ctx);
       });
     },
 

@@ -18,6 +18,11 @@ import type { CheckReadinessInput } from '../core/runs';
 import { lookingFrom, telling } from './proxies';
 import { StepTable, wasCancelled } from './step-table';
 
+type Place = Pick<CheckReadinessInput, 'application' | 'planned'> & {
+  readonly fromSite: string;
+  readonly toSite: string;
+};
+
 /**
  * Looks, from the site that would take over, for everything that a failover needs there, and changes nothing: what would
  * fail on the day is found today. Health asks whether the data are safe; this asks whether the service could move.
@@ -32,8 +37,11 @@ export async function checkReadiness(input: CheckReadinessInput): Promise<Readin
     throw failure('RoleMismatch', `${toSite} is the active site of ${application}: nothing would be moved there`);
 
   steps.enter('looking');
-  const place = { application, fromSite, toSite, ...(input.planned ? { planned: true } : {}) };
-  const checks = [...(await lookFrom(steps, place)), ...(input.planned ? await lookAtBoth(steps, place, app) : [])];
+  const place = { application, fromSite, toSite, ...(input.planned ? { planned: true as const } : {}) };
+  const checks = [
+    ...(await lookFrom(steps, place, app)),
+    ...(input.planned ? await lookAtBoth(steps, place, app) : []),
+  ];
   const at = new Date().toISOString();
   const [verdict, score] = [verdictOf(checks), readinessScore(checks)];
   const result: ReadinessResult = { application, fromSite, toSite, at, verdict, score, checks };
@@ -68,10 +76,7 @@ async function describe({ application, tell }: CheckReadinessInput): Promise<App
 }
 
 /** Everything at once; a look that cannot be had is a finding too, and hides nothing that the others see. */
-async function lookFrom(
-  steps: StepTable,
-  place: { readonly application: string; readonly fromSite: string; readonly toSite: string },
-): Promise<ReadinessCheck[]> {
+async function lookFrom(steps: StepTable, place: Place, app: Application): Promise<ReadinessCheck[]> {
   const { application, toSite } = place;
   const at = lookingFrom(application, toSite);
   const seen = async () => {
@@ -88,16 +93,26 @@ async function lookFrom(
     lookAt(steps, 'stores', `Look at the standbys at ${toSite}`, () => at.checkStandbys(place)),
     lookAt(steps, 'traffic', `Look at the services at ${toSite} and at the names`, () => at.checkTraffic(place)),
     lookAt(steps, 'control', 'Look at the approvers, the fence and the repositories', () => at.checkControl(place)),
+    lookAtOldHooks(steps, place, app),
   ]);
   return [...worker, ...others.flat()];
 }
 
+/** The worker of the old site is asked only where it would have something to run. */
+async function lookAtOldHooks(steps: StepTable, place: Place, { hooks = [] }: Application): Promise<ReadinessCheck[]> {
+  if (!hooks.some(({ at, does }) => at === 'old' && does === 'command')) return [];
+  const { application, fromSite } = place;
+  return lookAt(
+    steps,
+    'hooks',
+    `Look at the hooks of ${fromSite}`,
+    () => lookingFrom(application, fromSite).checkOldHooks(place),
+    [place.planned ? 'failing' : 'warning', `no worker at ${fromSite} would run its hooks`],
+  );
+}
+
 /** What a planned move needs besides; `switch-over.ts` asks the same before it asks people. */
-async function lookAtBoth(
-  steps: StepTable,
-  place: { readonly application: string; readonly fromSite: string; readonly toSite: string },
-  app: Application,
-): Promise<ReadinessCheck[]> {
+async function lookAtBoth(steps: StepTable, place: Place, app: Application): Promise<ReadinessCheck[]> {
   const { application, fromSite, toSite } = place;
   const at = lookingFrom(application, toSite);
   const refuses = 'a switchover refuses to begin; a failover does not ask for it';

@@ -2,8 +2,10 @@ import { randomUUID } from 'node:crypto';
 import { Context } from '@temporalio/activity';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { failure } from '../../core/errors';
+import type { Hook } from '../../core/hooks';
 import { taskQueues } from '../../core/names';
-import type { ReadinessResult } from '../../core/readiness';
+import type { Application } from '../../core/application';
+import { check, type ReadinessResult } from '../../core/readiness';
 import type { CheckReadinessInput, RunStatus } from '../../core/runs';
 import { fakeReadinessWorld, type FakeReadinessWorld } from '../support/fake-readiness';
 import { shop } from '../support/shop-application';
@@ -192,5 +194,36 @@ test('before a planned move both sites have to be well and the standbys close be
       { id: 'active-site', state: 'failing', found: 'orders at primary: does not answer' },
       { id: 'catch-up', state: 'failing', found: 'orders at dr cannot take over: it does not answer' },
     ]);
+  });
+});
+
+test('hooks of the old site are looked at by its own worker; where that cannot, it warns, unless the move is planned', async () => {
+  const world = fakeReadinessWorld();
+  const hook: Hook = {
+    ...{ name: 'drain', roleChanges: ['failover'], moment: 'before', point: 'fence', at: 'old', does: 'command' },
+    ...{ withinSeconds: 5, attempts: 1, onFailure: 'stop', undoes: false },
+  };
+  const application: Application = { ...shop, hooks: [hook] };
+  const atPrimary = taskQueues.site(shop.name, 'primary');
+  world.activities.describeApplication = async () => ({ application, activeSite: 'primary', epoch: 0 });
+  world.activities.checkOldHooks = async () => [
+    check('hook:drain', `Hook drain at ${Context.current().info.taskQueue}`, ['ok', 'its programs are here', null]),
+  ];
+  const ofHooks = ({ checks }: ReadinessResult) => checks.filter(({ id }) => id.startsWith('hook'));
+  await withWorld(world, [...AT_DR, atPrimary], async (look) => {
+    expect(ofHooks((await look()).result)).toMatchObject([
+      { id: 'hook:drain', state: 'ok', title: `Hook drain at ${atPrimary}` },
+    ]);
+    world.activities.checkOldHooks = async () => {
+      throw failure('UsageInvalid', 'an older worker knows nothing of it');
+    };
+  });
+  await withWorld(world, [...AT_DR, atPrimary], async (look) => {
+    expect(ofHooks((await look()).result)).toMatchObject([
+      { id: 'hooks', state: 'warning', onTheDay: 'no worker at primary would run its hooks' },
+    ]);
+    const { result } = await look({ planned: true, toSite: 'dr', tell: false });
+    expect(ofHooks(result)).toMatchObject([{ id: 'hooks', state: 'failing' }]);
+    expect(result.verdict).toBe('not ready');
   });
 });
