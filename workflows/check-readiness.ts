@@ -98,8 +98,12 @@ async function lookFrom(steps: StepTable, place: Place, app: Application): Promi
   return [...worker, ...others.flat()];
 }
 
-/** The worker of the old site is asked only where it would have something to run. */
-async function lookAtOldHooks(steps: StepTable, place: Place, { hooks = [] }: Application): Promise<ReadinessCheck[]> {
+/** The worker of the old site is asked only where it would have something to run. Runs that began earlier know of no hooks. */
+async function lookAtOldHooks(
+  steps: StepTable,
+  place: Place,
+  { hooks = [] }: Partial<Pick<Application, 'hooks'>>,
+): Promise<ReadinessCheck[]> {
   if (!hooks.some(({ at, does }) => at === 'old' && does === 'command')) return [];
   const { application, fromSite } = place;
   return lookAt(
