@@ -1,3 +1,6 @@
+import * as fs from 'node:fs';
+import * as os from 'node:os';
+import * as path from 'node:path';
 import { borrowConninfo } from '../../adapters/engines/postgresql/primary-conninfo';
 import type { CaughtUp } from '../../core/catch-up';
 import type { Engine } from '../../core/engine';
@@ -5,11 +8,13 @@ import type { FenceEvidence } from '../../core/fencing';
 import type { LogArchive, LogEntry } from '../../core/log-archive';
 import { Secret } from '../../core/secret';
 import { inPostgres } from '../../lab/servers/postgresql-client';
+import { serverFile, serverFolder } from '../../lab/servers/process';
+import { selfSigned } from '../support/certificate';
 import { engineOf, testContext } from '../support/engine-harness';
 import { Link } from '../support/link';
 import { ask, PostgresSource } from '../support/postgresql-source';
 import { startPostgresStandby } from '../support/postgresql-standby';
-import { postgresVersionsInDepth, startPostgres, waitUntil } from '../support/servers';
+import { postgresVersions, postgresVersionsInDepth, startPostgres, waitUntil } from '../support/servers';
 
 type Postgres = Awaited<ReturnType<typeof startPostgres>>;
 
@@ -154,4 +159,76 @@ describe.each(postgresVersionsInDepth)('PostgreSQL $version: what only the archi
   const engineLogin = ({ host, port }: Postgres) => ({
     ...{ host, port, user: 'drctl', password: 'of-the-docs', database: 'postgres' },
   });
+});
+
+// The lab's own PostgreSQL is built without TLS; Debian's is not.
+const withTls = postgresVersions.find(({ programs }) => programs !== undefined);
+
+(withTls ? describe : describe.skip)('where the connections of a store are encrypted', () => {
+  const programs = withTls?.programs;
+  let folder: string;
+  let primary: Postgres;
+  let dr: Postgres;
+  let link: Link;
+  const certFile = () => path.join(folder, 'cert.pem');
+  const keyFile = () => path.join(folder, 'key.pem');
+
+  beforeAll(async () => {
+    folder = serverFolder(fs.mkdtempSync(path.join(os.tmpdir(), 'drctl-pg-tls-')));
+    const { key, cert } = selfSigned('postgresql.test');
+    serverFile(keyFile(), key);
+    serverFile(certFile(), cert);
+    const settings = { ssl: 'on', ssl_cert_file: certFile(), ssl_key_file: keyFile() };
+    primary = await startPostgres({ settings, programs, segmentMebibytes: 1 });
+    link = await Link.to(primary);
+    dr = await startPostgresStandby({ ...primary, ...link.address }, settings, programs);
+  }, 60_000);
+  afterAll(async () => {
+    link?.close();
+    await Promise.all([dr?.stop(), primary?.stop()]);
+    fs.rmSync(folder, { recursive: true, force: true });
+  }, 60_000);
+
+  test('the archived log is sent encrypted, and not at all without a certificate', async () => {
+    const site = ({ host, port, password }: Postgres) => ({
+      ...{ host, port, password: new Secret(password), tls: { rejectUnauthorized: false } },
+    });
+    const engineWith = (catchUp?: object) =>
+      engineOf('postgresql', 'orders', {
+        sites: { primary: site(primary), dr: { ...site(dr), ...(catchUp ? { catchUp } : {}) } },
+      });
+    const engine = await engineWith({ certFile: certFile(), keyFile: keyFile() });
+    const source = await PostgresSource.of({ primary });
+    await engine.replication!.writeProbe('primary', 'makes its tables', testContext());
+    await ask(primary.url, 'CREATE TABLE entries (row int)');
+    await source.archiveAll(primary.url); // the log begins, and with it a new base is wanted
+    await waitUntil(
+      'the table at the standby',
+      async () => (await ask(dr.url, 'SELECT row FROM entries')).length === 0,
+    );
+    link.cut();
+    await ask(primary.url, 'INSERT INTO entries SELECT generate_series(1, 50000)');
+    await source.archiveAll(primary.url);
+    await primary.server.kill('SIGKILL');
+
+    const request = { site: 'dr', epoch: 1, withinSeconds: 30 };
+    const bare = await engineWith();
+    await expect(bare.replication!.catchUp!(request, source.log, testContext())).rejects.toMatchObject({
+      type: 'CatchUpIncomplete',
+      message: expect.stringMatching(/there is no certificate to offer its log with/) as string,
+    });
+    const ways = new Set<string>();
+    const seen = Object.assign(Object.create(source.log) as LogArchive, {
+      open: async (entry: LogEntry) => {
+        const [row] = await ask(dr.url, `SELECT current_setting('primary_conninfo') AS way`);
+        ways.add(/sslmode=\w+/.exec(row!['way'] as string)?.[0] ?? 'its own');
+        return source.log.open(entry);
+      },
+    });
+    expect(await engine.replication!.catchUp!(request, seen, testContext())).toMatchObject({ fed: true });
+    expect([...ways]).toContain('sslmode=require');
+    expect(await ask(dr.url, 'SELECT count(*)::int AS rows, sum(row)::int AS sum FROM entries')).toEqual([
+      { rows: 50_000, sum: 1_250_025_000 },
+    ]);
+  }, 60_000);
 });
