@@ -16,18 +16,21 @@ export interface MongoCredentials {
   readonly password: string;
 }
 
-/** The argv of one member; with a key file the set asks for authentication. */
+/** The argv of one member, or of a server that belongs to no set; with a key file the set asks for authentication. */
 export function mongodCommand(options: {
   dataDir: string;
   host: string;
   port: number;
-  replicaSet: string;
+  replicaSet: string | null;
   keyFile?: string;
+  cacheGigabytes?: number | undefined;
   extra?: readonly string[];
 }): ServerCommand {
+  const { replicaSet, cacheGigabytes = 0.25 } = options;
   const address = ['--bind_ip', options.host, '--port', `${options.port}`, '--nounixsocket'];
-  const storage = ['--dbpath', options.dataDir, '--wiredTigerCacheSizeGB', '0.25', '--oplogSize', '990'];
-  const replication = ['--replSet', options.replicaSet, ...(options.keyFile ? ['--keyFile', options.keyFile] : [])];
+  const storage = ['--dbpath', options.dataDir, '--wiredTigerCacheSizeGB', `${cacheGigabytes}`];
+  const set = replicaSet === null ? [] : ['--replSet', replicaSet, '--oplogSize', '990'];
+  const replication = [...set, ...(options.keyFile ? ['--keyFile', options.keyFile] : [])];
   // Diagnostic sampling writes some MB an hour and wakes every second, five times over in one lab.
   const quiet = ['--setParameter', 'diagnosticDataCollectionEnabled=false'];
   // A stopping leader waits this long for a successor (default 15 s); when a whole lab stops there is none.

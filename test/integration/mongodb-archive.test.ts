@@ -1,62 +1,14 @@
 import { Transform } from 'node:stream';
-import { BSON, Long, type MongoClient } from 'mongodb';
+import { BSON, type MongoClient } from 'mongodb';
 import { hasCode } from '../../core/errors';
 import { MemoryVolumes, takeBackup, testContext } from '../support/engine-harness';
+import { parseArchive, type ParsedArchive } from '../support/mongodb-archive';
 import { type MongodbHarness, startMongodb } from '../support/mongodb-harness';
-
-/**
- * A reader of mongodump's archive format written from its description (mongo-tools, common/archive), not from our writer:
- * other code than the engine's on purpose, so that both cannot be wrong in the same way.
- */
-function parseArchive(bytes: Buffer) {
-  let at = 0;
-  const document = () => {
-    const length = bytes.readInt32LE(at);
-    const found = bytes.subarray(at, at + length);
-    at += length;
-    return found;
-  };
-  const terminated = () => {
-    if (bytes.readUInt32LE(at) !== 0xffffffff) return false;
-    at += 4;
-    return true;
-  };
-  expect(bytes.subarray(0, 4).toString('hex')).toBe('6de29981');
-  at = 4;
-  const head = BSON.deserialize(document());
-  const namespaces: BSON.Document[] = [];
-  while (!terminated()) namespaces.push(BSON.deserialize(document()));
-  const contents = new Map<string, Buffer[]>();
-  const ended = new Map<string, bigint>();
-  while (at < bytes.length) {
-    const { db, collection, EOF, CRC } = BSON.deserialize(document(), { promoteLongs: false });
-    const key = `${db}.${collection}`;
-    expect(ended.has(key)).toBe(false);
-    const documents: Buffer[] = [];
-    while (!terminated()) documents.push(document());
-    contents.set(key, [...(contents.get(key) ?? []), ...documents]);
-    if (EOF) {
-      expect(documents).toEqual([]);
-      ended.set(key, BigInt.asUintN(64, (CRC as Long).toBigInt()));
-    } else expect((CRC as Long).toBigInt()).toBe(0n);
-  }
-  expect([...ended.keys()].toSorted()).toEqual([...contents.keys()].toSorted());
-  return { head, namespaces, contents, checksums: ended };
-}
-
-function crc64(parts: readonly Buffer[]): bigint {
-  let crc = 0xffffffffffffffffn;
-  for (const byte of Buffer.concat(parts)) {
-    crc ^= BigInt(byte);
-    for (let bit = 0; bit < 8; bit++) crc = crc & 1n ? (crc >> 1n) ^ 0xc96c5795d7870f42n : crc >> 1n;
-  }
-  return crc ^ 0xffffffffffffffffn;
-}
 
 describe('the archive of a dump', () => {
   let harness: MongodbHarness;
   let client: MongoClient;
-  let archive: ReturnType<typeof parseArchive>;
+  let archive: ParsedArchive;
   let artifacts: string[];
 
   beforeAll(async () => {
@@ -114,17 +66,16 @@ describe('the archive of a dump', () => {
     expect(capped.options).toMatchObject({ capped: true });
   });
 
-  test('holds every document byte for byte, with the right checksums', async () => {
+  test('holds every document byte for byte', async () => {
     const raw = client.db('shop').collection('odd').find({}, { raw: true });
     expect(archive.contents.get('shop.odd')).toEqual((await raw.toArray()).map((each) => Buffer.from(each as never)));
     const ids = archive.contents.get('shop.orders')?.map((each) => BSON.deserialize(each)['_id'] as number);
     expect(ids?.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 500 }, (_, id) => id));
     expect(archive.contents.get('shop.system.buckets.readings')).toHaveLength(1);
-    expect(archive.contents.has('shop.recent')).toBe(false);
+    // Nothing but its end, without which mongorestore makes no view and fails.
+    expect(archive.contents.get('shop.recent')).toEqual([]);
     const users = archive.contents.get('admin.system.users')?.map((each) => BSON.deserialize(each)['_id'] as string);
     expect(users).toContain('shop.clerk');
-    for (const [key, documents] of archive.contents)
-      expect([key, archive.checksums.get(key)]).toEqual([key, crc64(documents)]);
   });
 
   test('a rename while it is written makes it useless, and it says so', async () => {

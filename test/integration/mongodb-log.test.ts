@@ -3,6 +3,7 @@ import type { Manifest } from '../../core/catalog';
 import type { ArchiveOutcome, RestoreRequest } from '../../core/engine';
 import { compareFingerprints, type RestoredStore } from '../../core/recovery';
 import { combinedSource, MemoryLogArchive, MemoryVolumes, takeBackup, testContext } from '../support/engine-harness';
+import { parseArchive } from '../support/mongodb-archive';
 import { type MongodbHarness, startMongodb } from '../support/mongodb-harness';
 
 describe('what an oplog can hold', () => {
@@ -43,6 +44,7 @@ describe('what an oplog can hold', () => {
     await client.db('kept').createCollection('old_view', { viewOn: 'before', pipeline: [] });
     await archive(500);
     backup = (await takeBackup(harness.engine, 'primary', volumes, [])).manifest;
+    parseArchive(volumes.get(backup.backupId)?.contents.get('dump.archive') as Buffer);
   }, 120_000);
   afterAll(async () => harness?.stop(), 60_000);
 

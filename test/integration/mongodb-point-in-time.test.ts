@@ -6,6 +6,7 @@ import type { Manifest } from '../../core/catalog';
 import type { RestoreRequest } from '../../core/engine';
 import { compareFingerprints, type Fingerprint, type RecoveryTarget, type RestoredStore } from '../../core/recovery';
 import { combinedSource, MemoryLogArchive, MemoryVolumes, takeBackup, testContext } from '../support/engine-harness';
+import { parseArchive } from '../support/mongodb-archive';
 import { type MongodbHarness, startMongodb } from '../support/mongodb-harness';
 import { Workload } from '../support/mongodb-workload';
 import { countOf, seededRandom } from '../support/random';
@@ -42,7 +43,11 @@ describe(`a journalled workload restored to random instants (seed ${seed}, ${STE
       await client.close();
     }
   };
-  const backup = async () => backups.push((await takeBackup(harness.engine, 'primary', volumes, backups)).manifest);
+  const backup = async () => {
+    const { manifest } = await takeBackup(harness.engine, 'primary', volumes, backups);
+    parseArchive(volumes.get(manifest.backupId)?.contents.get('dump.archive') as Buffer);
+    backups.push(manifest);
+  };
 
   beforeAll(async () => {
     harness = await startMongodb();

@@ -54,7 +54,7 @@ export class ArchiveWriter {
     await this.write([this.header(db, collection, false, 0n), documents, TERMINATOR]);
   }
 
-  /** The end of a namespace; every one that holds data needs it, also when it is empty. */
+  /** The end of a namespace; every one of the head needs it, also one that is empty or a view. */
   async end(db: string, collection: string): Promise<void> {
     await this.write([this.header(db, collection, true, this.checksumOf(db, collection).digest()), TERMINATOR]);
   }

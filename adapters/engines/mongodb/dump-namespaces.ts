@@ -64,7 +64,11 @@ async function namespacesOf(client: MongoClient, db: string): Promise<DumpNamesp
 
 function isWanted(db: string, name: string): boolean {
   if (!name.startsWith('system.')) return true;
-  return name === 'system.js' || (db === 'admin' && ADMIN_SYSTEM.includes(name));
+  return name === 'system.js' || isAboutUsers({ db, collection: name });
+}
+
+export function isAboutUsers({ db, collection }: Pick<ArchivedNamespace, 'db' | 'collection'>): boolean {
+  return db === 'admin' && ADMIN_SYSTEM.includes(collection);
 }
 
 /** Null for a collection dropped since it was listed: the drop is in the log. */

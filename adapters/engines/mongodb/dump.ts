@@ -5,7 +5,7 @@ import { failure } from '../../../core/errors';
 import type { VolumeSink } from '../../../core/volumes';
 import { ArchiveWriter } from './archive-writer';
 import { documentsIn } from './bson-bytes';
-import { type DumpNamespace, dumpNamespaces, refuseSharded } from './dump-namespaces';
+import { type DumpNamespace, dumpNamespaces, isAboutUsers, refuseSharded } from './dump-namespaces';
 import { currentGeneration, lineageOf } from './lineage';
 import { codeNameOf } from './members';
 import { commandName, newestCommitted, oplogBatches, optimeFrom, readEntry, replicaSetId } from './oplog';
@@ -51,7 +51,15 @@ export async function dumpMember(
     const archive = new ArchiveWriter(out, ctx.signal);
     const oplog: DumpNamespace = { db: '', collection: 'oplog', type: '', metadata: '', source: null };
     await archive.head({ server: build['version'], tool: TOOL_VERSION }, PARALLEL_COLLECTIONS, [...namespaces, oplog]);
-    await copyCollections(client, namespaces, archive, ctx);
+    // What mongorestore wants whole before anything else begins; and it makes a view when it comes to its end.
+    await copyCollections(client, namespaces.filter(isAboutUsers), archive, ctx);
+    for (const { db, collection, type } of namespaces) if (type === 'view') await archive.end(db, collection);
+    await copyCollections(
+      client,
+      namespaces.filter((each) => !isAboutUsers(each)),
+      archive,
+      ctx,
+    );
     const { optime: stop } = await newestCommitted(client);
     const consistentAt = await copyOplog(client, start, stop, archive, ctx);
     if ((await rollbackId(client)) !== rollbackBefore) {
