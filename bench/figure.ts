@@ -15,7 +15,11 @@ export interface Figure {
 }
 
 export type Aim =
-  { readonly valueAtMost: number } | { readonly ratioAtMost: number } | { readonly ratioAtLeast: number } | null;
+  | { readonly valueAtMost: number }
+  | { readonly valueAtLeast: number }
+  | { readonly ratioAtMost: number }
+  | { readonly ratioAtLeast: number }
+  | null;
 
 export interface Measured {
   readonly name: string;
@@ -58,12 +62,14 @@ function judged(
   if (aim === null) return { aim: null, met: null };
   const words = aimWords(aim, unit);
   if ('valueAtMost' in aim) return { aim: words, met: value <= aim.valueAtMost };
+  if ('valueAtLeast' in aim) return { aim: words, met: value >= aim.valueAtLeast };
   if (ratio === null) throw new Error('an aim for the ratio needs a peer');
   return { aim: words, met: 'ratioAtMost' in aim ? ratio <= aim.ratioAtMost : ratio >= aim.ratioAtLeast };
 }
 
 function aimWords(aim: NonNullable<Aim>, unit: string): string {
   if ('valueAtMost' in aim) return `≤ ${aim.valueAtMost} ${unit}`;
+  if ('valueAtLeast' in aim) return `≥ ${aim.valueAtLeast} ${unit}`;
   return 'ratioAtMost' in aim ? `ratio ≤ ${aim.ratioAtMost}` : `ratio ≥ ${aim.ratioAtLeast}`;
 }
 
@@ -75,6 +81,12 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1
     ? (sorted[middle] as number)
     : ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2;
+}
+
+/** The value that this share of all does not exceed; NaN of none. */
+export function percentile(values: readonly number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.ceil(sorted.length * share) - 1)] ?? Number.NaN;
 }
 
 function rounded(value: number): number {

@@ -7,7 +7,7 @@ import type { Manifest } from '../core/catalog';
 import { backupIdOf, layout } from '../core/layout';
 import type { Repository } from '../core/repository';
 import { Secret } from '../core/secret';
-import type { Rig } from './postgresql/rig';
+import type { Rig } from './rig';
 
 /** Issue "The rest of the strategy": with so many of them. */
 export const STORES = 50;

@@ -8,7 +8,7 @@ import { RunningServer } from '../lab/servers/running-server';
 import type { Bench, BenchContext } from './bench';
 import { figure, type Figure } from './figure';
 import { BACKUPS, fill, LOGGED_STORES, repositoryOf, SEGMENTS, STORES, writeConfig } from './monitoring-fixture';
-import { type Rig, withRig } from './postgresql/rig';
+import { type Rig, withRig } from './rig';
 
 const AIM_STATUS_SECONDS = 2;
 const AIM_SCRAPE_MILLISECONDS = 200;

@@ -1,6 +1,7 @@
 import type { Bench } from './bench';
 import { failover } from './failover';
 import { filesMemory, memory, mongodbMemory, redisMemory } from './memory';
+import { mongodb } from './mongodb/bench';
 import { monitoring } from './monitoring';
 import { postgresql } from './postgresql/bench';
 import { retention } from './retention';
@@ -13,6 +14,7 @@ export const benches: Readonly<Record<string, Bench>> = {
   'memory-redis': redisMemory,
   'memory-files': filesMemory,
   postgresql,
+  mongodb,
   failover,
   monitoring,
   retention,

@@ -16,8 +16,17 @@ export interface UploadPlace {
 
 /** The last program of a peer's pipeline: uploads its standard input in one stream and prints `{sizeBytes}`. */
 export function uploadStage(place: UploadPlace, key: string): Stage {
+  return objectStage(place, 'put', key);
+}
+
+/** The first program of a peer's restore: prints an object. */
+export function downloadStage(place: UploadPlace, key: string): Stage {
+  return objectStage(place, 'get', key);
+}
+
+function objectStage(place: UploadPlace, direction: 'put' | 'get', key: string): Stage {
   return {
-    argv: [process.execPath, path.join(projectRoot(), 'dist/bench/object.js'), key],
+    argv: [process.execPath, path.join(projectRoot(), 'dist/bench/object.js'), direction, key],
     env: {
       S3_ENDPOINT: place.endpoint,
       S3_REGION: place.region,

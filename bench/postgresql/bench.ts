@@ -6,7 +6,7 @@ import { incremental } from './figures/incremental';
 import { memory } from './figures/memory';
 import { replay } from './figures/replay';
 import { restore } from './figures/restore';
-import { withRig } from './rig';
+import { withRig } from '../rig';
 import { stand, type Stand } from './stand';
 
 const PARTS: Readonly<Record<string, (stand: Stand) => Promise<Figure[]>>> = {

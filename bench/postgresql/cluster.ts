@@ -6,7 +6,7 @@ import { inPostgres } from '../../lab/servers/postgresql-client';
 import { giveToServers, runToEnd, serverFolder } from '../../lab/servers/process';
 import { RunningServer } from '../../lab/servers/running-server';
 import { fixture } from './fixture';
-import type { Rig } from './rig';
+import type { Rig } from '../rig';
 import type { PostgresVersion } from './versions';
 
 /** A running copy of a fixture. */

@@ -2,7 +2,7 @@ import { type Chain, ourChain, pgBackRestChain } from './chain';
 import { startCluster } from './cluster';
 import { type PgBackRest, pgBackRest, pgBackRestMissing } from './peers/pgbackrest';
 import { protect, type Side } from './product';
-import type { Rig } from './rig';
+import type { Rig } from '../rig';
 import { postgres15, postgres18, type PostgresVersion } from './versions';
 
 /** What the figures share; each cluster is started when the first of them needs it. */

@@ -3,9 +3,10 @@ import * as path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { inPostgres } from '../../../lab/servers/postgresql-client';
 import { runToEnd, serverFolder, waitUntil } from '../../../lab/servers/process';
-import { figure, type Figure, median } from '../../figure';
+import { figure, type Figure, median, percentile } from '../../figure';
 import type { Cluster } from '../cluster';
-import { type Side, SLOT, STORE } from '../product';
+import { STORE } from '../../product';
+import { type Side, SLOT } from '../product';
 import { loginAt } from '../restored-copy';
 import { sizeWords, type Stand } from '../stand';
 
@@ -208,9 +209,4 @@ function readLatencies(folder: string): number[] {
 function lsnOf(text: string): bigint {
   const [high = '0', low = '0'] = text.split('/');
   return (BigInt(`0x${high}`) << 32n) | BigInt(`0x${low}`);
-}
-
-function percentile(values: readonly number[], share: number): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.ceil(sorted.length * share) - 1)] ?? Number.NaN;
 }

@@ -8,7 +8,8 @@ import { runToEnd, serverFile, serverFolder, waitUntil } from '../../../lab/serv
 import { RunningServer } from '../../../lab/servers/running-server';
 import { type Aim, figure, type Figure } from '../../figure';
 import type { Cluster } from '../cluster';
-import { type Side, STORE } from '../product';
+import { STORE } from '../../product';
+import type { Side } from '../product';
 import { loginAt, removeRestored } from '../restored-copy';
 import { sizeWords, type Stand } from '../stand';
 

@@ -7,7 +7,8 @@ import { RunningServer } from '../../../lab/servers/running-server';
 import { type Aim, figure, type Figure, unmeasured } from '../../figure';
 import { type Chain, ourChain, pgBackRestChain } from '../chain';
 import { digestOf } from '../cluster';
-import { type Side, STORE } from '../product';
+import { STORE } from '../../product';
+import type { Side } from '../product';
 import { loginAt, removeRestored, whenWritable } from '../restored-copy';
 import { sizeWords, type Stand } from '../stand';
 

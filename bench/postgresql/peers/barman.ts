@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { runToEnd } from '../../../lab/servers/process';
 import type { Cluster } from '../cluster';
-import type { Rig } from '../rig';
+import type { Rig } from '../../rig';
 
 /** barman-cloud-backup has no zstd: gzip is its nearest, at the level that it takes by itself (9). */
 const OPTIONS = ['--gzip', '--jobs', '2', '--immediate-checkpoint'];

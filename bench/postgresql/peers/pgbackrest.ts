@@ -3,7 +3,7 @@ import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { serverFile, serverFolder, runToEnd, waitUntil } from '../../../lab/servers/process';
 import type { Cluster } from '../cluster';
-import type { Rig } from '../rig';
+import type { Rig } from '../../rig';
 
 /** pgBackRest over one cluster: two processes, zstd level 3, its own archiving of WAL, pages checked as it does by default. */
 export interface PgBackRest {

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { pipeline } from '../../pipeline';
 import { uploadStage } from '../../upload-stage';
 import type { Cluster } from '../cluster';
-import type { Rig } from '../rig';
+import type { Rig } from '../../rig';
 
 export const PIPELINE = 'pg_basebackup | zstd -T2 -3 | one upload';
 

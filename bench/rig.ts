@@ -3,16 +3,18 @@ import { randomBytes } from 'node:crypto';
 import { execFileSync } from 'node:child_process';
 import * as fs from 'node:fs';
 import * as path from 'node:path';
-import { cacheFolder } from '../../lab/runtime/servers';
-import { freeLoopbackHost, freeLoopbackPort } from '../../lab/servers/loopback';
-import { giveToServers, serverFolder } from '../../lab/servers/process';
-import { RunningServer } from '../../lab/servers/running-server';
-import { freeInnerPorts, removeSockets, type S3Keys, seaweedCommand, seaweedReady } from '../../lab/servers/seaweedfs';
-import { temporalCommand, temporalReady } from '../../lab/servers/temporal';
+import { cacheFolder } from '../lab/runtime/servers';
+import { freeLoopbackHost, freeLoopbackPort } from '../lab/servers/loopback';
+import { giveToServers, serverFolder } from '../lab/servers/process';
+import { RunningServer } from '../lab/servers/running-server';
+import { freeInnerPorts, removeSockets, type S3Keys, seaweedCommand, seaweedReady } from '../lab/servers/seaweedfs';
+import { temporalCommand, temporalReady } from '../lab/servers/temporal';
 
 /** One S3 for everybody: pgBackRest speaks it by TLS only, so that ours and every peer use the same TLS endpoint. */
 export interface RigS3 {
   readonly endpoint: string;
+  /** The same without TLS, for what is not measured. */
+  readonly plainEndpoint: string;
   readonly host: string;
   readonly tlsPort: number;
   readonly region: string;
@@ -85,13 +87,13 @@ async function startS3(folder: string, defer: Rig['defer']): Promise<RigS3> {
     removeSockets(innerPorts);
   });
   await server.start();
-  // Buckets and listings need no TLS: nothing of them is measured.
-  const endpoint = `http://${host}:${S3_PORT}`;
-  const client = new S3Client({ endpoint, region: REGION, credentials: keys, forcePathStyle: true });
+  const plainEndpoint = `http://${host}:${S3_PORT}`;
+  const client = new S3Client({ endpoint: plainEndpoint, region: REGION, credentials: keys, forcePathStyle: true });
   defer(async () => client.destroy());
   for (const Bucket of Object.values(BUCKETS)) await client.send(new CreateBucketCommand({ Bucket }));
   return {
     endpoint: `https://${host}:${S3_TLS_PORT}`,
+    plainEndpoint,
     host,
     tlsPort: S3_TLS_PORT,
     region: REGION,
