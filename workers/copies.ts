@@ -1,6 +1,6 @@
 import type { OpenApplication } from '../activities/deps';
 import { createStoreCopier } from '../adapters/copies/store-copier';
-import type { ObjectCipher } from '../adapters/encryption/object-cipher';
+import type { ObjectCipher } from '../adapters/encryption/encrypted-object';
 import type { Away, Place } from '../adapters/fallback/places';
 import { createReading } from '../adapters/fallback/reading';
 import { createCopyRetentionStore } from '../adapters/retention/copy-retention';

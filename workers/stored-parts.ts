@@ -1,7 +1,7 @@
 import type { OpenApplication } from '../activities/deps';
 import { createCatalog } from '../adapters/catalog/catalog';
 import { createProofs } from '../adapters/catalog/proofs';
-import type { ObjectCipher } from '../adapters/encryption/object-cipher';
+import type { ObjectCipher } from '../adapters/encryption/encrypted-object';
 import { createColdStorage } from '../adapters/repository/cold-storage';
 import { createLogArchive } from '../adapters/repository/log-archive';
 import { createRetentionStore } from '../adapters/retention/retention-store';

@@ -6,7 +6,6 @@ import { createEpochs } from '../adapters/catalog/epochs';
 import { leftCopies } from '../adapters/engines/left-copies';
 import { engineEntries } from '../adapters/engines/registry';
 import { createDataKeys } from '../adapters/encryption/data-keys';
-import { createObjectCipher } from '../adapters/encryption/object-cipher';
 import { createSiteFence } from '../adapters/fence';
 import { createMetricPublishers } from '../adapters/metrics';
 import { freeSpace } from '../adapters/filesystem/free-space';
@@ -71,7 +70,7 @@ export async function openApplication(config: LoadedConfig): Promise<WiredApplic
         recipients: config.encryption.recipients,
       })
     : null;
-  const cipher = dataKeys && createObjectCipher(dataKeys, name);
+  const cipher = dataKeys && encryption().createObjectCipher(dataKeys, name);
   const spool = createSpool({ directory: config.spool.directory, application: name, codec, cipher });
   const parts = { config, engine, repositoryOf, spool, cipher, retention };
   const stored = storedParts(parts);
@@ -121,6 +120,10 @@ export async function openApplication(config: LoadedConfig): Promise<WiredApplic
   };
   return open;
 }
+
+/** Loaded where the config has encryption: it brings a whole SDK along. */
+const encryption = () =>
+  require('../adapters/encryption/object-cipher') as typeof import('../adapters/encryption/object-cipher');
 
 /** What drills need: a bubble and what may be killed, where the config has them. */
 function drillSetup(config: LoadedConfig): DrillSetup {

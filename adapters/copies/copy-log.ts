@@ -4,7 +4,7 @@ import { layout } from '../../core/layout';
 import type { LogNaming } from '../../core/log-archive';
 import type { NotCopied } from '../../core/copies';
 import type { StoredObject } from '../../core/repository';
-import type { ObjectCipher } from '../encryption/object-cipher';
+import type { ObjectCipher } from '../encryption/encrypted-object';
 import { createLogArchive } from '../repository/log-archive';
 import { LogListing } from '../repository/log-listing';
 import { allOf } from './copy-backup';

@@ -13,7 +13,7 @@ import { failure, findFailure, hasCode, reasonOf } from '../../core/errors';
 import { layout } from '../../core/layout';
 import type { LogNaming } from '../../core/log-archive';
 import { plus } from '../../core/retention/runs';
-import type { ObjectCipher } from '../encryption/object-cipher';
+import type { ObjectCipher } from '../encryption/encrypted-object';
 import { backupIds, copyBackup, isGivenUp, readManifest, type StoredManifest } from './copy-backup';
 import { copyLog } from './copy-log';
 import type { Route } from './copy-objects';

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import * as net from 'node:net';
-import { createTransport } from 'nodemailer';
 import type { Notification, Notifier } from '../../core/notify';
 import { notificationFailure } from './notification-failure';
 import type { SmtpSettings } from './settings';
@@ -18,6 +17,8 @@ export function createSmtpNotifier(name: string, settings: SmtpSettings): Notifi
       const deadline = AbortSignal.timeout(settings.timeoutSeconds * 1_000);
       const signal = AbortSignal.any([ctx.signal, deadline]);
       try {
+        // Here: nothing else needs it, and it takes as long to load as all the other channels.
+        const { createTransport } = await import('nodemailer');
         const transport = createTransport(transportOptions(settings, await connect(settings, signal)));
         const sent = await transport.sendMail(mailOf(notification, settings));
         // Some were accepted: they get it again when the step is repeated, which is better than one who never hears.

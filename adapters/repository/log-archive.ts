@@ -4,7 +4,7 @@ import { failure, hasCode } from '../../core/errors';
 import { boundName, layout } from '../../core/layout';
 import type { LogArchive, LogEntry, LogNaming, LogPiece } from '../../core/log-archive';
 import type { ObjectHead, Repository } from '../../core/repository';
-import { CipherFormatError, isEncrypted, type ObjectCipher } from '../encryption/object-cipher';
+import { CipherFormatError, isEncrypted, type ObjectCipher } from '../encryption/encrypted-object';
 import { packWhole, provenDigest, unpackWhole } from '../volumes/whole-frame';
 import { decompressFrames, ZstdFormatError } from '../volumes/zstd-frame-reader';
 import { zstdFrame } from '../volumes/zstd-frames';

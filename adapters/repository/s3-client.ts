@@ -16,7 +16,7 @@ const ATTEMPTS = 3;
 export function createS3Client(settings: S3RepositorySettings, parallelRequests: number): S3Client {
   const { credentials } = settings;
   const agent = { keepAlive: true, maxSockets: parallelRequests };
-  return new S3Client({
+  const client = new S3Client({
     region: settings.region,
     endpoint: settings.endpoint,
     forcePathStyle: settings.forcePathStyle ?? settings.endpoint !== undefined,
@@ -41,4 +41,7 @@ export function createS3Client(settings: S3RepositorySettings, parallelRequests:
       httpsAgent: new HttpsAgent(agent),
     }),
   });
+  // Nobody reads its log, and it copies every answer for it.
+  client.middlewareStack.remove('loggerMiddleware');
+  return client;
 }

@@ -8,7 +8,7 @@ import { createCatalog } from '../catalog/catalog';
 import { decided } from '../catalog/decision';
 import { attemptSchema } from '../catalog/manifest-schema';
 import { parseStored, toBytes } from '../catalog/stored-json';
-import type { ObjectCipher } from '../encryption/object-cipher';
+import type { ObjectCipher } from '../encryption/encrypted-object';
 import { createVolumeSource } from '../volumes/source';
 import { recordKeyOf } from '../volumes/transfer';
 

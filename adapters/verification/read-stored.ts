@@ -12,7 +12,7 @@ import {
   type ReadProgress,
   type ReadRequest,
 } from '../../core/verification';
-import type { ObjectCipher } from '../encryption/object-cipher';
+import type { ObjectCipher } from '../encryption/encrypted-object';
 import { objectsOf } from './backup-objects';
 import { brief } from './look-at-backups';
 

@@ -3,7 +3,7 @@ import type { LogArchive, LogNaming } from '../../core/log-archive';
 import type { Repository } from '../../core/repository';
 import type { LogReach } from '../../core/retention/log-reach';
 import type { StoreVerifier } from '../../core/verification';
-import type { ObjectCipher } from '../encryption/object-cipher';
+import type { ObjectCipher } from '../encryption/encrypted-object';
 import { createLogArchive } from '../repository/log-archive';
 import { COMMIT_MILLISECONDS, lookAtBackups } from './look-at-backups';
 import { lookAtHistory, lookAtLog } from './look-at-log';

@@ -6,7 +6,7 @@ import { failure, hasCode } from '../../core/errors';
 import { boundName } from '../../core/layout';
 import type { Repository } from '../../core/repository';
 import type { VolumeSource } from '../../core/volumes';
-import { CipherFormatError, type ObjectCipher } from '../encryption/object-cipher';
+import { CipherFormatError, type ObjectCipher } from '../encryption/encrypted-object';
 import type { LocalCopies } from './local-copies';
 import { decompressFrames, lendFrames, ZstdFormatError } from './zstd-frame-reader';
 

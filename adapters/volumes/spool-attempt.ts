@@ -8,7 +8,7 @@ import { type Piece, type PieceDigests, UPLOAD_PIECE_BYTES } from '../../core/re
 import type { VolumeSink } from '../../core/volumes';
 import { diskFailure, makeDirectory, syncDirectory, writeFileDurably } from '../filesystem/durable';
 import { PieceDigester } from './piece-digests';
-import type { ObjectCipher } from '../encryption/object-cipher';
+import type { ObjectCipher } from '../encryption/encrypted-object';
 import { checkVolumeName, encryptionOf, storedName } from './volume-names';
 import { type StoredVolume, type VolumeCodec, type VolumeTarget, VolumeWriter } from './volume-writer';
 

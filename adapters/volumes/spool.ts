@@ -2,7 +2,7 @@ import * as fs from 'node:fs/promises';
 import * as path from 'node:path';
 import { failure } from '../../core/errors';
 import { isBackupId } from '../../core/layout';
-import type { ObjectCipher } from '../encryption/object-cipher';
+import type { ObjectCipher } from '../encryption/encrypted-object';
 import { diskFailure, makeDirectory, requireFreeBytes, syncDirectory } from '../filesystem/durable';
 import { createLocalCopies, type LocalCopies } from './local-copies';
 import { DirectoryAttempt, type SpoolAttempt } from './spool-attempt';

@@ -7,7 +7,7 @@ import { failure } from '../../core/errors';
 import { boundName } from '../../core/layout';
 import type { Repository } from '../../core/repository';
 import type { VolumeSink } from '../../core/volumes';
-import type { ObjectCipher } from '../encryption/object-cipher';
+import type { ObjectCipher } from '../encryption/encrypted-object';
 import { checkVolumeName, earlyKey, encryptionOf, storedName } from './volume-names';
 import { type StoredVolume, type VolumeCodec, type VolumeTarget, VolumeWriter } from './volume-writer';
 

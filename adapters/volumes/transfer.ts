@@ -8,7 +8,7 @@ import type { AttemptRecord, AttemptRef, BackupRef, BackupTransfer } from '../..
 import { decide, requireOpen } from '../catalog/decision';
 import { attemptSchema } from '../catalog/manifest-schema';
 import { parseStored, sealed, toBytes } from '../catalog/stored-json';
-import type { ObjectCipher } from '../encryption/object-cipher';
+import type { ObjectCipher } from '../encryption/encrypted-object';
 import { createVolumeSource, verifyStored } from './source';
 import type { Spool } from './spool';
 import { uploadSpool } from './spool-upload';

@@ -1,6 +1,6 @@
 import { failure } from '../../core/errors';
 import { layout } from '../../core/layout';
-import type { ObjectCipher } from '../encryption/object-cipher';
+import type { ObjectCipher } from '../encryption/encrypted-object';
 import type { VolumeCodec, VolumeEncryption } from './volume-writer';
 
 const NAME = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,180}$/;

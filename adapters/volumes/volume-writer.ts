@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { Writable } from 'node:stream';
 import { callbackify } from 'node:util';
 import type { Artifact } from '../../core/catalog';
-import type { Encryptor } from '../encryption/object-cipher';
+import type { Encryptor } from '../encryption/encrypted-object';
 import { FrameCompressor } from './zstd-frames';
 
 export type VolumeCodec = { readonly codec: 'zstd'; readonly level: number } | { readonly codec: 'none' };

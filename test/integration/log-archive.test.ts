@@ -3,7 +3,7 @@ import * as fs from 'node:fs/promises';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { createRepository } from '../../adapters/repository';
-import { isEncrypted } from '../../adapters/encryption/object-cipher';
+import { isEncrypted } from '../../adapters/encryption/encrypted-object';
 import { createLogArchive } from '../../adapters/repository/log-archive';
 import { positions as optimes } from '../../adapters/engines/mongodb/positions';
 import { positions as lsns } from '../../adapters/engines/postgresql/lsn';

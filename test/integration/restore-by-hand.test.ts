@@ -6,7 +6,7 @@ import * as path from 'node:path';
 import Redis from 'ioredis';
 import { BSON, type Document } from 'mongodb';
 import type { Client } from 'pg';
-import type { ObjectCipher } from '../../adapters/encryption/object-cipher';
+import type { ObjectCipher } from '../../adapters/encryption/encrypted-object';
 import { createCatalog } from '../../adapters/catalog/catalog';
 import { createFilesEngine } from '../../adapters/engines/files/engine';
 import { settings as filesSettings } from '../../adapters/engines/files/settings';

@@ -4,7 +4,7 @@ import * as os from 'node:os';
 import * as path from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { isEncrypted, type ObjectCipher } from '../../adapters/encryption/object-cipher';
+import { isEncrypted, type ObjectCipher } from '../../adapters/encryption/encrypted-object';
 import { createCatalog } from '../../adapters/catalog/catalog';
 import { createRepository } from '../../adapters/repository';
 import { createSpool, type Spool } from '../../adapters/volumes/spool';

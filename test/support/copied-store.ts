@@ -5,7 +5,7 @@ import { finished } from 'node:stream/promises';
 import type { OpenApplication } from '../../activities/deps';
 import { lineageOf, pieceName, positionAt, walNaming } from '../../adapters/engines/postgresql/lsn';
 import { logReach } from '../../adapters/engines/postgresql/log-reach';
-import type { ObjectCipher } from '../../adapters/encryption/object-cipher';
+import type { ObjectCipher } from '../../adapters/encryption/encrypted-object';
 import { createSpool } from '../../adapters/volumes/spool';
 import type { LoadedConfig } from '../../config/load';
 import type { BackupType, Manifest } from '../../core/catalog';
