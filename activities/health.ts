@@ -14,7 +14,8 @@ import { withCallContext } from './context';
 import { changeDay } from './day-records';
 import type { ActivityDeps, OpenApplication } from './deps';
 import { failedBackupsOf } from './failed-backups';
-import { isRecord, readKept, unlessDamaged } from './kept-state';
+import { readKeptHealth } from './kept-health';
+import { unlessDamaged } from './kept-state';
 import { joined, observeStore } from './observe-stores';
 import { lookAtServers, problemLines } from './servers';
 
@@ -60,9 +61,9 @@ export function createHealthActivities(deps: ActivityDeps) {
      */
     async lastHealth(input: { application: string }): Promise<LastHealth> {
       return withCallContext(async () => {
-        const { application, control } = deps.open(input.application);
-        const { repeatAfterSeconds } = application.monitoring;
-        const { value: kept, problem } = await unlessDamaged(readKept(control, layout.health(), isKeptHealth), null);
+        const open = deps.open(input.application);
+        const { repeatAfterSeconds } = open.application.monitoring;
+        const { value: kept, problem } = await unlessDamaged(readKeptHealth(open), null);
         return { kept, repeatAfterSeconds, ...(problem === null ? {} : { problem }) };
       });
     },
@@ -87,9 +88,6 @@ export interface LastHealth {
   readonly repeatAfterSeconds: number;
   readonly problem?: string;
 }
-
-const isKeptHealth = (value: unknown): value is KeptHealth =>
-  isRecord(value) && isRecord(value['result']) && isRecord(value['told']);
 
 /** Which backups failed: without Temporal's list, or the control repository, that one reason is missing and the others hold. */
 async function countedNow(open: OpenApplication, at: string): Promise<{ tally: Tally; problem: string | null }> {

@@ -93,13 +93,31 @@ export async function stillStored(
     .map((each) => ({ ...each, backupId: owners.get(each.key) ?? null }));
 }
 
-/** The backups that a verification found damaged and none found sound since, as far as retention has not deleted them. */
-export async function damagedByProofs(
+/** What verifications found damaged and none found sound since. */
+export interface KnownDamage {
+  /** As far as retention has not deleted them. */
+  readonly backups: readonly DamagedManifest[];
+  /** Keys of pieces of the log. */
+  readonly log: readonly string[];
+}
+
+export async function knownDamage(
   open: OpenApplication,
   store: string,
   listed: readonly ProofSummary[],
-): Promise<DamagedManifest[]> {
+): Promise<KnownDamage> {
   const { damage } = await earlierProofs(open, store, listed);
+  const log = damage.flatMap(({ backupId, key }) => (backupId === null && isOfLog(store, key) ? [key] : []));
+  return { backups: await damagedBackups(open, store, damage), log };
+}
+
+const isOfLog = (store: string, key: string) => key.startsWith(layout.logs(store));
+
+async function damagedBackups(
+  open: OpenApplication,
+  store: string,
+  damage: readonly Finding[],
+): Promise<DamagedManifest[]> {
   const ofBackups = Map.groupBy(damage, ({ backupId }) => backupId);
   ofBackups.delete(null);
   const found: DamagedManifest[] = [];

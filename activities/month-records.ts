@@ -2,9 +2,7 @@ import { basicTime } from '../core/clock';
 import type { HealthDay, ReadinessDay } from '../core/day-records';
 import { hasCode, reasonOf } from '../core/errors';
 import { layout } from '../core/layout';
-import type { KeptHealth } from '../core/monitoring/told';
 import type { ProofSummary } from '../core/proofs';
-import type { KeptReadiness } from '../core/readiness';
 import type { CommittedBackup, Period, ProofOfPeriod, StoredPart, StoredSum } from '../core/readiness-report/facts';
 import { daysOf, isWithin } from '../core/readiness-report/period';
 import { readReport, type RunReport } from '../core/report/run-report';
@@ -13,6 +11,8 @@ import type { Finding } from '../core/verification';
 import { readUptimeDay, type UptimeDay } from '../core/uptime';
 import { readDay } from './day-records';
 import type { OpenApplication } from './deps';
+import { readKeptHealth } from './kept-health';
+import { readKeptReadiness } from './observe-application';
 
 /** Where the time without a new backup began is in no backup of the period: one that is older tells. */
 const LOOKED_BACK_MILLISECONDS = 40 * 86_400_000;
@@ -94,13 +94,13 @@ export async function readReadiness(
   );
 }
 
-export async function readLastHealth({ control }: OpenApplication) {
-  return ((await readStored(control, layout.health())) as unknown as KeptHealth | null)?.result ?? null;
+export async function readLastHealth(open: OpenApplication) {
+  return (await readKeptHealth(open))?.result ?? null;
 }
 
-export async function readLastReadiness({ control, application }: OpenApplication) {
-  const kept = application.sites.map(async (site) => readStored(control, layout.readiness(site)));
-  return (await Promise.all(kept)).flatMap((each) => (each as unknown as KeptReadiness | null)?.result ?? []);
+export async function readLastReadiness(open: OpenApplication) {
+  const kept = open.application.sites.map((site) => readKeptReadiness(open, site));
+  return (await Promise.all(kept)).flatMap((each) => each?.result ?? []);
 }
 
 /** A page of listing for each thousand objects. */

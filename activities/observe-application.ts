@@ -33,7 +33,7 @@ export async function observeReplication(open: OpenApplication): Promise<Replica
 /** What the newest look at each site found; sites that were never looked at are left out. */
 export async function observeReadiness(open: OpenApplication): Promise<ReadinessScore[]> {
   const kept = open.application.sites.map(async (site): Promise<ReadinessScore[]> => {
-    const look = await readReadiness(open, site);
+    const look = await readKeptReadiness(open, site);
     if (!look) return [];
     const { at, verdict, score } = look.result;
     return [{ site, at, ready: verdict === 'ready', score }];
@@ -42,7 +42,7 @@ export async function observeReadiness(open: OpenApplication): Promise<Readiness
 }
 
 /** The newest look at a site; null where it was never looked at. Throws BackupCorrupt where it is damaged. */
-export async function readReadiness({ control }: OpenApplication, site: string): Promise<KeptReadiness | null> {
+export async function readKeptReadiness({ control }: OpenApplication, site: string): Promise<KeptReadiness | null> {
   return readKept(control, layout.readiness(site), isKeptReadiness);
 }
 

@@ -16,7 +16,7 @@ import {
   type ReadinessInput,
 } from './readiness-looks';
 import { checkCapacity } from './readiness-capacity';
-import { readReadiness } from './observe-application';
+import { readKeptReadiness } from './observe-application';
 import { checkHooks } from './readiness-hooks';
 import { checkOldPrimary, checkOldServices } from './readiness-old-site';
 import { readSamples } from './sample-log';
@@ -81,7 +81,7 @@ export function createReadinessActivities(deps: ActivityDeps) {
     /** What the look before this one was kept as; null before the first. Throws BackupCorrupt where that is damaged: it may be replaced. */
     async lastReadiness(input: { application: string; site: string }): Promise<KeptReadiness | null> {
       return withCallContext(async () => {
-        return readReadiness(deps.open(input.application), input.site);
+        return readKeptReadiness(deps.open(input.application), input.site);
       });
     },
 

@@ -29,8 +29,15 @@ export interface CatalogStore {
   list(store: string, options?: { readonly after?: string }): Promise<Manifest[]>;
   /** Lists all, and reads the `newest` so many manifests. */
   survey(store: string, newest: number): Promise<CatalogSurvey>;
-  /** For a look that may take no time: neither lists nor reads what the store has besides. */
-  newest(store: string, newest: number): Promise<Omit<CatalogSurvey, 'ids'>>;
+  /**
+   * For a look that may take no time: neither lists nor reads what the store has besides. `fullBefore`: the newest full that was
+   * begun before then as well, where it is one of the last days.
+   */
+  newest(
+    store: string,
+    newest: number,
+    options?: { readonly fullBefore?: string },
+  ): Promise<Omit<CatalogSurvey, 'ids'>>;
   /** The oldest backup whose manifest is there, readable or not; null where there is none. */
   oldest(store: string): Promise<string | null>;
   damaged(store: string): Promise<DamagedManifest[]>;

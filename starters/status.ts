@@ -1,4 +1,5 @@
 import { readTally } from '../activities/backup-tally';
+import { readKeptHealth } from '../activities/kept-health';
 import { observeReadiness } from '../activities/observe-application';
 import { observeStore } from '../activities/observe-stores';
 import { lookAtServers, type ServerLook } from '../activities/servers';
@@ -14,6 +15,7 @@ import {
   statusOf,
 } from '../core/monitoring/store-view';
 import { type Tally, tallyOf } from '../core/monitoring/tally';
+import type { KeptHealth } from '../core/monitoring/told';
 import { workflowIds } from '../core/names';
 import { listRuns } from './commands/runs';
 import { type ListedSchedule, listSchedules } from './schedules';
@@ -78,6 +80,8 @@ export interface Verdict {
 const ANSWER_MILLISECONDS = 1_200;
 /** Of Temporal: a connection that comes later would come too late for the screen. */
 const CONNECT_MILLISECONDS = 3_000;
+/** It runs every five minutes; an older one vouches for nothing, and the newest manifests are read again. */
+const CHECK_BELIEVED_MILLISECONDS = 3_600_000;
 /** More than any application has at once. */
 const RUNS_LISTED = 500;
 
@@ -89,6 +93,8 @@ export async function lookAtAll(session: Session): Promise<StatusFacts> {
   const { application } = session;
   // Which backups failed is a reason more; without it the others hold.
   const tally = partOf(() => readTally(open));
+  const health = await partOf(() => readKeptHealth(open));
+  const checked = 'value' in health ? checkedLately(health.value, at) : new Map<string, CheckedStore>();
   const lastFailureAt = async (store: string) => {
     const counted = await tally;
     return 'value' in counted ? tallyOf(counted.value, store).lastFailureAt : null;
@@ -96,7 +102,10 @@ export async function lookAtAll(session: Session): Promise<StatusFacts> {
   const judged = Promise.all(
     open.application.stores.map(
       async ({ name }) =>
-        [name, await partOf(async () => storeStatus(session, name, at, await lastFailureAt(name)))] as const,
+        [
+          name,
+          await partOf(async () => storeStatus(session, name, at, await lastFailureAt(name), checked.get(name))),
+        ] as const,
     ),
   );
   const late = after(judged, ANSWER_MILLISECONDS);
@@ -134,15 +143,38 @@ export async function lookAtAll(session: Session): Promise<StatusFacts> {
   };
 }
 
+/** What a health check of the last hour found in the manifests of a store, all of which it has read. */
+interface CheckedStore {
+  readonly damaged: readonly HealthReason[];
+}
+
+function checkedLately(kept: KeptHealth | null, at: string): ReadonlyMap<string, CheckedStore> {
+  const isLate = !kept || Date.parse(at) - Date.parse(kept.result.at) > CHECK_BELIEVED_MILLISECONDS;
+  if (isLate) return new Map();
+  // One that could not be looked at has no newest backup there.
+  const readable = kept.result.stores.filter(({ lastBackupAt }) => lastBackupAt !== null);
+  const said = ({ alert }: HealthReason) => alert === 'backupDamaged';
+  const dated = (reason: HealthReason) => ({
+    ...reason,
+    text: `${reason.text} (the health check of ${kept.result.at})`,
+  });
+  return new Map(readable.map(({ store, reasons }) => [store, { damaged: reasons.filter(said).map(dated) }]));
+}
+
 async function storeStatus(
   session: Session,
   store: string,
   at: string,
   lastFailureAt: string | null,
+  checked: CheckedStore | undefined,
 ): Promise<StoreStatus> {
   const open = await session.open();
-  const view = await observeStore(open, store, at, lastFailureAt, { counted: false });
-  const reasons = judgeStore(view, open.application.monitoring);
+  const view = await observeStore(open, store, at, lastFailureAt, checked ? 'vouched' : 'newest');
+  const isSeen = ({ text }: HealthReason) => view.damaged.some(({ backupId }) => text.includes(backupId));
+  const reasons = [
+    ...judgeStore(view, open.application.monitoring),
+    ...(checked?.damaged ?? []).filter((reason) => !isSeen(reason)),
+  ];
   return {
     store,
     engine: view.engine,

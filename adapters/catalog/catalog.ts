@@ -1,7 +1,7 @@
 import type { Manifest } from '../../core/catalog';
 import type { CatalogStore, DamagedManifest } from '../../core/catalog-store';
 import { failure, findFailure, hasCode } from '../../core/errors';
-import { backupIdOf, isBackupId, layout } from '../../core/layout';
+import { backupIdOf, isBackupId, isFullId, layout, startOfBackup } from '../../core/layout';
 import type { Repository, StoredObject } from '../../core/repository';
 import { decide, givenUp } from './decision';
 import { manifestSchema } from './manifest-schema';
@@ -47,12 +47,12 @@ export function createCatalog(repository: Repository): CatalogStore {
     return read;
   }
 
-  /** The newest of the objects, and what they build on, which may be older than all of them. */
-  async function readNewest(store: string, objects: readonly StoredObject[], newest: number) {
+  /** Those that are wanted of the objects, and what they build on, which may be older than all of them. */
+  async function readChains(store: string, objects: readonly StoredObject[], first: readonly StoredObject[]) {
     const known = new Map(objects.map((object) => [object.key, object]));
     const read: (Manifest | DamagedManifest)[] = [];
     const asked = new Set<string>();
-    let wanted = objects.slice(-newest).map(({ key }) => key);
+    let wanted = [...new Set(first.map(({ key }) => key))];
     while (wanted.length > 0) {
       for (const key of wanted) asked.add(key);
       const there = await Promise.all(wanted.map(async (key) => known.get(key) ?? (await repository.head(key))));
@@ -118,13 +118,19 @@ export function createCatalog(repository: Repository): CatalogStore {
     async survey(store, newest) {
       const objects = await listed(store);
       const ids = objects.map(({ key }) => manifestIdOf(store, key)!);
-      return { ids, ...(await readNewest(store, objects, newest)) };
+      return { ids, ...(await readChains(store, objects, objects.slice(-newest))) };
     },
 
-    async newest(store, newest) {
+    async newest(store, newest, { fullBefore } = {}) {
       const lately = new Date(Date.now() - LATELY_MILLISECONDS).toISOString();
       const some = await listed(store, backupIdOf(lately, 'full', '00000000'));
-      return readNewest(store, some.length < newest ? await listed(store) : some, newest);
+      const objects = some.length < newest ? await listed(store) : some;
+      const isOlderFull = ({ key }: StoredObject) => {
+        const id = manifestIdOf(store, key);
+        return fullBefore !== undefined && id !== null && isFullId(id) && startOfBackup(id) < fullBefore;
+      };
+      const older = objects.findLast(isOlderFull);
+      return readChains(store, objects, [...(older ? [older] : []), ...objects.slice(-newest)]);
     },
 
     async oldest(store) {

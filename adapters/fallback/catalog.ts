@@ -43,7 +43,7 @@ export function createFallbackCatalog(places: Places): CatalogStore {
     async stores() {
       return [...new Set((await places.every(({ catalog }) => catalog.stores())).flatMap(({ answer }) => answer))];
     },
-    newest: (store, newest) => places.first(null, ({ catalog }) => catalog.newest(store, newest)),
+    newest: (store, newest, options) => places.first(null, ({ catalog }) => catalog.newest(store, newest, options)),
     oldest: (store) => places.first(null, ({ catalog }) => catalog.oldest(store)),
     survey: (store, newest) => places.first(null, ({ catalog }) => catalog.survey(store, newest)),
     get: (store, backupId) =>

@@ -72,7 +72,7 @@ export interface HealthReason {
 type Found = Omit<HealthReason, 'severity' | 'forSeconds'>;
 
 /** How long a gap that a new base has closed behind it stays a reason: a day in which somebody should hear of it. */
-const GAP_TOLD_SECONDS = 86_400;
+export const GAP_TOLD_SECONDS = 86_400;
 
 /** Seconds of changes that a loss of the store now would lose; null when that is not known. */
 export function atRiskSeconds({ at, restorableUntil }: StoreView): number | null {

@@ -3,7 +3,7 @@ import * as os from 'node:os';
 import * as path from 'node:path';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import type { ActivityDeps, OpenApplication } from '../../activities/deps';
-import { damagedByProofs } from '../../activities/known-damage';
+import { knownDamage } from '../../activities/known-damage';
 import { createVerifyActivities, type StoreLook } from '../../activities/verify';
 import { createProofs } from '../../adapters/catalog/proofs';
 import { createLocalRepository } from '../../adapters/repository/local';
@@ -54,7 +54,7 @@ const input = { application: 'shop', store: STORE };
 const look = () => as<StoreLook>(() => verifying().lookAtStore(input));
 const read = ({ backupId }: Manifest, { findings, carried = [] }: StoreLook) =>
   as(() => verifying().readStore({ ...input, chain: [backupId], known: findings, again: carried }));
-const known = async () => damagedByProofs(open(), STORE, await proofs.list(STORE));
+const known = async () => (await knownDamage(open(), STORE, await proofs.list(STORE))).backups;
 
 let minute = 0;
 async function keep(findings: readonly Finding[], changes: Partial<Proof> = {}): Promise<string> {

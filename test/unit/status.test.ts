@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { parse, stringify } from 'yaml';
 import { createCatalog } from '../../adapters/catalog/catalog';
 import { createRepository } from '../../adapters/repository';
+import { layout } from '../../core/layout';
 import type { HealthReason } from '../../core/monitoring/store-view';
 import { EMPTY_TALLY } from '../../core/monitoring/tally';
 import { main } from '../../starters/main';
@@ -86,6 +87,25 @@ test('the first line says whether we are safe and the next ones why; the exit co
     running: { problem: expect.stringContaining('Temporal') },
   });
 }, 60_000);
+
+test('what a health check of the last hour found in manifests that a look does not read is told, with its time', async () => {
+  const text = 'backup 20261101T020000Z-full-0000000b cannot be restored: it is not JSON';
+  const checkedAt = async (at: string) => {
+    const reasons = [{ alert: 'backupDamaged', status: 'warning', text, severity: 'warning', forSeconds: 0 }];
+    const of = { status: 'warning', lastBackupAt: at, lastBackupAgeHours: 1, rpoSeconds: 0, problems: [] };
+    const kept = { result: { application: 'shop', at, stores: [{ store: 'assets', reasons, ...of }] }, told: {} };
+    const directory = join(folder, 'repository');
+    const control = createRepository('local', { kind: 'local', directory, prefix: '' }, 'shop');
+    await control.put(layout.health(), Buffer.from(JSON.stringify(kept)));
+    await backedUp('assets', 9);
+    const { text: screen } = await look();
+    await control.delete([layout.health()]);
+    return screen;
+  };
+  const now = new Date().toISOString();
+  expect(await checkedAt(now)).toContain(`! assets: ${text} (the health check of ${now})`);
+  expect(await checkedAt(new Date(Date.now() - 2 * 3_600_000).toISOString())).not.toContain(text);
+});
 
 test('the command ends with its screen, also where Temporal is away', async () => {
   const io = recordingIo();
