@@ -1,4 +1,5 @@
 import { BSON, type Collection, type MongoClient } from 'mongodb';
+import { archiveLog } from '../../adapters/engines/mongodb/log-archiver';
 import type { Manifest } from '../../core/catalog';
 import type { ArchiveOutcome, RestoreRequest } from '../../core/engine';
 import { compareFingerprints, type RestoredStore } from '../../core/recovery';
@@ -205,4 +206,53 @@ describe('what an oplog can hold', () => {
     const target = { kind: 'backup', backupId: taken.manifest.backupId } as const;
     expect((await harness.engine.planRestore(target, catalog, testContext())).lineage).toBe(`${setId}/5`);
   }, 60_000);
+
+  test('an entry that no replay can repeat ends a lineage before it, and asks for a base behind it', async () => {
+    const own = new MemoryLogArchive(harness.engine.log!.naming);
+    const request = { site: 'primary', runForMilliseconds: 20_000, sliceMilliseconds: 100 };
+    // As the archiver would see a server that is newer than it: `collMod` of one collection bears an unknown name of that length.
+    const newer = withOplogSeenAs(client, ['collMod\0\b\0\0\0unknown', 'newMode\0\b\0\0\0unknown']);
+    const run = (runForMilliseconds: number, answeredGaps: string[] = []) =>
+      archiveLog(newer, { ...request, runForMilliseconds, answeredGaps }, own, () => undefined, testContext());
+    const first = await run(1_000);
+    const majority = { writeConcern: { w: 'majority' as const } };
+    await client.db('kept').createCollection('unknown');
+    await client.db('kept').collection('unknown').insertOne({ lies: 'before' }, majority);
+    await client.db('kept').command({ collMod: 'unknown', validationLevel: 'moderate', ...majority });
+    await client.db('kept').collection('unknown').insertOne({ lies: 'behind' }, majority);
+    const outcome = await run(20_000);
+    expect(outcome.needsBase).toMatch(/the command "newMode" in kept\.\$cmd, which no replay can repeat/);
+    expect(outcome.lineage).not.toBe(first.lineage);
+    const stored = Buffer.concat(
+      await Promise.all((await own.entries(first.lineage)).map((each) => own.lend(each, async (bytes) => bytes))),
+    );
+    expect([stored.includes('before'), stored.includes('newMode'), stored.includes('behind')]).toEqual([
+      true,
+      false,
+      false,
+    ]);
+    // Once that was taken up it goes on behind it, and does not stumble over it again.
+    const next = await run(1_500, [outcome.needsBase as string]);
+    expect(next).toMatchObject({ needsBase: null, lineage: outcome.lineage });
+  }, 60_000);
 });
+
+/** The same server, in whose raw replies a text stands in the place of another one of its length. */
+function withOplogSeenAs(client: MongoClient, [text, other]: readonly [string, string]): MongoClient {
+  const seen = (value: unknown): unknown => {
+    if (!(value instanceof Uint8Array)) return value;
+    const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+    for (let at = bytes.indexOf(text, 0, 'latin1'); at >= 0; at = bytes.indexOf(text, at, 'latin1'))
+      bytes.write(other, at, 'latin1');
+    return value;
+  };
+  const local = client.db('local');
+  const command = async (...args: Parameters<typeof local.command>) => {
+    const reply = await local.command(...args);
+    return Object.fromEntries(Object.entries(reply).map(([name, value]) => [name, seen(value)]));
+  };
+  const db = (name?: string) =>
+    name === 'local' ? Object.create(local, { command: { value: command } }) : client.db(name);
+  const startSession = () => client.startSession();
+  return Object.create(client, { db: { value: db }, startSession: { value: startSession } }) as MongoClient;
+}

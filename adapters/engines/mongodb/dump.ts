@@ -11,6 +11,7 @@ import { codeNameOf } from './members';
 import { commandName, newestCommitted, oplogBatches, optimeFrom, readEntry, replicaSetId } from './oplog';
 import { compareOptimes, type Optime, positionOf } from './positions';
 import { rawBatches } from './raw-batches';
+import { unreplayableCommand } from './replayable';
 
 export const ARCHIVE_NAME = 'dump.archive';
 
@@ -20,8 +21,8 @@ const TOOL_VERSION = '100.9.4';
 /** Four cursors keep a small server's two cores busy; more would only take memory (some 20 MB each). */
 const PARALLEL_COLLECTIONS = 4;
 
-/** A dump that reads by name cannot be made one point in time across these (mongodump refuses the same). */
-const UNREPEATABLE = ['renameCollection', 'importCollection'];
+/** A dump that reads by name cannot be made one point in time across these (mongodump refuses it, too). */
+const UNREPEATABLE = ['renameCollection'];
 
 /**
  * Copies everything a member holds into one archive, with the part of the oplog that was written meanwhile: replayed over
@@ -178,9 +179,11 @@ async function copyOplog(
       first ??= entry.optime;
       newest = Math.max(newest, entry.wall);
       const command = commandName(entry);
-      if (command !== null && UNREPEATABLE.includes(command)) {
-        throw failure('BackupIncomplete', `${command} in ${entry.namespace} happened while the dump ran`, {
-          data: 'No backup was committed: a dump across a rename would not be one point in time.',
+      const unreplayable = unreplayableCommand(entry);
+      if ((command !== null && UNREPEATABLE.includes(command)) || unreplayable !== null) {
+        const what = `${unreplayable ?? command} in ${entry.namespace}`;
+        throw failure('BackupIncomplete', `${what} happened while the dump ran`, {
+          data: 'No backup was committed: a dump across it would not be one point in time.',
         });
       }
     }

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { MongoClient } from 'mongodb';
 import type { CallContext } from '../../../core/call';
 import type { ArchiveOutcome, ArchiveProgress, ArchiveRequest } from '../../../core/engine';
-import { hasCode, reasonOf } from '../../../core/errors';
+import { failure, hasCode, reasonOf } from '../../../core/errors';
 import type { LogArchive } from '../../../core/log-archive';
 import { beginLineage, findStart, type Tail } from './archive-tail';
 import { startHeartbeat } from './heartbeat';
@@ -15,8 +15,8 @@ import { storeSlice } from './slice-writer';
 /**
  * Follows the majority-committed oplog and stores it in slices. Each slice begins with the last entry of its predecessor,
  * byte for byte: when the oplog does not have that entry any more, something is missing between (the oplog wrapped around)
- * or was taken back (a rollback after a forced reconfiguration), and a new lineage begins. It is told of before anything of it
- * is stored, and goes on from where it began once the caller has taken that up. Beside it slices give way to segments.
+ * or was taken back (a rollback after a forced reconfiguration), and a new lineage begins; so it does behind an entry that no
+ * replay could repeat, because nothing behind that can be reached from a backup before it. It is told of before anything of it is stored, and goes on from where it began once the caller has taken that up. Beside it slices give way to segments.
  */
 export async function archiveLog(
   client: MongoClient,
@@ -46,13 +46,15 @@ export async function archiveLog(
       try {
         let overlaps = true;
         for await (const { documents } of oplogBatches(client, tail.optime, null)) {
-          const stored = await storeSlice(archive, tail, documents, overlaps);
+          const { stored, endedBy } = await storeSlice(archive, tail, documents, overlaps);
           overlaps = false;
-          if (stored === null) continue;
-          entriesStored += stored.entries;
-          tail = stored.tail;
-          onDurable({ durable: positionOf(tail.optime, tail.lineage), coversUntil: tail.coversUntil, entriesStored });
-          merger.stored(stored.slice, stored.contentBytes);
+          if (stored !== null) {
+            entriesStored += stored.entries;
+            tail = stored.tail;
+            onDurable({ durable: positionOf(tail.optime, tail.lineage), coversUntil: tail.coversUntil, entriesStored });
+            merger.stored(stored.slice, stored.contentBytes);
+          }
+          if (endedBy !== null) throw failure('LogGap', endedBy);
           if (ctx.signal.aborted || Date.now() >= endAt) break;
         }
       } catch (error) {

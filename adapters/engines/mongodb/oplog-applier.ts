@@ -16,6 +16,7 @@ import { IndexCatalog, RESTORE_DATABASE } from './index-catalog';
 import { commandName, type OplogEntry, optimeAt, optimeFrom, timestampOf } from './oplog';
 import { OpenTransactions } from './open-transactions';
 import { compareOptimes, type Optime } from './positions';
+import { isForeign, isReplayable } from './replayable';
 import type { WireConnection } from './wire';
 
 /** applyOps is one document of at most 16 MB; the rest of it is room for one more entry's headers. */
@@ -174,6 +175,13 @@ export class OplogApplier {
 
   /** A command that changes collections or indexes. Looks at the state first, so that it can be repeated. */
   private async definition(entry: OplogEntry, name: string, raw: Buffer): Promise<void> {
+    if (!isReplayable(name)) {
+      throw failure(
+        'VerificationFailed',
+        `oplog entry ${describe(entry)} is the command "${name}", which cannot be replayed`,
+        { next: 'Restore to a time before it, or from a backup taken after it.' },
+      );
+    }
     const o = Bson.deserialize(raw, { promoteValues: false, promoteLongs: false });
     const db = entry.namespace.slice(0, entry.namespace.indexOf('.'));
     const collection = String(o[name]);
@@ -215,13 +223,7 @@ export class OplogApplier {
       case 'dbCheck':
         return;
       default:
-        throw failure(
-          'VerificationFailed',
-          `oplog entry ${describe(entry)} is the command "${name}", which cannot be replayed`,
-          {
-            next: 'Restore to a time before it, or from a backup taken after it.',
-          },
-        );
+        return name satisfies never;
     }
   }
 
@@ -274,12 +276,6 @@ function continuesTransaction(entry: OplogEntry): boolean {
   if (!previous || fieldNamed(entry.fields, 'multiOpType')) return false;
   const ts = fieldNamed(fieldsOf(entry.bytes, previous.valueAt), 'ts');
   return ts !== undefined && optimeAt(entry.bytes, ts.valueAt).seconds > 0;
-}
-
-/** What belongs to the source server itself (sessions, signing keys, its version), not to its data; users and roles do. */
-function isForeign(namespace: string): boolean {
-  if (namespace.startsWith('admin.system.')) return !['admin.system.users', 'admin.system.roles'].includes(namespace);
-  return namespace.startsWith('config.') || namespace.startsWith('local.') || namespace === '';
 }
 
 function describe(entry: OplogEntry): string {
