@@ -26,13 +26,7 @@ const hasTools = spawnSync('mongorestore', ['--version']).status === 0;
   let log: MemoryLogArchive;
   let backup: Manifest;
 
-  const archive = () =>
-    harness.engine.log!.archive(
-      { site: 'primary', runForMilliseconds: 1_500, sliceMilliseconds: 100 },
-      log,
-      () => undefined,
-      testContext(),
-    );
+  const archive = () => harness.archive(log);
   const sourcePrint = () => harness.engine.fingerprint({ site: 'primary' }, testContext());
   const usersOf = (client: MongoClient) =>
     client

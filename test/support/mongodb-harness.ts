@@ -3,7 +3,10 @@ import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { MongoClient } from 'mongodb';
-import type { Engine } from '../../core/engine';
+import { newestCommitted } from '../../adapters/engines/mongodb/oplog';
+import { compareOptimes, optimeOf } from '../../adapters/engines/mongodb/positions';
+import type { ArchiveOutcome, Engine } from '../../core/engine';
+import type { LogArchive } from '../../core/log-archive';
 import type { RestorePlace } from '../../core/recovery';
 import { Secret } from '../../core/secret';
 import { engineOf } from './engine-harness';
@@ -16,6 +19,8 @@ export interface MongodbHarness {
   /** The set as root. */
   readonly client: MongoClient;
   place(): RestorePlace;
+  /** Archives until everything that a majority has now is in the log, or a new base is asked for. */
+  archive(log: LogArchive, runForMilliseconds?: number): Promise<ArchiveOutcome>;
   stop(): Promise<void>;
 }
 
@@ -76,6 +81,17 @@ export async function startMongodb(
       const place = { directory, host: '127.23.0.9', port: 0, osUser: null, overwrite: false };
       places.push(place);
       return place;
+    },
+    async archive(log, runForMilliseconds = 1_500) {
+      const { optime } = await newestCommitted(client);
+      const request = { site: 'primary', runForMilliseconds, sliceMilliseconds: 100 };
+      for (;;) {
+        const outcome = await engine.log!.archive(request, log, () => undefined, ctx);
+        // On a busy machine a run may be over before it stored anything, and the next one would begin behind what came meanwhile.
+        const isThere = compareOptimes(optimeOf(outcome.durable), optime) >= 0;
+        const hasStored = (await log.entries(outcome.lineage)).length > 0;
+        if (outcome.needsBase !== null || (isThere && hasStored)) return outcome;
+      }
     },
     async stop() {
       for (const place of places) await engine.restore.discard(place, ctx).catch(() => undefined); // a test may have put other files there

@@ -4,6 +4,10 @@ import type { CallContext } from '../../../core/call';
 /** The restored server's database for what a restore must remember; dropped when the store is opened. */
 export const RESTORE_DATABASE = 'drctl_restore';
 
+/** Two keep a small server's two cores busy, the third is there while one of them waits for its disk. */
+const PARALLEL_BUILDS = 3;
+const ALIVE_MILLISECONDS = 2_000;
+
 interface CollectionIndexes {
   /** Namespace without `system.buckets.`. */
   readonly _id: string;
@@ -75,29 +79,54 @@ export class IndexCatalog {
     await this.records.deleteOne({ _id: from });
   }
 
-  /** Builds what is missing; indexes that are there already cost nothing, so that it can be repeated. */
+  /**
+   * Builds what is missing, several collections at a time; indexes that are there already cost nothing, so that it can be
+   * repeated. Throws the first failure when no build is under way any more.
+   */
   async build(ctx: CallContext): Promise<void> {
-    const records = await this.records.find().toArray();
-    for (const [doneItems, { _id, indexes }] of records.entries()) {
-      ctx.progress({ phase: 'building indexes', doneItems, totalItems: records.length, note: _id });
-      // The server reports nothing meanwhile, and a large collection takes minutes.
-      const alive = setInterval(
-        () => ctx.progress({ phase: 'building indexes', doneItems, totalItems: records.length, note: _id }),
-        2_000,
-      );
-      try {
-        const db = this.client.db(_id.slice(0, _id.indexOf('.')));
-        for (const on of new Set(indexes.map((each) => each.on))) {
-          ctx.signal.throwIfAborted();
-          await db.command({
-            createIndexes: on,
-            indexes: indexes.filter((each) => each.on === on).map(({ spec }) => spec),
-          });
-        }
-      } finally {
-        clearInterval(alive);
+    const queue = (await this.records.find().toArray()).flatMap(collectionsOf);
+    let [doneItems, isBuilding] = [0, true];
+    const counts = { phase: 'building indexes', totalItems: queue.length };
+    const buildNext = async () => {
+      for (let each = queue.shift(); each; each = queue.shift()) {
+        ctx.signal.throwIfAborted();
+        ctx.progress({ ...counts, doneItems, note: `${each.db}.${each.on}` });
+        await this.client.db(each.db).command({ createIndexes: each.on, indexes: each.specs });
+        doneItems += 1;
       }
+    };
+    // A build says nothing until it is done, and that of a large collection takes minutes: the server is asked.
+    const alive = setInterval(() => {
+      void this.underWay().then((note) => isBuilding && ctx.progress({ ...counts, doneItems, note }));
+    }, ALIVE_MILLISECONDS);
+    try {
+      const builds = Array.from({ length: PARALLEL_BUILDS }, () =>
+        buildNext().catch((error: unknown) => {
+          queue.length = 0;
+          throw error;
+        }),
+      );
+      const failed = (await Promise.allSettled(builds)).find((each) => each.status === 'rejected');
+      if (failed) throw failed.reason;
+    } finally {
+      isBuilding = false;
+      clearInterval(alive);
     }
+  }
+
+  /** How far the builds are, in words. */
+  private async underWay(): Promise<string> {
+    const builds = { msg: { $regex: '^Index Build' }, 'progress.total': { $gt: 0 } };
+    const found = await this.client
+      .db('admin')
+      .aggregate<{ ns: string; progress: { done: number; total: number } }>([
+        { $currentOp: { allUsers: true } },
+        { $match: builds },
+      ])
+      .toArray()
+      // The build itself tells what is wrong with the server.
+      .catch(() => []);
+    return found.map(({ ns, progress }) => `${ns} ${Math.floor((progress.done * 100) / progress.total)} %`).join(', ');
   }
 
   private async change(
@@ -107,6 +136,16 @@ export class IndexCatalog {
     const record = await this.records.findOne({ _id: key });
     await this.records.replaceOne({ _id: key }, { indexes: to(record?.indexes ?? []) }, { upsert: true });
   }
+}
+
+/** What is built by one command: the indexes of one collection, buckets of a time series by themselves. */
+function collectionsOf({ _id, indexes }: CollectionIndexes) {
+  const db = _id.slice(0, _id.indexOf('.'));
+  return [...new Set(indexes.map(({ on }) => on))].map((on) => ({
+    db,
+    on,
+    specs: indexes.filter((each) => each.on === on).map(({ spec }) => spec),
+  }));
 }
 
 function keyOf(db: string, collection: string): string {
