@@ -1,5 +1,12 @@
 import type { z } from 'zod';
 
+/** Of a bubble, by its kind, what it names. */
+interface BubblePlace {
+  readonly site?: string;
+  readonly cluster?: { readonly namespace: string };
+  readonly env?: Readonly<Record<string, string>>;
+}
+
 /** What of a config a drill refers to. */
 interface Referring {
   readonly sites: Readonly<Record<string, unknown>>;
@@ -7,14 +14,17 @@ interface Referring {
   readonly dns?: { readonly records: readonly { readonly name: string }[] } | undefined;
   readonly services?:
     | {
-        readonly controller: { readonly kind: string };
+        readonly controller: {
+          readonly kind: string;
+          readonly sites?: Readonly<Record<string, { readonly namespace: string }>>;
+        };
         readonly groups: readonly { readonly services: readonly { readonly name: string }[] }[];
       }
     | undefined;
   readonly drill?:
     | {
         readonly name?: { readonly name: string } | undefined;
-        readonly bubble?: { readonly site: string } | undefined;
+        readonly bubble?: BubblePlace | undefined;
         readonly targets: readonly {
           readonly name: string;
           readonly store?: string | undefined;
@@ -37,8 +47,16 @@ export function drillReferences({ sites, stores, dns, services, drill }: Referri
   if (name && dns?.records.some((record) => bare(record.name) === bare(name.name)))
     issue(['name', 'name'], `is a public name of the application: a drill needs one that nobody uses`);
   if (bubble && !services) issue(['bubble'], 'needs `services`: what is started in it');
-  if (bubble && bubble.site in sites)
+  if (bubble?.site !== undefined && bubble.site in sites)
     issue(['bubble', 'site'], `is a site of the application: a drill needs a place of its own`);
+
+  const used = Object.values(services?.controller.sites ?? {}).map(({ namespace }) => namespace);
+  if (bubble?.cluster && used.includes(bubble.cluster.namespace))
+    issue(['bubble', 'cluster', 'namespace'], `is a site's: a drill needs one of its own`);
+
+  for (const [variable, value] of Object.entries(bubble?.env ?? {}))
+    for (const [, store = ''] of value.matchAll(COPY_IN_ENV))
+      if (!(store in stores)) issue(['bubble', 'env', variable], `no store is called "${store}"`);
 
   const known = (services?.groups ?? []).flatMap((group) => group.services.map((each) => each.name));
   targets.forEach(({ name: called, store, service, site, pods }, index) => {
@@ -65,5 +83,8 @@ export function drillReferences({ sites, stores, dns, services, drill }: Referri
       issue(['targets', index, 'name'], `"${called}" is there twice`);
   });
 }
+
+/** As adapters/bubble/kubernetes-copy.ts fills it. */
+const COPY_IN_ENV = /\{(?:copy|host|port):([a-z0-9-]+)\}/g;
 
 const bare = (host: string) => host.toLowerCase().replace(/\.$/, '');

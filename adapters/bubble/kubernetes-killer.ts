@@ -26,18 +26,23 @@ export function createKubernetesKiller(settings: KubernetesServicesSettings): Co
       if (!access) throw failure('NotFound', `the config names no Kubernetes cluster for site ${site}`);
       const cluster = await connectCluster(site, access, settings.timeoutSeconds, ROLE_FILE);
       const selector = pods ?? (await selectorOf(cluster, service ?? store ?? '', ctx));
-      const place = { namespace: cluster.namespace, labelSelector: selector };
-      const { items } = await cluster.call(`listing pods of ${selector}`, ctx, (_apps, options, core) =>
-        core.listNamespacedPod(place, options),
-      );
-      if (items.length === 0)
-        throw failure('NotFound', `no pod of ${selector} runs in namespace ${cluster.namespace} of site ${site}`);
-      return Promise.all(items.map((pod) => end(cluster, pod, ctx)));
+      return killPods(cluster, selector, ctx);
     },
   };
 }
 
-async function selectorOf(cluster: Cluster, name: string, ctx: CallContext): Promise<string> {
+/** Answers what was killed, once it is gone; throws NotFound where there is no such pod. */
+export async function killPods(cluster: Cluster, selector: string, ctx: CallContext): Promise<string[]> {
+  const place = { namespace: cluster.namespace, labelSelector: selector };
+  const { items } = await cluster.call(`listing pods of ${selector}`, ctx, (_apps, options, core) =>
+    core.listNamespacedPod(place, options),
+  );
+  if (items.length === 0) throw failure('NotFound', `no pod of ${selector} runs in namespace ${cluster.namespace}`);
+  return Promise.all(items.map((pod) => end(cluster, pod, ctx)));
+}
+
+/** How a Deployment knows its pods. */
+export async function selectorOf(cluster: Cluster, name: string, ctx: CallContext): Promise<string> {
   const place = { name, namespace: cluster.namespace };
   const { spec } = await cluster.call(`reading deployment ${name}`, ctx, (apps, options) =>
     apps.readNamespacedDeployment(place, options),

@@ -5,6 +5,7 @@ import type {
   ConfigurationOptions,
   CoreV1Api,
   KubeConfig,
+  NetworkingV1Api,
   RequestContext,
   ResponseContext,
 } from '@kubernetes/client-node';
@@ -26,12 +27,13 @@ export interface Cluster {
    */
   call<T>(
     what: string,
-    ctx: CallContext,
+    ctx: Pick<CallContext, 'signal'>,
     act: (
       apps: AppsV1Api,
       options: ConfigurationOptions,
       core: CoreV1Api,
       creating: ConfigurationOptions,
+      networking: NetworkingV1Api,
     ) => Promise<T>,
   ): Promise<T>;
 }
@@ -52,6 +54,7 @@ export async function connectCluster(
   const server = config.getCurrentCluster()?.server ?? 'an unnamed server';
   const apps = config.makeApiClient(client.AppsV1Api);
   const core = config.makeApiClient(client.CoreV1Api);
+  const networking = config.makeApiClient(client.NetworkingV1Api);
 
   return {
     namespace: access.namespace,
@@ -65,7 +68,7 @@ export async function connectCluster(
         const options = requestOptions(client, signal, client.PatchStrategy.MergePatch);
         const creating = requestOptions(client, signal, 'application/json');
         // Raced, because a kubeconfig's credential program runs before the request and does not know the signal.
-        return await Promise.race([act(apps, options, core, creating), rejectOnAbort(signal)]);
+        return await Promise.race([act(apps, options, core, creating, networking), rejectOnAbort(signal)]);
       } catch (error) {
         ctx.signal.throwIfAborted();
         const where = `namespace ${access.namespace} of ${server} (site ${site})`;

@@ -1,6 +1,10 @@
 import { z } from 'zod';
 import { secretField, timeoutSecondsField } from '../settings-fields';
 
+export const namespaceField = z
+  .string()
+  .regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, 'must be the name of a namespace');
+
 /** How one site's cluster is reached. */
 export const clusterAccess = z
   .strictObject({
@@ -10,7 +14,7 @@ export const clusterAccess = z
     context: z.string().min(1).optional(),
     /** Use the service account of the pod that the worker runs in. */
     inCluster: z.literal(true).optional(),
-    namespace: z.string().regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, 'must be the name of a namespace'),
+    namespace: namespaceField,
   })
   .refine((access) => (access.kubeconfig === undefined) !== (access.inCluster === undefined), {
     error: 'name either a kubeconfig file or `inCluster: true`',

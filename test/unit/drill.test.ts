@@ -134,6 +134,13 @@ describe('the config', () => {
       `  bubble: { kind: process, url: 'http://127.0.0.1:7070', token: ${TOKEN}, site: ${site} }\n`;
     expect(problems(bubble('dr'))).toMatch(/drill\.bubble\.site: is a site of the application/);
     expect(problems(bubble('bubble'))).toBe('');
+    const pods = (namespace: string, more = '') =>
+      `  bubble: { kind: kubernetes, cluster: { inCluster: true, namespace: ${namespace} }, services: ultramarket-dr,` +
+      ` image: drctl, workerAddress: { env: POD_IP }${more} }\n`;
+    expect(problems(pods('ultramarket-dr'))).toMatch(/drill\.bubble\.cluster\.namespace: is a site's/);
+    expect(problems(pods('Drills'))).toMatch(/must be the name of a namespace/);
+    expect(problems(pods('ultramarket-drill', ", env: { DB: '{copy:orders-db}' }"))).toBe('');
+    expect(problems(pods('ultramarket-drill', ", env: { DB: '{copy:ordrs}' }"))).toMatch(/no store is called "ordrs"/);
     const target = (of: string) => problems(`  targets: [{ name: one, ${of} }]\n`);
     expect(target('store: orders-db')).toBe('');
     expect(target('store: ordrs')).toMatch(/no store is called "ordrs"/);

@@ -1,0 +1,168 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import type { AppsV1Api, CoreV1Api, KubeConfig, KubernetesObject, V1Deployment } from '@kubernetes/client-node';
+import { createBubble } from '../../adapters/bubble';
+import { settings } from '../../adapters/bubble/settings';
+import type { Bubble } from '../../core/drill';
+import { isolationProblem } from '../../core/drill-judgements';
+import { type RunningKubernetes, startKubernetes } from '../../lab/kubernetes/server';
+import { freeLoopbackHost } from '../../lab/servers/loopback';
+import { waitUntil } from '../../lab/servers/process';
+import { bubbleContract, SERVICE, startListeners } from '../contract/bubble.contract';
+import { testContext } from '../support/call-context';
+import { expectFailure } from '../support/expect-failure';
+import { PodRunner } from '../support/kubernetes-pods';
+import { type KubernetesClient, kubernetesSuite } from '../support/kubernetes-suite';
+
+jest.setTimeout(60_000);
+
+const KUBERNETES = resolve(__dirname, '../../deploy/kubernetes');
+const SITE = 'ultramarket-dr';
+const DRILLS = 'ultramarket-drill';
+const LABELS = { app: 'order' };
+const ctx = testContext();
+
+let client: KubernetesClient;
+let folder: string;
+let cluster: RunningKubernetes;
+let admin: KubeConfig;
+let apps: AppsV1Api;
+let core: CoreV1Api;
+let pods: PodRunner;
+let bubble: Bubble;
+let listeners: Awaited<ReturnType<typeof startListeners>>;
+let address: string;
+
+/** As the site has it: its pods know production, and the copy's address is left to the drill. */
+function service(name: string, more: object = {}): V1Deployment {
+  const [host, port] = address.split(':') as [string, string];
+  const env = Object.entries({ HOST: host, PORT: port, COPY: listeners.production, PRODUCTION: listeners.production });
+  const container = {
+    ...{ name, image: 'ultramarket/order:2', command: ['node', '-e', SERVICE] },
+    env: env.map(([key, value]) => ({ name: key, value })),
+  };
+  const spec = { serviceAccountName: 'order', containers: [container], ...more };
+  return {
+    metadata: { name, namespace: SITE },
+    spec: { replicas: 0, selector: { matchLabels: LABELS }, template: { metadata: { labels: LABELS }, spec } },
+  };
+}
+
+async function apply(file: string, namespace: string): Promise<void> {
+  const objects = client.KubernetesObjectApi.makeApiClient(admin);
+  for (const each of client.loadAllYaml(readFileSync(join(KUBERNETES, file), 'utf8')) as KubernetesObject[]) {
+    if (each.metadata) each.metadata.namespace = namespace;
+    await objects.create(each);
+  }
+}
+
+kubernetesSuite('a bubble on a real Kubernetes API server, by the rights of deploy/kubernetes', () => {
+  beforeAll(async () => {
+    client = await import('@kubernetes/client-node');
+    folder = mkdtempSync(join(tmpdir(), 'drctl-kubernetes-bubble-'));
+    cluster = await startKubernetes({ folder });
+    admin = new client.KubeConfig();
+    admin.loadFromFile(cluster.adminKubeconfig);
+    apps = admin.makeApiClient(client.AppsV1Api);
+    core = admin.makeApiClient(client.CoreV1Api);
+    listeners = await startListeners();
+    address = `${await freeLoopbackHost(8101)}:8101`;
+    for (const name of [SITE, DRILLS]) await core.createNamespace({ body: { metadata: { name } } });
+    await apps.createNamespacedDeployment({ namespace: SITE, body: service('order') });
+    await apply('rbac-failover.yaml', SITE);
+    await apply('rbac-drill-namespace.yaml', DRILLS);
+    const own = mkdtempSync(join(folder, 'pods-'));
+    pods = new PodRunner({ client, admin, namespace: DRILLS, folder: own, inward: [address] });
+    bubble = createBubble(
+      settings.parse({
+        ...{ kind: 'kubernetes', services: SITE, image: 'drctl:test', env: { COPY: '{copy:orders-db}' } },
+        cluster: { kubeconfig: cluster.operatorKubeconfig, namespace: DRILLS },
+        workerAddress: '127.0.0.1',
+      }),
+    );
+    // The authorizer learns of a new role by a watch.
+    await waitUntil('the roles taking effect', async () =>
+      bubble.remains(ctx).then(
+        () => true,
+        () => false,
+      ),
+    );
+  }, 30 * 60_000);
+
+  afterAll(async () => {
+    await pods?.stop();
+    listeners?.stop();
+    await cluster?.stop();
+    if (folder) rmSync(folder, { recursive: true, force: true });
+  });
+
+  bubbleContract(() => ({ bubble, service: { name: 'order', address }, ...listeners }));
+
+  const drill = { drillId: '9f9f9f9f', copies: () => ({ 'orders-db': listeners.copy }) };
+
+  test('where no network plugin heeds the policy, production is reached and the isolation is not proven', async () => {
+    pods.enforces = false;
+    await bubble.open({ drillId: drill.drillId, copies: drill.copies() }, ctx);
+    const { host, port } = listeners.copy;
+    const [copy, production] = await bubble.connect([`${host}:${port}`, listeners.production], ctx);
+    expect(production).toEqual({ target: listeners.production, connected: true, how: 'connected' });
+    const problem = isolationProblem({ at: '', copies: [copy!], production: [production!] });
+    expect(problem).toBe(`production can be reached from the bubble: ${listeners.production}`);
+    await bubble.close(ctx);
+    expect(await bubble.remains(ctx)).toEqual([]);
+    pods.enforces = true;
+  });
+
+  test('a copy of a Deployment has its pods, the address of the copy, the mark of the drill, and no account', async () => {
+    await bubble.open({ drillId: drill.drillId, copies: drill.copies() }, ctx);
+    await bubble.scale('order', 1, ctx);
+    const { spec } = await apps.readNamespacedDeployment({ name: 'order', namespace: DRILLS });
+    const env = spec?.template.spec?.containers[0]?.env ?? [];
+    expect(env.filter(({ name }) => name === 'COPY')).toEqual([
+      // Not the copy's own port: the way to it, which only pods of the drill may take.
+      { name: 'COPY', value: expect.stringMatching(/^127\.0\.0\.1:\d+$/) as string },
+    ]);
+    expect(env).not.toContainEqual({ name: 'COPY', value: `127.0.0.1:${listeners.copy.port}` });
+    expect(spec).toMatchObject({
+      replicas: 1,
+      selector: { matchLabels: LABELS },
+      template: {
+        metadata: { labels: { ...LABELS, 'drctl.io/drill': drill.drillId } },
+        spec: { automountServiceAccountToken: false, containers: [{ image: 'ultramarket/order:2' }] },
+      },
+    });
+    expect(spec?.template.spec?.serviceAccountName).toBeUndefined();
+    const original = await apps.readNamespacedDeployment({ name: 'order', namespace: SITE });
+    expect(original.spec?.replicas).toBe(0);
+    await bubble.close(ctx);
+  });
+
+  test('pods on the network of their node are refused, and what an administrator has there stays', async () => {
+    await apps.createNamespacedDeployment({ namespace: SITE, body: service('host', { hostNetwork: true }) });
+    const gateway = Object.assign(service('gateway'), { metadata: { name: 'gateway', namespace: DRILLS } });
+    await apps.createNamespacedDeployment({ namespace: DRILLS, body: gateway });
+    await bubble.open({ drillId: drill.drillId, copies: drill.copies() }, ctx);
+    await expectFailure(bubble.scale('host', 1, ctx), 'ConfigInvalid', 'the network of their node');
+    await expectFailure(bubble.scale('nobody', 1, ctx), 'NotFound', 'nobody');
+    await bubble.close(ctx);
+    expect(await bubble.remains(ctx)).toEqual([]);
+    await apps.readNamespacedDeployment({ name: 'gateway', namespace: DRILLS });
+  });
+
+  test('the rights end at the namespace of drills, and at what is in Secrets', async () => {
+    const operator = new client.KubeConfig();
+    operator.loadFromFile(cluster.operatorKubeconfig);
+    const [mine, my] = [operator.makeApiClient(client.AppsV1Api), operator.makeApiClient(client.CoreV1Api)];
+    const networking = operator.makeApiClient(client.NetworkingV1Api);
+    const forbidden = [
+      () => my.listNamespacedSecret({ namespace: DRILLS }),
+      () => my.deleteNamespace({ name: DRILLS }),
+      () => mine.createNamespacedDeployment({ namespace: SITE, body: service('stranger') }),
+      () => mine.deleteCollectionNamespacedDeployment({ namespace: SITE }),
+      () => my.deleteCollectionNamespacedPod({ namespace: SITE }),
+      () => networking.deleteNamespacedNetworkPolicy({ name: 'default-deny', namespace: DRILLS }),
+    ];
+    for (const call of forbidden) await expect(call()).rejects.toMatchObject({ code: 403 });
+  });
+});
