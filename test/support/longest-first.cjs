@@ -32,6 +32,7 @@ const LONGEST = [
   'integration/postgresql-faults',
   'integration/mongodb-log',
   'workflows/switch-over',
+  'integration/kubernetes-bubble',
   'integration/cli',
   'integration/backup-soundness',
   'integration/mongodb-segments',
