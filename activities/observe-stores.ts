@@ -68,7 +68,7 @@ export function joined(seen: readonly DamagedManifest[], known: readonly Damaged
 }
 
 /** One that does not answer must not hide how the store itself is. */
-async function observeCopy({ name, maxLagSeconds, copier }: StoreCopy): Promise<CopyView> {
+export async function observeCopy({ name, maxLagSeconds, copier }: StoreCopy): Promise<CopyView> {
   try {
     const record = await copier.record();
     const { completeUntil, notCopied } = record ?? { completeUntil: null, notCopied: [] };

@@ -12,6 +12,7 @@ import { titleOf } from '../core/readiness-report/words';
 import { storeReportForms } from '../core/report/write';
 import { readTally } from './backup-tally';
 import { withCallContext } from './context';
+import { readCopies } from './copy-standing';
 import type { ActivityDeps, OpenApplication } from './deps';
 import * as records from './month-records';
 
@@ -61,21 +62,35 @@ async function gatherFacts(
       await Promise.all(application.stores.map(async ({ name }) => [name, await read(name)] as const)),
     );
   const previous = layout.report(`readiness-${monthBefore(input.month)}`, 'json');
-  const [current, tally, backups, proofs, runs, uptime, health, readiness, lastHealth, lastReadiness, stored, before] =
-    await Promise.all([
-      part('the epochs', () => open.epochs.current()),
-      part('the count of backups', () => readTally(open)),
-      part('the catalogues', () => ofStores((store) => records.readBackups(open, store, period))),
-      part('the proofs', () => ofStores((store) => records.readProofs(open, store, period))),
-      part('the reports of runs', () => records.readRuns(open, period)),
-      part('the uptime', () => records.readUptime(open, period)),
-      part('the health of the days', () => records.readHealth(open, period)),
-      part('the readiness of the days', () => records.readReadiness(open, period)),
-      part('the newest health check', () => records.readLastHealth(open)),
-      part('the newest look at the readiness', () => records.readLastReadiness(open)),
-      part('what is stored', () => records.addUpStored(open, period)),
-      part('the report of the month before', () => records.readStored(control, previous)),
-    ]);
+  const [
+    current,
+    tally,
+    backups,
+    proofs,
+    runs,
+    uptime,
+    health,
+    readiness,
+    lastHealth,
+    lastReadiness,
+    stored,
+    copies,
+    before,
+  ] = await Promise.all([
+    part('the epochs', () => open.epochs.current()),
+    part('the count of backups', () => readTally(open)),
+    part('the catalogues', () => ofStores((store) => records.readBackups(open, store, period))),
+    part('the proofs', () => ofStores((store) => records.readProofs(open, store, period))),
+    part('the reports of runs', () => records.readRuns(open, period)),
+    part('the uptime', () => records.readUptime(open, period)),
+    part('the health of the days', () => records.readHealth(open, period)),
+    part('the readiness of the days', () => records.readReadiness(open, period)),
+    part('the newest health check', () => records.readLastHealth(open)),
+    part('the newest look at the readiness', () => records.readLastReadiness(open)),
+    part('what is stored', () => records.addUpStored(open, period)),
+    part('the copies', () => readCopies(open, input.at)),
+    part('the report of the month before', () => records.readStored(control, previous)),
+  ]);
   return {
     application: application.name,
     requestedBy: input.requestedBy,
@@ -88,7 +103,7 @@ async function gatherFacts(
     rtoSeconds: application.objectives.rtoSeconds,
     targets: open.reporting,
     endpoints: application.endpoints.length,
-    ...{ tally, backups, proofs, runs, uptime, health, readiness, lastHealth, lastReadiness, stored },
+    ...{ tally, backups, proofs, runs, uptime, health, readiness, lastHealth, lastReadiness, stored, copies },
     disks: input.disks,
     previous: before as unknown as ReadinessReport | null,
     unread,

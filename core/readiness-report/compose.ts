@@ -6,6 +6,7 @@ import { reportIdOf } from './period';
 import type { ObjectiveResult, ReadinessReport } from './report';
 import { risksOf } from './risks';
 import { capacityOf, costOf } from './storage';
+import { copiesOf } from './copies';
 
 /** The report of a month, of recorded facts alone: from the same facts the same report. */
 export function composeReadinessReport(facts: ReadinessFacts): ReadinessReport {
@@ -33,6 +34,7 @@ export function composeReadinessReport(facts: ReadinessFacts): ReadinessReport {
     readiness: readinessOf(facts),
     runs: runs.filter(({ kind }) => RECOVERIES.includes(kind)),
     checklists: runs.filter(({ kind }) => kind === 'checklist'),
+    copies: copiesOf(facts),
     capacity: capacityOf(facts),
     cost: costOf(facts),
   };

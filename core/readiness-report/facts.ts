@@ -10,6 +10,24 @@ import type { CheckHealthResult } from '../runs';
 import type { UptimeDay } from '../uptime';
 import type { ReadinessReport } from './report';
 
+/** One copy of one store when the report was made. Unknown is null. */
+export interface CopyFacts {
+  readonly store: string;
+  /** The name of its repository. */
+  readonly copy: string;
+  readonly maxLagSeconds: number;
+  /** How old what it has all of is; null: not known, or it was never complete. */
+  readonly lagSeconds: number | null;
+  /** Objects that could not be copied. */
+  readonly notCopied: number;
+  /** The newest instant to which the store can be restored from this copy alone. */
+  readonly restorableUntil: string | null;
+  /** The newest proof of this copy; null: none. */
+  readonly verified: { readonly at: string; readonly kind: ProofKind; readonly result: ProofResult } | null;
+  /** Why it could not be seen; null where it could. */
+  readonly problem: string | null;
+}
+
 /** What the config wants to be held against what was measured, besides RTO and RPO. */
 export interface ReportTargets {
   readonly uptimePercent: number;
@@ -94,6 +112,7 @@ export interface ReadinessFacts {
   /** Of runs that ended in the period, oldest first. */
   readonly runs: readonly RunReport[] | null;
   readonly stored: StoredSum | null;
+  readonly copies: readonly CopyFacts[] | null;
   /** Of the workers' disks; what could not be seen is a finding. */
   readonly disks: readonly (DiskSpace | Finding)[];
   /** That of the month before. */

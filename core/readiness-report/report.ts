@@ -1,6 +1,6 @@
 import type { RunReport } from '../report/run-report';
 import type { Outage, UptimeCount } from '../uptime';
-import type { Period, StoredPart } from './facts';
+import type { CopyFacts, Period, StoredPart } from './facts';
 
 /**
  * How ready the application was in a month: `reports/readiness-<month>.json`. Plain JSON; null is what is not known, and is
@@ -34,6 +34,8 @@ export interface ReadinessReport extends Pick<
   /** Failovers, switchovers, restores and drills of the period, oldest first. */
   readonly runs: readonly RunOfPeriod[];
   readonly checklists: readonly RunOfPeriod[];
+  /** Of every store with copies; null where that could not be read. */
+  readonly copies: readonly CopyStanding[] | null;
   readonly capacity: CapacitySection | null;
   readonly cost: CostSection | null;
 }
@@ -130,6 +132,14 @@ export interface SiteReadiness {
 export interface RunOfPeriod extends Pick<RunReport, 'id' | 'outcome' | 'verdict' | 'because' | 'endedAt'> {
   readonly kind: RunReport['kind'];
   readonly seconds: number;
+}
+
+export interface CopyStanding extends CopyFacts {
+  /** Stored there; null where that is not known. */
+  readonly bytes: number | null;
+  /** What they cost a month; null where the config has no price for some of it. */
+  readonly perMonth: number | null;
+  readonly currency: string | null;
 }
 
 export interface CapacitySection {

@@ -2,6 +2,7 @@ import { countOf } from '../clock';
 import { clockText, secondsText } from '../report/figures';
 import type { Look, Section } from './plot';
 import type { Exposure, ReadinessReport, Recovery } from './report';
+import { copiesSection } from './copies';
 import { storageSections } from './storage-sections';
 import { percentText } from './words';
 
@@ -16,6 +17,7 @@ export function sectionsOf(report: ReadinessReport): Section[] {
     readiness(report),
     runs(report),
     checklists(report),
+    copiesSection(report),
     ...storageSections(report),
   ].filter((section) => section !== null);
 }

@@ -1,5 +1,5 @@
 import { formatBytes } from '../clock';
-import type { ReadinessFacts } from './facts';
+import type { ReadinessFacts, StoragePrices, StoredPart } from './facts';
 import { daysOf } from './period';
 import type { CapacitySection, CostSection } from './report';
 
@@ -34,7 +34,7 @@ export function costOf({ stored, targets: { prices } }: ReadinessFacts): CostSec
     sums.set(name, { ...sum, bytes: sum.bytes + bytes });
   }
   const rows = [...sums.values()].map((row) => {
-    const perGibMonth = prices?.perGibMonth[row.repository]?.[row.storageClass] ?? null;
+    const perGibMonth = priceOf(row, prices);
     return { ...row, perGibMonth, perMonth: perGibMonth === null ? null : (row.bytes / GIB) * perGibMonth };
   });
   return {
@@ -43,4 +43,19 @@ export function costOf({ stored, targets: { prices } }: ReadinessFacts): CostSec
     knownPerMonth: rows.reduce((sum, { perMonth }) => sum + (perMonth ?? 0), 0),
     unpricedBytes: rows.reduce((sum, { perMonth, bytes }) => sum + (perMonth === null ? bytes : 0), 0),
   };
+}
+
+/** A month; null where one of them has no price. */
+export function costOfParts(parts: readonly StoredPart[], prices: StoragePrices | null): number | null {
+  return parts.reduce<number | null>((sum, part) => {
+    const price = priceOf(part, prices);
+    return sum === null || price === null ? null : sum + (part.bytes / GIB) * price;
+  }, 0);
+}
+
+function priceOf(
+  { repository, storageClass }: Pick<StoredPart, 'repository' | 'storageClass'>,
+  prices: StoragePrices | null,
+): number | null {
+  return prices?.perGibMonth[repository]?.[storageClass] ?? null;
 }

@@ -136,6 +136,7 @@ export function goodMonth(over: Partial<ReadinessFacts> = {}): ReadinessFacts {
       ],
       addedByDay: Object.fromEntries(days.map((day, index) => [day, GIB * (1 + (index % 4) / 10)])),
     },
+    copies: [],
     disks: [],
     previous: null,
     unread: [],

@@ -55,6 +55,43 @@ test('a month in which everything was measured and kept says so, and has no risk
   expect(report.cost?.knownPerMonth).toBeCloseTo(51 * 0.023 + 90 * 0.0036, 6);
 });
 
+test('each copy has a line: how far it can be restored, how far it is behind, verified, size and price', () => {
+  const copy = {
+    store: 'orders',
+    copy: 'offsite',
+    maxLagSeconds: 86_400,
+    lagSeconds: 7_200,
+    notCopied: 0,
+    problem: null,
+  };
+  const seen = {
+    ...{ ...copy, restorableUntil: '2026-12-02T03:00:00.000Z' },
+    verified: { at: '2026-11-29T04:30:00.000Z', kind: 'full', result: 'proven' },
+  } as const;
+  const never = { ...copy, store: 'events', lagSeconds: null, restorableUntil: null, verified: null };
+  const away = { ...never, store: 'assets', problem: 'offsite does not answer' };
+  const { stored } = goodMonth();
+  const of = { store: 'orders', content: 'full', storageClass: 'STANDARD', bytes: 2 ** 31, objects: 3 };
+  const parts = [...stored!.parts, { repository: 'offsite', ...of }];
+  const facts = goodMonth({ copies: [seen, never, away], stored: { ...stored!, parts } });
+  const prices = { currency: 'USD', perGibMonth: { ...facts.targets.prices!.perGibMonth, offsite: { STANDARD: 0.5 } } };
+  const report = composeReadinessReport({ ...facts, targets: { ...facts.targets, prices } });
+  expect(report.copies).toMatchObject([
+    { ...seen, bytes: 2 ** 31, perMonth: 1, currency: 'USD' },
+    { ...never, bytes: 0, perMonth: 0 },
+    { ...away, bytes: 0 },
+  ]);
+  const markdown = readinessMarkdown(report);
+  expect(markdown).toContain(
+    'From 1 of 3 the store can be restored alone. Behind: events in offsite, assets in offsite.',
+  );
+  expect(markdown).toMatch(/\| orders +\| offsite +\| 2026-12-02 03:00:00 UTC +\| 2h 0m of (24h 0m|1d 0h)/);
+  expect(markdown).toMatch(/full proven 2026-11-29 04:30:00 UTC +\| 2\.0 GiB +\| 1\.00 USD/);
+  expect(markdown).toMatch(/events +\| offsite +\| not known +\| never complete +\| never/);
+  expect(readinessHtml(report)).toContain('assets in offsite could not be seen: offsite does not answer.');
+  expect(readinessMarkdown(composeReadinessReport(goodMonth()))).not.toContain('Copies');
+});
+
 describe('uptime against 99.9 %: 43 minutes of a month of 30 days', () => {
   const downFor = (minutes: number) => [
     { ...upAllDay(days[0]!), minutes: 'D'.repeat(minutes).padEnd(1_440, 'U'), problems: { 0: 'refused' } },
@@ -217,6 +254,12 @@ test('of the repository alone: made, listed, shown, and evidence for the checkli
         ...{ application: 'ultramarket', store: 'orders-db', committedAt: '2026-11-05T02:10:00.000Z' },
       }),
     );
+    const offsite = open.repositories.find(({ name }) => name === 'offsite');
+    await createCatalog(offsite!).commit(
+      manifestOf('20261105T020000Z-full-00000001', [], {
+        ...{ application: 'ultramarket', store: 'application', consistentAt: '2026-11-05T02:00:00.000Z' },
+      }),
+    );
     await repository!.put('data/full/orders-db/x/vol-00001.tar.zst', Buffer.alloc(1_000));
     await open.control.put(layout.day('2026-11-05', 'uptime'), Buffer.from(JSON.stringify(upAllDay('2026-11-05'))));
     await open.control.put(layout.day('2026-11-06', 'uptime'), Buffer.from('torn'));
@@ -242,6 +285,11 @@ test('of the repository alone: made, listed, shown, and evidence for the checkli
     const json = JSON.parse((await drctl('report', 'show', '--output', 'json')).out) as ReadinessReport;
     expect(json.uptime).toMatchObject({ upMinutes: 1_440, unknownMinutes: 29 * 1_440 });
     expect(json.backups?.stores[0]).toMatchObject({ store: 'orders-db', succeeded: 1, failed: 0 });
+    expect(json.copies).toContainEqual({
+      ...{ store: 'application', copy: 'offsite', maxLagSeconds: 3_600, lagSeconds: null, notCopied: 0 },
+      ...{ restorableUntil: '2026-11-05T02:00:00.000Z', verified: null, problem: null },
+      ...{ bytes: 0, perMonth: 0, currency: 'USD' },
+    });
     expect(json.capacity).toMatchObject({ bytes: 1_000, objects: 1 });
     expect(json.cost?.rows).toMatchObject([{ repository: 'cloud', storageClass: 'LOCAL', perMonth: null }]);
     expect((await drctl('report', 'readiness', '2026-13')).exitCode).not.toBe(0);
