@@ -23,7 +23,7 @@ export interface KeptLog {
   /**
    * `reading`: an archiver is connected. `waiting`: none is, the log is kept for it. `endangered`: the server will drop what
    * is not archived yet. `lost`: it may have done so already. `absent`: nothing holds the log any more. `unused`: nothing does
-   * yet, because no archiver ever ran here.
+   * yet, because no archiver ever ran here, or none since it was promoted.
    */
   readonly state: 'reading' | 'waiting' | 'endangered' | 'lost' | 'absent' | 'unused';
   /** Written by the server and not known to it to be durable in the archive; null where nothing is held. */

@@ -4,6 +4,7 @@ import * as path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { entryBytes } from '../../adapters/engines/postgresql/entry-bytes';
 import { parseLsn, positionAt, segmentName, segmentStart, timelineOf } from '../../adapters/engines/postgresql/lsn';
+import { noteEpoch } from '../../adapters/engines/postgresql/role-epoch';
 import { createRepository } from '../../adapters/repository';
 import { createLogArchive } from '../../adapters/repository/log-archive';
 import { compareFingerprints } from '../../core/recovery';
@@ -39,6 +40,17 @@ async function writeWal(url: string, mebibytes: number): Promise<void> {
       await client.query('CHECKPOINT');
     }
   });
+}
+
+/** An archiver is known to have been at a server by its heartbeat, for which a short round may have no time. */
+async function archiveUntilItBeats(source: PostgresSource, url: string): Promise<void> {
+  const beat = async () => (await ask(url, 'SELECT at::text FROM drctl.heartbeat').catch(() => []))[0]?.['at'];
+  const before = await beat();
+  await waitUntil('a heartbeat', async () => {
+    await source.archive(500);
+    return ![undefined, before].includes(await beat());
+  });
+  await source.archiveAll(url);
 }
 
 /** A copy of a server that is stopped: the same cluster, its slots too. */
@@ -150,7 +162,7 @@ describe.each(postgresVersions)('PostgreSQL $version', ({ programs }) => {
     });
     const source = await PostgresSource.of({ primary: server });
     expect(await problems(source)).toMatch(/max_slot_wal_keep_size is -1/);
-    await source.archiveAll(server.url);
+    await archiveUntilItBeats(source, server.url);
     await ask(server.url, "SELECT pg_drop_replication_slot('drctl_orders')");
     expect(await keptLog(source)).toMatchObject({ state: 'absent', keptBytes: null });
     expect(await problems(source)).toMatch(/the replication slot drctl_orders is gone/);
@@ -159,6 +171,27 @@ describe.each(postgresVersions)('PostgreSQL $version', ({ programs }) => {
     const [lineage] = await source.log.lineages();
     expect(await compareWithServer(source.log, lineage!, server.dataDir)).toBeGreaterThan(32 * 1024 * 1024);
     expect(await keptLog(source)).toMatchObject({ state: 'waiting' });
+    await server.stop();
+  }, 120_000);
+
+  test('a primary that was just promoted has no slot yet: told of once its archiver has run and the slot is gone', async () => {
+    const server = await startPostgres({ programs });
+    const source = await PostgresSource.of({ primary: server });
+    await archiveUntilItBeats(source, server.url);
+    const dropped = () => ask(server.url, "SELECT pg_drop_replication_slot('drctl_orders')");
+    await dropped();
+    // A switchover notes the old primary first, and the new one for the same epoch after its promotion.
+    for (const site of ['dr', 'primary']) {
+      await inPostgres(server.url, (client) => noteEpoch(client, 'orders', { site, epoch: 1 }));
+      expect(await keptLog(source)).toMatchObject({ state: 'unused' });
+    }
+    expect(await problems(source)).not.toMatch(/is gone/);
+    await archiveUntilItBeats(source, server.url);
+    await dropped();
+    expect(await keptLog(source)).toMatchObject({ state: 'absent' });
+    // A step that is repeated is no other promotion.
+    await inPostgres(server.url, (client) => noteEpoch(client, 'orders', { site: 'primary', epoch: 1 }));
+    expect(await keptLog(source)).toMatchObject({ state: 'absent' });
     await server.stop();
   }, 90_000);
 

@@ -42,11 +42,19 @@ export async function lookAtSlot(client: Client, slot: string, facts: ServerFact
   return { keptLog, problems: problemsOf(slot, row, state, headroomBytes, facts) };
 }
 
-/** Whether an archiver ever ran here, or at the primary that this one followed: its heartbeat stays. Others make the table, too. */
+/**
+ * Whether an archiver ever ran at this primary: its heartbeat stays; others make the table, too. A promoted one has the heartbeat of
+ * the primary that it followed, whose slots it does not have: until one comes after its promotion, no archiver has made a slot here.
+ */
 async function wasArchived(client: Client): Promise<boolean> {
-  const { rows } = await client.query(`SELECT to_regclass('${SCHEMA}.heartbeat') IS NOT NULL AS there`);
+  const { rows } = await client.query(
+    `SELECT to_regclass('${SCHEMA}.heartbeat') IS NOT NULL AND to_regclass('${SCHEMA}.epoch') IS NOT NULL AS there`,
+  );
   if (!(rows[0] as { there: boolean }).there) return false;
-  return (await client.query(`SELECT FROM ${SCHEMA}.heartbeat`)).rowCount !== 0;
+  const beats = await client.query(
+    `SELECT FROM ${SCHEMA}.heartbeat h WHERE NOT EXISTS (SELECT FROM ${SCHEMA}.epoch e WHERE e.at >= h.at)`,
+  );
+  return beats.rowCount !== 0;
 }
 
 function stateOf({ active, wal_status: status }: Row): KeptLog['state'] {

@@ -12,7 +12,7 @@ export async function readEpoch(client: Client): Promise<number | null> {
   return epoch === undefined ? null : Number(epoch);
 }
 
-/** Raises the epoch in one statement that never lowers it. Throws StaleEpoch where a newer one is noted. Repeatable. */
+/** Raises the epoch in one statement that never lowers it, with when this site was noted for it first. Throws StaleEpoch where a newer one is noted. Repeatable. */
 export async function noteEpoch(
   client: Client,
   store: string,
@@ -21,7 +21,7 @@ export async function noteEpoch(
   const { rowCount } = await client.query(
     `INSERT INTO ${SCHEMA}.epoch AS e VALUES (1, $1, $2, now())
      ON CONFLICT (id) DO UPDATE SET epoch = excluded.epoch, site = excluded.site,
-       at = CASE WHEN e.epoch = excluded.epoch THEN e.at ELSE excluded.at END
+       at = CASE WHEN e.epoch = excluded.epoch AND e.site = excluded.site THEN e.at ELSE excluded.at END
      WHERE e.epoch <= excluded.epoch`,
     [epoch, site],
   );
