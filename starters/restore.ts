@@ -171,7 +171,7 @@ export function planLines(plans: readonly RestorePlan[], places: RestoreStoresIn
     return [
       '',
       `${plan.store} (${plan.engine}) to ${targetText(plan.target)}`,
-      `  reaches   ${reaches.time}${positionText(plan)}${reaches.exact ? '' : '  (the nearest earlier backup: this store has no log)'}`,
+      `  reaches   ${reaches.time}${positionText(plan)}${reaches.exact ? '' : inexactText(plan)}`,
       `  from      ${plan.chain.join(' + ')}${plan.log ? `, then the log from ${plan.log.from.value}` : ''}`,
       `  download  ${formatBytes(plan.downloadBytes)}${plan.log ? ' and the log' : ''}`,
       ...(place ? [`  into      ${place.directory}${whatBecomes(place)}`] : []),
@@ -181,6 +181,9 @@ export function planLines(plans: readonly RestorePlan[], places: RestoreStoresIn
   });
   return ['Plan of the restore; the running stores are not touched.', ...lines, ''];
 }
+
+const inexactText = ({ log }: RestorePlan) =>
+  log === null ? '  (the nearest earlier backup)' : '  (the nearest earlier state that is known: see the note)';
 
 const positionText = ({ reaches: { position } }: RestorePlan) => (position ? ` at ${position.value}` : '');
 

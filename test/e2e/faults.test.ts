@@ -66,7 +66,7 @@ beforeAll(async () => {
     config.drill = { ...config.drill, targets };
   });
   await workersServeAll();
-  const { backups } = await e2e.ask<LaunchBackupsResult>('backup', 'application', 'sessions');
+  const { backups } = await e2e.ask<LaunchBackupsResult>('backup', 'application');
   goodBackup = backups.find(({ store }) => store === 'application')?.backupId ?? '';
 }, 300_000);
 
@@ -165,6 +165,7 @@ test('a failover to a standby that does not exist ends with its address, before 
 if (countOf('KILLS', 1) > 1) {
   test('a drill starts the services against copies, in isolation, kills what it may, and leaves nothing; production goes on as it was', async () => {
     const config = configs.drilled;
+    expect((await e2e.drctl(['schedules', 'apply'], config)).exitCode).toBe(0);
     expect((await e2e.drctl(['backup', 'sessions'], config)).exitCode).toBe(0);
     const pids = async () =>
       (await e2e.supervisor.processes()).filter(({ kind }) => kind !== 'worker').map(({ name, pid }) => [name, pid]);

@@ -5,7 +5,8 @@ import { documentsIn } from '../../adapters/engines/mongodb/bson-bytes';
 import { archiveLog } from '../../adapters/engines/mongodb/log-archiver';
 import { readEntry, timestampOf } from '../../adapters/engines/mongodb/oplog';
 import { compareOptimes, naming, type Optime } from '../../adapters/engines/mongodb/positions';
-import { MERGE_BOUNDS, type MergeBounds, SliceMerger } from '../../adapters/engines/mongodb/slice-merger';
+import { mergeableOplog } from '../../adapters/engines/mongodb/joined-slices';
+import { MERGE_BOUNDS, type MergeBounds, SliceMerger } from '../../adapters/engines/slice-merger';
 import { createRepository } from '../../adapters/repository';
 import { createLogArchive } from '../../adapters/repository/log-archive';
 import type { Manifest } from '../../core/catalog';
@@ -111,7 +112,7 @@ async function kindsOf(log: LogArchive, lineage: string): Promise<{ slices: LogE
 }
 
 async function mergeAll(log: LogArchive, lineage: string, bounds: MergeBounds): Promise<void> {
-  const merger = new SliceMerger(log, lineage, bounds, testContext());
+  const merger = new SliceMerger(log, lineage, mergeableOplog, bounds, testContext());
   await merger.begin();
   expect(merger.problem()).toBeNull();
 }

@@ -13,7 +13,9 @@ import { settings as filesSettings } from '../../adapters/engines/files/settings
 import { documentsIn } from '../../adapters/engines/mongodb/bson-bytes';
 import { readArchive } from '../../adapters/engines/mongodb/archive-reader';
 import { optimeOf } from '../../adapters/engines/mongodb/positions';
-import { SliceMerger } from '../../adapters/engines/mongodb/slice-merger';
+import { mergeableOplog } from '../../adapters/engines/mongodb/joined-slices';
+import { mergeableStream } from '../../adapters/engines/redis/joined-stream';
+import { SliceMerger } from '../../adapters/engines/slice-merger';
 import { createPostgresqlEngine } from '../../adapters/engines/postgresql/engine';
 import { settings as postgresqlSettings } from '../../adapters/engines/postgresql/settings';
 import { createRedisEngine } from '../../adapters/engines/redis/engine';
@@ -97,7 +99,9 @@ async function byHand(
     maxBuffer: 2 ** 26,
     ...asNobody,
   });
-  const log = ['server.log', 'redis/server.log', 'aof/server.log'].map((name) => path.join(work, name));
+  const log = ['server.log', 'redis/server.log', 'aof/server.log', 'log/server.log'].map((name) =>
+    path.join(work, name),
+  );
   const words = log.filter((file) => fs.existsSync(file)).map((file) => fs.readFileSync(file, 'utf8').slice(-2_000));
   if (status !== 0) throw new Error([`bash ended with ${status}`, stdout, stderr, ...words].join('\n'));
   return { work, output: stdout };
@@ -279,7 +283,7 @@ suite('MongoDB by hand', () => {
     const [from, to] = [slices[0]!.from, slices.at(-2)!.to].map((each) => optimeOf(each).seconds) as [number, number];
     const dying: LogArchive = { ...logOf(engine), replace: async () => undefined };
     const bounds = { contentBytes: 2 ** 24, seconds: to - from };
-    await new SliceMerger(dying, backup.lineage!, bounds, testContext()).begin();
+    await new SliceMerger(dying, backup.lineage!, mergeableOplog, bounds, testContext()).begin();
     expect((await logOf(engine).replaced(backup.lineage!)).length).toBeGreaterThan(0);
     expect((await logOf(engine).entries(backup.lineage!)).at(-1)!.kind).toBe('slice');
     const { work } = await byHand(['mongodb'], { STORE: engine.store, BACKUP: backup.backupId });
@@ -333,13 +337,13 @@ suite('Redis by hand', () => {
   test.each([
     ['the RDB', 'redis', 'redis'],
     ['the append-only directory', 'redis-aof', 'aof'],
+    ['the RDB with the log behind it', 'redis-log', 'log'],
   ])('%s gives every key back', async (_, marker, folder) => {
     const source = await startRedis({ appendOnly: true });
     stops.push(() => source.stop());
     const client = new Redis({ host: source.host, port: source.port, password: source.password });
     stops.push(async () => client.disconnect());
     await fillWithEveryType(client, 20_261_122);
-    const expected = await contentOf(client);
     const aofDirectory = path.join(source.dataDir, 'appendonlydir');
     const engine = createRedisEngine({
       store: `sessions-${folder}`,
@@ -349,7 +353,29 @@ suite('Redis by hand', () => {
         },
       }),
     });
-    const { backupId } = await backUp(engine);
+    const hasLog = marker === 'redis-log';
+    if (hasLog) await archive(engine, 300);
+    const { backupId, lineage } = await backUp(engine);
+    if (hasLog) {
+      await client.flushall();
+      await fillWithEveryType(client, 20_261_123);
+      await client.select(3);
+      await client.multi().set('in', 'a transaction').incr('counted').exec();
+    }
+    const expected = await contentOf(client);
+    const until = /^master_repl_offset:(\d+)/m.exec(await client.info('replication'))?.[1] ?? '';
+    let isMerged = false;
+    if (hasLog) {
+      await archive(engine, 1_000);
+      for (let index = 0; index < 50; index += 1) await client.set(`behind:${index}`, 'the target');
+      await archive(engine, 500);
+      // As an archiver leaves it that dies before the slices of its segment are gone.
+      const dying: LogArchive = { ...logOf(engine), replace: async () => undefined };
+      const bounds = { contentBytes: 2 ** 24, seconds: 0.3 };
+      await new SliceMerger(dying, lineage!, mergeableStream, bounds, testContext()).begin();
+      isMerged = (await logOf(engine).replaced(lineage!)).length > 0;
+    }
+    expect(isMerged).toBe(hasLog);
     const work = fs.mkdtempSync(path.join(base, 'redis-'));
     const pidFile = path.join(work, folder, 'server.pid');
     const stop = async () => {
@@ -358,7 +384,7 @@ suite('Redis by hand', () => {
     };
     stops.push(stop);
     const port = await freeLoopbackPort('127.0.0.1');
-    await byHand([marker], { STORE: engine.store, BACKUP: backupId, PORT: `${port}` }, { work });
+    await byHand([marker], { STORE: engine.store, BACKUP: backupId, PORT: `${port}`, UNTIL: until }, { work });
     const restored = new Redis({ host: '127.0.0.1', port, retryStrategy: () => 100, maxRetriesPerRequest: null });
     restored.on('error', () => undefined); // until it listens
     stops.push(async () => restored.disconnect());

@@ -57,6 +57,7 @@ const SCHEDULES = [
 const FOLLOWERS = [
   'archive:ultramarket:orders-db',
   'archive:ultramarket:catalog',
+  'archive:ultramarket:sessions',
   'watch:ultramarket',
   'uptime:ultramarket',
 ];
@@ -156,7 +157,7 @@ test('schedules follow the config: created, unchanged, changed, paused, triggere
     const found: string[] = [];
     for await (const { workflowId } of client.workflow.list({ query: "WorkflowType = 'archiveLog'" }))
       found.push(workflowId);
-    return found.length === 2;
+    return found.length === 3;
   });
   writeConfig((text) =>
     text

@@ -14,6 +14,7 @@ const LONGEST = [
   'e2e/faults',
   'integration/postgresql-archive',
   'integration/redis',
+  'integration/redis-log',
   'integration/postgresql',
   'workflows/fail-over',
   'integration/mongodb-failover',

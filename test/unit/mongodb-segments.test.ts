@@ -1,7 +1,8 @@
 import { setImmediate } from 'node:timers/promises';
 import { BSON } from 'mongodb';
 import { documentsIn } from '../../adapters/engines/mongodb/bson-bytes';
-import { chainFrom, ListedLog } from '../../adapters/engines/mongodb/log-chain';
+import { ListedLog } from '../../adapters/engines/listed-log';
+import { chainFrom } from '../../adapters/engines/mongodb/log-chain';
 import { logFeed } from '../../adapters/engines/mongodb/log-feed';
 import { readEntry } from '../../adapters/engines/mongodb/oplog';
 import { recoveryWindows } from '../../adapters/engines/mongodb/plan-restore';
@@ -13,7 +14,8 @@ import {
   positionOf,
   sliceName,
 } from '../../adapters/engines/mongodb/positions';
-import { SliceMerger } from '../../adapters/engines/mongodb/slice-merger';
+import { SliceMerger } from '../../adapters/engines/slice-merger';
+import { mergeableOplog } from '../../adapters/engines/mongodb/joined-slices';
 import type { Manifest } from '../../core/catalog';
 import { failure } from '../../core/errors';
 import type { LogEntry, LogPiece } from '../../core/log-archive';
@@ -75,7 +77,7 @@ async function store(log: MemoryLogArchive, { entries }: Oplog, first: number, l
 }
 
 async function mergeAll(log: MemoryLogArchive, bounds = BOUNDS): Promise<string | null> {
-  const merger = new SliceMerger(log, LINEAGE, bounds, testContext());
+  const merger = new SliceMerger(log, LINEAGE, mergeableOplog, bounds, testContext());
   await merger.begin();
   await merger.stop();
   return merger.problem();
@@ -236,7 +238,7 @@ test('a damaged slice stays as it is, in no segment, and those around it are mer
       throw failure('BackupCorrupt', `${entry.key} is damaged`);
     },
   });
-  const merger = new SliceMerger(broken, LINEAGE, { contentBytes: 600, seconds: 10 }, testContext());
+  const merger = new SliceMerger(broken, LINEAGE, mergeableOplog, { contentBytes: 600, seconds: 10 }, testContext());
   await merger.begin();
   const readsAtFirst = reads;
   for (let again = 0; again < 3; again += 1) await merger.begin();
@@ -290,7 +292,7 @@ test('an archiver that stops ends the segment that it is at, and begins no other
   const source = oplog(200);
   const log = new MemoryLogArchive(naming);
   await storeSlices(log, source);
-  const merger = new SliceMerger(log, LINEAGE, BOUNDS, testContext());
+  const merger = new SliceMerger(log, LINEAGE, mergeableOplog, BOUNDS, testContext());
   const appended = Promise.withResolvers<void>();
   log.beforeAppend = async () => {
     appended.resolve();

@@ -1,3 +1,4 @@
+import { archiverProblems, countedArchiver, replicasIn } from '../../adapters/engines/redis/archiver-checks';
 import { fenceValue, readFenceLevel } from '../../adapters/engines/redis/fence-level';
 import { infoPosition, infoVersion, parseInfo } from '../../adapters/engines/redis/info';
 import { MultisetDigest } from '../../adapters/engines/redis/key-digest';
@@ -120,5 +121,47 @@ describe('the nearest earlier backup', () => {
         'PitrTargetUnreachable',
       ),
     ).toBe(true);
+  });
+});
+
+describe('an archiver among the replicas', () => {
+  const info = parseInfo(
+    'role:master\r\nconnected_slaves:2\r\nslave0:ip=10.0.0.2,port=6379,state=online,offset=9,lag=30\r\n' +
+      'slave1:ip=10.0.0.3,port=0,state=online,offset=9,lag=0,type=replica',
+  );
+
+  test('is told from them', () => {
+    expect(replicasIn(info)).toEqual({
+      replicas: [{ port: 6379, online: true, lagSeconds: 30 }],
+      archivers: [{ port: 0, online: true, lagSeconds: 0 }],
+    });
+  });
+
+  test('is named where writes go on only because of it', () => {
+    expect(countedArchiver(info, 1, 10)).toContain('CONFIG SET min-replicas-to-write 2');
+    expect(countedArchiver(info, 1, 60)).toBeNull();
+    expect(countedArchiver(info, 0, 10)).toBeNull();
+    expect(countedArchiver(info, 2, 10)).toBeNull();
+  });
+
+  test('needs settings that are named with what mends them', () => {
+    const limits = 'normal 0 0 0 slave 33554432 0 60 pubsub 33554432 8388608 60';
+    const weak = new Map([
+      ['repl-backlog-size', '1048576'],
+      ['client-output-buffer-limit', limits],
+      ['repl-timeout', '5'],
+    ]);
+    const problems = archiverProblems(info, weak);
+    expect(problems).toHaveLength(3);
+    for (const each of problems) expect(each).toContain('CONFIG SET ');
+    expect(archiverProblems(parseInfo('role:slave'), weak)).toEqual([]);
+    // Redis' own limits, and a backlog for a minute.
+    const enough = new Map([
+      ['repl-backlog-size', '67108864'],
+      ['client-output-buffer-limit', 'normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60'],
+      ['repl-timeout', '60'],
+    ]);
+    expect(archiverProblems(info, enough)).toEqual([]);
+    expect(archiverProblems(info, new Map())).toEqual([]);
   });
 });

@@ -2,10 +2,11 @@ import type { MongoClient } from 'mongodb';
 import * as z from 'zod';
 import { failure, reasonOf } from '../../../core/errors';
 import type { LogArchive, LogEntry } from '../../../core/log-archive';
+import { isUnreadable } from '../opened-pieces';
 import { documentsIn } from './bson-bytes';
 import { ByteReader, chunksOf } from './document-stream';
 import { currentGeneration, generationOf, lineageOf, noteGeneration } from './lineage';
-import { isUnreadable, slicesBehind } from './log-pieces';
+import { slicesBehind } from './log-pieces';
 import { newestCommitted, readEntry } from './oplog';
 import { compareOptimes, type Optime, optimeOf, positionOf } from './positions';
 

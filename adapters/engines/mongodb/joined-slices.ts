@@ -1,28 +1,26 @@
 import { failure } from '../../../core/errors';
-import type { LogEntry } from '../../../core/log-archive';
+import type { LogEntry, LogPiece } from '../../../core/log-archive';
+import type { OpenedPiece } from '../opened-pieces';
+import type { JoinedPieces, MergeableLog } from '../slice-merger';
 import { documentsIn, fieldNamed, fieldsOf } from './bson-bytes';
 import { ByteReader, chunksOf } from './document-stream';
-import type { OpenedPiece } from './log-pieces';
 import { optimeAt } from './oplog';
-import { compareOptimes, type Optime, optimeOf } from './positions';
+import { compareOptimes, naming, type Optime, optimeOf, positionOf, segmentName } from './positions';
+
+/** How slices of an oplog give way to segments. */
+export const mergeableOplog: MergeableLog = {
+  compare: (a, b) => naming.compare(a, b),
+  secondsBetween: (first, last) => optimeOf(last.to).seconds - optimeOf(first.from).seconds,
+  join: () => new JoinedSlices(),
+};
 
 /** The entries of slices that follow each other, each entry once: what a reader gets of the slices one after the other. */
-export class JoinedSlices {
+class JoinedSlices implements JoinedPieces {
   readonly slices: LogEntry[] = [];
   bytes = 0;
   private readonly parts: Buffer[] = [];
   private last: { readonly optime: Optime; readonly entry: Buffer } | null = null;
 
-  /** The position of the last entry. */
-  get end(): Optime {
-    if (!this.last) throw new Error('nothing was joined yet');
-    return this.last.optime;
-  }
-
-  /**
-   * False where it would make more than `limitBytes`: it is left out then. The first one is always taken. Throws BackupCorrupt
-   * for a slice that is not the continuation of those before it.
-   */
   async add({ entry: slice, content }: OpenedPiece, limitBytes: number): Promise<boolean> {
     const documents = await documentsOf(content, slice.key);
     const fresh = this.last ? behind(documents, this.last, slice.key) : documents;
@@ -40,8 +38,19 @@ export class JoinedSlices {
     return true;
   }
 
-  content(): Buffer {
-    return Buffer.concat(this.parts, this.bytes);
+  segment(coversUntil: string | null): LogPiece {
+    const [first] = this.slices;
+    if (!first || !this.last) throw new Error('nothing was joined yet');
+    const [{ lineage, from }, end] = [first, this.last.optime];
+    return {
+      lineage,
+      name: segmentName(optimeOf(from), end),
+      kind: 'segment',
+      from,
+      to: positionOf(end, lineage),
+      coversUntil,
+      content: Buffer.concat(this.parts, this.bytes),
+    };
   }
 }
 

@@ -4,12 +4,13 @@ import type { CallContext } from '../../../core/call';
 import type { ArchiveOutcome, ArchiveProgress, ArchiveRequest } from '../../../core/engine';
 import { failure, hasCode, reasonOf } from '../../../core/errors';
 import type { LogArchive } from '../../../core/log-archive';
+import { MERGE_BOUNDS, type MergeBounds, SliceMerger } from '../slice-merger';
 import { beginLineage, findStart, type Tail } from './archive-tail';
 import { startHeartbeat } from './heartbeat';
+import { mergeableOplog } from './joined-slices';
 import { generationOf } from './lineage';
 import { oplogBatches, replicaSetId } from './oplog';
 import { positionOf } from './positions';
-import { MERGE_BOUNDS, type MergeBounds, SliceMerger } from './slice-merger';
 import { storeSlice } from './slice-writer';
 
 /**
@@ -39,7 +40,7 @@ export async function archiveLog(
     const start = await findStart(client, archive, setId);
     if (start.gap !== null && !request.answeredGaps?.includes(start.gap)) return outcome(start.tail, start.gap);
     let { tail } = start;
-    merger = new SliceMerger(archive, tail.lineage, bounds, ctx);
+    merger = new SliceMerger(archive, tail.lineage, mergeableOplog, bounds, ctx);
     void merger.begin();
     while (Date.now() < endAt && !ctx.signal.aborted) {
       const startedAt = Date.now();

@@ -2,8 +2,10 @@ import type { CallContext } from '../../../core/call';
 import type { Manifest } from '../../../core/catalog';
 import { reasonOf } from '../../../core/errors';
 import type { LogArchive, LogEntry } from '../../../core/log-archive';
-import { askLog, chainFrom } from './log-chain';
-import { isUnreadable, openedAhead, type OpenedPiece, slicesBehind } from './log-pieces';
+import { askLog } from '../listed-log';
+import { isUnreadable, openedAhead, type OpenedPiece } from '../opened-pieces';
+import { chainFrom } from './log-chain';
+import { slicesBehind } from './log-pieces';
 import { compareOptimes, type Optime, optimeOf } from './positions';
 
 /**

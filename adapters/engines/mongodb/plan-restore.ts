@@ -4,7 +4,8 @@ import { storedBytes } from '../../../core/catalog';
 import type { StoreCatalog } from '../../../core/engine';
 import { failure } from '../../../core/errors';
 import { type RecoveryTarget, type RecoveryWindow, requirePlainTarget, type RestorePlan } from '../../../core/recovery';
-import { askLog, chainFrom, type ListedLog, type LogChain, stopOf } from './log-chain';
+import { askLog, type ListedLog } from '../listed-log';
+import { chainFrom, type LogChain, stopOf } from './log-chain';
 import { compareOptimes, type Optime, optimeOf, positionOf, positions } from './positions';
 
 /** The ranges that can be restored, oldest first; backups whose ranges touch in one lineage share one. */

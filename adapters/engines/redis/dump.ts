@@ -62,7 +62,7 @@ export async function dumpRedis(
     startedAt,
     consistentAt: new Date(announcedAt).toISOString(),
     identity: position.lineage,
-    lineage: `${position.lineage}/${position.value}`,
+    lineage: position.lineage,
     serverVersion,
     toolVersions: { rdb: 'replication protocol, rdb-only' },
     source: plan.source,

@@ -1,16 +1,20 @@
 import type { CallContext } from '../../../core/call';
 import type { DumpPlan, DumpRequest, Engine, StoreProbe } from '../../../core/engine';
 import { failure, findFailure } from '../../../core/errors';
-import { nearestBackupWindows, planNearestBackup } from '../../../core/nearest-backup';
 import { readAclFence } from './acl-fence';
+import { ARCHIVER_SETTINGS, archiverProblems, countedArchiver, replicasIn } from './archiver-checks';
 import { addressOf, lookAtRedis, type RedisEndpoint, withRedis } from './connection';
 import { dumpRedis } from './dump';
+import { readFenceLevel } from './fence-level';
 import { fingerprintRedis } from './fingerprint';
 import { infoPosition, infoVersion, readConfig, readInfo, type RedisInfo } from './info';
-import { redisPositions } from './positions';
+import { logReach } from './log-reach';
+import { planRestore, recoveryWindows } from './plan-restore';
+import { naming, redisPositions } from './positions';
 import { redisReplication } from './replication';
 import { redisRestore } from './restore';
 import type { RedisSettings } from './settings';
+import { archiveStream } from './stream-archiver';
 
 export interface RedisEngineOptions {
   readonly store: string;
@@ -18,8 +22,8 @@ export interface RedisEngineOptions {
 }
 
 /**
- * Redis 7 and newer, and Valkey; one server or primary and replicas, no Cluster. Restores to the nearest earlier backup.
- * Nothing is asked of the host: backups come over the replication protocol.
+ * Redis 7 and newer, and Valkey; one server or primary and replicas, no Cluster. Nothing is asked of the host: backups and the
+ * log come over the replication protocol.
  */
 export function createRedisEngine({ store, settings }: RedisEngineOptions): Engine<'redis'> {
   const siteOf = (site: string) => {
@@ -28,7 +32,6 @@ export function createRedisEngine({ store, settings }: RedisEngineOptions): Engi
     throw failure('NotFound', `${store} has no site "${site}"; it has ${Object.keys(settings.sites).join(', ')}`);
   };
   const password = settings.restorePassword ?? Object.values(settings.sites).find((each) => each.password)?.password;
-  const planning = { engine: 'redis', store, positions: redisPositions };
 
   return {
     kind: 'redis',
@@ -36,7 +39,14 @@ export function createRedisEngine({ store, settings }: RedisEngineOptions): Engi
     store,
     artifactKind: (type) => type,
     positions: redisPositions,
-    log: null,
+    log: {
+      naming,
+      reach: logReach,
+      archive: (request, archive, onDurable, ctx) =>
+        archiveStream(siteOf(request.site), request, archive, onDurable, ctx),
+      // The server forgets an archiver with its connection.
+      release: async () => {},
+    },
     replication: redisReplication(store, siteOf),
     checks: null,
     restore: redisRestore({ store, toolsDirectory: settings.toolsDirectory, password }),
@@ -58,8 +68,8 @@ export function createRedisEngine({ store, settings }: RedisEngineOptions): Engi
       return dumpRedis(plan, member, site.aofDirectory, sink, ctx);
     },
 
-    planRestore: async (target, catalog) => planNearestBackup(planning, target, catalog.backups),
-    windows: async (catalog) => nearestBackupWindows(catalog.backups),
+    planRestore: (target, catalog, ctx) => planRestore(store, target, catalog, ctx),
+    windows: recoveryWindows,
 
     fingerprint(of, ctx) {
       if ('site' in of) return fingerprintRedis(siteOf(of.site), ctx);
@@ -81,7 +91,8 @@ async function probe(site: string, endpoint: RedisEndpoint, ctx: CallContext): P
   try {
     return await lookAtRedis(endpoint, ctx, async (client) => {
       const info = await readInfo(client, 'server', 'replication', 'persistence', 'cluster');
-      const settings = await readConfig(client, 'min-replicas-to-write', 'min-replicas-max-lag').catch(() => new Map());
+      const names = ['min-replicas-to-write', 'min-replicas-max-lag', ...ARCHIVER_SETTINGS];
+      const settings = await readConfig(client, ...names).catch(() => new Map<string, string>());
       return {
         ...nothing,
         reachable: true,
@@ -90,7 +101,7 @@ async function probe(site: string, endpoint: RedisEndpoint, ctx: CallContext): P
         identity: info.get('master_replid') ?? null,
         serverVersion: infoVersion(info),
         position: infoPosition(info),
-        problems: problemsOf(info),
+        problems: [...problemsOf(info), ...archiverProblems(info, settings), ...countedProblem(info, settings)],
       };
     });
   } catch (error) {
@@ -102,7 +113,14 @@ async function probe(site: string, endpoint: RedisEndpoint, ctx: CallContext): P
 
 function roleOf(info: RedisInfo): StoreProbe['role'] {
   if (info.get('role') === 'slave') return 'replica';
-  return Number(info.get('connected_slaves') ?? 0) > 0 ? 'primary' : 'standalone';
+  return replicasIn(info).replicas.length > 0 ? 'primary' : 'standalone';
+}
+
+function countedProblem(info: RedisInfo, settings: ReadonlyMap<string, string>): string[] {
+  const wanted = Number(settings.get('min-replicas-to-write') ?? 0);
+  if (readFenceLevel(wanted)) return [];
+  const problem = countedArchiver(info, wanted, Number(settings.get('min-replicas-max-lag') ?? 0));
+  return problem === null ? [] : [problem];
 }
 
 /** By the same rule as the server's own (server.c `checkGoodReplicasStatus`). */
@@ -135,7 +153,10 @@ async function planDump(
   replicas: readonly RedisEndpoint[],
   ctx: CallContext,
 ): Promise<DumpPlan> {
-  const typeReason = type === 'full' ? null : 'incremental asked, full taken: Redis has no incremental backups';
+  const typeReason =
+    type === 'full'
+      ? null
+      : 'incremental asked, full taken: the archived replication stream takes the place of incrementals';
   for (const member of [...replicas, primary]) {
     const info = await look(member, ctx).catch((error: unknown) => {
       // A replica that is down is no reason to skip the backup: the next member is asked, and the primary must answer.

@@ -3,7 +3,7 @@ import { settings } from './settings';
 
 export const redis = engineEntry({
   settings,
-  hasLog: false,
+  hasLog: true,
   hasReplication: true,
   servers: ({ sites }) => oneServerEach(sites),
   create: (store, own) =>

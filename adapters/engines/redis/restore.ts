@@ -2,16 +2,21 @@ import * as fs from 'node:fs/promises';
 import { createWriteStream } from 'node:fs';
 import * as path from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import type { CallContext } from '../../../core/call';
 import type { Manifest } from '../../../core/catalog';
 import type { Restore, RestoreRequest } from '../../../core/engine';
 import { failure } from '../../../core/errors';
+import type { LogArchive } from '../../../core/log-archive';
 import type { RestoredStore } from '../../../core/recovery';
 import type { Secret } from '../../../core/secret';
 import type { VolumeSource } from '../../../core/volumes';
 import { diskFailure, requireFreeBytes, syncDirectory } from '../../filesystem/durable';
 import { findProgram } from '../restore-host';
-import { advance, claimPlace, mayRemove, newTry, removePlace, requireClaim } from '../restore-marker';
+import { advance, claimPlace, mayRemove, newTry, removePlace, requireClaim, writeMarker } from '../restore-marker';
+import { type StreamPart, writeAppendOnly } from './append-only-writer';
 import { ACL_VOLUME, RDB_VOLUME, STATE_FILE } from './dump';
+import { askStream, linksTo, stopOf } from './log-chain';
+import { offsetOf } from './positions';
 import {
   aclFileFor,
   RESTORED_ACL_FILE,
@@ -22,13 +27,18 @@ import {
   writePrivately,
 } from './restored-server';
 
+const RDB_FILE = 'dump.rdb';
+
 export interface RestoreOptions {
   readonly store: string;
   readonly toolsDirectory: string | undefined;
   readonly password: Secret | undefined;
 }
 
-/** Puts the RDB in place and lets a server of its own load it: no `replicaof`, nothing of the source's network. */
+/**
+ * Puts the RDB in place, with the stream behind it as an append-only file where the target lies there, and lets a server of its
+ * own load it: no `replicaof`, nothing of the source's network.
+ */
 export function redisRestore({ store, toolsDirectory, password }: RestoreOptions): Restore {
   return {
     leaves: ['open'],
@@ -40,7 +50,7 @@ export function redisRestore({ store, toolsDirectory, password }: RestoreOptions
       await claimPlace(place, marker, async () => (await serverOf(directory)).stop());
       const rdb = volumeOf(manifest, RDB_VOLUME);
       await requireFreeBytes(directory, rdb.contentBytes, `restore of ${store}`);
-      await writeVolume(source, rdb, path.join(directory, 'dump.rdb'), (doneBytes) =>
+      await writeVolume(source, rdb, path.join(directory, RDB_FILE), (doneBytes) =>
         ctx.progress({ phase: 'fetching RDB', doneBytes, totalBytes: rdb.contentBytes }),
       );
       const hasAclFile = manifest.artifacts.some((each) => each.name === ACL_VOLUME);
@@ -57,26 +67,37 @@ export function redisRestore({ store, toolsDirectory, password }: RestoreOptions
       await advance(directory, { ...marker, detail: { hasAclFile, settings: state.settings, rebuilt: true } });
     },
 
-    async replay(request) {
-      await requireClaim(request.place.directory, request.restoreId);
+    async replay(request, log, ctx) {
+      const { directory } = request.place;
+      const marker = await requireClaim(directory, request.restoreId);
+      const detail = marker.detail as RestoreDetail;
+      if (!detail.rebuilt) throw failure('BackupIncomplete', `${directory} was not rebuilt to its end`);
+      if (!request.plan.log || detail.replayed) return restored(request, null);
+      const trying = await writeMarker(directory, { ...marker, tryId: newTry() });
+      await writeAppendOnly(directory, RDB_FILE, streamPartOf(request, log, ctx), log as LogArchive, ctx);
+      await advance(directory, { ...trying, detail: { ...marker.detail, replayed: true } });
       return restored(request, null);
     },
 
     async open(request, ctx) {
       const { directory, host } = request.place;
       const marker = await requireClaim(directory, request.restoreId);
-      const detail = marker.detail as { hasAclFile?: boolean; settings?: Record<string, string>; rebuilt?: boolean };
+      const detail = marker.detail as RestoreDetail;
       if (!detail.rebuilt) throw failure('BackupIncomplete', `${directory} was not rebuilt to its end`);
+      if (request.plan.log && !detail.replayed)
+        throw failure('BackupIncomplete', `${directory} was not replayed to its target`);
       const running = await runningServer(directory);
       if (running) return restored(request, { host, port: running.port });
       const settings = detail.settings ?? {};
       const program = await findServer(toolsDirectory, lastOf(request.chain).serverVersion);
       const { place } = request;
+      const appendOnly = detail.replayed ?? false;
       const port = await startRestoredServer(
-        { place, program, password, settings, hasAclFile: detail.hasAclFile ?? false },
+        { place, program, password, settings, hasAclFile: detail.hasAclFile ?? false, appendOnly },
         ctx,
       );
-      if (settings['appendonly'] === 'yes') await switchAppendOnlyOn(place, { host, port, password }, ctx);
+      if (settings['appendonly'] === 'yes' && !appendOnly)
+        await switchAppendOnlyOn(place, { host, port, password }, ctx);
       return restored(request, { host, port });
     },
 
@@ -86,6 +107,23 @@ export function redisRestore({ store, toolsDirectory, password }: RestoreOptions
       await removePlace(place.directory, async () => (await serverOf(place.directory)).stop());
     },
   };
+}
+
+/** What the steps of a restore leave to each other in its marker. */
+interface RestoreDetail {
+  readonly hasAclFile?: boolean;
+  readonly settings?: Record<string, string>;
+  readonly rebuilt?: boolean;
+  /** An append-only directory holds the RDB and the stream up to the target. */
+  readonly replayed?: boolean;
+}
+
+/** The way to the plan's target as it is archived now: since the plan was made, slices may have given way to segments. */
+function streamPartOf({ plan, chain }: RestoreRequest, log: LogArchive | null, ctx: CallContext): StreamPart {
+  const [target, backup] = [plan.log?.to, lastOf(chain)];
+  if (!log || !target) throw failure('LogGap', `the log that the restore of ${plan.store} needs is not there`);
+  const links = () => askStream(log, ctx, (known) => linksTo(backup, known, target));
+  return { links, from: offsetOf(stopOf(backup)), to: offsetOf(target) };
 }
 
 function lastOf(chain: readonly Manifest[]): Manifest {

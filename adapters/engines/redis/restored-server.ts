@@ -25,6 +25,8 @@ export interface RestoredServerOptions {
   /** Captured from the source: what must be the same for the same data to fit. */
   readonly settings: Readonly<Record<string, string>>;
   readonly hasAclFile: boolean;
+  /** An append-only directory is what it has to load; else the RDB. */
+  readonly appendOnly: boolean;
 }
 
 /** Writes configuration and users, readable by the server alone, and starts it; resolves when all data are loaded. */
@@ -132,7 +134,7 @@ async function addressIn(directory: string): Promise<{ host: string; port: numbe
 }
 
 async function writeConfig(
-  { place, password, settings, hasAclFile }: RestoredServerOptions,
+  { place, password, settings, hasAclFile, appendOnly }: RestoredServerOptions,
   port: number,
 ): Promise<void> {
   const { save, appendonly: _, ...kept } = settings;
@@ -143,8 +145,8 @@ async function writeConfig(
     ['dbfilename', 'dump.rdb'],
     ['pidfile', path.join(place.directory, PID_FILE)],
     ['daemonize', 'no'],
-    // With it on, a server looks for an append-only directory and starts empty beside a full RDB.
-    ['appendonly', 'no'],
+    // With it on and no such directory, a server starts empty beside a full RDB.
+    ['appendonly', appendOnly ? 'yes' : 'no'],
     ['protected-mode', 'yes'],
     ...Object.entries(kept),
     ...(hasAclFile
@@ -181,5 +183,6 @@ function quoted(value: string): string {
 }
 
 async function giveAway(directory: string, { uid, gid }: Account): Promise<void> {
-  for (const name of ['', ...(await fs.readdir(directory))]) await fs.lchown(path.join(directory, name), uid, gid);
+  for (const name of ['', ...(await fs.readdir(directory, { recursive: true }))])
+    await fs.lchown(path.join(directory, name), uid, gid);
 }

@@ -1,9 +1,8 @@
-import type { CallContext } from '../../../core/call';
-import { reasonOf } from '../../../core/errors';
-import type { LogArchive, LogEntry } from '../../../core/log-archive';
-import { JoinedSlices } from './joined-slices';
-import { isUnreadable, openedAhead } from './log-pieces';
-import { compareOptimes, type Optime, optimeOf, positionOf, segmentName } from './positions';
+import type { CallContext } from '../../core/call';
+import { reasonOf } from '../../core/errors';
+import type { LogArchive, LogEntry, LogPiece } from '../../core/log-archive';
+import type { Position } from '../../core/positions';
+import { isUnreadable, openedAhead, type OpenedPiece } from './opened-pieces';
 
 /** When slices give way to a segment: whichever is reached first. */
 export interface MergeBounds {
@@ -12,11 +11,32 @@ export interface MergeBounds {
 }
 
 /**
- * A segment is put together, compressed, read back and replayed in memory, so that it stays as large as one document may
- * be. Of a quiet store it takes ten minutes' slices: 144 objects a day instead of 86,400, while what a restore fetches for a
+ * A segment is put together, compressed, read back and replayed in memory, so that it stays as large as MongoDB's largest
+ * document. Of a quiet store it takes ten minutes' slices: 144 objects a day instead of 86,400, while what a restore fetches for a
  * second of log that it wants stays small.
  */
 export const MERGE_BOUNDS: MergeBounds = { contentBytes: 16 * 1024 * 1024, seconds: 600 };
+
+/** How an engine makes one segment of slices. */
+export interface MergeableLog {
+  compare(a: Position, b: Position): number;
+  /** How much time lies between the beginning of one slice and the end of another; unknown: none. */
+  secondsBetween(first: LogEntry, last: LogEntry): number;
+  /** Whether it may be part of a segment, `before` being the one that leads to it. Left out: every slice may. */
+  isMergeable?(slice: LogEntry, before: LogEntry | null): boolean;
+  join(): JoinedPieces;
+}
+
+/** Slices that follow each other, put together. */
+export interface JoinedPieces {
+  readonly slices: readonly LogEntry[];
+  /**
+   * False where it would make more than `limitBytes`, or cannot be part of the same segment: it is left out then. The first one
+   * is always taken. Throws BackupCorrupt for a slice that is not the continuation of those before it.
+   */
+  add(piece: OpenedPiece, limitBytes: number): Promise<boolean>;
+  segment(coversUntil: string | null): LogPiece;
+}
 
 /** Of an archive that was never merged, so many are held in mind at once: a week of it is 600,000. */
 const SLICES_AT_ONCE = 10_000;
@@ -29,20 +49,22 @@ const SLICES_AT_ONCE = 10_000;
 export class SliceMerger {
   private readonly archive: LogArchive;
   private readonly lineage: string;
+  private readonly log: MergeableLog;
   private readonly bounds: MergeBounds;
   private readonly ctx: CallContext;
   /** Of slices that this archiver stored itself; a listing says only how much is stored. */
   private readonly contentBytes = new Map<string, number>();
   private readonly unreadable = new Set<string>();
   /** What was stored since it was last looked for something to merge. */
-  private waiting = { bytes: 0, from: null as Optime | null };
+  private waiting = { bytes: 0, first: null as LogEntry | null };
   private running: Promise<void> | null = null;
   private failed: string | null = null;
   private stopped = false;
 
-  constructor(archive: LogArchive, lineage: string, bounds: MergeBounds, ctx: CallContext) {
+  constructor(archive: LogArchive, lineage: string, log: MergeableLog, bounds: MergeBounds, ctx: CallContext) {
     this.archive = archive;
     this.lineage = lineage;
+    this.log = log;
     this.bounds = bounds;
     this.ctx = ctx;
   }
@@ -58,8 +80,8 @@ export class SliceMerger {
         if (this.ctx.signal.aborted) return;
         // Tried again after as much log as makes a segment.
         this.failed = reasonOf(error);
-        this.waiting = { bytes: 0, from: null };
-        this.ctx.log.error({ lineage: this.lineage, error: this.failed }, 'slices of the oplog were not merged');
+        this.waiting = { bytes: 0, first: null };
+        this.ctx.log.error({ lineage: this.lineage, error: this.failed }, 'slices of the log were not merged');
       })
       .finally(() => (this.running = null));
     return this.running;
@@ -67,9 +89,9 @@ export class SliceMerger {
 
   stored(slice: LogEntry, contentBytes: number): void {
     this.contentBytes.set(slice.key, contentBytes);
-    const from = this.waiting.from ?? optimeOf(slice.from);
-    this.waiting = { bytes: this.waiting.bytes + contentBytes, from };
-    if (this.isEnough(this.waiting.bytes, from, optimeOf(slice.to))) void this.begin();
+    const first = this.waiting.first ?? slice;
+    this.waiting = { bytes: this.waiting.bytes + contentBytes, first };
+    if (this.isEnough(this.waiting.bytes, first, slice)) void this.begin();
   }
 
   /** Why the last merge was not made; null when it was. */
@@ -83,8 +105,8 @@ export class SliceMerger {
     await this.running;
   }
 
-  private isEnough(bytes: number, from: Optime, to: Optime): boolean {
-    return bytes >= this.bounds.contentBytes || to.seconds - from.seconds >= this.bounds.seconds;
+  private isEnough(bytes: number, first: LogEntry, last: LogEntry): boolean {
+    return bytes >= this.bounds.contentBytes || this.log.secondsBetween(first, last) >= this.bounds.seconds;
   }
 
   private async work(): Promise<void> {
@@ -101,7 +123,7 @@ export class SliceMerger {
           const done = await this.merge(due);
           rest = rest.slice(done);
           // Of two archivers that cut the log differently: it lies in the segment, and goes with the next sweep.
-          if (rest[0] && compareOptimes(optimeOf(rest[0].to), optimeOf((due[done - 1] as LogEntry).to)) <= 0) break;
+          if (rest[0] && this.log.compare(rest[0].to, (due[done - 1] as LogEntry).to) <= 0) break;
         }
       }
     }
@@ -128,10 +150,12 @@ export class SliceMerger {
   private runs(entries: readonly LogEntry[]): LogEntry[][] {
     let run: LogEntry[] = [];
     const runs = [run];
-    let [end, count]: [Optime | null, number] = [null, 0];
+    let [end, count, before]: [Position | null, number, LogEntry | null] = [null, 0, null];
     for (const entry of entries) {
-      const isSlice = entry.kind === 'slice' && !this.unreadable.has(entry.key);
-      const isNext = isSlice && end !== null && compareOptimes(optimeOf(entry.from), end) <= 0;
+      const isSlice =
+        entry.kind === 'slice' && !this.unreadable.has(entry.key) && (this.log.isMergeable?.(entry, before) ?? true);
+      before = entry;
+      const isNext = isSlice && end !== null && this.log.compare(entry.from, end) <= 0;
       if (!isNext) {
         if (run.length > 0) runs.push((run = []));
         end = null;
@@ -139,8 +163,7 @@ export class SliceMerger {
       if (!isSlice) continue;
       if ((count += 1) > SLICES_AT_ONCE) break;
       run.push(entry);
-      const to = optimeOf(entry.to);
-      end = end && compareOptimes(end, to) > 0 ? end : to;
+      end = end && this.log.compare(end, entry.to) > 0 ? end : entry.to;
     }
     return runs;
   }
@@ -150,14 +173,13 @@ export class SliceMerger {
     let bytes = 0;
     for (const [index, slice] of run.entries()) {
       bytes += this.sizeOf(slice);
-      if (this.isEnough(bytes, optimeOf((run[0] as LogEntry).from), optimeOf(slice.to))) return run.slice(0, index + 1);
+      if (this.isEnough(bytes, run[0] as LogEntry, slice)) return run.slice(0, index + 1);
     }
     return null;
   }
 
-  private sumOf(run: readonly LogEntry[]): { bytes: number; from: Optime | null } {
-    const [first] = run;
-    return { bytes: run.reduce((sum, each) => sum + this.sizeOf(each), 0), from: first ? optimeOf(first.from) : null };
+  private sumOf(run: readonly LogEntry[]): { bytes: number; first: LogEntry | null } {
+    return { bytes: run.reduce((sum, each) => sum + this.sizeOf(each), 0), first: run[0] ?? null };
   }
 
   private sizeOf(slice: LogEntry): number {
@@ -166,7 +188,7 @@ export class SliceMerger {
 
   /** Answers how many slices from the front are done with: merged, or left as they are because one cannot be read. */
   private async merge(due: readonly LogEntry[]): Promise<number> {
-    const joined = new JoinedSlices();
+    const joined = this.log.join();
     let skipped = 0;
     try {
       for await (const piece of openedAhead(this.archive, due, this.ctx.signal)) {
@@ -179,17 +201,8 @@ export class SliceMerger {
       this.ctx.log.warn({ key, error: reasonOf(error) }, 'a slice cannot be read: it is in no segment');
       skipped = 1;
     }
-    const [first] = joined.slices;
-    if (!first) return skipped;
-    const segment = await this.archive.append({
-      lineage: this.lineage,
-      name: segmentName(optimeOf(first.from), joined.end),
-      kind: 'segment',
-      from: first.from,
-      to: positionOf(joined.end, this.lineage),
-      coversUntil: await this.coveredBy(joined.slices),
-      content: joined.content(),
-    });
+    if (joined.slices.length === 0) return skipped;
+    const segment = await this.archive.append(joined.segment(await this.coveredBy(joined.slices)));
     await this.archive.replace(joined.slices, segment);
     for (const { key } of joined.slices) this.contentBytes.delete(key);
     this.ctx.log.info({ segment: segment.key, slices: joined.slices.length }, 'slices gave way to a segment');

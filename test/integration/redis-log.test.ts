@@ -1,0 +1,460 @@
+import Redis from 'ioredis';
+import * as fs from 'node:fs';
+import * as os from 'node:os';
+import * as path from 'node:path';
+import { createRedisEngine } from '../../adapters/engines/redis/engine';
+import { serverOf } from '../../adapters/engines/redis/restored-server';
+import { settings } from '../../adapters/engines/redis/settings';
+import type { Manifest } from '../../core/catalog';
+import { hasCode } from '../../core/errors';
+import type { RecoveryTarget } from '../../core/recovery';
+import { Secret } from '../../core/secret';
+import { combinedSource, MemoryLogArchive, MemoryVolumes, takeBackup, testContext } from '../support/engine-harness';
+import { countOf, seededRandom } from '../support/random';
+import { RunningArchiver } from '../support/redis-archiver';
+import {
+  contentAt,
+  contentOf,
+  randomWrite,
+  type ServerContent,
+  SHORT_LIFE_MILLISECONDS,
+} from '../support/redis-workload';
+import { serverBinaries, startRedis, waitUntil } from '../support/servers';
+
+type Server = Awaited<ReturnType<typeof startRedis>>;
+
+const folders: string[] = [];
+afterAll(async () => {
+  for (const each of folders.filter((made) => fs.existsSync(made))) await (await serverOf(each)).stop();
+  folders.forEach((each) => fs.rmSync(each, { recursive: true, force: true }));
+});
+
+function folder(): string {
+  const made = fs.mkdtempSync(path.join(os.tmpdir(), 'drctl-redis-log-'));
+  folders.push(made);
+  return made;
+}
+
+function toolsOf(flavour: 'redis' | 'valkey'): string {
+  if (flavour === 'redis') return path.dirname(serverBinaries().redisServer);
+  const made = folder();
+  fs.chmodSync(made, 0o755);
+  fs.symlinkSync(serverBinaries().valkeyServer, path.join(made, 'valkey-server'));
+  return made;
+}
+
+const connect = ({ host, port, password }: { host: string; port: number; password: string }) => {
+  const client = new Redis({ host, port, password, retryStrategy: () => null });
+  client.on('error', () => undefined); // the command that runs says so
+  return client;
+};
+
+/** A store with what is kept of it. */
+class Store {
+  readonly engine;
+  readonly log;
+  readonly volumes = new Map<string, MemoryVolumes>();
+  readonly backups: Manifest[] = [];
+  readonly #password: string;
+
+  constructor(servers: Record<string, Server>, flavour: 'redis' | 'valkey' = 'redis') {
+    const sites = Object.fromEntries(
+      Object.entries(servers).map(([site, { host, port, password }]) => [
+        site,
+        { host, port, password: new Secret(password) },
+      ]),
+    );
+    this.#password = Object.values(servers)[0]!.password;
+    this.engine = createRedisEngine({
+      store: 'cache',
+      settings: settings.parse({ sites, toolsDirectory: toolsOf(flavour) }),
+    });
+    this.log = new MemoryLogArchive(this.engine.log!.naming);
+  }
+
+  async back(site = 'primary'): Promise<Manifest> {
+    const { manifest } = await takeBackup(this.engine, site, this.volumes, this.backups);
+    this.backups.push(manifest);
+    return manifest;
+  }
+
+  plan(target: RecoveryTarget) {
+    return this.engine.planRestore(target, { backups: this.backups, log: this.log }, testContext());
+  }
+
+  /** Restores, hands the opened copy over and removes it. */
+  async restored<T>(target: RecoveryTarget, use: (client: Redis) => Promise<T>): Promise<T> {
+    const plan = await this.plan(target);
+    const chain = plan.chain.map((id) => this.backups.find(({ backupId }) => backupId === id) as Manifest);
+    const directory = path.join(folder(), 'place');
+    folders.push(directory);
+    const place = { directory, host: '127.24.0.5', port: 0, osUser: null, overwrite: false };
+    const request = { restoreId: 'r1', plan, chain, place };
+    const { restore } = this.engine;
+    await restore.rebuild(request, combinedSource(this.volumes), this.log, testContext());
+    await restore.replay(request, this.log, testContext());
+    const { address } = await restore.open(request, testContext());
+    const client = connect({ ...address!, password: this.#password });
+    try {
+      return await use(client);
+    } finally {
+      client.disconnect();
+      await restore.discard(place, testContext());
+    }
+  }
+}
+
+const fieldOf = (info: string, name: string) => new RegExp(`^${name}:(\\S+)`, 'm').exec(info)?.[1] ?? '';
+const offsetOf = async (client: Redis) => Number(fieldOf(await client.info('replication'), 'master_repl_offset'));
+const timeOf = async (client: Redis) => {
+  const [seconds, microseconds] = await client.time();
+  return Number(seconds) * 1_000 + Math.floor(Number(microseconds) / 1_000);
+};
+const iso = (milliseconds: number) => new Date(milliseconds).toISOString();
+
+/** A quiet moment of the workload: nothing was written between its first and its last millisecond. */
+interface Moment {
+  readonly content: ServerContent;
+  readonly offset: number;
+  readonly at: number;
+}
+
+async function momentOf(client: Redis, archiver: RunningArchiver): Promise<Moment> {
+  const [content, offset] = [await contentOf(client), await offsetOf(client)];
+  await archiver.reaches(await timeOf(client));
+  const at = await timeOf(client);
+  await archiver.reaches(at);
+  return { content, offset, at };
+}
+
+async function expectContent(
+  store: Store,
+  target: RecoveryTarget,
+  { content, at }: Moment,
+  said: unknown,
+): Promise<void> {
+  // What lived only shortly has expired everywhere.
+  await waitUntil('short lives to end', async () => Date.now() > at + SHORT_LIFE_MILLISECONDS + 100);
+  const found = await store.restored(target, contentOf);
+  const expected = contentAt(content, Date.now());
+  expect({ said, functions: found.functions, keys: [...found.keys] }).toEqual({
+    ...{ said, functions: expected.functions, keys: [...expected.keys] },
+  });
+}
+
+describe.each(['redis', 'valkey'] as const)('%s: the replication stream', (flavour) => {
+  const random = seededRandom(`the replication stream of ${flavour}`);
+
+  test('leads to random instants and offsets of a random workload, whatever was cut off meanwhile', async () => {
+    const server = await startRedis({ flavour });
+    const store = new Store({ primary: server }, flavour);
+    const client = connect(server);
+    const archiver = new RunningArchiver(store.engine, store.log);
+    await archiver.reaches(1);
+    const moments: Moment[] = [];
+    for (let round = 0; round < countOf('TARGETS', 5); round += 1) {
+      if (round % 5 === 0) await store.back();
+      for (let step = 0; step < 150; step += 1) {
+        await randomWrite(client, random);
+        if (random.integer(200) === 0) await client.call('CLIENT', 'KILL', 'TYPE', 'replica');
+        if (random.integer(300) === 0) await archiver.stop().then(() => archiver.start());
+      }
+      await client.select(0);
+      moments.push(await momentOf(client, archiver));
+    }
+    await archiver.stop();
+    expect(archiver.gaps).toEqual([]);
+    for (const moment of moments) {
+      // Within the next command, too: what is not whole at the target is not in it.
+      const position = `${moment.offset + random.pick([0, 0, 1, 7])}`;
+      const target = random.pick([
+        { kind: 'time', time: iso(moment.at) },
+        { kind: 'position', text: moment === moments.at(-1) ? `${moment.offset}` : position },
+      ] as const);
+      await expectContent(store, target, moment, target);
+    }
+    client.disconnect();
+    await server.stop();
+  }, 300_000);
+});
+
+test('a command meets what it met at the source, though its key would have expired long ago', async () => {
+  const server = await startRedis();
+  const store = new Store({ primary: server });
+  const client = connect(server);
+  const archiver = new RunningArchiver(store.engine, store.log);
+  await archiver.reaches(1);
+  await store.back();
+  const soon = (await timeOf(client)) + 400;
+  await client.call('SET', 'kept', '41', 'PXAT', soon);
+  await client.incr('kept');
+  await client.call('SET', 'gone', '1', 'PXAT', soon);
+  await client.persist('kept');
+  const moment = await momentOf(client, archiver);
+  expect([...moment.content.keys.keys()]).toEqual(['0/gone', '0/kept']);
+  await archiver.stop();
+  await waitUntil('the keys to expire', async () => (await client.exists('gone')) === 0);
+  await store.restored({ kind: 'time', time: iso(moment.at) }, async (copy) => {
+    expect(await copy.get('kept')).toBe('42');
+    // It was loaded, and expires as it would have at the source: by the clock of the copy.
+    expect(await copy.exists('gone')).toBe(0);
+    expect(fieldOf(await copy.info('stats'), 'expired_keys')).toBe('1');
+  });
+  client.disconnect();
+  await server.stop();
+}, 60_000);
+
+test('a value larger than a piece lies in several, and is there or not at all', async () => {
+  const server = await startRedis({ settings: { maxmemory: '1gb' } });
+  const store = new Store({ primary: server });
+  const client = connect(server);
+  const archiver = new RunningArchiver(store.engine, store.log);
+  await archiver.reaches(1);
+  await store.back();
+  await client.select(2);
+  await client.set('before', '1');
+  const before = await offsetOf(client);
+  const value = Buffer.alloc(50 * 1024 * 1024, 'large');
+  await client.set('large', value);
+  await client.multi().set('large:2', value).incr('before').exec();
+  await archiver.reaches(await timeOf(client));
+  // A full whose position lies just behind: it needs nothing that was stored before.
+  await store.back();
+  await client.set('after', '1');
+  await archiver.reaches(await timeOf(client));
+  await archiver.stop();
+  const pieces = await store.log.entries(archiver.lineage);
+  expect(pieces.filter(({ name }) => name.includes('.part.')).length).toBeGreaterThan(4);
+  expect(Math.max(...pieces.map(({ sizeBytes }) => sizeBytes))).toBeLessThan(40 * 1024 * 1024);
+  await store.restored({ kind: 'position', text: `${before + 20_000_000}` }, async (copy) => {
+    await copy.select(2);
+    expect(await copy.keys('*')).toEqual(['before']);
+  });
+  await store.restored({ kind: 'latest' }, async (copy) => {
+    await copy.select(2);
+    expect((await copy.keys('*')).toSorted()).toEqual(['after', 'before', 'large', 'large:2']);
+    expect((await copy.getBuffer('large:2'))?.equals(value)).toBe(true);
+    expect(await copy.get('before')).toBe('2');
+  });
+  client.disconnect();
+  await server.stop();
+}, 120_000);
+
+async function pair(settingsOfBoth: Record<string, string> = {}) {
+  const primary = await startRedis({ settings: settingsOfBoth });
+  const dr = await startRedis({ password: primary.password, settings: settingsOfBoth });
+  const clients = { primary: connect(primary), dr: connect(dr) };
+  await clients.dr.config('SET', 'replica-announce-ip', dr.host);
+  await clients.dr.call('REPLICAOF', primary.host, primary.port);
+  await waitUntil('the replica in sync', async () => {
+    const [a, b] = await Promise.all([clients.primary.info('replication'), clients.dr.info('replication')]);
+    return (
+      fieldOf(b, 'master_link_status') === 'up' && fieldOf(a, 'master_repl_offset') === fieldOf(b, 'slave_repl_offset')
+    );
+  });
+  const stop = async () => {
+    clients.primary.disconnect();
+    clients.dr.disconnect();
+    await Promise.all([primary.stop(), dr.stop()]);
+  };
+  return { primary, dr, clients, stop };
+}
+
+test('a FAILOVER is no gap: the stream goes on under the other id, and one way leads through both', async () => {
+  const { primary, dr, clients, stop } = await pair();
+  const store = new Store({ primary, dr });
+  const archiver = new RunningArchiver(store.engine, store.log);
+  await archiver.reaches(1);
+  await store.back();
+  await clients.primary.set('before', '1');
+  const first = await momentOf(clients.primary, archiver);
+  await clients.primary.call('FAILOVER', 'TO', dr.host, dr.port, 'TIMEOUT', 10_000);
+  await waitUntil('the roles changed', async () => fieldOf(await clients.dr.info('replication'), 'role') === 'master');
+  await archiver.stop();
+  archiver.start('dr');
+  await clients.dr.set('after', '1');
+  const second = await momentOf(clients.dr, archiver);
+  await archiver.stop();
+  expect(archiver.gaps).toEqual([]);
+  expect(await store.log.lineages()).toHaveLength(2);
+  for (const moment of [first, second]) {
+    await expectContent(store, { kind: 'time', time: iso(moment.at) }, moment, 'time');
+    await expectContent(store, { kind: 'position', text: `${moment.offset}` }, moment, 'position');
+  }
+  const windows = await store.engine.windows({ backups: store.backups, log: store.log });
+  expect(windows).toHaveLength(1);
+  const parent = store.engine.log!.reach.parentOf(archiver.lineage, await store.log.history());
+  expect(parent).toMatchObject({ lineage: store.backups[0]?.lineage });
+  await stop();
+}, 60_000);
+
+test('what the old primary had beyond a promotion is no part of the new stream, and still restored by its time', async () => {
+  const { primary, dr, clients, stop } = await pair();
+  const store = new Store({ primary, dr });
+  const archiver = new RunningArchiver(store.engine, store.log);
+  await archiver.reaches(1);
+  await store.back();
+  await clients.primary.set('shared', '1');
+  await archiver.reaches(await timeOf(clients.primary));
+  await waitUntil('the replica having it', async () => (await clients.dr.get('shared')) === '1');
+  await clients.dr.call('REPLICAOF', 'NO', 'ONE');
+  await clients.primary.set('lost', '1');
+  const lost = await momentOf(clients.primary, archiver);
+  await archiver.stop();
+  archiver.start('dr');
+  await clients.dr.set('won', '1');
+  const won = await momentOf(clients.dr, archiver);
+  await archiver.stop();
+  expect(archiver.gaps).toEqual([]);
+  await expectContent(store, { kind: 'time', time: iso(won.at) }, won, 'won');
+  await expectContent(store, { kind: 'latest' }, won, 'latest');
+  expect([...won.content.keys.keys()]).toEqual(['0/shared', '0/won']);
+  const plan = await store.plan({ kind: 'time', time: iso(lost.at) });
+  // Nobody listened at the new primary then: the state before is what is known, and that is said.
+  if (plan.reaches.exact) await expectContent(store, { kind: 'time', time: iso(lost.at) }, lost, 'lost');
+  await stop();
+}, 60_000);
+
+test('a stream that the server has dropped is a gap that is told until a base is taken, and nothing is stored behind it before', async () => {
+  const server = await startRedis({ settings: { 'repl-backlog-size': '16kb' } });
+  const store = new Store({ primary: server });
+  const client = connect(server);
+  let archiver = new RunningArchiver(store.engine, store.log);
+  await archiver.reaches(1);
+  await store.back();
+  await client.set('before', '1');
+  const before = await momentOf(client, archiver);
+  await archiver.stop();
+  const stored = (await store.log.entries(archiver.lineage)).length;
+  for (let index = 0; index < 40; index += 1) await client.set(`meanwhile:${index}`, Buffer.alloc(1_000));
+  const missing = await offsetOf(client);
+  const ask = (answeredGaps: string[] = []) =>
+    store.engine.log!.archive(
+      { site: 'primary', runForMilliseconds: 1, sliceMilliseconds: 1, answeredGaps },
+      store.log,
+      () => undefined,
+      testContext(),
+    );
+  const told = await ask();
+  expect(told.needsBase).toContain('has dropped the stream');
+  expect((await ask()).needsBase).toBe(told.needsBase);
+  expect(await store.log.entries(archiver.lineage)).toHaveLength(stored);
+  archiver = new RunningArchiver(store.engine, store.log, 'primary', [told.needsBase!]);
+  await store.back();
+  await client.set('after', '1');
+  const after = await momentOf(client, archiver);
+  await archiver.stop();
+  expect(archiver.gaps).toEqual([]);
+  await expectContent(store, { kind: 'time', time: iso(before.at) }, before, 'before');
+  await expectContent(store, { kind: 'time', time: iso(after.at) }, after, 'after');
+  const refused = await store.plan({ kind: 'position', text: `${missing}` }).catch((error: unknown) => error);
+  expect(hasCode(refused, 'PitrTargetUnreachable')).toBe(true);
+  expect(await store.engine.windows({ backups: store.backups, log: store.log })).toHaveLength(2);
+  client.disconnect();
+  await server.stop();
+}, 60_000);
+
+test('a server that was killed begins a stream of its own: a base is asked for, and both sides of it are restored', async () => {
+  const server = await startRedis({ settings: { appendfsync: 'always' } });
+  const store = new Store({ primary: server });
+  let client = connect(server);
+  const archiver = new RunningArchiver(store.engine, store.log);
+  await archiver.reaches(1);
+  await store.back();
+  await client.set('before', '1');
+  const before = await momentOf(client, archiver);
+  await server.server.kill('SIGKILL');
+  client.disconnect();
+  await server.server.start();
+  client = connect(server);
+  await waitUntil('the gap told', async () => archiver.gaps.length === 1);
+  expect(archiver.gaps[0]).toContain('has begun the stream');
+  await store.back();
+  await client.set('after', '1');
+  const after = await momentOf(client, archiver);
+  await archiver.stop();
+  expect(archiver.gaps).toHaveLength(1);
+  await expectContent(store, { kind: 'time', time: iso(before.at) }, before, 'before');
+  await expectContent(store, { kind: 'time', time: iso(after.at) }, after, 'after');
+  client.disconnect();
+  await server.stop();
+}, 60_000);
+
+test('an instant at which no archiver listened gives the state before it, and says so', async () => {
+  const server = await startRedis();
+  const store = new Store({ primary: server });
+  const client = connect(server);
+  const archiver = new RunningArchiver(store.engine, store.log);
+  await archiver.reaches(1);
+  await store.back();
+  await client.set('heard', '1');
+  const heard = await momentOf(client, archiver);
+  await archiver.stop();
+  // A mark that was on its way still counts.
+  const listeners = async () =>
+    String(await client.call('CLIENT', 'LIST'))
+      .trim()
+      .split('\n').length;
+  await waitUntil('the connections gone', async () => (await listeners()) === 1);
+  await client.set('unheard', '1');
+  const unheardAt = await timeOf(client);
+  await waitUntil('a later millisecond', async () => (await timeOf(client)) > unheardAt);
+  archiver.start();
+  const again = await momentOf(client, archiver);
+  await archiver.stop();
+  const plan = await store.plan({ kind: 'time', time: iso(unheardAt) });
+  expect(plan.reaches.exact).toBe(false);
+  expect(plan.notes.join()).toContain('no archiver was connected between');
+  await expectContent(store, { kind: 'time', time: iso(unheardAt) }, heard, 'unheard');
+  expect((await store.plan({ kind: 'time', time: iso(again.at) })).reaches.exact).toBe(true);
+  await expectContent(store, { kind: 'time', time: iso(again.at) }, again, 'again');
+  client.disconnect();
+  await server.stop();
+}, 60_000);
+
+test('two archivers of one stream harm nothing', async () => {
+  const server = await startRedis();
+  const store = new Store({ primary: server });
+  const client = connect(server);
+  const archivers = [new RunningArchiver(store.engine, store.log), new RunningArchiver(store.engine, store.log)];
+  for (const each of archivers) await each.reaches(1);
+  await store.back();
+  for (let index = 0; index < 300; index += 1) await client.incr('counted');
+  const moment = await momentOf(client, archivers[0]!);
+  for (const each of archivers) await each.stop();
+  expect(archivers.map(({ gaps }) => gaps)).toEqual([[], []]);
+  await expectContent(store, { kind: 'time', time: iso(moment.at) }, moment, 'counted');
+  client.disconnect();
+  await server.stop();
+}, 60_000);
+
+test('a fence ends the archiving once all is archived, makes the primary go no further, and lifted it is no gap', async () => {
+  const { primary, dr, clients, stop } = await pair();
+  const store = new Store({ primary, dr });
+  const archiver = new RunningArchiver(store.engine, store.log);
+  await archiver.reaches(1);
+  await store.back();
+  await clients.primary.set('before', '1');
+  expect(await store.engine.replication!.fence('primary', 'dr', 1, testContext())).toMatchObject({
+    strength: 'proven',
+  });
+  clients.primary.disconnect(); // the fence has cut it off
+  clients.primary = connect(primary);
+  const info = async () => clients.primary.info('replication');
+  await waitUntil('the archiver gone', async () => !/^slave\d:.*port=0,/m.test(await info()));
+  const offset = await offsetOf(clients.primary);
+  await archiver.stop();
+  const last = (await store.log.entries(archiver.lineage)).at(-1)!;
+  expect(Number(last.to.value)).toBe(offset);
+  archiver.start();
+  await archiver.stop();
+  expect(await offsetOf(clients.primary)).toBe(offset);
+  await store.engine.replication!.unfence('primary', 1, testContext());
+  archiver.start();
+  await clients.primary.set('after', '1');
+  const after = await momentOf(clients.primary, archiver);
+  await archiver.stop();
+  expect(archiver.gaps).toEqual([]);
+  await expectContent(store, { kind: 'time', time: iso(after.at) }, after, 'after');
+  await stop();
+}, 60_000);
