@@ -58,7 +58,7 @@ function deciding({ app, stores, fromSite, toSite, details }: Planning): Planned
     group('confirming', [
       step(
         roleChangeSteps.standbys(toSite),
-        `asks ${standbys || 'no store'}; again after the approval; one that does not answer ends the run`,
+        `asks ${standbys || 'no store'}; one that does not answer ends the run; again after the approval, where people decide then`,
       ),
     ]),
     group('confirming', [

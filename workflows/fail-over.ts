@@ -9,7 +9,7 @@ import { roleChange } from './proxies';
 import { askForApproval, priceTheLoss } from './failover/approval';
 import { catchUp } from './failover/catch-up';
 import { FailoverControl } from './failover/control';
-import { confirmPrimaryIsDown, lookAgain, requireStandbys } from './failover/decide';
+import { confirmPrimaryIsDown, lookAgain, requireStandbys, requireStandbysStill } from './failover/decide';
 import { fence, holdWhatIsAttested, takeEpoch, undo } from './failover/fence';
 import { runHooks, withHooks } from './failover/hooks';
 import { continueTheNewLineage, leadMembers, pointDns, promote, settle, startServices, verify } from './failover/move';
@@ -46,9 +46,10 @@ export async function failOver(input: FailOverInput): Promise<FailOverResult> {
       return await end(run, 'rejected', `${control.rejectedBy?.by}: ${control.rejectedBy?.reason}`);
     }
     await control.clearance();
+    // Before the last look at the old site, which may recover while a standby is waited for.
+    await requireStandbysStill(run);
     if ((await lookAgain(run)).healthy) return await end(run, 'not necessary', `${fromSite} has recovered`);
 
-    await requireStandbys(run);
     await takeEpoch(run, epoch);
     await withHooks(run, 'fence', () => fence(run));
     await catchUp(run);

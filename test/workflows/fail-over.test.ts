@@ -156,16 +156,24 @@ test('a standby that does not answer ends the failover before anybody is asked',
   });
 });
 
-test('a standby that vanished while people were deciding ends the failover before anything is fenced', async () => {
-  const world = fakeFailoverWorld();
-  await withFailover(world, async (handle) => {
-    await waitingFor(handle, /approval/);
-    world.standbysGone.add('orders');
-    await approve(handle);
-    await expect(handle.result()).rejects.toMatchObject(noStandby);
-    expect(world.calls.filter((call) => /fence|promote|takeEpoch|startService|pointDns/.test(call))).toEqual([]);
-  });
-});
+test.each(['retry', 'abort'] as const)(
+  'a standby that vanished while people were deciding is waited for before anything is fenced: %s',
+  async (decision) => {
+    const world = fakeFailoverWorld();
+    await withFailover(world, async (handle) => {
+      await waitingFor(handle, /approval/);
+      world.standbysGone.add('orders');
+      await approve(handle);
+      const { waitingFor: words } = await waitingFor(handle, /a standby at dr/);
+      expect(words).toMatch(/^a decision \(retry or abort\) .*dr cannot take over: orders has no standby/);
+      expect(world.calls.filter((call) => /fence|promote|takeEpoch|startService|pointDns/.test(call))).toEqual([]);
+      world.standbysGone.clear();
+      await handle.executeUpdate(decision, { args: [{ by: 'dana', reason: 'as decided' }] });
+      const { outcome } = await handle.result();
+      expect(outcome).toBe(decision === 'retry' ? 'completed' : 'aborted');
+    });
+  },
+);
 
 test('only an approver who did not ask may approve, and only once', async () => {
   const world = fakeFailoverWorld();

@@ -20,32 +20,39 @@ export async function confirmPrimaryIsDown(run: FailoverRun): Promise<SiteVerdic
   );
 }
 
-/**
- * Fencing the old site for a standby that is not there would end the service for nothing: looked at before people are
- * asked, and again before the first step that changes something. As patient as the look at the old site, because a
- * standby may be restarting.
- */
+/** Before people are asked: one that is not there ends the run. */
 export async function requireStandbys(run: FailoverRun): Promise<void> {
+  await run.steps.run(...roleChangeSteps.standbys(run.site), () => lookForStandbys(run, 'start the failover again'));
+}
+
+/** Once more before the first step that changes something: whoever has approved decides about it, and need not begin anew. */
+export async function requireStandbysStill(run: FailoverRun): Promise<void> {
+  await run.control.must(...roleChangeSteps.standbys(run.site), () => lookForStandbys(run, 'retry'));
+}
+
+/**
+ * Fencing the old site for a standby that is not there would end the service for nothing. As patient as the look at the old
+ * site, because a standby may be restarting.
+ */
+async function lookForStandbys(run: FailoverRun, thenDo: string): Promise<void> {
   const { confirmProbes, confirmIntervalSeconds } = run.app.failover;
-  await run.steps.run(...roleChangeSteps.standbys(run.site), async () => {
-    for (let look = 1; ; look += 1) {
-      const { stores, findings } = await run.at.probeSite({ application: run.app.name, site: run.site });
-      const absent = run.stores.filter((name) => !stores.some(({ store, reachable }) => store === name && reachable));
-      if (absent.length === 0) return;
-      if (look >= confirmProbes) {
-        const seen = findings.filter((finding) => absent.some((name) => finding.startsWith(`${name} at `)));
-        throw failure(
-          'TargetUnreachable',
-          `${run.site} cannot take over: ${absent.join(', ')} has no standby there that answers (${seen.join('; ')})`,
-          {
-            data: 'Nothing was changed: no epoch was taken, nothing was fenced and nothing was promoted.',
-            next: `Start or rebuild the standby at ${run.site}, or restore the store from its backups; then start the failover again.`,
-          },
-        );
-      }
-      await sleep(confirmIntervalSeconds * 1_000);
+  for (let look = 1; ; look += 1) {
+    const { stores, findings } = await run.at.probeSite({ application: run.app.name, site: run.site });
+    const absent = run.stores.filter((name) => !stores.some(({ store, reachable }) => store === name && reachable));
+    if (absent.length === 0) return;
+    if (look >= confirmProbes) {
+      const seen = findings.filter((finding) => absent.some((name) => finding.startsWith(`${name} at `)));
+      throw failure(
+        'TargetUnreachable',
+        `${run.site} cannot take over: ${absent.join(', ')} has no standby there that answers (${seen.join('; ')})`,
+        {
+          data: 'Nothing was changed: no epoch was taken, nothing was fenced and nothing was promoted.',
+          next: `Start or rebuild the standby at ${run.site}, or restore the store from its backups; then ${thenDo}.`,
+        },
+      );
     }
-  });
+    await sleep(confirmIntervalSeconds * 1_000);
+  }
 }
 
 /** Also notes what still serves there: an undo of the fences has to bring back that much. */
