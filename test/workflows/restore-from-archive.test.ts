@@ -7,6 +7,7 @@ import type { OpenApplication } from '../../activities/deps';
 import { createReportActivities } from '../../activities/report';
 import { createRestoreActivities } from '../../activities/restore';
 import { createThawActivities, type Thaw } from '../../activities/thaw';
+import { createProofs } from '../../adapters/catalog/proofs';
 import { createReading } from '../../adapters/fallback/reading';
 import { createColdStorage } from '../../adapters/repository/cold-storage';
 import { createRetentionStore } from '../../adapters/retention/retention-store';
@@ -185,6 +186,7 @@ function openOver(engine: Engine, repository: Repository, folder: string): OpenA
     copies: () => [],
     reading: (store: string) =>
       createReading([{ name: 'cloud', catalog, log: null, transfer }], { store, naming: null }, new Map()),
+    proofs: () => createProofs(repository),
     coldStorage: (store: string) => createColdStorage(repository, store),
     retentionStore: (store: string) => createRetentionStore(repository, store, null),
     control: repository,
