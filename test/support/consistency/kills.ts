@@ -53,6 +53,11 @@ export class KillDealer {
     this.random = random;
   }
 
+  /** Whether each was killed at each of these steps. */
+  hasDealt(steps: readonly string[]): boolean {
+    return steps.every((moment) => ['worker', 'temporal'].every((victim) => this.dealt.has(`${moment} ${victim}`)));
+  }
+
   /** So many for a round that takes these steps, each at a step of its own, in the order of the runbook. */
   deal(steps: readonly string[], count: number): Kill[] {
     const timesOf = ({ moment, victim }: Pick<Kill, 'moment' | 'victim'>) => this.dealt.get(`${moment} ${victim}`) ?? 0;

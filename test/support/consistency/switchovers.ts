@@ -12,9 +12,9 @@ const KILLS_OF_ONE = 3;
 /** As many as it takes until the worker and Temporal were killed at every step. */
 export function killedSwitchovers(random: SeededRandom): KilledSwitchover[] {
   const dealer = new KillDealer(random);
-  const count = Math.ceil((2 * STEPS.switchover.length) / KILLS_OF_ONE);
-  return Array.from({ length: count }, (_, index) => ({
-    round: index + 1,
-    kills: dealer.deal(STEPS.switchover, KILLS_OF_ONE),
-  }));
+  const rounds: KilledSwitchover[] = [];
+  // What is left for the last round may be both kills of one step, of which a round takes one.
+  while (!dealer.hasDealt(STEPS.switchover))
+    rounds.push({ round: rounds.length + 1, kills: dealer.deal(STEPS.switchover, KILLS_OF_ONE) });
+  return rounds;
 }
