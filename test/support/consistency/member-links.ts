@@ -7,7 +7,7 @@ import { type Address, SITES } from '../../../lab/sites/address-plan';
 import { STORES } from '../../../lab/sites/build';
 import { type E2eLab, waitUntil } from '../e2e-lab';
 import { Link } from '../link';
-import { ownerOf } from '../socket-owner';
+import { SocketOwners } from '../socket-owner';
 
 /** The way to one member of the replica set, which everybody takes: the set knows the member by it. */
 export interface MemberLink {
@@ -51,31 +51,33 @@ function isBetween(site: string, caller: string | null): boolean {
 /** Tells whose connection it is; asked for each that is made, of which a partition makes many. */
 class Callers {
   private readonly e2e: E2eLab;
-  private programs: readonly { readonly pid: number; readonly site: string }[] = [];
+  private readonly owners = new SocketOwners();
+  private sites = new Map<number, string>();
+  private looking: Promise<void> | null = null;
 
   constructor(e2e: E2eLab) {
     this.e2e = e2e;
   }
 
-  /** Null for whoever is no program of the lab. */
+  /** Null for whoever is no program of the lab: the clients are this process. */
   async siteOf(near: Socket): Promise<string | null> {
-    return this.known(near) ?? (await this.look(), this.known(near));
+    const owner = (await this.owner(near)) ?? (await this.look(), await this.owner(near));
+    return owner === null ? null : (this.sites.get(owner) ?? null);
   }
 
-  private known(near: Socket): string | null {
-    const pids = this.programs.map(({ pid }) => pid);
-    const owner = ownerOf(near, pids);
-    return this.programs.find(({ pid }) => pid === owner)?.site ?? null;
+  private owner(near: Socket): Promise<number | null> {
+    return this.owners.ownerOf(near, () => [process.pid, ...this.sites.keys()]);
   }
 
   /** A program that was started since has another pid. */
-  private async look(): Promise<void> {
-    const running = (await this.e2e.supervisor.processes()).flatMap(({ pid, site, name }) =>
-      pid === null ? [] : [{ pid, site, name }],
-    );
-    // Most connections are of the members among themselves, then of the workers.
-    const rank = (name: string) => ['worker-', 'mongodb-'].findIndex((prefix) => name.startsWith(prefix));
-    this.programs = running.toSorted((a, b) => rank(b.name) - rank(a.name));
+  private look(): Promise<void> {
+    this.looking ??= this.askSupervisor().finally(() => (this.looking = null));
+    return this.looking;
+  }
+
+  private async askSupervisor(): Promise<void> {
+    const programs = await this.e2e.supervisor.processes();
+    this.sites = new Map(programs.flatMap(({ pid, site }) => (pid === null ? [] : [[pid, site] as const])));
   }
 }
 
