@@ -163,6 +163,7 @@ test('schedules follow the config: created, unchanged, changed, paused, triggere
     text
       .replace(/  catalog:\n(?: {4}.*\n|\n)+?(?=  sessions)/, '')
       .replace(/ +- \{ name: catalog, store: catalog \}\n/, '')
+      .replace(/ +MONGODB_URL: .*\n/, '')
       .replaceAll('catalog, ', ''),
   );
   await expect(apply()).resolves.toMatchObject({

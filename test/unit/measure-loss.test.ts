@@ -93,7 +93,9 @@ test('what an engine reads in its log is told, and what it cannot read is bounde
   const fencedAt = Date.parse(report.evidence?.[0]?.at ?? '');
   const sampled = [38, 40, 41].map((value, index) => {
     const at = new Date(fencedAt - 10_000 + index * 2_000).toISOString();
-    return { primary: { at, position: { engine: 'fake', lineage: '1', value: `${value}` }, operations: value * 10 } };
+    const position = { engine: 'fake', lineage: '1', value: `${value}` };
+    const primary = { at, position, bytes: null, operations: value * 10 };
+    return { store: 'sessions', takenAt: at, primary, standby: null };
   });
   const samples = { sessions: sampled };
   await control.put(layout.samplesOfRun(report.runId), Buffer.from(JSON.stringify(samples)));
