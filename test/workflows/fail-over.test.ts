@@ -758,8 +758,8 @@ test('of two steps that wait for people, a decision is about the one that is nam
       cause: { message: expect.stringMatching(/waits for no decision/) },
     });
     await skip('service:cart');
-    const status = await waitingFor(handle, /Start order/);
-    expect(status.waitingFor).not.toMatch(/cart/);
+    // People may still be being told of the one that was decided.
+    await waitingFor(handle, /^(?!.*cart).*Start order/);
     broken = false;
     await handle.executeUpdate('retry', { args: [{ by: 'dana' }] });
     const result = await handle.result();
