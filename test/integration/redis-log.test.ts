@@ -127,6 +127,20 @@ async function momentOf(client: Redis, archiver: RunningArchiver): Promise<Momen
   return { content, offset, at };
 }
 
+/** Archived at its site `primary`, with a full backup from which the log goes on. */
+async function archiving(sites: ConstructorParameters<typeof Store>[0]) {
+  const store = new Store(sites);
+  const archiver = new RunningArchiver(store.engine, store.log);
+  await archiver.reaches(1);
+  await store.back();
+  return { store, archiver };
+}
+
+async function archived(options: Parameters<typeof startRedis>[0] = {}) {
+  const server = await startRedis(options);
+  return { server, client: connect(server), ...(await archiving({ primary: server })) };
+}
+
 async function expectContent(
   store: Store,
   target: RecoveryTarget,
@@ -179,12 +193,7 @@ describe.each(['redis', 'valkey'] as const)('%s: the replication stream', (flavo
 });
 
 test('a command meets what it met at the source, though its key would have expired long ago', async () => {
-  const server = await startRedis();
-  const store = new Store({ primary: server });
-  const client = connect(server);
-  const archiver = new RunningArchiver(store.engine, store.log);
-  await archiver.reaches(1);
-  await store.back();
+  const { server, store, client, archiver } = await archived();
   const soon = (await timeOf(client)) + 400;
   await client.call('SET', 'kept', '41', 'PXAT', soon);
   await client.incr('kept');
@@ -205,12 +214,7 @@ test('a command meets what it met at the source, though its key would have expir
 }, 60_000);
 
 test('a value larger than a piece lies in several, and is there or not at all', async () => {
-  const server = await startRedis({ settings: { maxmemory: '1gb' } });
-  const store = new Store({ primary: server });
-  const client = connect(server);
-  const archiver = new RunningArchiver(store.engine, store.log);
-  await archiver.reaches(1);
-  await store.back();
+  const { server, store, client, archiver } = await archived({ settings: { maxmemory: '1gb' } });
   await client.select(2);
   await client.set('before', '1');
   const before = await offsetOf(client);
@@ -262,10 +266,7 @@ async function pair(settingsOfBoth: Record<string, string> = {}) {
 
 test('a FAILOVER is no gap: the stream goes on under the other id, and one way leads through both', async () => {
   const { primary, dr, clients, stop } = await pair();
-  const store = new Store({ primary, dr });
-  const archiver = new RunningArchiver(store.engine, store.log);
-  await archiver.reaches(1);
-  await store.back();
+  const { store, archiver } = await archiving({ primary, dr });
   await clients.primary.set('before', '1');
   const first = await momentOf(clients.primary, archiver);
   await clients.primary.call('FAILOVER', 'TO', dr.host, dr.port, 'TIMEOUT', 10_000);
@@ -290,10 +291,7 @@ test('a FAILOVER is no gap: the stream goes on under the other id, and one way l
 
 test('what the old primary had beyond a promotion is no part of the new stream, and still restored by its time', async () => {
   const { primary, dr, clients, stop } = await pair();
-  const store = new Store({ primary, dr });
-  const archiver = new RunningArchiver(store.engine, store.log);
-  await archiver.reaches(1);
-  await store.back();
+  const { store, archiver } = await archiving({ primary, dr });
   await clients.primary.set('shared', '1');
   await archiver.reaches(await timeOf(clients.primary));
   await waitUntil('the replica having it', async () => (await clients.dr.get('shared')) === '1');
@@ -316,12 +314,8 @@ test('what the old primary had beyond a promotion is no part of the new stream, 
 }, 60_000);
 
 test('a stream that the server has dropped is a gap that is told until a base is taken, and nothing is stored behind it before', async () => {
-  const server = await startRedis({ settings: { 'repl-backlog-size': '16kb' } });
-  const store = new Store({ primary: server });
-  const client = connect(server);
-  let archiver = new RunningArchiver(store.engine, store.log);
-  await archiver.reaches(1);
-  await store.back();
+  const { server, store, client, archiver: first } = await archived({ settings: { 'repl-backlog-size': '16kb' } });
+  let archiver = first;
   await client.set('before', '1');
   const before = await momentOf(client, archiver);
   await archiver.stop();
@@ -355,12 +349,8 @@ test('a stream that the server has dropped is a gap that is told until a base is
 }, 60_000);
 
 test('a server that was killed begins a stream of its own: a base is asked for, and both sides of it are restored', async () => {
-  const server = await startRedis({ settings: { appendfsync: 'always' } });
-  const store = new Store({ primary: server });
-  let client = connect(server);
-  const archiver = new RunningArchiver(store.engine, store.log);
-  await archiver.reaches(1);
-  await store.back();
+  const { server, store, archiver, client: first } = await archived({ settings: { appendfsync: 'always' } });
+  let client = first;
   await client.set('before', '1');
   const before = await momentOf(client, archiver);
   await server.server.kill('SIGKILL');
@@ -381,12 +371,7 @@ test('a server that was killed begins a stream of its own: a base is asked for, 
 }, 60_000);
 
 test('an instant at which no archiver listened gives the state before it, and says so', async () => {
-  const server = await startRedis();
-  const store = new Store({ primary: server });
-  const client = connect(server);
-  const archiver = new RunningArchiver(store.engine, store.log);
-  await archiver.reaches(1);
-  await store.back();
+  const { server, store, client, archiver } = await archived();
   await client.set('heard', '1');
   const heard = await momentOf(client, archiver);
   await archiver.stop();
@@ -430,10 +415,7 @@ test('two archivers of one stream harm nothing', async () => {
 
 test('a fence ends the archiving once all is archived, makes the primary go no further, and lifted it is no gap', async () => {
   const { primary, dr, clients, stop } = await pair();
-  const store = new Store({ primary, dr });
-  const archiver = new RunningArchiver(store.engine, store.log);
-  await archiver.reaches(1);
-  await store.back();
+  const { store, archiver } = await archiving({ primary, dr });
   await clients.primary.set('before', '1');
   expect(await store.engine.replication!.fence('primary', 'dr', 1, testContext())).toMatchObject({
     strength: 'proven',

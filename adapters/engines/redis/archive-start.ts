@@ -176,17 +176,23 @@ async function firstSelection(link: ReplicaLink, from: number): Promise<{ offset
   return found[0]!;
 }
 
-/** Has the server go on with its stream behind `offset`. Throws TargetUnreachable where it would send everything anew. */
+/**
+ * Has the server go on with its stream behind `offset`. Throws TargetUnreachable where it would send everything anew, or go on
+ * with a stream of another id: a server that changed its role since it was asked may have left the one that was meant.
+ */
 export async function resumeStream(
   link: ReplicaLink,
   { lineage, offset }: { readonly lineage: string; readonly offset: number },
 ): Promise<void> {
   await requireOk(link, 'REPLCONF', 'capa', 'eof', 'capa', 'psync2');
   const answer = await link.ask('PSYNC', lineage, `${offset + 1}`);
-  if (answer.startsWith('+CONTINUE')) return;
-  if (!answer.startsWith('+FULLRESYNC')) throw refusal(answer, link.peer);
-  throw failure('TargetUnreachable', `Redis at ${link.peer} does not go on with its stream behind ${offset} any more`, {
-    next: 'Nothing has to be done: archiving begins anew by itself, and a full backup is taken.',
+  const [word, id = lineage] = answer.split(' ');
+  if (word === '+CONTINUE' && id === lineage) return;
+  if (word !== '+CONTINUE' && word !== '+FULLRESYNC') throw refusal(answer, link.peer);
+  const why =
+    word === '+CONTINUE' ? `goes on with the stream ${id} by now` : `does not go on behind ${offset} any more`;
+  throw failure('TargetUnreachable', `Redis at ${link.peer} ${why}, asked for ${lineage}`, {
+    next: 'Nothing has to be done: archiving looks again by itself where it goes on, and takes a full backup where something is missing.',
   });
 }
 

@@ -37,8 +37,16 @@ export function readLineage(
   const bytes = history.get(historyName(lineage));
   if (!bytes) return null;
   if (bytes instanceof Error) return 'damaged';
-  const read = description.safeParse(JSON.parse(bytes.toString()));
+  const read = description.safeParse(parsed(bytes));
   return read.success ? read.data : 'damaged';
+}
+
+function parsed(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString());
+  } catch {
+    return null; // as damaged as one that says something else
+  }
 }
 
 export function parentOf(
