@@ -1,19 +1,23 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdtempSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import type { AppsV1Api, CoreV1Api, KubeConfig, KubernetesObject, V1Deployment } from '@kubernetes/client-node';
+import type { AppsV1Api, CoreV1Api, KubeConfig, V1Deployment } from '@kubernetes/client-node';
 import { createBubble } from '../../adapters/bubble';
 import { settings } from '../../adapters/bubble/settings';
 import type { Bubble } from '../../core/drill';
 import { isolationProblem } from '../../core/drill-judgements';
-import { type RunningKubernetes, startKubernetes } from '../../lab/kubernetes/server';
+import type { RunningKubernetes } from '../../lab/kubernetes/server';
 import { freeLoopbackHost } from '../../lab/servers/loopback';
 import { waitUntil } from '../../lab/servers/process';
 import { bubbleContract, SERVICE, startListeners } from '../contract/bubble.contract';
 import { testContext } from '../support/call-context';
 import { expectFailure } from '../support/expect-failure';
 import { PodRunner } from '../support/kubernetes-pods';
-import { type KubernetesClient, kubernetesSuite } from '../support/kubernetes-suite';
+import {
+  type KubernetesClient,
+  kubernetesSuite,
+  startTestCluster,
+  type TestCluster,
+} from '../support/kubernetes-suite';
 
 jest.setTimeout(60_000);
 
@@ -23,6 +27,7 @@ const DRILLS = 'ultramarket-drill';
 const LABELS = { app: 'order' };
 const ctx = testContext();
 
+let api: TestCluster;
 let client: KubernetesClient;
 let folder: string;
 let cluster: RunningKubernetes;
@@ -49,29 +54,16 @@ function service(name: string, more: object = {}): V1Deployment {
   };
 }
 
-async function apply(file: string, namespace: string): Promise<void> {
-  const objects = client.KubernetesObjectApi.makeApiClient(admin);
-  for (const each of client.loadAllYaml(readFileSync(join(KUBERNETES, file), 'utf8')) as KubernetesObject[]) {
-    if (each.metadata) each.metadata.namespace = namespace;
-    await objects.create(each);
-  }
-}
-
 kubernetesSuite('a bubble on a real Kubernetes API server, by the rights of deploy/kubernetes', () => {
   beforeAll(async () => {
-    client = await import('@kubernetes/client-node');
-    folder = mkdtempSync(join(tmpdir(), 'drctl-kubernetes-bubble-'));
-    cluster = await startKubernetes({ folder });
-    admin = new client.KubeConfig();
-    admin.loadFromFile(cluster.adminKubeconfig);
-    apps = admin.makeApiClient(client.AppsV1Api);
-    core = admin.makeApiClient(client.CoreV1Api);
+    api = await startTestCluster();
+    ({ client, folder, cluster, admin, apps, core } = api);
     listeners = await startListeners();
     address = `${await freeLoopbackHost(8101)}:8101`;
     for (const name of [SITE, DRILLS]) await core.createNamespace({ body: { metadata: { name } } });
     await apps.createNamespacedDeployment({ namespace: SITE, body: service('order') });
-    await apply('rbac-failover.yaml', SITE);
-    await apply('rbac-drill-namespace.yaml', DRILLS);
+    await api.apply(join(KUBERNETES, 'rbac-failover.yaml'), SITE);
+    await api.apply(join(KUBERNETES, 'rbac-drill-namespace.yaml'), DRILLS);
     const own = mkdtempSync(join(folder, 'pods-'));
     pods = new PodRunner({ client, admin, namespace: DRILLS, folder: own, inward: [address] });
     bubble = createBubble(
@@ -93,8 +85,7 @@ kubernetesSuite('a bubble on a real Kubernetes API server, by the rights of depl
   afterAll(async () => {
     await pods?.stop();
     listeners?.stop();
-    await cluster?.stop();
-    if (folder) rmSync(folder, { recursive: true, force: true });
+    await api?.stop();
   });
 
   bubbleContract(() => ({ bubble, service: { name: 'order', address }, ...listeners }));

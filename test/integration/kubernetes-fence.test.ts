@@ -1,14 +1,17 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
-import type { AppsV1Api, CoreV1Api, KubeConfig, KubernetesObject, V1StatefulSet } from '@kubernetes/client-node';
+import { resolve } from 'node:path';
+import type { AppsV1Api, CoreV1Api, V1StatefulSet } from '@kubernetes/client-node';
 import { createSiteFence } from '../../adapters/fence';
 import { settings as fenceSettings } from '../../adapters/fence/settings';
 import { type SiteFence, unfencedStores } from '../../core/fencing';
-import { type RunningKubernetes, startKubernetes } from '../../lab/kubernetes/server';
+import type { RunningKubernetes } from '../../lab/kubernetes/server';
 import { testContext } from '../support/call-context';
 import { expectFailure } from '../support/expect-failure';
-import { type KubernetesClient, kubernetesSuite } from '../support/kubernetes-suite';
+import {
+  type KubernetesClient,
+  kubernetesSuite,
+  startTestCluster,
+  type TestCluster,
+} from '../support/kubernetes-suite';
 import { waitUntil } from '../support/servers';
 
 const RBAC = resolve(__dirname, '../../deploy/kubernetes/rbac-fence.yaml');
@@ -16,10 +19,9 @@ const NAMESPACE = 'ultramarket-databases';
 const STORES = ['orders-db', 'catalog', 'sessions'];
 const HOLD = 'test/hold-deletion';
 
+let api: TestCluster;
 let client: KubernetesClient;
-let folder: string;
 let cluster: RunningKubernetes;
-let admin: KubeConfig;
 let apps: AppsV1Api;
 let core: CoreV1Api;
 const ctx = testContext();
@@ -83,13 +85,8 @@ async function labelPod(name: string, value: 'true' | null): Promise<void> {
 
 kubernetesSuite('the fence of databases in Kubernetes, on a real API server', () => {
   beforeAll(async () => {
-    client = await import('@kubernetes/client-node');
-    folder = mkdtempSync(join(tmpdir(), 'drctl-kubernetes-fence-'));
-    cluster = await startKubernetes({ folder });
-    admin = new client.KubeConfig();
-    admin.loadFromFile(cluster.adminKubeconfig);
-    apps = admin.makeApiClient(client.AppsV1Api);
-    core = admin.makeApiClient(client.CoreV1Api);
+    api = await startTestCluster();
+    ({ client, cluster, apps, core } = api);
     await core.createNamespace({ body: { metadata: { name: NAMESPACE } } });
     for (const [name, replicas] of Object.entries(SETS)) {
       await apps.createNamespacedStatefulSet({ namespace: NAMESPACE, body: statefulSet(name, replicas) });
@@ -98,8 +95,7 @@ kubernetesSuite('the fence of databases in Kubernetes, on a real API server', ()
   }, 30 * 60_000);
 
   afterAll(async () => {
-    await cluster?.stop();
-    if (folder) rmSync(folder, { recursive: true, force: true });
+    await api?.stop();
   });
 
   test('without the role nothing is proven or touched, and the error says which file grants it', async () => {
@@ -112,11 +108,7 @@ kubernetesSuite('the fence of databases in Kubernetes, on a real API server', ()
 
   describe('with the role of deploy/kubernetes/rbac-fence.yaml', () => {
     beforeAll(async () => {
-      const objects = client.KubernetesObjectApi.makeApiClient(admin);
-      for (const each of client.loadAllYaml(readFileSync(RBAC, 'utf8')) as KubernetesObject[]) {
-        if (each.metadata) each.metadata.namespace = NAMESPACE;
-        await objects.create(each);
-      }
+      await api.apply(RBAC, NAMESPACE);
       // The authorizer learns of a new role by a watch.
       await waitUntil('the role taking effect', () =>
         fenceAt()

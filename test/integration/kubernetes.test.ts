@@ -1,8 +1,7 @@
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
 import { request as httpsRequest, type RequestOptions } from 'node:https';
-import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { AppsV1Api, KubeConfig, KubernetesObject, V1Deployment, V1StatefulSet } from '@kubernetes/client-node';
 import { parseAllDocuments } from 'yaml';
@@ -10,11 +9,16 @@ import { createKiller } from '../../adapters/bubble/killer';
 import { createServices } from '../../adapters/services';
 import { settings as servicesSettings } from '../../adapters/services/settings';
 import { isReady, type ServiceController, type ServiceState } from '../../core/services';
-import { type RunningKubernetes, startKubernetes } from '../../lab/kubernetes/server';
+import type { RunningKubernetes } from '../../lab/kubernetes/server';
 import { servicesContract } from '../contract/services.contract';
 import { testContext } from '../support/call-context';
 import { expectFailure } from '../support/expect-failure';
-import { type KubernetesClient, kubernetesSuite } from '../support/kubernetes-suite';
+import {
+  type KubernetesClient,
+  kubernetesSuite,
+  startTestCluster,
+  type TestCluster,
+} from '../support/kubernetes-suite';
 import { waitUntil } from '../support/servers';
 
 const RBAC = resolve(__dirname, '../../deploy/kubernetes/rbac-failover.yaml');
@@ -22,6 +26,7 @@ const CAPACITY_RBAC = resolve(__dirname, '../../deploy/kubernetes/rbac-capacity.
 const NAMESPACE = 'ultramarket-dr';
 const SITE = 'dr';
 
+let api: TestCluster;
 let client: KubernetesClient;
 let folder: string;
 let cluster: RunningKubernetes;
@@ -61,32 +66,18 @@ function deployment(name: string, more: { replicas?: number; labels?: Record<str
   };
 }
 
-async function grant(): Promise<void> {
-  const objects = client.KubernetesObjectApi.makeApiClient(admin);
-  const wanted = client.loadAllYaml(readFileSync(RBAC, 'utf8')) as KubernetesObject[];
-  for (const each of wanted) {
-    if (each.metadata) each.metadata.namespace = NAMESPACE;
-    await objects.create(each);
-  }
-}
-
 kubernetesSuite('services on a real Kubernetes API server', () => {
   beforeAll(async () => {
-    client = await import('@kubernetes/client-node');
-    folder = mkdtempSync(join(tmpdir(), 'drctl-kubernetes-'));
-    cluster = await startKubernetes({ folder });
-    admin = new client.KubeConfig();
-    admin.loadFromFile(cluster.adminKubeconfig);
-    apps = admin.makeApiClient(client.AppsV1Api);
-    await admin.makeApiClient(client.CoreV1Api).createNamespace({ body: { metadata: { name: NAMESPACE } } });
+    api = await startTestCluster();
+    ({ client, folder, cluster, admin, apps } = api);
+    await api.core.createNamespace({ body: { metadata: { name: NAMESPACE } } });
     for (const name of ['auth-service', 'user-service']) {
       await apps.createNamespacedDeployment({ namespace: NAMESPACE, body: deployment(name) });
     }
   }, 30 * 60_000);
 
   afterAll(async () => {
-    await cluster?.stop();
-    if (folder) rmSync(folder, { recursive: true, force: true });
+    await api?.stop();
   });
 
   test('without the role every call is refused, and the error says which file grants it', async () => {
@@ -157,7 +148,7 @@ kubernetesSuite('services on a real Kubernetes API server', () => {
 
     let controller: ServiceController;
     beforeAll(async () => {
-      await grant();
+      await api.apply(RBAC, NAMESPACE);
       controller = controllerFor(cluster.operatorKubeconfig);
       // The authorizer learns of a new role by a watch.
       await waitUntil(
