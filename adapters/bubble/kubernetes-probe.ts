@@ -20,7 +20,8 @@ const ENDED_SECONDS = 300;
 /**
  * Tries each address at once and then again for five seconds: some network plugins let a new pod through until they have heard
  * of it, and the services' pods would be as new. One success is enough to have been reached. What stays open is told from what
- * is closed at once: so does a way to a copy with whom it does not know.
+ * is closed at once: so does a way to a copy with whom it does not know. A second and a half of waiting tells them apart on a
+ * worker that has much else to do.
  */
 export const PROBE = `
 const { connect } = require('node:net');
@@ -35,7 +36,7 @@ const once = (address) => new Promise((resolve) => {
     socket.setTimeout(0);
     socket.once('close', () => end(CLOSED));
     socket.resume();
-    setTimeout(() => end('connected'), 300);
+    setTimeout(() => end('connected'), 1500);
   });
   socket.once('timeout', () => end('no answer within 2 s'));
   socket.once('error', (error) => end(error.code || 'failed'));
