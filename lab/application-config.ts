@@ -1,11 +1,13 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { stringify } from 'yaml';
+import { SHOP_NAMESPACE } from './kubernetes/shop-cluster';
 import { serverBinaries } from './runtime/servers';
 import { isRoot } from './servers/process';
 import { type Address, addressPlan, SITES, type SiteAddresses, type SiteName } from './sites/address-plan';
 import { STORES } from './sites/build';
 import { CONFIGURATION_FOLDERS, applicationRoot, configurationRoot } from './sites/files';
+import { clusterOf } from './sites/kubernetes';
 import type { LabDescription } from './sites/lab-folder';
 import { MONGO_USERS, REPLICA_SET } from './sites/mongodb';
 import { DATABASE, POSTGRES_ROLES } from './sites/postgresql';
@@ -58,7 +60,7 @@ function applicationConfig(lab: LabDescription): object {
     restore: { directory: path.join(lab.folder, 'restore'), ...(isRoot ? { osUser: 'nobody' } : {}) },
     stores: stores(lab, plan.sites),
     services: {
-      controller: { kind: 'process', url: lab.supervisor.url, token },
+      controller: lab.kubernetes ? clusters(lab) : { kind: 'process', url: lab.supervisor.url, token },
       groups: [
         { name: 'accounts', services: ['auth', 'user'].map(once) },
         { name: 'shop', services: SERVICE_NAMES.filter((name) => name !== 'auth' && name !== 'user').map(once) },
@@ -103,9 +105,19 @@ function drillOf(lab: LabDescription): object {
     targets: [
       { name: 'database', store: STORES.postgresql },
       { name: 'service', service: 'order' },
-      { name: 'standby', store: STORES.redis, site: 'dr' },
+      // Where services are pods, a drill kills pods, and no store of the lab is one.
+      ...(lab.kubernetes ? [] : [{ name: 'standby', store: STORES.redis, site: 'dr' }]),
     ],
   };
+}
+
+/** drctl may do in them what its roles say. */
+function clusters({ folder }: LabDescription): object {
+  const access = (site: SiteName) => ({
+    kubeconfig: clusterOf(folder, site).operatorKubeconfig,
+    namespace: SHOP_NAMESPACE,
+  });
+  return { kind: 'kubernetes', sites: Object.fromEntries(SITES.map((site) => [site, access(site)])) };
 }
 
 function stores(lab: LabDescription, sites: Readonly<Record<SiteName, SiteAddresses>>): object {

@@ -7,7 +7,7 @@ import { projectRoot } from './runtime/servers';
 import { isAlive, killTree } from './servers/process-tree';
 import { waitUntil } from './servers/process';
 import { removeSockets } from './servers/seaweedfs';
-import { addressPlan, type SiteAddresses, type SiteName } from './sites/address-plan';
+import { addressPlan, type SiteAddresses, type SiteName, SITES } from './sites/address-plan';
 import type { LabBuild } from './sites/build';
 import { createFileTrees } from './sites/files';
 import { type LabDescription, labFolder, LabSecrets, readLab, writeLab } from './sites/lab-folder';
@@ -16,6 +16,7 @@ import { startMongoSites } from './sites/mongodb';
 import { claimNetwork, releaseNetwork } from './sites/networks';
 import { startPostgresSites } from './sites/postgresql';
 import { startRedisSites } from './sites/redis';
+import { servicesAt } from './sites/services';
 import {
   BUCKETS,
   PUBLIC_NAME,
@@ -41,6 +42,8 @@ export interface LabUpOptions {
   readonly network?: number;
   /** How long each name server goes on with the old zone after a change; also changes those of a lab that runs. */
   readonly dnsDelaysMs?: readonly number[];
+  /** A new lab's services run as Deployments in a cluster of each site; one that is there stays as it is. */
+  readonly kubernetes?: boolean;
   /** One calm line for the person who waits. */
   readonly onProgress?: (line: string) => void;
 }
@@ -67,19 +70,25 @@ async function up({
   name = 'default',
   network: wanted,
   dnsDelaysMs,
+  kubernetes,
   onProgress = () => {},
 }: LabUpOptions): Promise<LabDescription> {
   const folder = labFolder(name);
   fs.mkdirSync(folder, { recursive: true, mode: 0o755 });
   const known = readLab(name);
+  if (known && kubernetes && !known.kubernetes)
+    throw failure('UsageInvalid', `lab ${name} runs its services as processes`, {
+      next: `Give the new one another name, or remove this one: drctl lab destroy --name ${name}`,
+    });
   const network = known?.network ?? (await claimNetwork(folder, wanted));
   const secrets = new LabSecrets(folder);
-  const lab = known ?? writeLab(describe(name, folder, network, secrets));
+  const lab = known ?? writeLab({ ...describe(name, folder, network, secrets), kubernetes: kubernetes === true });
   const build: LabBuild = {
     folder,
     plan: addressPlan(network),
     secrets,
     supervisor: client(lab),
+    kubernetes: lab.kubernetes === true,
     dnsDelaysMs,
     progress: onProgress,
   };
@@ -128,8 +137,15 @@ export async function labStatus({ name = 'default' }: { name?: string } = {}): P
     if (supervisorRuns(lab)) throw error; // it is up and does not answer: that is not "down"
     return { lab, running: false, processes: [], services: {} };
   }
-  const [primary, dr] = await Promise.all([supervisor.services('primary'), supervisor.services('dr')]);
-  return { lab, running: true, processes, services: { primary, dr } };
+  const services = await Promise.all(SITES.map(async (site) => [site, await servicesOf(lab, site)] as const));
+  return { lab, running: true, processes, services: Object.fromEntries(services) };
+}
+
+/** Of a cluster that is down with its site nothing can be said. */
+async function servicesOf(lab: LabDescription, site: SiteName): Promise<ServiceStatus[]> {
+  const { folder, kubernetes = false } = lab;
+  const asked = servicesAt({ folder, kubernetes, supervisor: client(lab) }, site);
+  return kubernetes ? asked.catch(() => []) : asked;
 }
 
 /** Stops every process of the lab and keeps its data; also when its supervisor was killed. Safe to repeat. */

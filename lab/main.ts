@@ -1,15 +1,20 @@
 import { parseArgs } from 'node:util';
 import { labDestroy, labDown, type LabStatus, labStatus, labUp } from './lab';
 
-const USAGE = 'usage: lab up|status|down|destroy [--name NAME] [--output json]';
+const USAGE = 'usage: lab up [--kubernetes]|status|down|destroy [--name NAME] [--output json]';
 
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { name: { type: 'string', default: 'default' }, output: { type: 'string', default: 'table' } },
+    options: {
+      kubernetes: { type: 'boolean', default: false },
+      name: { type: 'string', default: 'default' },
+      output: { type: 'string', default: 'table' },
+    },
   });
   const options = { name: values.name, onProgress: (line: string) => console.error(`  ${line}`) };
-  if (positionals[0] === 'up') console.log(JSON.stringify(await labUp(options), null, 2));
+  if (positionals[0] === 'up')
+    console.log(JSON.stringify(await labUp({ ...options, kubernetes: values.kubernetes }), null, 2));
   else if (positionals[0] === 'down') await labDown(options);
   else if (positionals[0] === 'destroy') await labDestroy(options);
   else if (positionals[0] === 'status') print(await labStatus(options), values.output === 'json');

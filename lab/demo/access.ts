@@ -12,6 +12,7 @@ export function accessTo(lab: LabDescription): LabAccess {
     plan: addressPlan(lab.network),
     secrets: new LabSecrets(lab.folder),
     supervisor: supervisorOf(lab),
+    kubernetes: lab.kubernetes === true,
     progress: () => {},
   };
 }

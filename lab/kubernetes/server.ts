@@ -1,7 +1,7 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { freeLoopbackHost } from '../servers/loopback';
-import { serverFolder, waitUntil } from '../servers/process';
+import { type ServerCommand, serverFolder, waitUntil } from '../servers/process';
 import { RunningServer } from '../servers/running-server';
 import { builtApiServer } from './build';
 import { prepareState, writeKubeconfig } from './state';
@@ -12,12 +12,15 @@ const READY_DEADLINE_MS = 90_000;
 /** etcd's well-known client port, 2379, and 2380 for its peers: the address is this server's alone. */
 const ETCD_PORT = 2379;
 
-export interface RunningKubernetes {
+export interface KubernetesAccess {
   readonly url: string;
   /** Kubeconfig of a cluster administrator (`system:masters`). */
   readonly adminKubeconfig: string;
   /** Kubeconfig of the user `dr-operator` in the group `dr-operators`: may do what RBAC grants it, at first nothing. */
   readonly operatorKubeconfig: string;
+}
+
+export interface RunningKubernetes extends KubernetesAccess {
   readonly server: RunningServer;
   stop(): Promise<void>;
 }
@@ -37,28 +40,38 @@ export async function startKubernetes(options: {
   const host = options.host ?? (await freeLoopbackHost(port));
   const program = await builtApiServer(options.onProgress);
   const folder = serverFolder(options.folder);
-  const tokens = prepareState(folder);
-  const argv = [program, '-dir', folder, '-host', host, '-port', `${port}`, '-etcd-port', `${ETCD_PORT}`];
   const ready = path.join(folder, 'ready');
+  // A marker of an earlier start would call the server ready before it is.
+  fs.rmSync(ready, { force: true });
+  const { command, ...access } = apiServer(program, { folder, host, port });
   const server = new RunningServer({
     name: 'Kubernetes',
-    command: { argv, cwd: folder, unprivileged: true },
+    command,
     logFile: path.join(folder, 'server.log'),
     ready: () =>
       waitUntil('Kubernetes being ready', async () => fs.existsSync(ready), { deadlineMs: READY_DEADLINE_MS }),
   });
-  const url = `https://${host}:${port}`;
   try {
     await server.start();
   } catch (error) {
     await server.kill();
     throw error;
   }
+  return { ...access, server, stop: () => server.stop() };
+}
+
+/** How the program is started at this address, and how it is spoken to. The folder is prepared; a repeat changes nothing. */
+export function apiServer(
+  program: string,
+  { folder, host, port }: { folder: string; host: string; port: number },
+): { command: ServerCommand } & KubernetesAccess {
+  const tokens = prepareState(folder);
+  const argv = [program, '-dir', folder, '-host', host, '-port', `${port}`, '-etcd-port', `${ETCD_PORT}`];
+  const url = `https://${host}:${port}`;
   return {
+    command: { argv, cwd: folder, unprivileged: true },
     url,
     adminKubeconfig: writeKubeconfig(folder, url, 'admin', tokens.admin),
     operatorKubeconfig: writeKubeconfig(folder, url, 'dr-operator', tokens.operator),
-    server,
-    stop: () => server.stop(),
   };
 }

@@ -8,17 +8,23 @@ export interface Tokens {
   readonly operator: string;
 }
 
-/** Writes the tokens and the key of service accounts that the API server starts with. */
+/** The tokens and the key of service accounts that the API server starts with; written where the folder is new. */
 export function prepareState(folder: string): Tokens {
-  // A marker of an earlier start would call the server ready before it is.
-  fs.rmSync(path.join(folder, 'ready'), { force: true });
+  const tokensFile = path.join(folder, 'tokens.csv');
+  if (fs.existsSync(tokensFile)) {
+    const [admin = '', operator = ''] = fs
+      .readFileSync(tokensFile, 'utf8')
+      .split('\n')
+      .map((row) => row.split(',')[0]);
+    return { admin, operator };
+  }
   const pki = serverFolder(path.join(folder, 'pki'));
   const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
   serverFile(path.join(pki, 'sa.key'), privateKey.export({ type: 'sec1', format: 'pem' }).toString());
   serverFile(path.join(pki, 'sa.pub'), publicKey.export({ type: 'spki', format: 'pem' }).toString());
   const tokens = { admin: randomBytes(16).toString('hex'), operator: randomBytes(16).toString('hex') };
   const rows = [`${tokens.admin},admin,1,"system:masters"`, `${tokens.operator},dr-operator,2,"dr-operators"`];
-  serverFile(path.join(folder, 'tokens.csv'), `${rows.join('\n')}\n`);
+  serverFile(tokensFile, `${rows.join('\n')}\n`);
   return tokens;
 }
 

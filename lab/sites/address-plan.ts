@@ -14,6 +14,10 @@ export interface SiteAddresses {
   readonly gateway: Address;
   /** Where the site's worker answers Prometheus. */
   readonly metrics: Address;
+  /** The site's API server, where its services run in Kubernetes, and etcd beside it. */
+  readonly kubernetes: Address;
+  /** What its node gives to pods. */
+  readonly pods: readonly string[];
   /** The address of the n-th service; its replicas count up from port 8101. */
   readonly service: (index: number) => Address;
 }
@@ -49,6 +53,10 @@ export function addressPlan(network: number): AddressPlan {
   };
 }
 
+/** Six services, doubled while a rollout replaces them, and room for an autoscaler's. */
+const POD_ADDRESSES = 100;
+const FIRST_POD = 150;
+
 function siteAddresses(network: number, site: number): SiteAddresses {
   const at = (last: number, port: number): Address => ({ host: `127.${network}.${site}.${last}`, port });
   return {
@@ -57,6 +65,8 @@ function siteAddresses(network: number, site: number): SiteAddresses {
     redis: at(13, 6379),
     gateway: at(100, 8080),
     metrics: at(14, 9464),
+    kubernetes: at(15, 6443),
+    pods: Array.from({ length: POD_ADDRESSES }, (_, index) => at(FIRST_POD + index, 0).host),
     service: (index) => at(20 + index, 8101),
   };
 }

@@ -11,6 +11,8 @@ export interface LabBuild {
   readonly plan: AddressPlan;
   readonly secrets: LabSecrets;
   readonly supervisor: SupervisorClient;
+  /** The services run as Deployments in a cluster of each site. */
+  readonly kubernetes: boolean;
   /** How long each name server goes on with the old zone after a change; the usual delays where it is left out. */
   readonly dnsDelaysMs?: readonly number[] | undefined;
   /** One calm line for the person who waits. */

@@ -28,6 +28,8 @@ export interface LabDescription {
     Record<SiteName, { postgresql: string; mongodb: readonly string[]; redis: string; gateway: string }>
   >;
   readonly witness: string;
+  /** The services run as Deployments in a cluster of each site; left out by labs of before. */
+  readonly kubernetes?: boolean;
   /** The schema and the seed are there. */
   readonly seeded: boolean;
 }

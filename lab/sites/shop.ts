@@ -7,9 +7,11 @@ import { SERVICE_NAMES } from '../shop/service-names';
 import type { ProgramSpec } from '../supervisor/program';
 import { type Address, type SiteAddresses, SITES, type SiteName } from './address-plan';
 import { type LabBuild, STORES } from './build';
+import { startCluster, startNode } from './kubernetes';
 import { mongoSetUrl } from './mongodb';
 import { postgresUrl } from './postgresql';
 import { redisUrl } from './redis';
+import { servicesAt } from './services';
 
 /** A service needs its stores to answer and, after a start, MongoDB to elect a leader. */
 const READY_DEADLINE_MS = 20_000;
@@ -22,7 +24,10 @@ export async function seedShop(build: LabBuild): Promise<void> {
 /** What the supervisor calls the place of drills. */
 export const BUBBLE = 'bubble';
 
-/** Declares the six services of both sites and starts the gateways; a new lab runs one replica each at primary, none at DR. */
+/**
+ * Declares the six services of both sites, as processes or in a cluster of each site, and starts the gateways; a new lab runs
+ * one replica each at primary, none at DR.
+ */
 export async function startShop(build: LabBuild): Promise<void> {
   await Promise.all([...SITES.map((site) => startSite(build, site)), defineBubble(build)]);
 }
@@ -31,8 +36,12 @@ async function startSite(build: LabBuild, site: SiteName): Promise<void> {
   fs.mkdirSync(path.join(build.folder, site), { recursive: true });
   const upstreamsFile = path.join(build.folder, site, 'upstreams.json');
   const addresses = build.plan.sites[site];
-  const place = { site, upstreamsFile, initialReplicas: site === 'primary' ? 1 : 0 };
-  await defineServices(build, { ...place, env: serviceEnv(build, site, site), service: addresses.service });
+  const initialReplicas = site === 'primary' ? 1 : 0;
+  if (build.kubernetes) await deployServices(build, { site, upstreamsFile, initialReplicas });
+  else {
+    const env = { ...serviceEnv(build, site, site), ...OWN_ADDRESS };
+    await defineServices(build, { site, upstreamsFile, initialReplicas, env, service: addresses.service });
+  }
   await build.supervisor.register(gatewayOf(build, { site, upstreamsFile, address: addresses.gateway }));
 }
 
@@ -43,6 +52,7 @@ async function defineBubble(build: LabBuild): Promise<void> {
   const { gateway, service } = build.plan.bubble;
   const env = {
     ...serviceEnv(build, 'dr', BUBBLE),
+    ...OWN_ADDRESS,
     SHOP_PG_ADDRESS: `{copy:${STORES.postgresql}}`,
     SHOP_MONGO_ADDRESS: `{copy:${STORES.mongodb}}`,
     SHOP_REDIS_ADDRESS: `{copy:${STORES.redis}}`,
@@ -52,12 +62,13 @@ async function defineBubble(build: LabBuild): Promise<void> {
   await defineServices(build, { site: BUBBLE, upstreamsFile, initialReplicas: 0, env, service });
 }
 
+/** What the supervisor fills in for each replica. */
+const OWN_ADDRESS = { SHOP_HOST: '{host}', SHOP_PORT: '{port}' };
+
 /** As the application at a site has it; `called` is what its replies name as their site. */
 function serviceEnv(build: LabBuild, site: SiteName, called: string): Record<string, string> {
   return {
     SHOP_SITE: called,
-    SHOP_HOST: '{host}',
-    SHOP_PORT: '{port}',
     SHOP_PG_URL_FILE: build.secrets.write(`url-postgresql-${site}`, postgresUrl(build, site)),
     SHOP_MONGO_URL_FILE: build.secrets.write(`url-mongodb-${site}`, mongoSetUrl(build, 'application')),
     SHOP_REDIS_URL_FILE: build.secrets.write(`url-redis-${site}`, redisUrl(build, site)),
@@ -72,12 +83,28 @@ interface ServicesPlace {
   readonly service: SiteAddresses['service'];
 }
 
+const SERVICE_PROGRAM = [process.execPath, path.join(projectRoot(), 'dist/lab/shop/service.js')];
+
+async function deployServices(
+  build: LabBuild,
+  { site, upstreamsFile, initialReplicas }: { site: SiteName; upstreamsFile: string; initialReplicas: number },
+): Promise<void> {
+  if (!(await startCluster(build, site))) return;
+  const env = serviceEnv(build, site, site);
+  const { port } = build.plan.sites[site].service(0);
+  const services = SERVICE_NAMES.map((name) => ({
+    ...{ name, port, initialReplicas, argv: SERVICE_PROGRAM },
+    env: { ...env, SHOP_SERVICE: name },
+  }));
+  await startNode(build, { site, upstreamsFile, services });
+}
+
 async function defineServices(build: LabBuild, { service, env, ...place }: ServicesPlace): Promise<void> {
   const define = (name: string, index: number) => {
     const { host, port: firstPort } = service(index);
-    const argv = [process.execPath, path.join(projectRoot(), 'dist/lab/shop/service.js')];
     const own = { ...env, SHOP_SERVICE: name };
-    return build.supervisor.defineService({ ...place, name, argv, env: own, cwd: build.folder, host, firstPort });
+    const program = { argv: SERVICE_PROGRAM, env: own, cwd: build.folder };
+    return build.supervisor.defineService({ ...place, ...program, name, host, firstPort });
   };
   await Promise.all(SERVICE_NAMES.map(define));
 }
@@ -113,7 +140,7 @@ async function unreadyAt(build: LabBuild, site: SiteName): Promise<string[]> {
   if (gateway?.state !== 'running' || (await build.supervisor.fenceOf(site)) !== null) return [];
   const deadline = Date.now() + READY_DEADLINE_MS;
   for (;;) {
-    const services = await build.supervisor.services(site);
+    const services = await servicesAt(build, site);
     const waiting = services.filter(({ desiredReplicas, readyReplicas }) => readyReplicas < desiredReplicas);
     if (waiting.length === 0 || Date.now() > deadline) return waiting.map(({ name }) => `${name} at ${site}`);
     await delay(100);

@@ -16,7 +16,7 @@ const command = {
 };
 const program = z.strictObject({
   ...command,
-  kind: z.enum(['store', 'service', 'gateway', 'worker', 'infrastructure', 'program']).default('program'),
+  kind: z.enum(['store', 'service', 'node', 'gateway', 'worker', 'infrastructure', 'program']).default('program'),
   store: name.optional(),
   unprivileged: z.boolean().optional(),
   restart: z.boolean().default(false),

@@ -37,9 +37,12 @@ export function withoutStore(
   return stores.length === 0 ? null : { ...fence, stores };
 }
 
-/** A fence holds the site's stores and its services, which would write into whatever store they reach. */
+/**
+ * A fence holds the site's stores and its services, which would write into whatever store they reach; where they run in a
+ * cluster its node, with every pod on it.
+ */
 export function isFenced(fence: Fence | undefined, spec: ProgramSpec): boolean {
   if (!fence) return false;
-  if (spec.kind === 'service') return true;
+  if (spec.kind === 'service' || spec.kind === 'node') return true;
   return spec.kind === 'store' && (fence.stores === null || fence.stores.includes(spec.store ?? ''));
 }

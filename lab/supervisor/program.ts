@@ -8,7 +8,7 @@ import type { PostgresqlCluster } from './postgresql-cluster';
 export interface ProgramSpec extends ServerCommand {
   readonly name: string;
   readonly site: string;
-  readonly kind: 'store' | 'service' | 'gateway' | 'worker' | 'infrastructure' | 'program';
+  readonly kind: 'store' | 'service' | 'node' | 'gateway' | 'worker' | 'infrastructure' | 'program';
   /** The store this process belongs to, as the application's config names it. */
   readonly store?: string;
   /** Started again when it ends by itself. */

@@ -204,7 +204,8 @@ export class Supervisor {
 
   /**
    * Lifts the fence. It starts nothing by itself, because after a promotion only a person or a failback knows in which
-   * role; with `restart`, for an undo before the promotion, what ran before the fence runs again. Null: there was no fence.
+   * role; with `restart`, for an undo before the promotion, what ran before the fence runs again. A node has no role: the
+   * cluster says which pods it runs, so that it runs again in any case. Null: there was no fence.
    */
   unfence(site: string, epoch: number, restart = false): UnfenceAnswer | null {
     const fence = this.fenceOf(site);
@@ -214,7 +215,7 @@ export class Supervisor {
     const covered = this.ofSite(site).filter(({ hold }) => hold === 'fenced');
     const processes = covered.map((program) => {
       const before = fence.before?.[program.spec.name];
-      const started = restart && before === null;
+      const started = before === null && (restart || program.spec.kind === 'node');
       program.hold = started ? null : before || 'stopped';
       return { name: program.spec.name, started };
     });

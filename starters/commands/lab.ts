@@ -27,24 +27,30 @@ export function registerLab(front: Front): void {
   });
 
   front
-    .command<Options & { dnsDelay?: string }>(
+    .command<Options & { dnsDelay?: string; kubernetes?: boolean }>(
       group,
       'up',
       'start the lab, new or as it was left',
       [
         ['drctl lab up', 'then see `drctl lab status`'],
+        ['drctl lab up --name k8s --kubernetes', 'its services as Deployments, with a real API server at each site'],
         ['drctl lab up --dns-delay 5s,20s', 'name servers that take that long to see a change'],
       ],
-      async (session, _, { dnsDelay, ...options }) => {
+      async (session, _, { dnsDelay, kubernetes = false, ...options }) => {
         const dnsDelaysMs = dnsDelay?.split(',').map(parseDurationMilliseconds);
-        const up = await lab().labUp({ ...named(session, options), ...(dnsDelaysMs ? { dnsDelaysMs } : {}) });
+        const up = await lab().labUp({
+          ...named(session, options),
+          kubernetes,
+          ...(dnsDelaysMs ? { dnsDelaysMs } : {}),
+        });
         session.print(up, () => [
           `The lab ${up.name} is up: Web UI ${up.temporal.webUi}, state in ${up.folder}.`,
-          'See it with: drctl lab status',
+          `See it with: drctl lab status${up.name === 'default' ? '' : ` --name ${up.name}`}`,
           `Use it with: export DRCTL_CONFIG=${join(up.folder, 'ultramarket.yaml')}`,
         ]);
       },
     )
+    .option('--kubernetes', 'a new lab: run its services in a Kubernetes cluster of each site (needs Go, once)')
     .option('--dns-delay <delays>', 'how long each of its two name servers goes on with the old zone after a change')
     .addOption(nameOption());
 

@@ -5,13 +5,13 @@ import { createBubble } from '../../adapters/bubble';
 import { settings } from '../../adapters/bubble/settings';
 import type { Bubble } from '../../core/drill';
 import { isolationProblem } from '../../core/drill-judgements';
+import { PodRunner } from '../../lab/kubernetes/pod-runner';
 import type { RunningKubernetes } from '../../lab/kubernetes/server';
 import { freeLoopbackHost } from '../../lab/servers/loopback';
 import { waitUntil } from '../../lab/servers/process';
 import { bubbleContract, SERVICE, startListeners } from '../contract/bubble.contract';
 import { testContext } from '../support/call-context';
 import { expectFailure } from '../support/expect-failure';
-import { PodRunner } from '../support/kubernetes-pods';
 import {
   type KubernetesClient,
   kubernetesSuite,
@@ -46,6 +46,7 @@ function service(name: string, more: object = {}): V1Deployment {
   const container = {
     ...{ name, image: 'ultramarket/order:2', command: ['node', '-e', SERVICE] },
     env: env.map(([key, value]) => ({ name: key, value })),
+    readinessProbe: { httpGet: { host, port: Number(port), path: '/' }, periodSeconds: 1 },
   };
   const spec = { serviceAccountName: 'order', containers: [container], ...more };
   return {
@@ -93,7 +94,7 @@ kubernetesSuite('a bubble on a real Kubernetes API server, by the rights of depl
   const drill = { drillId: '9f9f9f9f', copies: () => ({ 'orders-db': listeners.copy }) };
 
   test('where no network plugin heeds the policy, production is reached and the isolation is not proven', async () => {
-    pods.enforces = false;
+    pods.network.enforces = false;
     await bubble.open({ drillId: drill.drillId, copies: drill.copies() }, ctx);
     const { host, port } = listeners.copy;
     const [copy, production] = await bubble.connect([`${host}:${port}`, listeners.production], ctx);
@@ -102,7 +103,7 @@ kubernetesSuite('a bubble on a real Kubernetes API server, by the rights of depl
     expect(problem).toBe(`production can be reached from the bubble: ${listeners.production}`);
     await bubble.close(ctx);
     expect(await bubble.remains(ctx)).toEqual([]);
-    pods.enforces = true;
+    pods.network.enforces = true;
   });
 
   test('a copy of a Deployment has its pods, the address of the copy, the mark of the drill, and no account', async () => {

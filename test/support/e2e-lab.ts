@@ -13,7 +13,15 @@ import type { Repository } from '../../core/repository';
 import { queries, type RunStatus } from '../../core/runs';
 import { accessTo, type LabAccess } from '../../lab/demo/access';
 import { Shoppers } from '../../lab/demo/shoppers';
-import { applicationConfigFile, labDestroy, type LabDescription, labUp, supervisorOf } from '../../lab/lab';
+import {
+  applicationConfigFile,
+  labDestroy,
+  type LabDescription,
+  labStatus,
+  labUp,
+  type LabUpOptions,
+  supervisorOf,
+} from '../../lab/lab';
 import { projectRoot } from '../../lab/runtime/servers';
 import { waitUntil } from '../../lab/servers/process';
 import { openApplication } from '../../workers/wiring';
@@ -55,13 +63,13 @@ export class E2eLab {
     this.offsite = this.repository('offsite');
   }
 
-  static async up(): Promise<E2eLab> {
+  static async up(options: Pick<LabUpOptions, 'kubernetes'> = {}): Promise<E2eLab> {
     const home = fs.mkdtempSync(path.join(os.tmpdir(), 'drctl-e2e-'));
     fs.chmodSync(home, 0o755); // servers that run as another user enter it
     process.env['DRCTL_LAB_HOME'] = home;
     const name = `e2e-${randomBytes(3).toString('hex')}`;
     try {
-      const lab = await labUp({ name });
+      const lab = await labUp({ ...options, name });
       const connection = await Connection.connect({ address: lab.temporal.address });
       const open = await openApplication(loadConfig(applicationConfigFile(lab)));
       const up = new E2eLab(home, lab, open, new Client({ connection }));
@@ -81,6 +89,11 @@ export class E2eLab {
 
   get supervisor() {
     return supervisorOf(this.lab);
+  }
+
+  /** The services of both sites, whatever runs them. */
+  async services() {
+    return (await labStatus({ name: this.lab.name })).services;
   }
 
   /** A repository of the config as its users see it. */

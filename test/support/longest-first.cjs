@@ -10,6 +10,7 @@ const LONGEST = [
   'e2e/worker-killed',
   'integration/mongodb-contract',
   'e2e/failover',
+  'e2e/kubernetes',
   'integration/mongodb-point-in-time',
   'e2e/faults',
   'integration/postgresql-archive',
