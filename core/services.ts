@@ -6,7 +6,10 @@ export interface ServiceState {
   readonly service: string;
   readonly desiredReplicas: number;
   readonly readyReplicas: number;
-  /** True when the counts belong to the newest desired state (Kubernetes: observedGeneration ≥ generation). */
+  /**
+   * True when the counts belong to the newest desired state (Kubernetes: observedGeneration ≥ generation), and of a service
+   * scaled to zero when nothing of it runs any more, as far as its controller can say.
+   */
   readonly settled: boolean;
 }
 

@@ -89,11 +89,14 @@ export function stateOf(site: string, service: string, { metadata, spec, status 
   // Whoever paused a rollout wants the versions that run now to serve; otherwise pods of an old version do not count.
   const rolledOut =
     spec?.paused === true ? replicas === desiredReplicas : updated === desiredReplicas && replicas === updated;
+  // Pods that end within their grace are no replicas any more, and may still write. Counted since Kubernetes 1.35 (KEP-3973);
+  // an older one says nothing of them, and a hand-over relies on the fences of the stores.
+  const ending = desiredReplicas === 0 && (status?.terminatingReplicas ?? 0) > 0;
   return {
     site,
     service,
     desiredReplicas,
     readyReplicas: status?.readyReplicas ?? 0,
-    settled: observed && rolledOut,
+    settled: observed && rolledOut && !ending,
   };
 }

@@ -210,6 +210,21 @@ kubernetesSuite('services on a real Kubernetes API server', () => {
       expect(isReady(await controller.state(SITE, name, ctx), 2)).toBe(false);
     });
 
+    test('scaled to zero it has not settled while a pod is still ending', async () => {
+      const name = 'lingering-service';
+      const labels = { 'test/hold-deletion': 'true' };
+      await apps.createNamespacedDeployment({ namespace: NAMESPACE, body: deployment(name, { replicas: 1, labels }) });
+      await seen(controller, name, (state) => isReady(state, 1));
+      await controller.scale(SITE, name, 0, ctx);
+      const lingering = async () => (await apps.readNamespacedDeployment({ name, namespace: NAMESPACE })).status;
+      await waitUntil('a pod that is ending', async () => (await lingering())?.terminatingReplicas === 1);
+      expect(await controller.state(SITE, name, ctx)).toMatchObject({ readyReplicas: 0, settled: false });
+      const core = admin.makeApiClient(client.CoreV1Api);
+      const of = { namespace: NAMESPACE, labelSelector: `app=${name}` };
+      await core.deleteCollectionNamespacedPod({ ...of, gracePeriodSeconds: 0 });
+      await seen(controller, name, (state) => state.settled && state.readyReplicas === 0);
+    });
+
     test('a paused rollout stays paused, and the version that runs is scaled and counts', async () => {
       const name = 'paused-service';
       await apps.createNamespacedDeployment({ namespace: NAMESPACE, body: deployment(name, { replicas: 1 }) });
