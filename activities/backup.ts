@@ -229,9 +229,9 @@ async function fill(
   ctx: CallContext,
 ): Promise<void> {
   try {
-    const parent = plan.parent === null ? null : await open.catalog(store).get(store, plan.parent);
-    const source = parent === null ? null : open.transfer(store).source([parent]);
-    await dump.finish(await open.engine(store).dump(plan, source, dump.sink, ctx));
+    const manifest = plan.parent === null ? null : await open.catalog(store).get(store, plan.parent);
+    const parent = manifest === null ? null : { manifest, source: open.transfer(store).source([manifest]) };
+    await dump.finish(await open.engine(store).dump(plan, parent, dump.sink, ctx));
   } catch (error) {
     await dump.discard(error);
     throw error;

@@ -71,6 +71,12 @@ export interface DumpPlan {
   readonly estimatedBytes: number | null;
 }
 
+/** What an incremental builds on: its manifest, and where its content is read. */
+export interface ParentBackup {
+  readonly manifest: Manifest;
+  readonly source: VolumeSource;
+}
+
 /**
  * One store behind one interface, whatever its engine. An instance knows the store's endpoints at every site and their
  * secrets; callers name sites only. Methods may be repeated with the same arguments, honour `ctx.signal` within a second,
@@ -104,7 +110,7 @@ export interface Engine<E extends string = string> {
    * What it leaves in the sink when it throws is thrown away by the caller. Throws IncrementalRefused where only a full
    * will do, though the plan was for an incremental.
    */
-  dump(plan: DumpPlan, parent: VolumeSource | null, sink: VolumeSink, ctx: CallContext): Promise<DumpResult>;
+  dump(plan: DumpPlan, parent: ParentBackup | null, sink: VolumeSink, ctx: CallContext): Promise<DumpResult>;
 
   /**
    * Chooses the chain and the part of the log. Throws PitrTargetUnreachable naming the range that exists; never takes a

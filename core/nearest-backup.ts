@@ -1,4 +1,4 @@
-import type { Manifest } from './catalog';
+import { chainOf, type Manifest, storedBytes, withWholeChains } from './catalog';
 import { failure } from './errors';
 import type { PositionCodec } from './positions';
 import {
@@ -10,7 +10,7 @@ import {
 } from './recovery';
 
 /**
- * The restore plan of an engine whose fulls stand alone and that has no log: the newest backup at or before the target.
+ * The restore plan of an engine that has no log: the newest backup at or before the target.
  * Only a target that names a backup is met exactly; for the others `notes` says how much earlier the state is.
  * Throws PitrTargetUnreachable naming what exists, NotFound for a backup id that does not.
  */
@@ -21,15 +21,16 @@ export function planNearestBackup(
 ): RestorePlan {
   requirePlainTarget(store.store, store.engine, target);
   const chosen = choose(store, target, backups);
+  const chain = chainOf(chosen, backups) ?? [chosen];
   return {
     store: store.store,
     engine: store.engine,
     target,
-    chain: [chosen.backupId],
+    chain: chain.map(({ backupId }) => backupId),
     lineage: chosen.lineage,
     log: null,
     reaches: { time: chosen.consistentAt, position: chosen.stop, exact: target.kind === 'backup' },
-    downloadBytes: chosen.artifacts.reduce((sum, artifact) => sum + artifact.sizeBytes, 0),
+    downloadBytes: chain.reduce((sum, each) => sum + storedBytes(each), 0),
     notes: [...distance(target, chosen), ...chosen.warnings],
   };
 }
@@ -90,9 +91,7 @@ function choose(
 }
 
 function byInstant(backups: readonly Manifest[]): Manifest[] {
-  return backups
-    .filter((each) => each.type === 'full')
-    .toSorted((a, b) => Date.parse(a.consistentAt) - Date.parse(b.consistentAt));
+  return withWholeChains(backups).toSorted((a, b) => Date.parse(a.consistentAt) - Date.parse(b.consistentAt));
 }
 
 function distance(target: RecoveryTarget, chosen: Manifest): string[] {

@@ -69,7 +69,9 @@ async function storeOf(server: Server, folder: string, programs?: string) {
     const plan = await engine.planDump({ ...request, site: 'primary', existing }, testContext());
     if (plan.type !== type) throw new Error(`${type} asked: ${plan.typeReason}`);
     const attempt = await transfer.beginStream(refOf(plan), testContext());
-    await attempt.finish(await engine.dump(plan, transfer.source(existing), attempt.sink, testContext()));
+    const built = existing.find((each) => each.backupId === plan.parent);
+    const on = built ? { manifest: built, source: transfer.source(existing) } : null;
+    await attempt.finish(await engine.dump(plan, on, attempt.sink, testContext()));
     const { dump, artifacts, early } = await transfer.stored(refOf(plan));
     const { backupId, parent, typeReason } = plan;
     const what = { backupId, application: 'shop', store: 'orders', engine: engine.kind, type, parent, typeReason };

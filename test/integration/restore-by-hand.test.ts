@@ -127,7 +127,8 @@ async function backUp(
   const plan = await engine.planDump({ backupId, type, site: 'primary', existing }, ctx);
   const ref = { store: engine.store, backupId: plan.backupId, kind: engine.artifactKind(plan.type), attempt: 1 };
   const attempt = await transfer.beginStream(ref, ctx);
-  const parent = plan.parent === null ? null : transfer.source(existing);
+  const built = existing.find((each) => each.backupId === plan.parent);
+  const parent = built ? { manifest: built, source: transfer.source(existing) } : null;
   await attempt.finish(await engine.dump(plan, parent, attempt.sink, ctx));
   const stored = await transfer.stored(ref);
   await transfer.verify(stored, ctx);
@@ -412,8 +413,13 @@ suite('Files by hand', () => {
       store: `tree-${kind}`,
       settings: filesSettings.parse({ sites: { primary: { roots: [tree] } }, artifactKind: kind }),
     });
-    const { backupId, artifacts } = await backUp(engine);
+    const { artifacts } = await backUp(engine);
     expect(artifacts.length).toBeGreaterThan(3);
+    fs.renameSync(path.join(tree, 'deep/file 7'), path.join(tree, 'deep/moved'));
+    fs.rmSync(path.join(tree, 'deep/file 8'));
+    fs.mkdirSync(path.join(tree, 'deep/file 8'));
+    const { backupId, type } = await backUp(engine, 'incr');
+    expect(type).toBe('incr');
     const { work } = await byHand(['files'], { STORE: engine.store, BACKUP: backupId, KIND: kind });
     expect(listing(path.join(work, 'files', tree))).toEqual(listing(tree));
     const [one, again] = ['deep/file 1', 'deep/er/again'].map((name) =>

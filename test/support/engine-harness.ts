@@ -241,7 +241,8 @@ export async function takeBackup(
   const backupId = backupIdOf(new Date().toISOString(), type, randomBytes(4).toString('hex'));
   const plan = await engine.planDump({ backupId, type, site, existing }, ctx);
   const volumes = new MemoryVolumes(options.targetVolumeBytes);
-  const parent = plan.parent === null ? null : combinedSource(into);
+  const built = existing.find((each) => each.backupId === plan.parent);
+  const parent = built ? { manifest: built, source: combinedSource(into) } : null;
   const result: DumpResult = await engine.dump(plan, parent, volumes, ctx);
   into.set(plan.backupId, volumes);
   const manifest: Manifest = {

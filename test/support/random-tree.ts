@@ -88,3 +88,71 @@ export function describeTree(root: string): string[] {
   visit(Buffer.from(root), '');
   return lines;
 }
+
+/** Changes an existing tree as its users do: every kind of change that an incremental has to see, some of them hidden well. */
+export function changeRandomTree(root: string, next: () => number, changes: number): void {
+  const pick = <T>(all: readonly T[]): T => all[Math.floor(next() * all.length)] as T;
+  const content = seededBytes(Math.floor(next() * 2 ** 32));
+  let made = 0;
+  const fresh = (directory: Buffer) =>
+    Buffer.concat([directory, SLASH, Buffer.from(`new-${Math.floor(next() * 2 ** 40)}-${made++}`)]);
+  for (let change = 0; change < changes; change++) {
+    const { directories, files, links } = entriesOf(Buffer.from(root));
+    const inner = directories.slice(1);
+    const file = files.length > 0 ? pick(files) : null;
+    const kind = Math.floor(next() * 14);
+    if (kind <= 1 || !file) fs.writeFileSync(fresh(pick(directories)), content(Math.floor(next() * 20_000)));
+    else if (kind === 2) fs.mkdirSync(fresh(pick(directories)));
+    else if (kind === 3) fs.rmSync(file);
+    else if (kind === 4 && inner.length > 3) fs.rmSync(pick(inner), { recursive: true });
+    else if (kind === 5) fs.renameSync(file, fresh(pick(directories)));
+    else if (kind === 6 && inner.length > 0) fs.renameSync(pick(inner), fresh(Buffer.from(root)));
+    else if (kind === 7) changeUnseen(file, content);
+    else if (kind === 8) fs.chmodSync(file, pick(MODES));
+    else if (kind === 9) fs.linkSync(file, fresh(pick(directories)));
+    else if (kind === 10) replaceBy(file, () => fs.mkdirSync(file));
+    else if (kind === 11) replaceBy(pick([...inner, file]), (path) => fs.symlinkSync(Buffer.from('/etc'), path));
+    else if (kind === 12 && links.length > 0) replaceBy(pick(links), (path) => fs.writeFileSync(path, 'was a link'));
+    else exchange(file, pick(files));
+  }
+}
+
+/** The size and the time of change stay as they were. */
+function changeUnseen(file: Buffer, content: (sizeBytes: number) => Buffer): void {
+  const stat = fs.statSync(file);
+  fs.writeFileSync(file, content(Math.min(stat.size, 50_000)), { flag: 'r+' });
+  fs.utimesSync(file, stat.atime, stat.mtime);
+}
+
+function replaceBy(path: Buffer, make: (path: Buffer) => void): void {
+  fs.rmSync(path, { recursive: true });
+  make(path);
+}
+
+function exchange(one: Buffer, other: Buffer): void {
+  if (one.equals(other)) return;
+  const between = Buffer.concat([one, Buffer.from('~')]);
+  if (between.length - between.lastIndexOf('/') > 255) return;
+  fs.renameSync(one, between);
+  fs.renameSync(other, one);
+  fs.renameSync(between, other);
+}
+
+/** Directories with the root first. */
+function entriesOf(root: Buffer): { directories: Buffer[]; files: Buffer[]; links: Buffer[] } {
+  const found: { directories: Buffer[]; files: Buffer[]; links: Buffer[] } = {
+    directories: [root],
+    files: [],
+    links: [],
+  };
+  for (const directory of found.directories) {
+    for (const name of fs.readdirSync(directory, { encoding: 'buffer' }).toSorted((a, b) => a.compare(b))) {
+      const path = Buffer.concat([directory, SLASH, name]);
+      const stat = fs.lstatSync(path);
+      if (stat.isDirectory()) found.directories.push(path);
+      else if (stat.isSymbolicLink()) found.links.push(path);
+      else if (stat.isFile()) found.files.push(path);
+    }
+  }
+  return found;
+}

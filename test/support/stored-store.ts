@@ -77,7 +77,9 @@ export function storedStore(engine: Engine, repository: Repository, folder: stri
     const { backupId, parent, typeReason } = plan;
     const ref = { store, backupId, kind: engine.artifactKind(type), attempt: 1 };
     const attempt = await transfer.beginStream(ref, testContext());
-    await attempt.finish(await engine.dump(plan, transfer.source(existing), attempt.sink, testContext()));
+    const built = existing.find((each) => each.backupId === plan.parent);
+    const on = built ? { manifest: built, source: transfer.source(existing) } : null;
+    await attempt.finish(await engine.dump(plan, on, attempt.sink, testContext()));
     const { dump, artifacts, early } = await transfer.stored(ref);
     const what = { backupId, application: 'shop', store, engine: engine.kind, type, parent, typeReason };
     const run = { committedAt: new Date().toISOString(), attempt: 1, workflowId: 'test', runId: 'test' };

@@ -13,19 +13,21 @@ const GREATEST_EXTENDED_HEADER = 8 * 1024 * 1024;
  * exists, because only the tree volume may hold them, and that one is unpacked last, alone. Symbolic links themselves are
  * restored as they were, wherever they point: they are data, and nothing here follows one.
  *
- * `prepare` is told each name (bytes as latin1) before tar sees it. Throws BackupCorrupt naming volume and member. tar
- * gets the archive's end only when the content has ended without an error. Needs memory for the names of symbolic links, and no other.
+ * `prepare` is told each name (bytes as latin1) before tar sees it; what it answers false for is judged as the others are and
+ * left out. Throws BackupCorrupt naming volume and member. tar gets the archive's end only when the content has ended without an
+ * error. Needs memory for the names of symbolic links, and no other.
  */
 export async function* gateArchive(
   content: AsyncIterable<Buffer>,
   volume: string,
   role: VolumeRole,
   devices: boolean,
-  prepare: (name: string) => Promise<void> = async () => undefined,
+  prepare: (name: string) => Promise<boolean> | boolean = () => true,
 ): AsyncGenerator<Buffer, void, undefined> {
   const judge = new MemberJudge(volume, role, devices);
   const bytes = new ByteQueue(content);
   let extended: ReadonlyMap<string, string> | null = null;
+  let extendedBlocks: readonly Buffer[] = [];
   for (let endBlocks = 0; ;) {
     const block = await bytes.take(TAR_BLOCK);
     if (block.length === 0) {
@@ -47,22 +49,25 @@ export async function* gateArchive(
       const padded = await bytes.take(paddedSize(header.sizeBytes));
       if (padded.length < paddedSize(header.sizeBytes)) throw malformed(volume, 'it ends inside a header');
       extended = readPaxRecords(padded.subarray(0, header.sizeBytes), volume);
-      yield block;
-      yield padded;
+      extendedBlocks = [block, padded];
       continue;
     }
     const { path, sizeBytes } = judge.admit(header, extended ?? new Map());
-    extended = null;
-    await prepare(path);
-    yield block;
+    const isWanted = await prepare(path);
+    if (isWanted) yield* [...extendedBlocks, block];
+    [extended, extendedBlocks] = [null, []];
     for (let left = paddedSize(sizeBytes); left > 0;) {
       const part = await bytes.some(left);
       if (part.length === 0) throw malformed(volume, `it ends inside ${header.name}`);
       left -= part.length;
-      yield part;
+      if (isWanted) yield part;
     }
   }
 }
+
+/** 0 file, 1 hard link, 2 symbolic link, 3 and 4 devices, 5 directory, 6 FIFO. */
+export const admittedTypes = (role: VolumeRole, devices: boolean): string =>
+  role === 'tree' ? '125' : `016${devices ? '34' : ''}`;
 
 class MemberJudge {
   readonly #volume: string;
@@ -73,8 +78,7 @@ class MemberJudge {
   constructor(volume: string, role: VolumeRole, devices: boolean) {
     this.#volume = volume;
     this.#role = role;
-    // 0 file, 1 hard link, 2 symbolic link, 3 and 4 devices, 5 directory, 6 FIFO.
-    this.#types = role === 'tree' ? '125' : `016${devices ? '34' : ''}`;
+    this.#types = admittedTypes(role, devices);
   }
 
   /** Where it goes and how many bytes follow. Throws for a member that must not reach tar. */
@@ -124,7 +128,7 @@ function staysBelow(name: string): boolean {
 }
 
 /** Without the slash of a directory, and without the `./` that GNU tar puts before a sparse file at the top. */
-const plainName = (name: string) => name.replace(/^\.\//, '').replace(/\/$/, '');
+export const plainName = (name: string) => name.replace(/^\.\//, '').replace(/\/$/, '');
 const paddedSize = (sizeBytes: number) => Math.ceil(sizeBytes / TAR_BLOCK) * TAR_BLOCK;
 const ZERO = Buffer.alloc(TAR_BLOCK);
 const isZero = (block: Buffer) => block.equals(ZERO);

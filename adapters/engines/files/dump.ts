@@ -5,23 +5,26 @@ import { finished } from 'node:stream/promises';
 import { release } from 'node:os';
 import type { CallContext } from '../../../core/call';
 import type { DumpResult } from '../../../core/catalog';
-import type { DumpPlan } from '../../../core/engine';
-import { failure } from '../../../core/errors';
+import type { DumpPlan, ParentBackup } from '../../../core/engine';
+import { failure, hasCode, reasonOf } from '../../../core/errors';
 import type { VolumeSink } from '../../../core/volumes';
+import type { VolumeRole } from './archive-gate';
 import { excludeMatcher } from './exclude-patterns';
-import { listingLine } from './listing';
+import { KnownFiles } from './known-files';
+import { LISTING_VERSION, LISTING_VOLUME, listingLine } from './listing';
 import type { FilesSettings } from './settings';
+import { StoredMembers } from './stored-members';
 import { createArchive, type TarWarnings } from './tar-process';
-import { nameOf, printable, resolveRoot, type TreeEntry, walkTree, withoutNested } from './tree-walk';
+import { nameOf, printable, resolveRoot, walkTree, withoutNested } from './tree-walk';
 import { archiveName, type VolumeBatch, VolumePlanner } from './volume-plan';
 
 /** Directories and symbolic links, unpacked last: their times are then final, and no file was ever written through a link. */
 export const TREE_VOLUME = 'vol-tree.tar';
 /**
- * A volume and not an early file: an early file is handed over in one piece, and the listing of a million files would not
- * stay within constant memory.
+ * Of an incremental: names that its parent has and it has not, or has as something of another kind, from below `/` on and each
+ * ended by a null byte. A restore by hand removes them (`xargs -0`) before it unpacks; our own goes by the listing.
  */
-export const LISTING_VOLUME = 'listing.jsonl';
+export const DELETED_VOLUME = 'deleted.list';
 
 /** Two tars keep reading and compressing busy on the small hosts that applications run on. */
 const VOLUMES_AT_ONCE = 2;
@@ -31,13 +34,15 @@ const WARNINGS_NAMED = 50;
 /** Copies the trees. The roots are read once, by file, in a moving tree: `consistentAt` is when the last file was read. */
 export async function dumpFiles(
   plan: DumpPlan,
+  parent: ParentBackup | null,
   roots: readonly string[],
   settings: FilesSettings,
   sink: VolumeSink,
   ctx: CallContext,
 ): Promise<DumpResult> {
+  const known = plan.type === 'incr' ? await knownBy(plan, parent, ctx) : null;
   const startedAt = new Date().toISOString();
-  const dump = new TreeDump(settings, sink, ctx);
+  const dump = new TreeDump(settings, known, sink, ctx);
   const found = await dump.resolve(roots);
   await dump.run(found);
   return {
@@ -51,14 +56,36 @@ export async function dumpFiles(
     toolVersions: { tar: 'GNU tar, pax format' },
     source: plan.source,
     warnings: dump.warnings(),
-    detail: { roots: found, entries: dump.entries, retriedVolume: dump.retriedVolume },
+    detail: {
+      roots: found,
+      entries: dump.entries,
+      unchanged: dump.unchanged,
+      retriedVolume: dump.retriedVolume,
+      listingVersion: LISTING_VERSION,
+    },
   };
+}
+
+async function knownBy(plan: DumpPlan, parent: ParentBackup | null, ctx: CallContext): Promise<KnownFiles> {
+  if (!parent) {
+    throw failure('BackupIncomplete', `${plan.backupId} is incremental to ${plan.parent}, which was not handed over`);
+  }
+  try {
+    ctx.progress({ phase: 'reading what the last backup holds' });
+    return await KnownFiles.read(parent, ctx.signal);
+  } catch (error) {
+    if (!hasCode(error, 'BackupCorrupt')) throw error;
+    throw failure('IncrementalRefused', `${plan.parent} is damaged: ${reasonOf(error)}`, { cause: error });
+  }
 }
 
 class TreeDump {
   entries = 0;
+  /** Files whose content an earlier backup holds. */
+  unchanged = 0;
   retriedVolume: string | null = null;
   readonly #settings: FilesSettings;
+  readonly #known: KnownFiles | null;
   readonly #sink: VolumeSink;
   readonly #ctx: CallContext;
   readonly #stop = new AbortController();
@@ -70,8 +97,9 @@ class TreeDump {
   #volumes = 0;
   #doneBytes = 0;
 
-  constructor(settings: FilesSettings, sink: VolumeSink, ctx: CallContext) {
+  constructor(settings: FilesSettings, known: KnownFiles | null, sink: VolumeSink, ctx: CallContext) {
     this.#settings = settings;
+    this.#known = known;
     this.#sink = sink;
     this.#ctx = ctx;
     this.#signal = AbortSignal.any([ctx.signal, this.#stop.signal]);
@@ -92,8 +120,7 @@ class TreeDump {
 
   async run(roots: readonly string[]): Promise<void> {
     const names = new PassThrough({ objectMode: true });
-    const listing = this.#sink.volume(LISTING_VOLUME);
-    listing.on('error', (error) => this.#stop.abort(error));
+    const listing = this.#open(LISTING_VOLUME);
     // Whatever fails first ends all the others; nothing goes on behind the caller's back.
     const tree = this.#guard(this.#archiveTree(names as AsyncIterable<Buffer>));
     tree.catch(() => undefined); // awaited below; it may fail while we walk
@@ -102,6 +129,7 @@ class TreeDump {
       names.end();
       await Promise.all([...this.#running, tree]);
       await this.#retryChanged();
+      await this.#listDeleted();
       await end(listing, this.#signal);
     } catch (error) {
       this.#stop.abort(error);
@@ -120,7 +148,11 @@ class TreeDump {
   }
 
   async #walk(roots: readonly string[], names: PassThrough, listing: Writable): Promise<void> {
-    const planner = new VolumePlanner(this.#sink.targetVolumeBytes, () => this.#nextVolume());
+    const planner = new VolumePlanner(
+      this.#sink.targetVolumeBytes,
+      () => this.#nextVolume(),
+      (entries) => this.#known?.originOf(entries) ?? null,
+    );
     const options = {
       excluded: excludeMatcher(this.#settings.excludes),
       oneFileSystem: this.#settings.oneFileSystem,
@@ -136,7 +168,12 @@ class TreeDump {
         this.entries++;
         if (entry.type === 'directory' || entry.type === 'link') {
           await write(names, archiveName(entry), this.#signal);
-          await this.#list(entry, TREE_VOLUME, listing);
+          this.#known?.meet(entry);
+          // A link that vanished since is in no archive either.
+          const linkTarget =
+            entry.type === 'link' ? await fs.readlink(entry.absolute, 'buffer').catch(() => null) : null;
+          const line = listingLine(entry, { backup: null, volume: TREE_VOLUME }, { linkTarget });
+          await write(listing, line, this.#signal);
         } else {
           await this.#place(planner.add(entry), planner, listing);
         }
@@ -144,31 +181,38 @@ class TreeDump {
     }
     for (let linked = planner.addLinked(); linked; linked = planner.addLinked())
       await this.#place(linked, planner, listing);
-    await this.#archive(planner.rest());
+    await this.#archive(planner.rest(), listing);
   }
 
-  /** Lists what found its place, and begins the volume that it filled. */
-  async #place(placed: ReturnType<VolumePlanner['add']>, planner: VolumePlanner, listing: Writable): Promise<void> {
-    for (const each of placed?.entries ?? []) await this.#list(each, placed?.volume ?? '', listing);
-    await this.#archive(planner.full());
+  /** Lists what is stored already, and begins the volume that is full. */
+  async #place(known: readonly string[], planner: VolumePlanner, listing: Writable): Promise<void> {
+    this.unchanged += known.length;
+    for (const line of known) await write(listing, line, this.#signal);
+    await this.#archive(planner.full(), listing);
   }
 
   /** Begins a volume, after waiting for one of the running ones where there are enough. */
-  async #archive(batch: VolumeBatch | null): Promise<void> {
+  async #archive(batch: VolumeBatch | null, listing: Writable): Promise<void> {
     if (batch === null) return;
     while (this.#running.size >= VOLUMES_AT_ONCE) await Promise.race(this.#running);
-    const work = this.#guard(this.#archiveVolume(batch)).finally(() => this.#running.delete(work));
+    const work = this.#guard(this.#archiveVolume(batch, listing)).finally(() => this.#running.delete(work));
     this.#running.add(work);
     work.catch(() => undefined); // run() awaits it, perhaps later
   }
 
   async #archiveTree(names: AsyncIterable<Buffer>): Promise<void> {
-    this.#note(await createArchive(names, this.#sink.volume(TREE_VOLUME), this.#signal), false);
+    const { warnings } = await this.#create(TREE_VOLUME, 'tree', names);
+    this.#note(warnings, false);
   }
 
-  async #archiveVolume({ volume, names, linked, contentBytes }: VolumeBatch): Promise<void> {
-    const { changed, other } = await createArchive(names, this.#sink.volume(volume), this.#signal);
-    this.#note({ changed: withHardLinks(changed, linked), other }, false);
+  /** Listed is what tar stored: what vanished or could not be read is not, so that the next incremental tries it again. */
+  async #archiveVolume({ volume, names, linked, contentBytes, lines }: VolumeBatch, listing: Writable): Promise<void> {
+    const { warnings, stored } = await this.#create(volume, 'contents', names);
+    this.#note({ ...warnings, changed: withHardLinks(warnings.changed, linked) }, false);
+    for (const [index, line] of lines.entries()) {
+      const name = names[index]?.toString('latin1');
+      if (name !== undefined && stored.has(name)) await write(listing, line, this.#signal);
+    }
     this.#doneBytes += contentBytes;
     this.#ctx.progress({ phase: 'archiving files', doneBytes: this.#doneBytes, doneItems: this.entries });
   }
@@ -177,8 +221,33 @@ class TreeDump {
   async #retryChanged(): Promise<void> {
     if (this.#changed.length === 0) return;
     this.retriedVolume = this.#nextVolume();
-    const output = this.#sink.volume(this.retriedVolume);
-    this.#note(await createArchive(this.#changed.splice(0), output, this.#signal), true);
+    const { warnings } = await this.#create(this.retriedVolume, 'contents', this.#changed.splice(0));
+    this.#note(warnings, true);
+  }
+
+  async #create(volume: string, role: VolumeRole, names: Iterable<Buffer> | AsyncIterable<Buffer>) {
+    const members = new StoredMembers(volume, role, this.#settings.devices);
+    const warnings = await createArchive(names, members, this.#sink.volume(volume), this.#signal);
+    for (const name of members.replaced)
+      this.#warn(
+        `/${printable(name)} was replaced by something of another kind while it was read: it is not in the backup`,
+      );
+    return { warnings, stored: members.stored };
+  }
+
+  async #listDeleted(): Promise<void> {
+    if (!this.#known) return;
+    const deleted = this.#open(DELETED_VOLUME);
+    for await (const name of this.#known.gone()) {
+      await write(deleted, Buffer.concat([name.subarray(1), NUL]), this.#signal);
+    }
+    await end(deleted, this.#signal);
+  }
+
+  #open(volume: string): Writable {
+    const stream = this.#sink.volume(volume);
+    stream.on('error', (error) => this.#stop.abort(error));
+    return stream;
   }
 
   #note({ changed, other }: TarWarnings, last: boolean): void {
@@ -191,12 +260,6 @@ class TreeDump {
 
   #nextVolume(): string {
     return `vol-${String(++this.#volumes).padStart(5, '0')}.tar`;
-  }
-
-  async #list(entry: TreeEntry, volume: string, listing: Writable): Promise<void> {
-    // A link that vanished since is in no archive either.
-    const target = entry.type === 'link' ? await fs.readlink(entry.absolute, 'buffer').catch(() => null) : null;
-    await write(listing, listingLine(entry.absolute, entry, volume, target), this.#signal);
   }
 
   #guard<T>(work: Promise<T>): Promise<T> {
@@ -225,6 +288,8 @@ async function write(stream: Writable, chunk: Buffer | string, signal: AbortSign
   signal.throwIfAborted();
   if (!stream.write(chunk)) await once(stream, 'drain', { signal });
 }
+
+const NUL = Buffer.from([0]);
 
 async function end(stream: Writable, signal: AbortSignal): Promise<void> {
   stream.end();

@@ -3,6 +3,7 @@ import { hostname } from 'node:os';
 import type { Engine, StoreProbe } from '../../../core/engine';
 import { failure } from '../../../core/errors';
 import { nearestBackupWindows, planNearestBackup } from '../../../core/nearest-backup';
+import { chooseParent } from './choose-parent';
 import { dumpFiles } from './dump';
 import { fingerprintTrees } from './fingerprint';
 import { filesPositions } from './positions';
@@ -16,8 +17,8 @@ export interface FilesEngineOptions {
 }
 
 /**
- * Directories of the host that the worker runs on: application trees and configuration. Always full; restores to the
- * nearest earlier backup. Needs GNU tar.
+ * Directories of the host that the worker runs on: application trees and configuration. Restores to the nearest earlier
+ * backup. Needs GNU tar.
  */
 export function createFilesEngine({ store, settings }: FilesEngineOptions): Engine<'files'> {
   const rootsOf = (site: string): readonly string[] => {
@@ -43,7 +44,7 @@ export function createFilesEngine({ store, settings }: FilesEngineOptions): Engi
 
     probe: (site) => probe(site, rootsOf(site)),
 
-    async planDump({ backupId, type, site }) {
+    async planDump({ backupId, type, site, existing: known }) {
       const existing = await existingRoots(rootsOf(site));
       if (existing.length === 0) {
         throw failure(
@@ -51,17 +52,20 @@ export function createFilesEngine({ store, settings }: FilesEngineOptions): Engi
           `${store} at ${site}: none of ${rootsOf(site).join(', ')} exists on ${hostname()}`,
         );
       }
+      const choice = type === 'full' ? null : chooseParent(hostname(), known, settings);
+      const parent = choice !== null && 'parent' in choice ? choice.parent.backupId : null;
       return {
-        backupId,
-        type: 'full',
-        typeReason: type === 'full' ? null : 'incremental asked, full taken: file trees have no incremental backups',
-        parent: null,
+        // The id names the type: one that was made for an incremental must not lie about it.
+        backupId: parent === null ? backupId.replace('-incr-', '-full-') : backupId,
+        type: parent === null ? 'full' : 'incr',
+        typeReason: choice !== null && 'why' in choice ? `incremental asked, full taken: ${choice.why}` : null,
+        parent,
         source: { site, member: hostname() },
         estimatedBytes: null,
       };
     },
 
-    dump: (plan, _parent, sink, ctx) => dumpFiles(plan, rootsOf(plan.source.site), settings, sink, ctx),
+    dump: (plan, parent, sink, ctx) => dumpFiles(plan, parent, rootsOf(plan.source.site), settings, sink, ctx),
 
     planRestore: async (target, catalog) => planNearestBackup(planning, target, catalog.backups),
     windows: async (catalog) => nearestBackupWindows(catalog.backups),

@@ -12,8 +12,9 @@ import type { VolumeSource } from '../../../core/volumes';
 import { requireFreeBytes } from '../../filesystem/durable';
 import { advance, claimPlace, newTry, readMarker, removePlace, requireClaim } from '../restore-marker';
 import { gateArchive } from './archive-gate';
-import { LISTING_VOLUME, TREE_VOLUME } from './dump';
+import { TREE_VOLUME } from './dump';
 import { extractArchive } from './tar-process';
+import { WantedMembers } from './wanted-members';
 
 const VOLUMES_AT_ONCE = 2;
 
@@ -28,19 +29,21 @@ export function filesRestore(store: string, devices: boolean, liveRoots: readonl
     async rebuild({ restoreId, chain, place }, source, _log, ctx) {
       const manifest = chain.at(-1);
       if (!manifest) throw failure('NotFound', 'the restore names no backup');
-      const { roots, retriedVolume } = manifest.detail as { roots?: string[]; retriedVolume?: string | null };
+      const { roots } = manifest.detail as { roots?: string[] };
       const marker = { restoreId, engine: 'files', store, tryId: newTry(), detail: {} };
       await requireApart(place.directory, liveRoots);
       await claimPlace(place, marker, () => allowRemoval(place.directory));
-      const contents = manifest.artifacts.filter((each) => each.name !== LISTING_VOLUME && each.name !== TREE_VOLUME);
-      const total = manifest.artifacts.reduce((sum, each) => sum + each.contentBytes, 0);
-      await requireFreeBytes(place.directory, total, `restore of ${store}`);
+      // A full is unpacked whole; of a chain what its last state names.
+      const wanted = chain.length === 1 ? null : await WantedMembers.read(manifest, source, ctx.signal);
+      const contents = chain.flatMap((each) => contentsOf(each, wanted));
+      const tree = artifactOf(manifest, TREE_VOLUME);
+      const total = [tree, ...contents].reduce((sum, each) => sum + each.contentBytes, 0);
+      await requireFreeBytes(place.directory, Math.min(total, wanted?.contentBytes ?? total), `restore of ${store}`);
       const unpack = new Unpacking(source, place.directory, devices, total, ctx);
-      await unpack.inParallel(contents.filter((each) => each.name !== retriedVolume));
+      await unpack.inParallel(contents.filter((each) => !each.isRetried));
       // These come after all others: the second reading of files that changed, and the tree that sets directories' times.
-      for (const name of [retriedVolume ?? null, TREE_VOLUME].filter((each) => each !== null)) {
-        await unpack.one(artifactOf(manifest, name), name === TREE_VOLUME ? 'tree' : 'contents');
-      }
+      for (const each of contents.filter(({ isRetried }) => isRetried)) await unpack.one(each, 'contents');
+      await unpack.one(tree, 'tree');
       await advance(place.directory, { ...marker, detail: { roots: roots ?? [], rebuilt: true } });
     },
 
@@ -66,6 +69,26 @@ export async function restoredRoots(directory: string): Promise<string[]> {
   return roots;
 }
 
+/** A volume, and what of it is wanted; `wants` is absent for all. */
+interface Unpacked extends Artifact {
+  readonly isRetried?: boolean;
+  readonly wants?: (name: string) => boolean;
+}
+
+/** The volumes of files of one backup, without those of which nothing is wanted. */
+function contentsOf({ backupId, artifacts, detail }: Manifest, wanted: WantedMembers | null): Unpacked[] {
+  return artifacts
+    .filter(({ name }) => CONTENTS_VOLUME.test(name))
+    .map((each) => ({ ...each, isRetried: each.name === detail['retriedVolume'] }))
+    .filter(({ name, isRetried }) =>
+      // Listings name the volume of the first reading.
+      isRetried ? (wanted?.inBackup(backupId) ?? true) : (wanted?.inVolume(backupId, name) ?? true),
+    )
+    .map((each) => (wanted ? { ...each, wants: (name) => wanted.has(backupId, name) } : each));
+}
+
+const CONTENTS_VOLUME = /^vol-\d+\.tar$/;
+
 class Unpacking {
   readonly #source: VolumeSource;
   readonly #directory: string;
@@ -83,7 +106,7 @@ class Unpacking {
     this.#ctx = ctx;
   }
 
-  async inParallel(artifacts: readonly Artifact[]): Promise<void> {
+  async inParallel(artifacts: readonly Unpacked[]): Promise<void> {
     const waiting = [...artifacts];
     const lane = async () => {
       for (let next = waiting.shift(); next; next = waiting.shift()) await this.one(next, 'contents');
@@ -91,11 +114,11 @@ class Unpacking {
     await Promise.all(Array.from({ length: VOLUMES_AT_ONCE }, lane));
   }
 
-  async one(artifact: Artifact, role: 'contents' | 'tree'): Promise<void> {
+  async one(artifact: Unpacked, role: 'contents' | 'tree'): Promise<void> {
     const signal = AbortSignal.any([this.#ctx.signal, this.#stop.signal]);
     const content = await this.#source.open(artifact);
     // Symbolic links exist only from the tree volume on, which makes its directories itself.
-    const prepare = role === 'contents' ? this.#makeParents() : undefined;
+    const prepare = role === 'contents' ? this.#makeParents(artifact.wants) : undefined;
     const gate = gateArchive(this.#counted(content), artifact.key, role, this.#devices, prepare);
     const checked = Readable.from(gate, { objectMode: false });
     try {
@@ -114,15 +137,18 @@ class Unpacking {
    * Makes the directories that a member lies in. Tar would too, but two of them at once fail over the same one ("Cannot
    * open: No such file or directory"). What they are to be like, the tree volume says in the end.
    */
-  #makeParents(): (name: string) => Promise<void> {
+  #makeParents(wants: Unpacked['wants']): (name: string) => Promise<boolean> | boolean {
     let made = '';
-    return async (name) => {
-      const parent = name.slice(0, Math.max(0, name.lastIndexOf('/')));
-      if (parent === made || parent === '') return;
-      await fs.mkdir(Buffer.from(`${Buffer.from(this.#directory).toString('latin1')}/${parent}`, 'latin1'), {
-        recursive: true,
-      });
+    const make = async (parent: string) => {
+      const directory = `${Buffer.from(this.#directory).toString('latin1')}/${parent}`;
+      await fs.mkdir(Buffer.from(directory, 'latin1'), { recursive: true });
       made = parent;
+      return true;
+    };
+    return (name) => {
+      if (wants && !wants(name)) return false;
+      const parent = name.slice(0, Math.max(0, name.lastIndexOf('/')));
+      return parent === made || parent === '' ? true : make(parent);
     };
   }
 

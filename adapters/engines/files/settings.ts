@@ -31,6 +31,9 @@ export const settings = z.strictObject({
     description: "Patterns as GNU tar's --exclude, matched from the root's own name on: */node_modules/*, */logs/*",
   }),
   oneFileSystem: z.boolean().default(true).meta({ description: 'Do not descend into other file systems' }),
+  maximumIncrements: z.int().min(0).max(1_000).default(30).meta({
+    description: 'So many incrementals build on each other; the next one is a full',
+  }),
   devices: z.boolean().default(false).meta({ description: 'Back up and restore device nodes (root only)' }),
   artifactKind: z.enum(['files', 'config']).default('files'),
   mirrors: z

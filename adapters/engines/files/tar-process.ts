@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import type { Readable, Writable } from 'node:stream';
+import type { Readable, Transform, Writable } from 'node:stream';
 import { finished, pipeline } from 'node:stream/promises';
 import { failure } from '../../../core/errors';
 
@@ -51,11 +51,12 @@ export interface TarWarnings {
 }
 
 /**
- * Archives the names, which are relative to `/`. Resolves when the output is finished. The first failure of tar, names or
+ * Archives the names, which are relative to `/`, through `members` into the output. Resolves when the output is finished. The first failure of tar, names or
  * output stops the other two and is thrown once nothing runs any more: BackupIncomplete where tar itself failed.
  */
 export async function createArchive(
   names: Iterable<Buffer> | AsyncIterable<Buffer>,
+  members: Transform,
   output: Writable,
   signal: AbortSignal,
 ): Promise<TarWarnings> {
@@ -77,7 +78,7 @@ export async function createArchive(
   const [ended, fed, written] = await Promise.all([
     guarded(tar.ended),
     guarded(pipeline(feed(), tar.stdin, { signal: either }).then(() => true)),
-    guarded(pipeline(tar.stdout, output, { signal: either }).then(() => true)),
+    guarded(pipeline(tar.stdout, members, output, { signal: either }).then(() => true)),
   ]);
   signal.throwIfAborted();
   if (stop.signal.aborted) throw stop.signal.reason;
@@ -144,10 +145,14 @@ function readWarnings(lines: readonly string[]): TarWarnings {
       line,
     )?.[1];
     if (name !== undefined) changed.push(unescapeName(name));
-    else if (!/Exiting with failure status|File removed before we read it|socket ignored/.test(line)) other.push(line);
+    else if (!UNREMARKABLE.test(line)) other.push(line);
   }
   return { changed, other };
 }
+
+/** What was deleted meanwhile was deleted by its owner. */
+const UNREMARKABLE =
+  /Exiting with failure status|File removed before we read it|Cannot stat: (?:No such file|Not a directory)|socket ignored/;
 
 const ESCAPES: Readonly<Record<string, number>> = { a: 7, b: 8, t: 9, n: 10, v: 11, f: 12, r: 13, '\\': 92, ' ': 32 };
 

@@ -1,8 +1,8 @@
 import type { CallContext } from '../../../core/call';
 import type { DumpResult, JsonObject } from '../../../core/catalog';
-import type { DumpPlan, DumpRequest } from '../../../core/engine';
+import type { DumpPlan, DumpRequest, ParentBackup } from '../../../core/engine';
 import { failure } from '../../../core/errors';
-import type { VolumeSink, VolumeSource } from '../../../core/volumes';
+import type { VolumeSink } from '../../../core/volumes';
 import { baseBackup } from './base-backup';
 import { chooseParent } from './chain-policy';
 import { addressOf, withClient } from './connection';
@@ -78,11 +78,12 @@ export async function planDump(
 export async function dump(
   { sites, settings }: DumpedCluster,
   plan: DumpPlan,
-  parent: VolumeSource | null,
+  parent: ParentBackup | null,
   sink: VolumeSink,
   ctx: CallContext,
 ): Promise<DumpResult> {
-  const parentManifest = plan.parent === null || !parent ? null : await parent.early(plan.parent, 'backup_manifest');
+  const parentManifest =
+    plan.parent === null || !parent ? null : await parent.source.early(plan.parent, 'backup_manifest');
   if (plan.type === 'incr' && !parentManifest) {
     throw failure(
       'BackupIncomplete',
