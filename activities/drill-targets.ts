@@ -33,6 +33,7 @@ export function createDrillTargetActivities(deps: ActivityDeps) {
       return withCallContext(async (ctx) => {
         const open = deps.open(input.application);
         await requireAllowed(open, input.target);
+        await reopenWays(open, input, ctx);
         return look(open, input, ctx);
       });
     },
@@ -51,8 +52,9 @@ export function createDrillTargetActivities(deps: ActivityDeps) {
     async awaitTarget(
       input: TargetStep & { readonly before: TargetState; readonly deadline: string },
     ): Promise<{ healthyAt: string | null; words: string }> {
-      return withCallContext((ctx) => {
+      return withCallContext(async (ctx) => {
         const open = deps.open(input.application);
+        await reopenWays(open, input, ctx);
         return poll(async () => {
           const state = await look(open, input, ctx);
           const { before } = input;
@@ -79,6 +81,11 @@ async function requireAllowed(open: OpenApplication, { name, site, evenActive }:
       next: 'Name another site, or allow it with `evenActive: true` in the config if production is meant.',
     },
   );
+}
+
+/** What was started in the bubble is healthy only as long as it reaches the copies. */
+async function reopenWays(open: OpenApplication, { target }: TargetStep, ctx: CallContext): Promise<void> {
+  if (target.site === null && target.service !== null) await bubbleOf(open).reopenWays(ctx);
 }
 
 async function look(open: OpenApplication, { target }: TargetStep, ctx: CallContext): Promise<TargetState> {

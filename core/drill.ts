@@ -93,6 +93,8 @@ export interface Bubble {
   readonly kind: string;
   /** Makes it, with a way to these copies alone. LockHeld where another drill's is open. */
   open(request: { drillId: string; copies: Readonly<Record<string, HostAndPort>> }, ctx: CallContext): Promise<void>;
+  /** Opens the ways to the copies again that a restart of this host has closed; does nothing where they outlive it. */
+  reopenWays(ctx: CallContext): Promise<void>;
   /** Tries each `host:port` from inside, as a service would, and says what became of it. */
   connect(targets: readonly string[], ctx: CallContext): Promise<ConnectionAttempt[]>;
   scale(service: string, replicas: number, ctx: CallContext): Promise<ServiceState>;

@@ -34,7 +34,15 @@ export function createKubernetesBubble(settings: KubernetesBubbleSettings): Bubb
   async function openOne(cluster: Cluster, ctx: CallContext): Promise<OpenBubble> {
     const open = await bubbleIn(cluster, ctx);
     if (!open) throw failure('RoleMismatch', `the bubble in namespace ${namespace} is closed: nothing starts in it`);
-    await doors.open(workerAddress(), open.copies, open.doors);
+    const address = workerAddress();
+    const moved = Object.values(open.doors).find(({ host }) => host !== address);
+    if (moved)
+      throw failure(
+        'RoleMismatch',
+        `the worker is at ${address} now, and the services in namespace ${namespace} look for the copies at ${moved.host}`,
+        { next: 'Start the drill again: this one ends and removes what it has made.' },
+      );
+    await doors.open(address, open.copies, open.doors);
     return open;
   }
 
@@ -59,6 +67,10 @@ export function createKubernetesBubble(settings: KubernetesBubbleSettings): Bubb
       await cluster.call(`creating network policy ${POLICY}`, ctx, (_apps, _options, _core, creating, networking) =>
         networking.createNamespacedNetworkPolicy({ namespace, body: policy }, creating),
       );
+    },
+
+    async reopenWays(ctx) {
+      await openOne(await connect(), ctx);
     },
 
     async connect(targets, ctx) {

@@ -35,6 +35,9 @@ export function createProcessBubble(settings: ProcessBubbleSettings): Bubble {
       await ask({ what: `opening the bubble ${site}`, method: 'PUT', path, body }, ctx.signal);
     },
 
+    // The supervisor keeps them, whichever worker has asked for them.
+    reopenWays: () => Promise.resolve(),
+
     async connect(targets, ctx) {
       const what = `trying connections from the bubble ${site}`;
       const answer = await ask({ what, method: 'PUT', path: `${path}/connections`, body: { targets } }, ctx.signal);

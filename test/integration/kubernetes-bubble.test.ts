@@ -1,15 +1,21 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync } from 'node:fs';
+import * as net from 'node:net';
 import { join, resolve } from 'node:path';
 import type { AppsV1Api, CoreV1Api, KubeConfig, V1Deployment } from '@kubernetes/client-node';
 import { createBubble } from '../../adapters/bubble';
+import { openedBy, POLICY } from '../../adapters/bubble/kubernetes-policy';
 import { settings } from '../../adapters/bubble/settings';
 import type { Bubble } from '../../core/drill';
 import { isolationProblem } from '../../core/drill-judgements';
+import { isReady } from '../../core/services';
 import { PodRunner } from '../../lab/kubernetes/pod-runner';
 import type { RunningKubernetes } from '../../lab/kubernetes/server';
 import { freeLoopbackHost } from '../../lab/servers/loopback';
 import { waitUntil } from '../../lab/servers/process';
 import { bubbleContract, SERVICE, startListeners } from '../contract/bubble.contract';
+import type { BubbleWork } from '../support/bubble-worker';
 import { testContext } from '../support/call-context';
 import { expectFailure } from '../support/expect-failure';
 import {
@@ -55,6 +61,27 @@ function service(name: string, more: object = {}): V1Deployment {
   };
 }
 
+function settingsAt(workerAddress: string): object {
+  return {
+    ...{ kind: 'kubernetes', services: SITE, image: 'drctl:test', env: { COPY: '{copy:orders-db}' } },
+    cluster: { kubeconfig: cluster.operatorKubeconfig, namespace: DRILLS },
+    workerAddress,
+  };
+}
+
+/** What comes back from the other end of a way. */
+async function echoed(way: net.NetConnectOpts): Promise<string> {
+  const socket = net.connect(way);
+  try {
+    await once(socket, 'connect');
+    socket.write('anybody?');
+    const [answer] = (await once(socket, 'data')) as [Buffer];
+    return answer.toString();
+  } finally {
+    socket.destroy();
+  }
+}
+
 kubernetesSuite('a bubble on a real Kubernetes API server, by the rights of deploy/kubernetes', () => {
   beforeAll(async () => {
     api = await startTestCluster();
@@ -67,13 +94,7 @@ kubernetesSuite('a bubble on a real Kubernetes API server, by the rights of depl
     await api.apply(join(KUBERNETES, 'rbac-drill-namespace.yaml'), DRILLS);
     const own = mkdtempSync(join(folder, 'pods-'));
     pods = new PodRunner({ client, admin, namespace: DRILLS, folder: own, inward: [address] });
-    bubble = createBubble(
-      settings.parse({
-        ...{ kind: 'kubernetes', services: SITE, image: 'drctl:test', env: { COPY: '{copy:orders-db}' } },
-        cluster: { kubeconfig: cluster.operatorKubeconfig, namespace: DRILLS },
-        workerAddress: '127.0.0.1',
-      }),
-    );
+    bubble = createBubble(settings.parse(settingsAt('127.0.0.1')));
     // The authorizer learns of a new role by a watch.
     await waitUntil('the roles taking effect', async () =>
       bubble.remains(ctx).then(
@@ -128,6 +149,39 @@ kubernetesSuite('a bubble on a real Kubernetes API server, by the rights of depl
     const original = await apps.readNamespacedDeployment({ name: 'order', namespace: SITE });
     expect(original.spec?.replicas).toBe(0);
     await bubble.close(ctx);
+  });
+
+  test('killed, a worker opens the ways to the copies again where the services know them; elsewhere it says that nobody finds them', async () => {
+    const copy = net.createServer((socket) => socket.pipe(socket)).listen(0, '127.0.0.1');
+    await once(copy, 'listening');
+    const copies = { 'orders-db': { host: '127.0.0.1', port: (copy.address() as net.AddressInfo).port } };
+    const bubbleAt = settingsAt('127.0.0.1');
+    const work: BubbleWork = { bubble: bubbleAt, request: { drillId: drill.drillId, copies }, service: 'order' };
+    const support = resolve(__dirname, '../support');
+    const argv = ['-r', join(support, 'typescript-hook.cjs'), join(support, 'bubble-worker.ts'), JSON.stringify(work)];
+    const worker = spawn(process.execPath, argv, { stdio: 'inherit' });
+    try {
+      await waitUntil('the service being ready', async () => isReady(await bubble.state('order', ctx), 1));
+      const networking = admin.makeApiClient(client.NetworkingV1Api);
+      const place = { name: POLICY, namespace: DRILLS };
+      const way = openedBy(await networking.readNamespacedNetworkPolicy(place)).doors['orders-db']!;
+      expect(await echoed(way)).toBe('anybody?');
+
+      worker.kill('SIGKILL');
+      await once(worker, 'exit');
+      await expect(echoed(way)).rejects.toMatchObject({ code: 'ECONNREFUSED' });
+      const elsewhere = createBubble(settings.parse(settingsAt('127.0.0.2')));
+      await expectFailure(elsewhere.reopenWays(ctx), 'RoleMismatch', 'look for the copies at 127.0.0.1');
+      await bubble.reopenWays(ctx);
+      expect(await echoed(way)).toBe('anybody?');
+      await bubble.reopenWays(ctx);
+      expect(await echoed(way)).toBe('anybody?');
+    } finally {
+      worker.kill('SIGKILL');
+      await bubble.close(ctx);
+      copy.close();
+    }
+    await expectFailure(bubble.reopenWays(ctx), 'RoleMismatch', 'closed');
   });
 
   test('pods on the network of their node are refused, and what an administrator has there stays', async () => {

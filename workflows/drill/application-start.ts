@@ -1,6 +1,5 @@
 import { isolationProblem } from '../../core/drill-judgements';
 import { failure } from '../../core/errors';
-import { taskQueues } from '../../core/names';
 import { drillingOn } from '../proxies';
 import { openCopy } from './recovery';
 import type { DrillRun, Found } from './run';
@@ -52,7 +51,7 @@ export async function startApplication(run: DrillRun): Promise<Found> {
   }
   if (!name || app.endpoints.length === 0) return `${serviceCount(run)} started in isolation`;
   run.needs('network');
-  const requesting = drillingOn(taskQueues.site(application, run.site), REQUESTING_SECONDS);
+  const requesting = drillingOn(run.hostQueue, REQUESTING_SECONDS);
   run.endpoints = await allEnded(
     app.endpoints.map((check) =>
       steps.run(

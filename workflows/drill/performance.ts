@@ -1,6 +1,5 @@
 import { judgeSpeed } from '../../core/drill-judgements';
 import { failure } from '../../core/errors';
-import { taskQueues } from '../../core/names';
 import { drillingOn } from '../proxies';
 import type { DrillRun, Found } from './run';
 
@@ -15,7 +14,8 @@ export async function measurePerformance(run: DrillRun): Promise<Found> {
   if (app.endpoints.length === 0) return { leftOut: 'the config has no `endpoints`', gap: false };
   if (!bubble || !name) return { leftOut: 'the config has no `drill.bubble` with a `drill.name`', gap: true };
   run.needs('application');
-  const at = drillingOn(taskQueues.site(application, run.site), MEASURING_SECONDS);
+  // The ways to the copies may lead through this worker: one that restarts opens them again, and measures anew.
+  const at = drillingOn(run.hostQueue, MEASURING_SECONDS);
   const { requests, concurrency } = performance;
   const measured = [];
   for (const check of app.endpoints) {
