@@ -42,6 +42,7 @@ export class PodRunner {
   private readonly pods = new Map<string, PodProcess>();
   private readonly stopping = new AbortController();
   private readonly running: Promise<void>;
+  private trouble = '';
 
   constructor(options: RunnerOptions) {
     this.options = options;
@@ -61,9 +62,18 @@ export class PodRunner {
   private async run(): Promise<void> {
     while (!this.stopping.signal.aborted) {
       // An API server that is away leaves the pods as they are, as it does those of a real node.
-      await this.look().catch(() => undefined);
+      await this.look().then(
+        () => (this.trouble = ''),
+        (error: unknown) => this.say(error instanceof Error ? error.message : String(error)),
+      );
       await delay(LOOK_MILLISECONDS, undefined, { signal: this.stopping.signal }).catch(() => undefined);
     }
+  }
+
+  /** Once, and not ten times a second. */
+  private say(trouble: string): void {
+    if (trouble !== this.trouble) process.stderr.write(`pods of ${this.options.namespace}: ${trouble}\n`);
+    this.trouble = trouble;
   }
 
   private async look(): Promise<void> {
