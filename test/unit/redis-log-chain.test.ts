@@ -1,3 +1,4 @@
+import { entryBytes } from '../../adapters/engines/postgresql/entry-bytes';
 import { mergeableStream } from '../../adapters/engines/redis/joined-stream';
 import { describeLineage } from '../../adapters/engines/redis/lineage';
 import { logReach } from '../../adapters/engines/redis/log-reach';
@@ -163,6 +164,33 @@ test('segments hold what their slices held, times included, and no gap is joined
   expect(pieces.length).toBeLessThan(20);
   expect(await Promise.all(targets.map((each) => reached(stream, each)))).toEqual(before);
   expect(before[3]).toMatchObject({ exact: false });
+});
+
+test('in the place of a damaged segment its slices are read, as long as all of them are there', async () => {
+  const stream = new Written();
+  for (let second = 0; second < 12; second += 1) {
+    stream.set(`k${second}`, second * 1_000 + 100).mark(second * 1_000 + 500);
+    await stream.store();
+  }
+  const targets = [600, 3_700, 9_200].map(time);
+  const before = await Promise.all(targets.map((each) => reached(stream, each)));
+  const slices = await Promise.all(
+    (await stream.log.entries(OLD)).map(async (each) => ({ ...each, content: await entryBytes(stream.log, each) })),
+  );
+  const merger = new SliceMerger(stream.log, OLD, mergeableStream, { contentBytes: 500, seconds: 10 }, testContext());
+  await merger.begin();
+  // As of an archiver that died before it had removed them.
+  for (const each of slices) await stream.log.append(each);
+  const segments = (await stream.log.entries(OLD)).filter(({ kind }) => kind === 'segment');
+  expect(segments.length).toBeGreaterThan(1);
+  for (const each of segments) stream.log.damage(each);
+  expect(await Promise.all(targets.map((each) => reached(stream, each)))).toEqual(before);
+  const [{ segment, slices: hidden } = { segment: null, slices: [] }] = await stream.log.replaced(OLD);
+  stream.log.lose(hidden[1]!);
+  await expect(reached(stream, targets[0]!)).rejects.toMatchObject({
+    type: 'BackupCorrupt',
+    message: expect.stringContaining(segment!.key) as string,
+  });
 });
 
 describe('a promotion', () => {

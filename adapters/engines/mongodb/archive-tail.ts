@@ -3,12 +3,12 @@ import * as z from 'zod';
 import { failure, reasonOf } from '../../../core/errors';
 import type { LogArchive, LogEntry } from '../../../core/log-archive';
 import { isUnreadable } from '../opened-pieces';
+import { slicesBehind } from '../slices-behind';
 import { documentsIn } from './bson-bytes';
 import { ByteReader, chunksOf } from './document-stream';
 import { currentGeneration, generationOf, lineageOf, noteGeneration } from './lineage';
-import { slicesBehind } from './log-pieces';
 import { newestCommitted, readEntry } from './oplog';
-import { compareOptimes, type Optime, optimeOf, positionOf } from './positions';
+import { compareOptimes, naming, type Optime, optimeOf, positionOf } from './positions';
 
 /** Where the archive stands: the last entry that is durable in it, whole, to be found again in the oplog. */
 export interface Tail {
@@ -57,7 +57,7 @@ async function readTail(archive: LogArchive, lineage: string): Promise<Tail | { 
     if (!newest) return null;
     // Once more from a new listing: another archiver may just have put a segment in its place.
     const isDamaged: boolean = failed?.key === newest.key;
-    const slice: LogEntry | null = isDamaged ? furthest(await slicesBehind(archive, newest)) : null;
+    const slice: LogEntry | null = isDamaged ? furthest(await slicesBehind(archive, newest, naming)) : null;
     if (failed && isDamaged && (!slice || slice.key === newest.key)) {
       return { damage: `the end of ${lineage} cannot be read: ${failed.why}` };
     }

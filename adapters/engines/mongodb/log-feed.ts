@@ -4,9 +4,9 @@ import { reasonOf } from '../../../core/errors';
 import type { LogArchive, LogEntry } from '../../../core/log-archive';
 import { askLog } from '../listed-log';
 import { isUnreadable, openedAhead, type OpenedPiece } from '../opened-pieces';
+import { slicesBehind } from '../slices-behind';
 import { chainFrom } from './log-chain';
-import { slicesBehind } from './log-pieces';
-import { compareOptimes, type Optime, optimeOf } from './positions';
+import { compareOptimes, naming, type Optime, optimeOf } from './positions';
 
 /**
  * The pieces of the log that lead on from `reached()`, in order, until one begins at or behind `until`. While they are read
@@ -28,7 +28,7 @@ export async function* logFeed(
     const needed: LogEntry[] = [];
     // A segment that cannot be read though it was listed again: its slices are still there where nobody could prove it.
     for (const entry of chain.entries) {
-      needed.push(...(failed.has(entry.key) ? await slicesBehind(log, entry) : [entry]).filter(isNeeded));
+      needed.push(...(failed.has(entry.key) ? await slicesBehind(log, entry, naming) : [entry]).filter(isNeeded));
     }
     let given = 0;
     try {

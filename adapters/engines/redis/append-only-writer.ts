@@ -2,12 +2,11 @@ import * as fs from 'node:fs/promises';
 import * as path from 'node:path';
 import type { CallContext } from '../../../core/call';
 import { failure } from '../../../core/errors';
-import type { LogArchive } from '../../../core/log-archive';
 import { diskFailure, makeDirectory, syncDirectory, writeFileDurably } from '../../filesystem/durable';
 import { newTry } from '../restore-marker';
 import type { ChainLink } from './log-chain';
 import { isNoise } from './stream-noise';
-import { StreamWalk, type WalkedPiece, walkedPieces } from './stream-walk';
+import { type StoredPieces, StreamWalk, type WalkedPiece, walkedPieces } from './stream-walk';
 
 /** `appenddirname` and `appendfilename` as a server has them without a word in its configuration. */
 const DIRECTORY = 'appendonlydir';
@@ -34,7 +33,7 @@ export async function writeAppendOnly(
   directory: string,
   rdbName: string,
   part: StreamPart,
-  log: Pick<LogArchive, 'open'>,
+  log: StoredPieces,
   ctx: CallContext,
 ): Promise<void> {
   const place = path.join(directory, DIRECTORY);
@@ -58,7 +57,7 @@ export async function writeAppendOnly(
 async function writeIncrement(
   file: string,
   { links, from, to }: StreamPart,
-  log: Pick<LogArchive, 'open'>,
+  log: StoredPieces,
   ctx: CallContext,
 ): Promise<void> {
   const handle = await fs.open(file, 'wx', 0o600);

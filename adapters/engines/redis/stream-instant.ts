@@ -1,10 +1,9 @@
 import type { CallContext } from '../../../core/call';
-import type { LogArchive } from '../../../core/log-archive';
 import { offsetOf } from './positions';
 import { type ChainLink, type LogChain, stopOf } from './log-chain';
 import { isNoise } from './stream-noise';
 import { markOf } from './stream-marks';
-import { StreamWalk, walkedPieces } from './stream-walk';
+import { type StoredPieces, StreamWalk, walkedPieces } from './stream-walk';
 
 /** The place in a stream that an instant names. */
 export interface FoundInstant {
@@ -22,7 +21,7 @@ export interface FoundInstant {
  * stream was received, which are later by as much as it was under way.
  */
 export async function findInstant(
-  log: Pick<LogArchive, 'open'>,
+  log: StoredPieces,
   chain: LogChain,
   at: number,
   ctx: CallContext,
@@ -52,7 +51,7 @@ export async function findInstant(
 
 /** The place at or before an offset at which a replay may stop. */
 export async function boundaryAt(
-  log: Pick<LogArchive, 'open'>,
+  log: StoredPieces,
   chain: LogChain,
   offset: number,
   ctx: CallContext,

@@ -2,9 +2,14 @@ import type { CallContext } from '../../../core/call';
 import { failure, reasonOf } from '../../../core/errors';
 import type { LogArchive } from '../../../core/log-archive';
 import { isUnreadable, openedAhead } from '../opened-pieces';
+import { slicesBehind } from '../slices-behind';
 import { CommandScanner, type ScannedCommand } from './command-scanner';
 import type { ChainLink } from './log-chain';
+import { naming, readPieceName } from './positions';
 import { decodePiece, type StreamPiece } from './stream-piece';
+
+/** Where pieces are read from. */
+export type StoredPieces = Pick<LogArchive, 'open' | 'replaced'>;
 
 /** The part of a piece that belongs to the way. */
 export interface WalkedPiece extends StreamPiece {
@@ -13,10 +18,11 @@ export interface WalkedPiece extends StreamPiece {
 
 /**
  * The pieces of a way in order, decoded. While they are read slices may give way to segments: the way is then asked for `anew`.
- * Throws BackupCorrupt that names the piece that cannot be read.
+ * In the place of a damaged segment its slices are read where they are still there. Throws BackupCorrupt that names the piece
+ * that cannot be read.
  */
 export async function* walkedPieces(
-  log: Pick<LogArchive, 'open'>,
+  log: StoredPieces,
   links: readonly ChainLink[],
   ctx: CallContext,
   anew?: () => Promise<readonly ChainLink[]>,
@@ -34,13 +40,35 @@ export async function* walkedPieces(
       }
       return;
     } catch (error) {
-      const key = rest[at]?.entry.key;
-      if (!anew || key === undefined || key === failed || !isUnreadable(error)) throw error;
+      const link = rest[at];
+      if (!link || !isUnreadable(error)) throw error;
+      const slices = await slicesOf(log, link);
+      if (slices) {
+        ctx.log.warn({ error: reasonOf(error) }, 'a segment is damaged: its slices are read');
+        rest = [...slices, ...rest.slice(at + 1)];
+        continue;
+      }
+      const { key } = link.entry;
+      if (!anew || key === failed) throw error;
       ctx.log.warn({ error: reasonOf(error) }, 'the log is listed again after a piece of it could not be read');
       failed = key;
       rest = (await anew()).filter(({ until }) => until > reached);
     }
   }
+}
+
+/** In the place of a segment that cannot be read; null where they are not there any more. */
+async function slicesOf(log: StoredPieces, { entry, since, until }: ChainLink): Promise<ChainLink[] | null> {
+  const slices = entry.kind === 'segment' ? await slicesBehind(log, entry, naming) : [entry];
+  if (slices[0]?.key === entry.key) return null;
+  let reached = since;
+  return slices.flatMap((slice) => {
+    const name = readPieceName(slice.name);
+    if (!name || name.to <= reached || reached >= until) return [];
+    const link = { ...name, entry: slice, since: reached, until: Math.min(name.to, until) };
+    reached = link.until;
+    return [link];
+  });
 }
 
 /** The whole of a piece, which is never large. */
