@@ -147,7 +147,6 @@ function stores(lab: LabDescription, sites: Readonly<Record<SiteName, SiteAddres
     },
     [STORES.redis]: {
       engine: 'redis',
-      rpo: '4h',
       toolsDirectory: path.dirname(binaries.redisServer),
       sites: perSite((site) => ({
         ...sites[site].redis,
