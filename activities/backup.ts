@@ -8,6 +8,7 @@ import { failure } from '../core/errors';
 import type { MirrorResult } from '../core/mirror';
 import { backupIdOf } from '../core/layout';
 import { taskQueues } from '../core/names';
+import { sealedDump } from '../core/sealed-log';
 import type { AttemptRecord, AttemptRef, BackupRef, DumpAttempt } from '../core/transfer';
 import { requireEpoch } from './application';
 import { withCallContext } from './context';
@@ -230,8 +231,13 @@ async function fill(
 ): Promise<void> {
   try {
     const manifest = plan.parent === null ? null : await open.catalog(store).get(store, plan.parent);
+    const engine = open.engine(store);
+    if (manifest !== null && engine.log?.end) {
+      const end = await engine.log.end(plan.source.site, ctx);
+      return await dump.finish(sealedDump(manifest, end, engine.log.naming));
+    }
     const parent = manifest === null ? null : { manifest, source: open.transfer(store).source([manifest]) };
-    await dump.finish(await open.engine(store).dump(plan, parent, dump.sink, ctx));
+    await dump.finish(await engine.dump(plan, parent, dump.sink, ctx));
   } catch (error) {
     await dump.discard(error);
     throw error;

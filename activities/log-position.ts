@@ -6,7 +6,7 @@ import type { LogEntry } from '../core/log-archive';
 import type { OpenApplication } from './deps';
 
 /** The archiver stores a slice every second or two: looking more often finds nothing new. */
-const POLL_MILLISECONDS = 500;
+export const POLL_MILLISECONDS = 500;
 /**
  * Without a step forwards for so long the archiver is not running, and nobody mends it before the next backup. However far
  * it is behind, one that comes nearer is waited for: the dump is finished, and would only have to be made again.
@@ -17,7 +17,7 @@ const STANDSTILL_MILLISECONDS = 30 * 60_000;
  * The archiver may be putting a segment in the place of its slices just while they are listed or read. A listing is believed
  * for two seconds (adapters/repository/log-listing.ts): these looks see a newer one.
  */
-const RESTORABLE_LOOKS = 8;
+export const RESTORABLE_LOOKS = 8;
 
 /** Resolves when the archived log covers `result.stop`. Throws BackupIncomplete when it stands still before that. */
 export async function waitForLogTo(

@@ -53,6 +53,7 @@ export interface StoreProbe {
 
 export interface DumpRequest {
   readonly backupId: string;
+  /** Where the log itself is the incremental (`LogShipping.end`): always `full`. */
   readonly type: BackupType;
   /** The site that is active now; the engine picks the member to read from by its own settings. */
   readonly site: string;
@@ -217,8 +218,24 @@ export interface ArchiveProgress {
   readonly entriesStored: number;
 }
 
+/** Where a store's log ends now. */
+export interface LogEnd {
+  /** Of the server's log, whether it is archived yet or not. */
+  readonly position: Position;
+  /** By the source's clock: all that was executed by then lies before the position. ISO 8601. */
+  readonly at: string;
+  readonly identity: string;
+  readonly serverVersion: string;
+  readonly source: DumpSource;
+}
+
 export interface LogShipping {
   readonly naming: LogNaming;
+  /**
+   * Asks the site's primary; once the archive reaches the position, it covers the instant. An incremental backup is such an
+   * end, sealed (core/sealed-log.ts). Absent where the engine has incrementals of its own.
+   */
+  end?(site: string, ctx: CallContext): Promise<LogEnd>;
   /** What restores read of the log: what they may read is not deleted. */
   readonly reach: LogReach;
   /**

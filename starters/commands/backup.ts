@@ -12,7 +12,7 @@ export function registerBackup(front: Front): void {
       'back up stores now',
       [
         ['drctl backup orders-db', 'a full backup of one store, followed to its end'],
-        ['drctl backup --all --type incr', 'an incremental of every store (a full where an engine has none)'],
+        ['drctl backup --all --type incr', 'an incremental of every store (a full where none can be)'],
         ['drctl backup --all --detach', 'start it and return at once'],
       ],
       (session, named, { all, type, detach }) =>

@@ -36,6 +36,7 @@ const LONGEST = [
   'integration/kubernetes-bubble',
   'integration/cli',
   'integration/backup-soundness',
+  'integration/sealed-log',
   'integration/mongodb-segments',
   'contract/repository-local',
   'integration/restore-by-hand',

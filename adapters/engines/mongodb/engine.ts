@@ -4,6 +4,7 @@ import { dumpMember } from './dump';
 import { fingerprintServer } from './fingerprint';
 import { restoredHeartbeat } from './heartbeat';
 import { archiveLog } from './log-archiver';
+import { logEnd } from './log-end';
 import { logReach } from './log-reach';
 import { Members } from './members';
 import { naming, positions } from './positions';
@@ -37,6 +38,7 @@ export function createMongodbEngine({
     log: {
       naming,
       reach: logReach,
+      end: (site) => members.withSet((client) => logEnd(client, site), [...members.at(site), ...members.all()]),
       archive: (request, archive, onDurable, ctx) =>
         // The active site's members first: the log is read near the writes, and the heartbeat goes to the primary anyway.
         members.withSet(
@@ -47,11 +49,9 @@ export function createMongodbEngine({
       release: async () => {},
     },
     probe: (site, ctx): Promise<StoreProbe> => probeSite(members, site, ctx),
-    async planDump({ backupId, type, site }) {
+    async planDump({ backupId, site }) {
       const { member, estimatedBytes } = await chooseDumpMember(members, site);
-      const typeReason =
-        type === 'full' ? null : 'incremental asked, full taken: the archived oplog takes the place of incrementals';
-      return { backupId, type: 'full', typeReason, parent: null, source: { site, member }, estimatedBytes };
+      return { backupId, type: 'full', typeReason: null, parent: null, source: { site, member }, estimatedBytes };
     },
     async dump(plan, _parent, sink, ctx) {
       const source = { store, ...plan.source };

@@ -1,7 +1,8 @@
 import type { LogReach } from '../../../core/retention/log-reach';
+import { sealedSpan } from '../../../core/sealed-log';
 
-/** A backup is whole by itself, and the oplog is applied from its end on. No lineage goes on in another one. */
+/** A full is whole by itself, and the oplog is applied from its end on. No lineage goes on in another one. */
 export const logReach: LogReach = {
-  needs: ({ stop, lineage }) => (stop && lineage !== null ? { lineage, from: stop, to: stop } : null),
+  needs: sealedSpan,
   parentOf: () => null,
 };

@@ -4,13 +4,14 @@ import { storedBytes } from '../../../core/catalog';
 import type { StoreCatalog } from '../../../core/engine';
 import { failure } from '../../../core/errors';
 import { type RecoveryTarget, type RecoveryWindow, requirePlainTarget, type RestorePlan } from '../../../core/recovery';
+import { fullOf } from '../../../core/sealed-log';
 import { askLog, type ListedLog } from '../listed-log';
 import { chainFrom, type LogChain, stopOf } from './log-chain';
 import { compareOptimes, type Optime, optimeOf, positionOf, positions } from './positions';
 
 /** The ranges that can be restored, oldest first; backups whose ranges touch in one lineage share one. */
 export async function recoveryWindows({ backups, log }: StoreCatalog): Promise<RecoveryWindow[]> {
-  return askLog(log, null, (listed) => windowsOf(backups, listed));
+  return askLog(log, null, (listed) => windowsOf(fullsOf(backups), listed));
 }
 
 async function windowsOf(backups: readonly Manifest[], log: ListedLog | null): Promise<RecoveryWindow[]> {
@@ -31,31 +32,30 @@ export async function planRestore(
   { backups, log }: StoreCatalog,
   ctx: CallContext,
 ): Promise<RestorePlan> {
-  return askLog(log, ctx, (listed) => planOnce(store, target, { backups, log: listed }));
+  return askLog(log, ctx, (listed) => planOnce(store, target, { all: backups, fulls: fullsOf(backups), log: listed }));
 }
 
 /** What is stored of a store, as it was listed. */
 interface Listed {
-  readonly backups: readonly Manifest[];
+  readonly all: readonly Manifest[];
+  readonly fulls: readonly Manifest[];
   readonly log: ListedLog | null;
 }
 
 async function planOnce(store: string, target: RecoveryTarget, catalog: Listed): Promise<RestorePlan> {
-  const { backups, log } = catalog;
+  const { fulls, log } = catalog;
+  const newest = fulls.at(-1);
   requirePlainTarget(store, 'MongoDB', target);
-  if (backups.length === 0) {
+  if (!newest) {
     throw failure('PitrTargetUnreachable', `MongoDB store ${store} has no backup, so that nothing can be restored`, {
       next: `Take one with \`drctl backup ${store}\`.`,
     });
   }
   switch (target.kind) {
-    case 'backup': {
-      const backup = backups.find(({ backupId }) => backupId === target.backupId);
-      if (!backup) throw failure('NotFound', `store ${store} has no backup ${target.backupId}`);
-      return plan(store, target, backup, null, optimeOf(stopOf(backup)), backup.consistentAt);
-    }
+    case 'backup':
+      return planBackup(store, target, catalog);
     case 'latest': {
-      const chain = await chainFrom(backups.at(-1) as Manifest, log);
+      const chain = await chainFrom(newest, log);
       return plan(store, target, chain.backup, chain, chain.end, chain.coversUntil);
     }
     case 'time':
@@ -73,6 +73,24 @@ async function planOnce(store: string, target: RecoveryTarget, catalog: Listed):
   }
 }
 
+/** Of an incremental: the log up to where it was sealed. */
+async function planBackup(
+  store: string,
+  target: RecoveryTarget & { kind: 'backup' },
+  catalog: Listed,
+): Promise<RestorePlan> {
+  const { all, log } = catalog;
+  const named = all.find(({ backupId }) => backupId === target.backupId);
+  if (!named) throw failure('NotFound', `store ${store} has no backup ${target.backupId}`);
+  const [full, end] = [fullOf(named, all), optimeOf(stopOf(named))];
+  if (named === full) return plan(store, target, full, null, end, named.consistentAt);
+  const chain = await chainFrom(full, log);
+  if (compareOptimes(end, chain.end) > 0)
+    throw await outside(store, `${named.backupId}, at ${stopOf(named).value}`, catalog);
+  const planned = plan(store, target, full, chain, end, named.consistentAt);
+  return { ...planned, chain: [...planned.chain, named.backupId] };
+}
+
 async function planTime(
   store: string,
   target: RecoveryTarget & { kind: 'time' },
@@ -81,7 +99,7 @@ async function planTime(
   const wanted = Date.parse(target.time);
   if (Number.isNaN(wanted))
     throw failure('UsageInvalid', `"${target.time}" is not a time: write ISO 8601, such as 2026-11-22T13:05:03Z`);
-  for (const backup of catalog.backups.toReversed()) {
+  for (const backup of catalog.fulls.toReversed()) {
     if (Date.parse(backup.consistentAt) > wanted) continue;
     const chain = await chainFrom(backup, catalog.log);
     // A newer backup of another lineage may begin before the target without reaching it; an older one may still.
@@ -96,7 +114,7 @@ async function planPosition(
   target: RecoveryTarget & { kind: 'position' },
   catalog: Listed,
 ): Promise<RestorePlan> {
-  for (const backup of catalog.backups.toReversed()) {
+  for (const backup of catalog.fulls.toReversed()) {
     const wanted = optimeOf(positions.parse(target.text, backup.lineage ?? ''));
     if (compareOptimes(optimeOf(stopOf(backup)), wanted) > 0) continue;
     const chain = await chainFrom(backup, catalog.log);
@@ -107,8 +125,8 @@ async function planPosition(
   throw await outside(store, target.text, catalog);
 }
 
-async function outside(store: string, wanted: string, { backups, log }: Listed) {
-  const windows = await windowsOf(backups, log);
+async function outside(store: string, wanted: string, { fulls, log }: Listed) {
+  const windows = await windowsOf(fulls, log);
   const ranges = windows.map(({ from, to }) => `${from} to ${to}`).join('; ');
   return failure(
     'PitrTargetUnreachable',
@@ -143,3 +161,6 @@ function plan(
     ],
   };
 }
+
+/** An incremental is an instant on the way from its full. */
+const fullsOf = (backups: readonly Manifest[]) => backups.filter(({ type }) => type === 'full');

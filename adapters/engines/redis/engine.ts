@@ -8,6 +8,7 @@ import { dumpRedis } from './dump';
 import { readFenceLevel } from './fence-level';
 import { fingerprintRedis } from './fingerprint';
 import { infoPosition, infoVersion, readConfig, readInfo, type RedisInfo } from './info';
+import { logEnd } from './log-end';
 import { logReach } from './log-reach';
 import { planRestore, recoveryWindows } from './plan-restore';
 import { naming, redisPositions } from './positions';
@@ -42,6 +43,7 @@ export function createRedisEngine({ store, settings }: RedisEngineOptions): Engi
     log: {
       naming,
       reach: logReach,
+      end: (site, ctx) => logEnd(siteOf(site), site, ctx),
       archive: (request, archive, onDurable, ctx) =>
         archiveStream(siteOf(request.site), request, archive, onDurable, ctx),
       // The server forgets an archiver with its connection.
@@ -148,15 +150,11 @@ const CLUSTER =
 
 /** A replica that follows, if there is one: a full synchronisation makes the server fork. */
 async function planDump(
-  { backupId, type, site }: DumpRequest,
+  { backupId, site }: DumpRequest,
   primary: RedisEndpoint,
   replicas: readonly RedisEndpoint[],
   ctx: CallContext,
 ): Promise<DumpPlan> {
-  const typeReason =
-    type === 'full'
-      ? null
-      : 'incremental asked, full taken: the archived replication stream takes the place of incrementals';
   for (const member of [...replicas, primary]) {
     const info = await look(member, ctx).catch((error: unknown) => {
       // A replica that is down is no reason to skip the backup: the next member is asked, and the primary must answer.
@@ -170,7 +168,7 @@ async function planDump(
     return {
       backupId,
       type: 'full',
-      typeReason,
+      typeReason: null,
       parent: null,
       source: { site, member: addressOf(member) },
       estimatedBytes: Number(info.get('used_memory_dataset')) || null,

@@ -1,11 +1,12 @@
 import type { LogReach } from '../../../core/retention/log-reach';
+import { sealedSpan } from '../../../core/sealed-log';
 import { parentOf } from './lineage';
 
 /**
- * A backup is whole by itself, and the stream is replayed from its position on. That one names the lineage: what older
+ * A full is whole by itself, and the stream is replayed from its position on. That one names the lineage: what older
  * manifests have in its place has the offset in it as well.
  */
 export const logReach: LogReach = {
-  needs: ({ stop }) => stop && { lineage: stop.lineage, from: stop, to: stop },
+  needs: sealedSpan,
   parentOf,
 };

@@ -10,6 +10,7 @@ import {
   requirePlainTarget,
   type RestorePlan,
 } from '../../../core/recovery';
+import { fullOf } from '../../../core/sealed-log';
 import { isUnreadable } from '../opened-pieces';
 import { askStream, chainFrom, type KnownStream, type LogChain, stopOf } from './log-chain';
 import { offsetOf, type RedisPosition, redisPosition, redisPositions } from './positions';
@@ -17,7 +18,7 @@ import { boundaryAt, findInstant } from './stream-instant';
 
 /** The ranges that can be restored, oldest first; backups whose ranges touch along one way share one. */
 export function recoveryWindows({ backups, log }: StoreCatalog): Promise<RecoveryWindow[]> {
-  return askStream(log, null, (known) => windowsOf(byInstant(backups), known));
+  return askStream(log, null, (known) => windowsOf(fullsOf(backups), known));
 }
 
 async function windowsOf(backups: readonly Manifest[], log: KnownStream | null): Promise<RecoveryWindow[]> {
@@ -41,26 +42,26 @@ export async function planRestore(
   ctx: CallContext,
 ): Promise<RestorePlan> {
   requirePlainTarget(store, 'redis', target);
-  return askStream(log, ctx, (known) => planOnce({ store, backups: byInstant(backups), log, known }, target, ctx));
+  const fulls = fullsOf(backups);
+  return askStream(log, ctx, (known) => planOnce({ store, all: backups, fulls, log, known }, target, ctx));
 }
 
 interface Planning {
   readonly store: string;
-  readonly backups: readonly Manifest[];
+  readonly all: readonly Manifest[];
+  /** By the instant whose state they hold. */
+  readonly fulls: readonly Manifest[];
   readonly log: LogArchive | null;
   readonly known: KnownStream | null;
 }
 
 async function planOnce(planning: Planning, target: PlainTarget, ctx: CallContext): Promise<RestorePlan> {
-  const { store, backups, known } = planning;
-  const newest = backups.at(-1);
+  const { store, fulls, known } = planning;
+  const newest = fulls.at(-1);
   if (!newest) throw failure('PitrTargetUnreachable', `${store} has no backup`, { next: 'Take a backup first.' });
   switch (target.kind) {
-    case 'backup': {
-      const named = backups.find((each) => each.backupId === target.backupId);
-      if (!named) throw failure('NotFound', `${store} has no backup ${target.backupId}`);
-      return planOf(planning, target, named, null);
-    }
+    case 'backup':
+      return planBackup(planning, target);
     case 'latest': {
       const chain = await chainFrom(newest, known);
       return planOf(planning, target, newest, { chain, offset: chain.end, time: chain.coversUntil });
@@ -78,15 +79,28 @@ async function planOnce(planning: Planning, target: PlainTarget, ctx: CallContex
   }
 }
 
+/** Of an incremental: the stream up to where it was sealed, along its own replication id. */
+async function planBackup(planning: Planning, target: PlainTarget & { kind: 'backup' }): Promise<RestorePlan> {
+  const { store, all, known } = planning;
+  const named = all.find((each) => each.backupId === target.backupId);
+  if (!named) throw failure('NotFound', `${store} has no backup ${target.backupId}`);
+  const full = fullOf(named, all);
+  if (named === full) return planOf(planning, target, full, null);
+  const [chain, offset] = [await chainFrom(full, known, false), offsetOf(stopOf(named))];
+  if (chain.end < offset) throw await outside(planning, `${named.backupId}, at ${offset} of ${named.lineage}`);
+  const plan = planOf(planning, target, full, { chain, offset, time: Date.parse(named.consistentAt) });
+  return { ...plan, chain: [...plan.chain, named.backupId] };
+}
+
 async function planTime(
   planning: Planning,
   target: PlainTarget & { kind: 'time' },
   ctx: CallContext,
 ): Promise<RestorePlan> {
-  const { backups, log, known } = planning;
+  const { fulls, log, known } = planning;
   const wanted = Date.parse(target.time);
   if (Number.isNaN(wanted)) throw failure('UsageInvalid', `"${target.time}" is not an ISO 8601 time`);
-  for (const backup of backups.toReversed()) {
+  for (const backup of fulls.toReversed()) {
     if (Date.parse(backup.consistentAt) > wanted) continue;
     for (const chain of await waysFrom(backup, known)) {
       // A newer backup may begin before the target without reaching it; an older one may still.
@@ -112,11 +126,11 @@ async function planPosition(
   target: PlainTarget & { kind: 'position' },
   ctx: CallContext,
 ): Promise<RestorePlan> {
-  const { backups, log, known } = planning;
+  const { fulls, log, known } = planning;
   const wanted = offsetOf(redisPositions.parse(target.text, ''));
   // An offset is one of the newest history: an older one may have used the same number for another state.
-  const lineage = (await chainFrom(backups.at(-1) as Manifest, known)).lineage;
-  for (const backup of backups.toReversed()) {
+  const lineage = (await chainFrom(fulls.at(-1) as Manifest, known)).lineage;
+  for (const backup of fulls.toReversed()) {
     if (offsetOf(stopOf(backup)) > wanted) continue;
     const chain = await chainFrom(backup, known);
     if (chain.lineage !== lineage || wanted > chain.end) continue;
@@ -142,8 +156,8 @@ function timeAt({ links, backup }: LogChain, offset: number): number {
   return Math.max(Date.parse(backup.consistentAt), covered);
 }
 
-async function outside({ store, backups, known }: Planning, wanted: string) {
-  const ranges = (await windowsOf(backups, known)).map(({ from, to }) => (from === to ? from : `${from} to ${to}`));
+async function outside({ store, fulls, known }: Planning, wanted: string) {
+  const ranges = (await windowsOf(fulls, known)).map(({ from, to }) => (from === to ? from : `${from} to ${to}`));
   return failure(
     'PitrTargetUnreachable',
     `${store} cannot be restored to ${wanted}: what can be reached is ${ranges.join('; ')}`,
@@ -195,7 +209,7 @@ function unheardNote(unheard: { readonly from: number; readonly to: number } | n
   ];
 }
 
-function byInstant(backups: readonly Manifest[]): Manifest[] {
+function fullsOf(backups: readonly Manifest[]): Manifest[] {
   return backups
     .filter((each) => each.type === 'full')
     .toSorted((a, b) => Date.parse(a.consistentAt) - Date.parse(b.consistentAt));

@@ -44,7 +44,7 @@ export function redisRestore({ store, toolsDirectory, password }: RestoreOptions
     leaves: ['open'],
 
     async rebuild({ restoreId, chain, place }, source, _log, ctx) {
-      const manifest = lastOf(chain);
+      const manifest = fullIn(chain);
       const directory = place.directory;
       const marker = { restoreId, engine: 'redis', store, tryId: newTry(), detail: {} };
       await claimPlace(place, marker, async () => (await serverOf(directory)).stop());
@@ -89,7 +89,7 @@ export function redisRestore({ store, toolsDirectory, password }: RestoreOptions
       const running = await runningServer(directory);
       if (running) return restored(request, { host, port: running.port });
       const settings = detail.settings ?? {};
-      const program = await findServer(toolsDirectory, lastOf(request.chain).serverVersion);
+      const program = await findServer(toolsDirectory, fullIn(request.chain).serverVersion);
       const { place } = request;
       const appendOnly = detail.replayed ?? false;
       const port = await startRestoredServer(
@@ -120,14 +120,14 @@ interface RestoreDetail {
 
 /** The way to the plan's target as it is archived now: since the plan was made, slices may have given way to segments. */
 function streamPartOf({ plan, chain }: RestoreRequest, log: LogArchive | null, ctx: CallContext): StreamPart {
-  const [target, backup] = [plan.log?.to, lastOf(chain)];
+  const [target, backup] = [plan.log?.to, fullIn(chain)];
   if (!log || !target) throw failure('LogGap', `the log that the restore of ${plan.store} needs is not there`);
   const links = () => askStream(log, ctx, (known) => linksTo(backup, known, target));
   return { links, from: offsetOf(stopOf(backup)), to: offsetOf(target) };
 }
 
-function lastOf(chain: readonly Manifest[]): Manifest {
-  const manifest = chain.at(-1);
+/** All that is rebuilt: an incremental behind it is a position of the log. */
+function fullIn([manifest]: readonly Manifest[]): Manifest {
   if (!manifest) throw failure('NotFound', 'the restore names no backup');
   return manifest;
 }

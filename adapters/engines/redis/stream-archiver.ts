@@ -1,17 +1,17 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { CallContext } from '../../../core/call';
 import type { ArchiveOutcome, ArchiveProgress, ArchiveRequest } from '../../../core/engine';
-import { failure, reasonOf } from '../../../core/errors';
+import { reasonOf } from '../../../core/errors';
 import type { LogArchive } from '../../../core/log-archive';
 import { MERGE_BOUNDS, type MergeBounds, SliceMerger } from '../slice-merger';
 import { findStart, resumeStream } from './archive-start';
-import { addressOf, type RedisEndpoint, withRedis } from './connection';
+import { type RedisEndpoint, withRedis } from './connection';
 import { infoPosition, readInfo } from './info';
 import { mergeableStream } from './joined-stream';
 import { redisPosition } from './positions';
 import { type ReplicaLink, withReplicaLink } from './replica-link';
 import { SliceCollector, type StreamTail } from './slice-collector';
-import { isFenced, setMark, startMarks, type StreamMarks } from './stream-marks';
+import { fenced, isFenced, setMark, startMarks, type StreamMarks } from './stream-marks';
 
 /** As much is held while a piece is stored; then the server has to wait, by its output buffer and its backlog. */
 const HELD_BYTES = 32 * 1024 * 1024;
@@ -159,14 +159,6 @@ class StreamArchiver {
     this.#wake = Promise.withResolvers();
     over.abort();
   }
-}
-
-function fenced(endpoint: RedisEndpoint): Error {
-  return failure(
-    'TargetUnreachable',
-    `Redis at ${addressOf(endpoint)} is fenced by a role change: what it wrote before is archived`,
-    { next: 'Nothing has to be done: the log goes on at the new primary, or when the fence is lifted.' },
-  );
 }
 
 function outcomeOf(tail: StreamTail, entriesStored: number, needsBase: string | null): ArchiveOutcome {

@@ -1,10 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type Redis from 'ioredis';
 import type { CallContext } from '../../../core/call';
-import { reasonOf } from '../../../core/errors';
+import { failure, reasonOf } from '../../../core/errors';
 import { readAclFence } from './acl-fence';
 import type { ScannedCommand } from './command-scanner';
-import { type RedisEndpoint, unlessRefused, withRedis } from './connection';
+import { addressOf, type RedisEndpoint, unlessRefused, withRedis } from './connection';
 import { readFenceLevel } from './fence-level';
 import { readConfig } from './info';
 
@@ -111,4 +111,13 @@ export async function isFenced(client: Redis): Promise<boolean> {
   const settings = await unlessRefused(() => readConfig(client, 'min-replicas-to-write'));
   if (readFenceLevel(Number(settings?.get('min-replicas-to-write') ?? 0))) return true;
   return (await readAclFence(client)) !== null;
+}
+
+/** What a fenced server's log comes to. */
+export function fenced(endpoint: RedisEndpoint): Error {
+  return failure(
+    'TargetUnreachable',
+    `Redis at ${addressOf(endpoint)} is fenced by a role change: what it wrote before is archived`,
+    { next: 'Nothing has to be done: the log goes on at the new primary, or when the fence is lifted.' },
+  );
 }
