@@ -152,7 +152,7 @@ test('a standby that does not answer ends the failover before anybody is asked',
     // A run that fails leaves a report as well.
     expect(world.reports).toMatchObject([{ outcome: 'failed', verdict: 'failed', move: { epoch: null } }]);
     expect(world.reports[0]?.because).toMatch(/dr cannot take over: orders has no standby/);
-    expect(world.calls.filter((call) => call === 'probeSite:dr')).toHaveLength(3);
+    expect(world.calls.filter((call) => call === 'probeSite:dr')).toHaveLength(9);
   });
 });
 

@@ -30,17 +30,17 @@ export async function requireStandbysStill(run: FailoverRun): Promise<void> {
   await run.control.must(...roleChangeSteps.standbys(run.site), () => lookForStandbys(run, 'retry'));
 }
 
-/**
- * Fencing the old site for a standby that is not there would end the service for nothing. As patient as the look at the old
- * site, because a standby may be restarting.
- */
+/** A standby may be restarting, or be busy with an election: the end of the run costs people more than a minute of waiting. */
+const MORE_PATIENT_THAN_CONFIRMING = 3;
+
+/** Fencing the old site for a standby that is not there would end the service for nothing. */
 async function lookForStandbys(run: FailoverRun, thenDo: string): Promise<void> {
   const { confirmProbes, confirmIntervalSeconds } = run.app.failover;
   for (let look = 1; ; look += 1) {
     const { stores, findings } = await run.at.probeSite({ application: run.app.name, site: run.site });
     const absent = run.stores.filter((name) => !stores.some(({ store, reachable }) => store === name && reachable));
     if (absent.length === 0) return;
-    if (look >= confirmProbes) {
+    if (look >= confirmProbes * MORE_PATIENT_THAN_CONFIRMING) {
       const seen = findings.filter((finding) => absent.some((name) => finding.startsWith(`${name} at `)));
       throw failure(
         'TargetUnreachable',
