@@ -16,6 +16,8 @@ const POLL_MILLISECONDS = 500;
 const RETRIES_EVERY_LOOKS = 6;
 /** A query that no worker answers within this says so instead of hanging. */
 const QUERY_MILLISECONDS = 5_000;
+/** The same for a command that has nothing to show otherwise: a busy worker reads the whole history of a long run first. */
+const REQUIRED_QUERY_MILLISECONDS = 15_000;
 const LOOKS_IN_VAIN_BEFORE_SAYING = 2;
 
 /** A step that takes longer is announced in a log before it ends. */
@@ -116,10 +118,14 @@ async function retriesOfRun(session: Session, handle: WorkflowHandle): Promise<s
 }
 
 /** The run's status, or in a few words why it cannot be seen now. */
-async function queryStatus<S extends RunStatus>(session: Session, handle: WorkflowHandle): Promise<S | string> {
+async function queryStatus<S extends RunStatus>(
+  session: Session,
+  handle: WorkflowHandle,
+  withinMilliseconds = QUERY_MILLISECONDS,
+): Promise<S | string> {
   const client = await session.client();
   try {
-    return await client.connection.withDeadline(Date.now() + QUERY_MILLISECONDS, () => handle.query<S>(queries.status));
+    return await client.connection.withDeadline(Date.now() + withinMilliseconds, () => handle.query<S>(queries.status));
   } catch (error) {
     // Progress is a courtesy: the run is durable and its result is waited for elsewhere.
     if (isGrpcDeadlineError(error)) return 'no worker answers (`drctl worker` says how to run one)';
@@ -133,7 +139,7 @@ export async function requireStatus<S extends RunStatus>(
   handle: WorkflowHandle,
   what: string,
 ): Promise<S> {
-  const status = await queryStatus<S>(session, handle);
+  const status = await queryStatus<S>(session, handle, REQUIRED_QUERY_MILLISECONDS);
   if (typeof status !== 'string') return status;
   throw failure('TargetUnreachable', `${what} cannot be looked at: ${status}`, {
     next: 'Check that a worker runs (`drctl worker`); the Web UI shows the steps too.',
