@@ -9,6 +9,8 @@ import { WireConnection } from './wire';
 /** Three inserts at a time keep the server's two cores busy; each waits with at most 8 MB. */
 const CONNECTIONS = 3;
 const INSERT_BYTES = 8 * 1024 * 1024;
+/** The server's own limit. */
+const INSERT_DOCUMENTS = 100_000;
 const DUPLICATE_KEY = 11000;
 
 /** Creates collections and views as the archive's head describes them, and notes their indexes for later. */
@@ -58,6 +60,11 @@ export class ArchiveLoader {
     held.parts.push(documents);
     held.bytes += documents.length;
     if (held.bytes >= INSERT_BYTES) await this.flush(key);
+  }
+
+  /** What is held of a collection that has no more: of thousands of small ones it would be more than the memory. */
+  async end(db: string, collection: string): Promise<void> {
+    await this.flush(`${db}.${collection}`);
   }
 
   /** Resolves when everything given so far is in the server. */
@@ -120,11 +127,26 @@ async function insertRaw(
   }
 }
 
-/** The server takes 100,000 documents at once; of `admin.system.version` only the users' schema belongs to the data. */
+/** As many as the server takes at once, as they lie together in memory; of `admin.system.version` only the users' schema. */
 function* insertable(db: string, collection: string, parts: readonly Buffer[]): Generator<Buffer[]> {
   const isVersion = db === 'admin' && collection === 'system.version';
-  const all = parts
-    .flatMap((part) => [...documentsIn(part)])
-    .filter((each) => !isVersion || Bson.deserialize(each)['_id'] === 'authSchema');
-  for (let at = 0; at < all.length; at += 100_000) yield all.slice(at, at + 100_000);
+  let [batch, count]: [Buffer[], number] = [[], 0];
+  for (const part of isVersion ? parts.flatMap(aboutUsers) : parts) {
+    let from = 0;
+    for (let at = 0; at < part.length;) {
+      at += part.readInt32LE(at);
+      count += 1;
+      if (count < INSERT_DOCUMENTS && at < part.length) continue;
+      batch.push(part.subarray(from, at));
+      from = at;
+      if (count < INSERT_DOCUMENTS) continue;
+      yield batch;
+      [batch, count] = [[], 0];
+    }
+  }
+  if (batch.length > 0) yield batch;
+}
+
+function aboutUsers(documents: Buffer): Buffer[] {
+  return [...documentsIn(documents)].filter((each) => Bson.deserialize(each)['_id'] === 'authSchema');
 }

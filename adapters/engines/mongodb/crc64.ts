@@ -1,68 +1,45 @@
-/**
- * CRC-64/XZ (reflected ECMA-182 polynomial), the checksum of mongodump's archives (Go: `crc64.New(MakeTable(ECMA))`).
- * Each 64-bit value is two 32-bit halves, because BigInt arithmetic is some forty times slower; eight bytes a step.
- */
-const POLYNOMIAL_HIGH = 0xc96c5795;
-const POLYNOMIAL_LOW = 0xd7870f42;
+import { compileCrc64, type Crc64Module, TABLE_BYTES, TABLES } from './crc64-module';
 
-const [TABLE_HIGH, TABLE_LOW] = makeTables();
+/** CRC-64/XZ (reflected ECMA-182 polynomial), the checksum of mongodump's archives (Go: `crc64.New(MakeTable(ECMA))`). */
+const POLYNOMIAL = 0xc96c5795d7870f42n;
+const TABLE_WORDS = TABLE_BYTES / 8;
+const TABLES_BYTES = TABLES * TABLE_BYTES;
 
-function makeTables(): [Uint32Array, Uint32Array] {
-  const high = new Uint32Array(8 * 256);
-  const low = new Uint32Array(8 * 256);
-  for (let byte = 0; byte < 256; byte++) {
-    let [h, l] = [0, byte];
-    for (let bit = 0; bit < 8; bit++) {
-      const carry = l & 1;
-      l = ((l >>> 1) | (h << 31)) >>> 0;
-      h >>>= 1;
-      if (carry) [h, l] = [(h ^ POLYNOMIAL_HIGH) >>> 0, (l ^ POLYNOMIAL_LOW) >>> 0];
-    }
-    [high[byte], low[byte]] = [h, l];
+/** Compiled when it is needed first; each call is over before the next begins, so that one is enough for all. */
+let compiled: Crc64Module | null = null;
+
+function crc64(): Crc64Module {
+  if (compiled) return compiled;
+  compiled = compileCrc64();
+  const words = new BigUint64Array(compiled.memory.buffer, 0, TABLES_BYTES / 8);
+  for (let byte = 0; byte < TABLE_WORDS; byte += 1) {
+    let word = BigInt(byte);
+    for (let bit = 0; bit < 8; bit += 1) word = word & 1n ? (word >> 1n) ^ POLYNOMIAL : word >> 1n;
+    words[byte] = word;
   }
-  for (let index = 256; index < 8 * 256; index++) {
-    const [h, l] = [high[index - 256] as number, low[index - 256] as number];
-    const next = l & 0xff;
-    low[index] = ((l >>> 8) | (h << 24)) ^ (low[next] as number);
-    high[index] = (h >>> 8) ^ (high[next] as number);
+  for (let index = TABLE_WORDS; index < words.length; index += 1) {
+    const before = words[index - TABLE_WORDS] as bigint;
+    words[index] = (words[Number(before & 255n)] as bigint) ^ (before >> 8n);
   }
-  return [high, low];
+  return compiled;
 }
 
 export class Crc64 {
-  private high = 0xffffffff;
-  private low = 0xffffffff;
+  private crc = -1n;
 
-  update(bytes: Buffer): void {
-    const [th, tl] = [TABLE_HIGH, TABLE_LOW];
-    const data: Uint8Array = bytes;
-    let [high, low] = [this.high, this.low];
-    let at = 0;
-    for (const last = bytes.length - 7; at < last; at += 8) {
-      const a = low ^ (data[at]! | (data[at + 1]! << 8) | (data[at + 2]! << 16) | (data[at + 3]! << 24));
-      const b = high ^ (data[at + 4]! | (data[at + 5]! << 8) | (data[at + 6]! << 16) | (data[at + 7]! << 24));
-      const [i0, i1, i2, i3] = [
-        1792 + (a & 255),
-        1536 + ((a >>> 8) & 255),
-        1280 + ((a >>> 16) & 255),
-        1024 + (a >>> 24),
-      ];
-      const [i4, i5, i6, i7] = [768 + (b & 255), 512 + ((b >>> 8) & 255), 256 + ((b >>> 16) & 255), b >>> 24];
-      low = tl[i0]! ^ tl[i1]! ^ tl[i2]! ^ tl[i3]! ^ tl[i4]! ^ tl[i5]! ^ tl[i6]! ^ tl[i7]!;
-      high = th[i0]! ^ th[i1]! ^ th[i2]! ^ th[i3]! ^ th[i4]! ^ th[i5]! ^ th[i6]! ^ th[i7]!;
+  update(bytes: Uint8Array): void {
+    const { memory, by16, by1 } = crc64();
+    const room = memory.length - TABLES_BYTES;
+    for (let at = 0; at < bytes.length; at += room) {
+      const part = bytes.subarray(at, at + room);
+      memory.set(part, TABLES_BYTES);
+      const whole = TABLES_BYTES + (part.length & ~15);
+      this.crc = by1(by16(this.crc, TABLES_BYTES, whole), whole, TABLES_BYTES + part.length);
     }
-    for (; at < bytes.length; at++) {
-      const index = (low ^ data[at]!) & 255;
-      low = ((low >>> 8) | (high << 24)) ^ tl[index]!;
-      high = (high >>> 8) ^ th[index]!;
-    }
-    [this.high, this.low] = [high, low];
   }
 
   /** As the signed 64-bit integer that an archive's header holds. */
   digest(): bigint {
-    const high = BigInt((this.high ^ 0xffffffff) >>> 0);
-    const low = BigInt((this.low ^ 0xffffffff) >>> 0);
-    return BigInt.asIntN(64, (high << 32n) | low);
+    return BigInt.asIntN(64, ~this.crc);
   }
 }

@@ -34,6 +34,7 @@ export async function loadBackup(
     for await (const part of readArchive(chunks, artifact.key)) {
       ctx.signal.throwIfAborted();
       if (part.kind === 'head') await createNamespaces(client, part.namespaces, applier.indexes);
+      if (part.kind === 'end') await loader.end(part.db, part.collection);
       if (part.kind !== 'documents') continue;
       if (part.db !== '') {
         await loader.add(part.db, part.collection, part.documents);
