@@ -1,14 +1,24 @@
 import type { CallContext } from '../core/call';
 import type { Manifest } from '../core/catalog';
 import type { CatalogStore, DamagedManifest } from '../core/catalog-store';
-import { hasCode, reasonOf } from '../core/errors';
+import { failure, hasCode, reasonOf } from '../core/errors';
 import { planAroundDamage } from '../core/plan-around-damage';
 import type { RecoveryTarget, RestorePlan } from '../core/recovery';
 import { elsewhereLine, type StoreReading } from '../core/reading';
+import type { Selection } from '../core/selection';
 import { type FrozenLook, type ThawTier, thawNote, thawPlan } from '../core/thaw';
 import type { OpenApplication } from './deps';
 import { knownDamage } from './known-damage';
 import { unrestorable } from './unrestorable';
+
+export interface RestoreWish {
+  readonly store: string;
+  readonly target: RecoveryTarget;
+  /** The config's where it is left out. */
+  readonly tier?: ThawTier;
+  /** The whole store where it is left out. */
+  readonly selection?: Selection;
+}
 
 /**
  * Plans the restore of a store, from what of its manifests can be read; says what of its chain has to be asked back from an
@@ -16,17 +26,27 @@ import { unrestorable } from './unrestorable';
  */
 export async function planStoreRestore(
   open: OpenApplication,
-  { store, target, tier }: { readonly store: string; readonly target: RecoveryTarget; readonly tier?: ThawTier },
+  { store, target, tier, selection }: RestoreWish,
   ctx: CallContext,
 ): Promise<RestorePlan> {
   const reading = open.reading(store);
   const planned = await planAroundKnownDamage(open, store, target, reading, ctx);
   const chain = await manifestsOf(reading.catalog, store, planned.chain);
-  const plan = { ...planned, notes: [...planned.notes, ...reading.elsewhere().map(elsewhereLine)] };
+  const whole = { ...planned, notes: [...planned.notes, ...reading.elsewhere().map(elsewhereLine)] };
+  const plan = selection ? partOf(open, whole, selection) : whole;
   const frozen = await frozenOf(open, store, chain, ctx);
   if (frozen === null) return plan;
   const thaw = thawPlan(frozen, { ...open.thaw, ...(tier === undefined ? {} : { tier }) });
   return { ...plan, thaw, notes: [...plan.notes, thawNote(thaw)] };
+}
+
+/** Throws UsageInvalid where the engine restores a store whole. */
+function partOf(open: OpenApplication, plan: RestorePlan, selection: Selection): RestorePlan {
+  const { restore, kind } = open.engine(plan.store);
+  if (restore.select) return restore.select(plan, selection);
+  throw failure('UsageInvalid', `${plan.store} is restored as a whole: ${kind} restores no part of a store by name`, {
+    next: 'Leave --include and --rename out, and take the part from the restored copy.',
+  });
 }
 
 /**

@@ -12,6 +12,7 @@ import {
 } from '../core/recovery';
 import type { ReadElsewhere, StoreReading } from '../core/reading';
 import type { CheckResult } from '../core/restore-checks';
+import type { Selection } from '../core/selection';
 import type { ThawTier } from '../core/thaw';
 import { withCallContext } from './context';
 import { atCopy } from './copies';
@@ -60,15 +61,17 @@ export function createRestoreActivities(deps: ActivityDeps) {
       leave?: Leave;
       /** Instead of the config's. */
       thawTier?: ThawTier;
+      /** Of the one store that is named. */
+      selection?: Selection;
       copy?: string;
     }): Promise<{ hostQueue: string; plans: RestorePlan[]; checked?: string[] }> {
       return withCallContext(async (ctx) => {
         const open = atCopy(deps.open(input.application), input.copy);
         const plans: RestorePlan[] = [];
         for (const store of input.stores) requireLeave(store, open.engine(store).restore.leaves, input.leave ?? 'open');
-        const { target, thawTier } = input;
+        const { target, thawTier, selection } = input;
         for (const store of input.stores) {
-          const wish = { store, target, ...(thawTier === undefined ? {} : { tier: thawTier }) };
+          const wish = { store, target, ...(thawTier && { tier: thawTier }), ...(selection && { selection }) };
           plans.push(await planStoreRestore(open, wish, ctx));
         }
         for (const { store, chain } of plans) {

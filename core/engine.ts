@@ -14,6 +14,7 @@ import type {
 import type { RestoreChecks } from './restore-checks';
 import type { LogReach } from './retention/log-reach';
 import type { Replication } from './roles';
+import type { Selection } from './selection';
 import type { VolumeSink, VolumeSource } from './volumes';
 
 /** What a primary holds of its log until it is archived. */
@@ -156,6 +157,11 @@ export interface RestoreRequest {
 export interface Restore {
   /** What `open`, or nothing after `replay`, or `shutDown` can leave behind. */
   readonly leaves: readonly Leave[];
+  /**
+   * The plan for a part of the store; `plan.selection` then names it. Throws UsageInvalid for names that cannot be. Absent for
+   * engines that restore a store whole.
+   */
+  select?(plan: RestorePlan, selection: Selection): RestorePlan;
   /** Writes the chain into the place and makes it ready for replay. Throws TargetNotEmpty for what it did not make itself. */
   rebuild(request: RestoreRequest, source: VolumeSource, log: LogArchive | null, ctx: CallContext): Promise<void>;
   /** Replays up to the target and stops there; resolves at once where there is nothing to replay. */

@@ -1,5 +1,6 @@
 import { failure } from './errors';
 import type { Position } from './positions';
+import type { Selection } from './selection';
 import type { ThawPlan } from './thaw';
 
 /** What a person asks for with `--to`, and how it is meant where that is open. */
@@ -81,6 +82,8 @@ export interface RestorePlan {
   /** Backup ids, full first. */
   readonly chain: readonly string[];
   readonly lineage: string | null;
+  /** The part of the store that is restored, and its new names; absent: the whole store. */
+  readonly selection?: Selection;
   /** The part of the log that is replayed; null where none is. `to` null: as far as needed to reach the target's time. */
   readonly log: { readonly from: Position; readonly to: Position | null } | null;
   /** What will be reached: exactly the target, or (engines without a log) the state of the nearest earlier backup. */

@@ -3,6 +3,7 @@ import type { HealthReason, HealthStatus } from './monitoring/store-view';
 import type { ReadElsewhere } from './reading';
 import type { Fingerprint, Leave, RecoveryTarget, RestoredStore, RestorePlan } from './recovery';
 import type { CheckResult } from './restore-checks';
+import type { Selection } from './selection';
 import type { ThawTier } from './thaw';
 
 /**
@@ -202,6 +203,8 @@ export interface RestoreStoresInput {
   readonly leave?: Leave;
   /** How fast what lies in archive classes is asked back; as the config says where it is left out. */
   readonly thawTier?: ThawTier;
+  /** The part of the one store that is restored; all of it where it is left out. */
+  readonly selection?: Selection;
   /** The only repository that is read; the stores' own, and their copies where that has to be, where it is left out. */
   readonly copy?: string;
 }

@@ -8,6 +8,7 @@ import { type Leave, type RecoveryTarget, requireLeave, type RestorePlan } from 
 import { elsewhereLine } from '../core/reading';
 import { checkLine } from '../core/restore-checks';
 import { queries, type RestorePlaceInput, type RestoreStoresInput, type RestoreStoresResult } from '../core/runs';
+import { type Selection, selectionText } from '../core/selection';
 import type { ThawTier } from '../core/thaw';
 import { follow } from './follow';
 import { backTo, newRunName, printDetached, startRun } from './runs';
@@ -28,6 +29,8 @@ export interface RestoreRequest {
   readonly leave: Leave;
   /** The config's where it is left out. */
   readonly thawTier: ThawTier | undefined;
+  /** Null: the stores as they are. */
+  readonly selection: Selection | null;
   /** The site whose worker restores; the active one where it is left out. */
   readonly site: string | null;
   /** The copy that alone is read; null: the stores' own repositories, and copies where that has to be. */
@@ -56,6 +59,7 @@ export async function startRestore(session: Session, request: RestoreRequest): P
     approved: request.approved,
     leave: request.leave,
     ...(request.thawTier === undefined ? {} : { thawTier: request.thawTier }),
+    ...(request.selection === null ? {} : { selection: request.selection }),
     ...(request.copy === null ? {} : { copy: request.copy }),
   };
   const handle = await startRun(session, {
@@ -91,12 +95,12 @@ export async function planRestore(
   session: Session,
   request: Omit<RestoreRequest, 'site' | 'approved' | 'detach'>,
 ): Promise<void> {
-  const { target, thawTier } = request;
+  const { target, thawTier: tier, selection } = request;
   const open = atCopy(await session.open(), request.copy ?? undefined);
   for (const store of request.stores) requireLeave(store, open.engine(store).restore.leaves, request.leave);
   const plans = await Promise.all(
     request.stores.map((store) =>
-      planStoreRestore(open, { store, target, ...(thawTier ? { tier: thawTier } : {}) }, quietContext()),
+      planStoreRestore(open, { store, target, ...(tier && { tier }), ...(selection && { selection }) }, quietContext()),
     ),
   );
   const places = placesOf(session, request);
@@ -172,6 +176,7 @@ export function planLines(plans: readonly RestorePlan[], places: RestoreStoresIn
       '',
       `${plan.store} (${plan.engine}) to ${targetText(plan.target)}`,
       `  reaches   ${reaches.time}${positionText(plan)}${reaches.exact ? '' : inexactText(plan)}`,
+      ...(plan.selection ? [`  only      ${selectionText(plan.selection)}`] : []),
       `  from      ${plan.chain.join(' + ')}${plan.log ? `, then the log from ${plan.log.from.value}` : ''}`,
       `  download  ${formatBytes(plan.downloadBytes)}${plan.log ? ' and the log' : ''}`,
       ...(place ? [`  into      ${place.directory}${whatBecomes(place)}`] : []),

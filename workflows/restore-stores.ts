@@ -34,7 +34,7 @@ export async function restoreStores(input: RestoreStoresInput): Promise<RestoreS
 }
 
 async function restoreAll(input: RestoreStoresInput, course: Course): Promise<RestoreStoresResult> {
-  const { application, restoreId, site, target, requestedBy, leave, thawTier } = input;
+  const { application, restoreId, site, target, requestedBy, leave, thawTier, selection } = input;
   const { steps } = course;
   const from = input.copy === undefined ? {} : { copy: input.copy };
   const startedAt = Date.now();
@@ -69,6 +69,7 @@ async function restoreAll(input: RestoreStoresInput, course: Course): Promise<Re
         stores: input.stores.map(({ store }) => store),
         ...(leave === undefined ? {} : { leave }),
         ...(thawTier === undefined ? {} : { thawTier }),
+        ...(selection === undefined ? {} : { selection }),
         ...from,
       }),
     (result) => result.plans.map((plan) => `${plan.store}: ${plan.reaches.time}`).join(', '),

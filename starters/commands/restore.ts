@@ -3,6 +3,7 @@ import { failure } from '../../core/errors';
 import type { Front } from '../front';
 import { copiesNamed } from '../copies';
 import { LEAVES, type Leave } from '../../core/recovery';
+import { readSelection } from '../../core/selection';
 import { THAW_TIERS, type ThawTier } from '../../core/thaw';
 import { readTarget, withChoice } from '../recovery-target';
 import { planRestore, startRestore } from '../restore';
@@ -15,6 +16,8 @@ interface Options {
   exclusive?: boolean;
   timeline?: string;
   leave: Leave;
+  include: string[];
+  rename: string[];
   thawTier?: ThawTier;
   port?: string;
   site?: string;
@@ -39,17 +42,24 @@ export function registerRestore(front: Front): void {
           'every store to one instant, each below /restore',
         ],
         ['drctl restore orders-db --to latest --into /restore/orders --dry-run', 'the plan only; starts nothing'],
+        [
+          'drctl restore catalog --to latest --include shop.orders --rename shop.orders=shop.old --into /restore/catalog',
+          'one collection, under another name',
+        ],
         ['drctl restore orders-db --to xid:48213 --exclusive --into /restore/orders', 'just before one transaction'],
         ['drctl restore orders-db --to 20261122T020000Z-full-1a2b3c4d --into /restore/orders', 'exactly one backup'],
       ],
       async (session, named, options) => {
         const { all, to, into, port, site, from, overwrite, delta, dryRun, yes, detach, leave, thawTier } = options;
+        const selection = readSelection(options.include, options.rename);
         const { target: read, note } = readTarget(to, session.io.now());
         const target = withChoice(read, options);
         if (note) session.io.note(`Note: ${note}`);
         if (into === undefined && !dryRun) throw failure('UsageInvalid', 'say where to restore to, with --into DIR');
         const atSite = site === undefined ? null : session.site(site);
         const stores = session.stores(named, all ?? false);
+        if (selection !== null && stores.length > 1)
+          throw failure('UsageInvalid', '--include and --rename are for one store');
         if (from !== undefined) for (const store of stores) copiesNamed(session, [store], from);
         const request = {
           stores,
@@ -61,6 +71,7 @@ export function registerRestore(front: Front): void {
           delta: delta ?? false,
           leave,
           thawTier,
+          selection,
         };
         if (dryRun) return planRestore(session, request);
         return startRestore(session, {
@@ -90,6 +101,13 @@ export function registerRestore(front: Front): void {
         'how fast backups in an archive class are asked back (default: restore.thaw.tier of the config)',
       ).choices(THAW_TIERS),
     )
+    .option(
+      '--include <name>',
+      'MongoDB: only this database or collection (shop.orders); may be repeated',
+      gathered,
+      [],
+    )
+    .option('--rename <from=to>', 'MongoDB: restore it under another name; may be repeated', gathered, [])
     .option('--into <directory>', 'an empty directory on the worker; with several stores each gets its own below it')
     .option('--port <port>', 'port of the restored server (default: a free one)')
     .option('--site <site>', 'whose worker restores (default: the active site)')
@@ -103,6 +121,8 @@ export function registerRestore(front: Front): void {
     .option('-y, --yes', 'do not ask')
     .option('--detach', 'do not wait: it waits for `approve` unless --yes is given');
 }
+
+const gathered = (value: string, before: string[]) => [...before, value];
 
 function portOf(text: string | undefined): number {
   if (text === undefined) return 0;

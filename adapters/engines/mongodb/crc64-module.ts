@@ -8,8 +8,8 @@
  */
 export interface Crc64Module {
   readonly memory: Uint8Array;
-  by16(crc: bigint, from: number, to: number): bigint;
-  by1(crc: bigint, from: number, to: number): bigint;
+  readonly by16: (crc: bigint, from: number, to: number) => bigint;
+  readonly by1: (crc: bigint, from: number, to: number) => bigint;
 }
 
 /** Node's types know of it only together with a browser's. */

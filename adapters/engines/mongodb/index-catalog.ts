@@ -63,11 +63,14 @@ export class IndexCatalog {
     await this.records.deleteOne({ _id: keyOf(db, collection) });
   }
 
-  async forgetDatabase(db: string): Promise<void> {
+  /** Forgets every collection that is not among these. */
+  async retain(isKept: (namespace: string) => boolean): Promise<void> {
     const keys = await this.records.find({}, { projection: { _id: 1 } }).toArray();
-    await this.records.deleteMany({
-      _id: { $in: keys.map(({ _id }) => _id).filter((key) => key.startsWith(`${db}.`)) },
-    });
+    await this.records.deleteMany({ _id: { $in: keys.map(({ _id }) => _id).filter((key) => !isKept(key)) } });
+  }
+
+  async forgetDatabase(db: string): Promise<void> {
+    await this.retain((namespace) => !namespace.startsWith(`${db}.`));
   }
 
   async rename(from: string, to: string): Promise<void> {

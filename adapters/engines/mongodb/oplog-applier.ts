@@ -13,10 +13,12 @@ import {
   valueOf,
 } from './bson-bytes';
 import { IndexCatalog, RESTORE_DATABASE } from './index-catalog';
+import { movedElement } from './moved-change';
 import { commandName, type OplogEntry, optimeAt, optimeFrom, timestampOf } from './oplog';
 import { OpenTransactions } from './open-transactions';
 import { compareOptimes, type Optime } from './positions';
 import { isForeign, isReplayable } from './replayable';
+import { databaseIn, type SelectedPart } from './selection';
 import type { WireConnection } from './wire';
 
 /** applyOps is one document of at most 16 MB; the rest of it is room for one more entry's headers. */
@@ -38,17 +40,24 @@ export class OplogApplier {
   private readonly wire: WireConnection;
   private readonly transactions: OpenTransactions;
   private readonly fuzzy: boolean;
+  private readonly part: SelectedPart;
   private known = new Set<string>();
   private batch: Buffer[] = [];
   private batchBytes = 0;
   private reached: Optime | null = null;
   applied = 0;
 
-  constructor(client: MongoClient, wire: WireConnection, transactions: OpenTransactions, fuzzy: boolean) {
+  constructor(
+    client: MongoClient,
+    wire: WireConnection,
+    transactions: OpenTransactions,
+    { fuzzy, part }: { readonly fuzzy: boolean; readonly part: SelectedPart },
+  ) {
     this.client = client;
     this.wire = wire;
     this.transactions = transactions;
     this.fuzzy = fuzzy;
+    this.part = part;
     this.indexes = new IndexCatalog(client);
   }
 
@@ -99,8 +108,9 @@ export class OplogApplier {
     const fields = fieldsOf(bytes);
     const [op, ns] = ['op', 'ns'].map((name) => fieldNamed(fields, name));
     if (!op || !ns) throw failure('BackupCorrupt', `oplog entry ${describe(entry)} has an operation without op or ns`);
-    const [kind, namespace] = [stringOf(bytes, op), stringOf(bytes, ns)];
-    if (kind === 'n' || isForeign(namespace)) return null;
+    const [kind, source] = [stringOf(bytes, op), stringOf(bytes, ns)];
+    const namespace = kind === 'n' ? null : this.placeOf(source);
+    if (namespace === null) return null;
     if (kind === 'c')
       throw failure('BackupCorrupt', `oplog entry ${describe(entry)} holds a command where a change is due`);
     if (!this.known.has(namespace)) {
@@ -112,7 +122,13 @@ export class OplogApplier {
     }
     // Without `ui`: the restored collections have ids of their own.
     const kept = fields.filter(({ name }) => ['op', 'ns', 'o', 'o2', 'b'].includes(name));
-    const operation = documentOf(kept.map(({ elementAt, endAt }) => bytes.subarray(elementAt, endAt)));
+    const operation = documentOf(
+      kept.map((field) =>
+        namespace === source
+          ? bytes.subarray(field.elementAt, field.endAt)
+          : movedElement(bytes, field, source, namespace),
+      ),
+    );
     if (this.batch.length >= BATCH_OPERATIONS || this.batchBytes + operation.length > BATCH_BYTES) await this.flush();
     this.batch.push(operation);
     this.batchBytes += operation.length;
@@ -144,7 +160,7 @@ export class OplogApplier {
       case 'abortTransaction':
         return key;
       default:
-        if (isForeign(entry.namespace)) return null;
+        if (this.placeOf(entry.namespace) === null) return null;
         await this.flush();
         await this.definition(entry, name, valueOf(entry.bytes, o));
         return null;
@@ -173,8 +189,16 @@ export class OplogApplier {
     }
   }
 
+  /** The restored server's name for a namespace; null for one that is not restored. */
+  private placeOf(namespace: string): string | null {
+    return isForeign(namespace) ? null : this.part.placeOf(namespace);
+  }
+
   /** A command that changes collections or indexes. Looks at the state first, so that it can be repeated. */
-  private async definition(entry: OplogEntry, name: string, raw: Buffer): Promise<void> {
+  private async definition(found: OplogEntry, name: string, raw: Buffer): Promise<void> {
+    const place = this.placeOf(found.namespace);
+    if (place === null) return;
+    const entry = { ...found, namespace: place };
     if (!isReplayable(name)) {
       throw failure(
         'VerificationFailed',
@@ -183,7 +207,7 @@ export class OplogApplier {
       );
     }
     const o = Bson.deserialize(raw, { promoteValues: false, promoteLongs: false });
-    const db = entry.namespace.slice(0, entry.namespace.indexOf('.'));
+    const db = databaseIn(place);
     const collection = String(o[name]);
     const namespace = `${db}.${collection}`;
     switch (name) {
@@ -234,7 +258,8 @@ export class OplogApplier {
     await this.runRaw(entry, documentOf(rest.map(({ elementAt, endAt }) => raw.subarray(elementAt, endAt))));
   }
 
-  private async rename(from: string, to: string, dropTarget: boolean): Promise<void> {
+  private async rename(source: string, target: string, dropTarget: boolean): Promise<void> {
+    const [from, to] = [source, target].map((each) => this.part.placeOf(each) ?? each) as [string, string];
     if (this.known.has(from)) {
       await this.client.db('admin').command({ renameCollection: from, to, dropTarget });
       this.known.delete(from);

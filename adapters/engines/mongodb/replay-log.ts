@@ -8,10 +8,12 @@ import type { RestorePlan } from '../../../core/recovery';
 import { documentsIn } from './bson-bytes';
 import { ByteReader, chunksOf } from './document-stream';
 import { logFeed } from './log-feed';
+import { narrow } from './narrow';
 import { openTransactionsIn } from './open-transactions';
 import { OplogApplier } from './oplog-applier';
 import { readEntry } from './oplog';
 import { compareOptimes, type Optime, optimeOf } from './positions';
+import { SelectedPart } from './selection';
 import { WireConnection } from './wire';
 
 /** Applies the archived log up to the plan's target, then builds the indexes of that point. Returns the last optime applied. */
@@ -25,11 +27,15 @@ export async function replayLog(
   const [manifest] = chain;
   if (!manifest?.stop) throw failure('BackupCorrupt', `backup ${manifest?.backupId} names no position`);
   const wire = await WireConnection.open(address, ctx.signal);
-  const applier = new OplogApplier(client, wire, openTransactionsIn(place.directory), false);
+  const applier = new OplogApplier(client, wire, openTransactionsIn(place.directory), {
+    fuzzy: false,
+    part: new SelectedPart(plan),
+  });
   try {
     let reached = (await applier.resume()) ?? optimeOf(manifest.stop);
     if (plan.log && log) reached = await applyLog(applier, plan, manifest, log, reached, ctx);
     await applier.flush();
+    await narrow(client, applier.indexes, plan);
     await applier.indexes.build(ctx);
     return reached;
   } finally {

@@ -24,6 +24,7 @@ import { RESTORE_DATABASE } from './index-catalog';
 import { loadBackup } from './load-backup';
 import { positionOf } from './positions';
 import { replayLog } from './replay-log';
+import { selectPart } from './selection';
 import { type ServerMode, serverOf, startServer, withRestored } from './restored-server';
 
 /** A set of one elects itself within a second or two. */
@@ -49,6 +50,7 @@ export function createRestore(store: string, toolsDirectory: string | undefined)
 
   return {
     leaves: ['open'],
+    select: selectPart,
 
     async rebuild(request, source, _log, ctx) {
       const { place } = request;
