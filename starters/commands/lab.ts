@@ -47,6 +47,11 @@ export function registerLab(front: Front): void {
           `The lab ${up.name} is up: Web UI ${up.temporal.webUi}, state in ${up.folder}.`,
           `See it with: drctl lab status${up.name === 'default' ? '' : ` --name ${up.name}`}`,
           `Use it with: export DRCTL_CONFIG=${join(up.folder, 'ultramarket.yaml')}`,
+          ...(up.kubernetes
+            ? [
+                `Its clusters: kubectl --kubeconfig ${join(up.folder, '<site>/kubernetes/admin.kubeconfig')} get pods -A`,
+              ]
+            : []),
         ]);
       },
     )
