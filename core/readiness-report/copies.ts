@@ -22,17 +22,20 @@ export function copiesOf({ copies, stored, targets: { prices } }: ReadinessFacts
 
 export function copiesSection({ copies }: ReadinessReport): Section | null {
   if (!copies || copies.length === 0) return null;
-  const behind = copies.filter(({ lagSeconds, maxLagSeconds }) => lagSeconds === null || lagSeconds > maxLagSeconds);
+  // What could not be seen is not known to be behind.
+  const behind = copies.filter(({ lagSeconds, maxLagSeconds, problem }) =>
+    lagSeconds === null ? problem === null : lagSeconds > maxLagSeconds,
+  );
   const restorable = copies.filter(({ restorableUntil }) => restorableUntil !== null);
   return {
     heading: 'Copies',
     words: [
       `From ${restorable.length} of ${copies.length} the store can be restored alone.`,
       behind.length === 0
-        ? 'None is behind by more than its config allows.'
+        ? 'None that was seen is behind by more than its config allows.'
         : `Behind: ${behind.map(nameOf).join(', ')}.`,
       ...copies.flatMap((each) =>
-        each.problem === null ? [] : [`${nameOf(each)} could not be seen: ${each.problem}.`],
+        each.problem === null ? [] : [`Could not be seen: ${nameOf(each)} (${each.problem}).`],
       ),
     ].join(' '),
     plots: [],
@@ -61,6 +64,6 @@ function behindText({ lagSeconds, maxLagSeconds, notCopied, problem }: CopyStand
 }
 
 function verifiedText({ verified, problem }: CopyStanding): string {
-  if (verified) return `${verified.kind} ${verified.result} ${clockText(verified.at)}`;
+  if (verified) return `${verified.kind} ${verified.result} ${verified.at.slice(0, 10)}`;
   return problem === null ? 'never' : 'not known';
 }

@@ -11,6 +11,7 @@ export function risksOf(facts: ReadinessFacts, report: Measured): Risk[] {
     ...brokenPromises(report),
     ...openNow(facts),
     ...fromProofs(report),
+    ...fromCopies(report),
     ...fromRuns(report),
     ...fromStorage(facts, report),
     ...facts.unread.map(({ part, reason }) => medium(`${part} could not be read for this report: ${reason}`, null)),
@@ -63,6 +64,15 @@ function fromProofs({ proofs }: Measured): Risk[] {
       ? [medium(`no backup of ${store} was read completely in this time`, `drctl verify ${store} --full`)]
       : []),
   ]);
+}
+
+/** How far they are behind is the health check's to say. */
+function fromCopies({ copies }: Measured): Risk[] {
+  return (copies ?? []).flatMap(({ store, copy, verified }) =>
+    verified?.result === 'failed'
+      ? [high(`the newest proof of ${store} in ${copy} failed`, `drctl verify ${store} --full --copy ${copy}`)]
+      : [],
+  );
 }
 
 function fromRuns({ runs, checklists }: Measured): Risk[] {

@@ -82,13 +82,19 @@ test('each copy has a line: how far it can be restored, how far it is behind, ve
     { ...away, bytes: 0 },
   ]);
   const markdown = readinessMarkdown(report);
+  // What could not be seen is not called behind.
   expect(markdown).toContain(
-    'From 1 of 3 the store can be restored alone. Behind: events in offsite, assets in offsite.',
+    'From 1 of 3 the store can be restored alone. Behind: events in offsite. Could not be seen: assets in offsite (offsite does not answer).',
   );
   expect(markdown).toMatch(/\| orders +\| offsite +\| 2026-12-02 03:00:00 UTC +\| 2h 0m of (24h 0m|1d 0h)/);
-  expect(markdown).toMatch(/full proven 2026-11-29 04:30:00 UTC +\| 2\.0 GiB +\| 1\.00 USD/);
+  expect(markdown).toMatch(/full proven 2026-11-29 +\| 2\.0 GiB +\| 1\.00 USD/);
   expect(markdown).toMatch(/events +\| offsite +\| not known +\| never complete +\| never/);
-  expect(readinessHtml(report)).toContain('assets in offsite could not be seen: offsite does not answer.');
+  const failed = { ...seen, verified: { ...seen.verified, result: 'failed' as const } };
+  expect(composeReadinessReport(goodMonth({ copies: [failed] })).risks).toContainEqual({
+    severity: 'high',
+    text: 'the newest proof of orders in offsite failed',
+    next: 'drctl verify orders --full --copy offsite',
+  });
   expect(readinessMarkdown(composeReadinessReport(goodMonth()))).not.toContain('Copies');
 });
 
