@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import type { CallContext } from '../core/call';
 import type { LogEntry } from '../core/log-archive';
 import type { ReplicaState } from '../core/replication';
 import type { OpenApplication } from './deps';
@@ -14,10 +15,11 @@ export async function archivedBeyond(
   open: OpenApplication,
   store: string,
   standby: ReplicaState | null,
+  ctx: CallContext,
 ): Promise<string | null> {
   const log = open.logArchive(store);
   if (log === null || standby === null) return null;
-  const { positions, replication } = open.engine(store);
+  const { positions, replication, log: shipping } = open.engine(store);
   const catchesUp = replication?.catchUp !== undefined;
   const look = async (): Promise<string | null> => {
     const entries = await log.entries(standby.position.lineage);
@@ -26,6 +28,7 @@ export async function archivedBeyond(
       null,
     );
     if (!newest || positions.compare(newest.to, standby.position) <= 0) return null;
+    if ((await shipping?.changesBehind?.(standby.position, log, ctx)) === false) return null;
     const { coversUntil } = await log.resolve(newest);
     const until = coversUntil === null ? '' : `, all until ${coversUntil}`;
     const between = catchesUp

@@ -96,7 +96,7 @@ export function createPrimaryActivities(deps: ActivityDeps) {
             const [loss, mustForce, archived, chosen] = await Promise.all([
               standby.then((state) => estimateOf(open, name, samples, state)),
               replication.mustForce?.(input.toSite, lostSite, ctx),
-              standby.then((state) => archivedBeyond(open, name, state)),
+              standby.then((state) => archivedBeyond(open, name, state, ctx)),
               standby.then((state) => (state?.chosen ? `to be promoted: ${state.chosen}` : null)),
             ]);
             const basis = [loss.basis, problem, archived, chosen].filter((each) => each !== null).join('; ');

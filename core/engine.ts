@@ -242,6 +242,11 @@ export interface LogShipping {
    * end, sealed (core/sealed-log.ts). Absent where the engine has incrementals of its own.
    */
   end?(site: string, ctx: CallContext): Promise<LogEnd>;
+  /**
+   * Whether what is archived of the position's lineage behind it changes data; an archiver's own marks do not. Absent where all
+   * of the log counts as changes.
+   */
+  changesBehind?(position: Position, archive: LogArchive, ctx: CallContext): Promise<boolean>;
   /** What restores read of the log: what they may read is not deleted. */
   readonly reach: LogReach;
   /**

@@ -43,10 +43,7 @@ export function backupLines(shown: ShownBackup, now: Date): string[] {
       ? [fact('log', `${shown.start.value} to ${shown.stop.value} of ${shown.lineage}`)]
       : []),
     fact('identity', shown.identity),
-    fact(
-      'size',
-      `${formatBytes(shown.storedBytes)} stored of ${formatBytes(shown.contentBytes)}, ${countOf(shown.artifacts.length, 'artifact')}`,
-    ),
+    fact('size', sizeText(shown)),
     ...(keysOf(shown).length > 0 ? [fact('encrypted', `with the data key ${keysOf(shown).join(', ')}`)] : []),
     ...(folderOf(shown) === null ? [] : [fact('stored in', folderOf(shown) as string)]),
     ...restoreFacts(shown).map((text, index) => fact(index === 0 ? 'restores' : '', text)),
@@ -62,6 +59,11 @@ export function backupLines(shown: ShownBackup, now: Date): string[] {
     ...chainLines(shown),
     ...artifactLines(shown),
   ];
+}
+
+function sizeText({ storedBytes, contentBytes, artifacts }: ShownBackup): string {
+  if (artifacts.length === 0) return 'no data of its own: it is the archived log from the end of its full on';
+  return `${formatBytes(storedBytes)} stored of ${formatBytes(contentBytes)}, ${countOf(artifacts.length, 'artifact')}`;
 }
 
 /** The part of the keys that all artifacts share; null where there are none. */
@@ -98,6 +100,7 @@ function chainLines({ chain, backupId }: ShownBackup): string[] {
 }
 
 function artifactLines({ artifacts }: ShownBackup): string[] {
+  if (artifacts.length === 0) return [];
   return tableLines(
     ['artifact', 'stored', 'content', 'codec', 'sha-256 of the stored bytes'],
     artifacts.map(({ name, sizeBytes, contentBytes, codec, sha256 }) => [

@@ -1,7 +1,11 @@
-import { archivedBeyond } from '../../activities/archived-beyond';
+import { archivedBeyond as beyond } from '../../activities/archived-beyond';
 import type { OpenApplication } from '../../activities/deps';
 import type { LogEntry } from '../../core/log-archive';
 import type { ReplicaState } from '../../core/replication';
+import { testContext } from '../support/engine-harness';
+
+const archivedBeyond = (open: OpenApplication, store: string, state: ReplicaState | null) =>
+  beyond(open, store, state, testContext());
 
 const at = (value: number) => ({ engine: 'fake', lineage: '7/1', value: `${value}` });
 const positions = {

@@ -1,4 +1,5 @@
 import { entryBytes } from '../../adapters/engines/postgresql/entry-bytes';
+import { changesBehind } from '../../adapters/engines/redis/changes-behind';
 import { mergeableStream } from '../../adapters/engines/redis/joined-stream';
 import { describeLineage } from '../../adapters/engines/redis/lineage';
 import { logReach } from '../../adapters/engines/redis/log-reach';
@@ -191,6 +192,22 @@ test('in the place of a damaged segment its slices are read, as long as all of t
     type: 'BackupCorrupt',
     message: expect.stringContaining(segment!.key) as string,
   });
+});
+
+test('what is archived behind a standby counts where it changes data: marks and pings do not', async () => {
+  const stream = new Written().mark(10).set('a', 100).mark(510);
+  await stream.store();
+  stream.mark(1_010);
+  await stream.store();
+  const behind = (offset: number) => changesBehind(redisPosition(OLD, offset), stream.log, testContext());
+  const ofA = stream.behind.get('a')!;
+  expect(await Promise.all([0, ofA - 1, ofA, ofA + 5, stream.offset].map(behind))).toEqual([
+    true,
+    true,
+    false,
+    false,
+    false,
+  ]);
 });
 
 describe('a promotion', () => {

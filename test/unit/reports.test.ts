@@ -140,6 +140,7 @@ test('a backup is shown with its source, reason, chain, and what restores from i
   expect(text).toMatch(/restores +any time from 2026-11-02T00:00:00Z to 2026-11-05T04:00:00Z, along 7361\/1/);
   expect(text).toMatch(/needed by +1 later backup: 20261103T000000Z-incr-00000003/);
   expect(text).toMatch(/warning +data_checksums is off/);
+  expect(text).toMatch(/size +no data of its own: it is the archived log/);
   expect(text).toMatch(/2 backups together +4\.8 MiB +10\.5 MiB/);
   const broken = backupLines({ ...shown, chain: null, restores: [], typeReason: 'asked otherwise' }, new Date(at(101)));
   expect(broken.join('\n')).toMatch(

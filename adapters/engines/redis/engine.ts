@@ -3,6 +3,7 @@ import type { DumpPlan, DumpRequest, Engine, StoreProbe } from '../../../core/en
 import { failure, findFailure } from '../../../core/errors';
 import { readAclFence } from './acl-fence';
 import { ARCHIVER_SETTINGS, archiverProblems, countedArchiver, replicasIn } from './archiver-checks';
+import { changesBehind } from './changes-behind';
 import { addressOf, lookAtRedis, type RedisEndpoint, withRedis } from './connection';
 import { dumpRedis } from './dump';
 import { readFenceLevel } from './fence-level';
@@ -44,6 +45,7 @@ export function createRedisEngine({ store, settings }: RedisEngineOptions): Engi
       naming,
       reach: logReach,
       end: (site, ctx) => logEnd(siteOf(site), site, ctx),
+      changesBehind,
       archive: (request, archive, onDurable, ctx) =>
         archiveStream(siteOf(request.site), request, archive, onDurable, ctx),
       // The server forgets an archiver with its connection.
