@@ -32,7 +32,10 @@ const AREAS: Readonly<Record<string, Area>> = {
     tests: ['test/integration/mongodb', 'test/unit/mongodb'],
     counts: { DRCTL_ROUNDS: '20', DRCTL_STEPS: '5000', DRCTL_TARGETS: '20' },
   },
-  redis: { tests: ['test/integration/redis', 'test/unit/redis'], counts: { DRCTL_ROUNDS: '20', DRCTL_TARGETS: '30' } },
+  redis: {
+    tests: ['test/integration/redis', 'test/unit/redis'],
+    counts: { DRCTL_ROUNDS: '20', DRCTL_TARGETS: '30', DRCTL_KILLS: '20' },
+  },
   files: { tests: ['test/integration/files', 'test/unit/files'], counts: { DRCTL_ROUNDS: '20', DRCTL_STEPS: '20' } },
   retention: {
     // Seven years of the strategy's schedules and what expires meanwhile; a kill at each change that a run makes.

@@ -1,131 +1,27 @@
-import Redis from 'ioredis';
 import * as fs from 'node:fs';
+import * as net from 'node:net';
 import * as os from 'node:os';
 import * as path from 'node:path';
-import { createRedisEngine } from '../../adapters/engines/redis/engine';
-import { serverOf } from '../../adapters/engines/redis/restored-server';
-import { settings } from '../../adapters/engines/redis/settings';
-import type { Manifest } from '../../core/catalog';
+import { pipeline } from 'node:stream/promises';
+import * as tls from 'node:tls';
 import { hasCode } from '../../core/errors';
-import type { RecoveryTarget } from '../../core/recovery';
-import { Secret } from '../../core/secret';
-import { combinedSource, MemoryLogArchive, MemoryVolumes, takeBackup, testContext } from '../support/engine-harness';
+import { selfSigned } from '../support/certificate';
+import { testContext } from '../support/engine-harness';
 import { countOf, seededRandom } from '../support/random';
 import { RunningArchiver } from '../support/redis-archiver';
 import {
-  contentAt,
-  contentOf,
-  randomWrite,
-  type ServerContent,
-  SHORT_LIFE_MILLISECONDS,
-} from '../support/redis-workload';
-import { serverBinaries, startRedis, waitUntil } from '../support/servers';
-
-type Server = Awaited<ReturnType<typeof startRedis>>;
-
-const folders: string[] = [];
-afterAll(async () => {
-  for (const each of folders.filter((made) => fs.existsSync(made))) await (await serverOf(each)).stop();
-  folders.forEach((each) => fs.rmSync(each, { recursive: true, force: true }));
-});
-
-function folder(): string {
-  const made = fs.mkdtempSync(path.join(os.tmpdir(), 'drctl-redis-log-'));
-  folders.push(made);
-  return made;
-}
-
-function toolsOf(flavour: 'redis' | 'valkey'): string {
-  if (flavour === 'redis') return path.dirname(serverBinaries().redisServer);
-  const made = folder();
-  fs.chmodSync(made, 0o755);
-  fs.symlinkSync(serverBinaries().valkeyServer, path.join(made, 'valkey-server'));
-  return made;
-}
-
-const connect = ({ host, port, password }: { host: string; port: number; password: string }) => {
-  const client = new Redis({ host, port, password, retryStrategy: () => null });
-  client.on('error', () => undefined); // the command that runs says so
-  return client;
-};
-
-/** A store with what is kept of it. */
-class Store {
-  readonly engine;
-  readonly log;
-  readonly volumes = new Map<string, MemoryVolumes>();
-  readonly backups: Manifest[] = [];
-  readonly #password: string;
-
-  constructor(servers: Record<string, Server>, flavour: 'redis' | 'valkey' = 'redis') {
-    const sites = Object.fromEntries(
-      Object.entries(servers).map(([site, { host, port, password }]) => [
-        site,
-        { host, port, password: new Secret(password) },
-      ]),
-    );
-    this.#password = Object.values(servers)[0]!.password;
-    this.engine = createRedisEngine({
-      store: 'cache',
-      settings: settings.parse({ sites, toolsDirectory: toolsOf(flavour) }),
-    });
-    this.log = new MemoryLogArchive(this.engine.log!.naming);
-  }
-
-  async back(site = 'primary'): Promise<Manifest> {
-    const { manifest } = await takeBackup(this.engine, site, this.volumes, this.backups);
-    this.backups.push(manifest);
-    return manifest;
-  }
-
-  plan(target: RecoveryTarget) {
-    return this.engine.planRestore(target, { backups: this.backups, log: this.log }, testContext());
-  }
-
-  /** Restores, hands the opened copy over and removes it. */
-  async restored<T>(target: RecoveryTarget, use: (client: Redis) => Promise<T>): Promise<T> {
-    const plan = await this.plan(target);
-    const chain = plan.chain.map((id) => this.backups.find(({ backupId }) => backupId === id) as Manifest);
-    const directory = path.join(folder(), 'place');
-    folders.push(directory);
-    const place = { directory, host: '127.24.0.5', port: 0, osUser: null, overwrite: false };
-    const request = { restoreId: 'r1', plan, chain, place };
-    const { restore } = this.engine;
-    await restore.rebuild(request, combinedSource(this.volumes), this.log, testContext());
-    await restore.replay(request, this.log, testContext());
-    const { address } = await restore.open(request, testContext());
-    const client = connect({ ...address!, password: this.#password });
-    try {
-      return await use(client);
-    } finally {
-      client.disconnect();
-      await restore.discard(place, testContext());
-    }
-  }
-}
-
-const fieldOf = (info: string, name: string) => new RegExp(`^${name}:(\\S+)`, 'm').exec(info)?.[1] ?? '';
-const offsetOf = async (client: Redis) => Number(fieldOf(await client.info('replication'), 'master_repl_offset'));
-const timeOf = async (client: Redis) => {
-  const [seconds, microseconds] = await client.time();
-  return Number(seconds) * 1_000 + Math.floor(Number(microseconds) / 1_000);
-};
-const iso = (milliseconds: number) => new Date(milliseconds).toISOString();
-
-/** A quiet moment of the workload: nothing was written between its first and its last millisecond. */
-interface Moment {
-  readonly content: ServerContent;
-  readonly offset: number;
-  readonly at: number;
-}
-
-async function momentOf(client: Redis, archiver: RunningArchiver): Promise<Moment> {
-  const [content, offset] = [await contentOf(client), await offsetOf(client)];
-  await archiver.reaches(await timeOf(client));
-  const at = await timeOf(client);
-  await archiver.reaches(at);
-  return { content, offset, at };
-}
+  connect,
+  expectContent,
+  fieldOf,
+  iso,
+  type Moment,
+  momentOf,
+  offsetOf,
+  Store,
+  timeOf,
+} from '../support/redis-store';
+import { randomWrite } from '../support/redis-workload';
+import { startRedis, waitUntil } from '../support/servers';
 
 /** Archived at its site `primary`, with a full backup from which the log goes on. */
 async function archiving(sites: ConstructorParameters<typeof Store>[0]) {
@@ -141,27 +37,12 @@ async function archived(options: Parameters<typeof startRedis>[0] = {}) {
   return { server, client: connect(server), ...(await archiving({ primary: server })) };
 }
 
-async function expectContent(
-  store: Store,
-  target: RecoveryTarget,
-  { content, at }: Moment,
-  said: unknown,
-): Promise<void> {
-  // What lived only shortly has expired everywhere.
-  await waitUntil('short lives to end', async () => Date.now() > at + SHORT_LIFE_MILLISECONDS + 100);
-  const found = await store.restored(target, contentOf);
-  const expected = contentAt(content, Date.now());
-  expect({ said, functions: found.functions, keys: [...found.keys] }).toEqual({
-    ...{ said, functions: expected.functions, keys: [...expected.keys] },
-  });
-}
-
 describe.each(['redis', 'valkey'] as const)('%s: the replication stream', (flavour) => {
   const random = seededRandom(`the replication stream of ${flavour}`);
 
   test('leads to random instants and offsets of a random workload, whatever was cut off meanwhile', async () => {
     const server = await startRedis({ flavour });
-    const store = new Store({ primary: server }, flavour);
+    const store = new Store({ primary: server }, { flavour });
     const client = connect(server);
     const archiver = new RunningArchiver(store.engine, store.log);
     await archiver.reaches(1);
@@ -440,3 +321,53 @@ test('a fence ends the archiving once all is archived, makes the primary go no f
   await expectContent(store, { kind: 'time', time: iso(after.at) }, after, 'after');
   await stop();
 }, 60_000);
+
+test.each(['redis', 'valkey'] as const)(
+  '%s: by TLS, and as a user with no more rights than the documents name, the stream is archived and restored',
+  async (flavour) => {
+    const files = fs.mkdtempSync(path.join(os.tmpdir(), 'drctl-redis-tls-'));
+    const certificate = selfSigned('redis.test');
+    const caFile = path.join(files, 'certificate.pem');
+    fs.writeFileSync(caFile, certificate.cert);
+    const server = await startRedis({ flavour });
+    // No build that a package registry has speaks TLS itself.
+    const inFront = tls.createServer(certificate, (socket) => {
+      const behind = net.connect({ host: server.host, port: server.port });
+      void pipeline(socket, behind, socket).catch(() => undefined); // ended by either side
+    });
+    await new Promise<void>((listening) => inFront.listen(6380, server.host, listening));
+    const client = connect(server);
+    await client.call('ACL', 'SETUSER', 'drctl', 'on', `>${server.password}`, ...rightsInDocuments());
+    const store = new Store(
+      { primary: server },
+      { flavour, sites: { port: 6380, user: 'drctl', tls: { caFile, serverName: 'redis.test' } } },
+    );
+    const archiver = new RunningArchiver(store.engine, store.log);
+    await archiver.reaches(1);
+    expect((await store.back()).warnings).toEqual([]);
+    await client.set('kept', '1');
+    const moment = await momentOf(client, archiver);
+    await client.set('behind', '1');
+    await archiver.stop();
+    const connections = String(await client.call('ACL', 'LOG'));
+    expect({ gaps: archiver.gaps, denied: connections }).toEqual({ gaps: [], denied: '' });
+    expect([...moment.content.keys.keys()]).toEqual(['0/kept']);
+    await expectContent(store, { kind: 'time', time: iso(moment.at) }, moment, 'by TLS');
+    const other = new Store({ primary: server }, { flavour, sites: { port: 6380, tls: { caFile } } });
+    const stranger = await other.engine.probe('primary', testContext());
+    expect(stranger).toMatchObject({ reachable: false, problems: [expect.stringMatching(/certificate|altnames/i)] });
+    client.disconnect();
+    inFront.close();
+    await server.stop();
+    fs.rmSync(files, { recursive: true, force: true });
+  },
+  60_000,
+);
+
+/** What `docs/redis.md` asks for where nothing is to be fenced or promoted. */
+function rightsInDocuments(): string[] {
+  const text = fs.readFileSync(path.join(__dirname, '../../docs/redis.md'), 'utf8');
+  const line = /^ACL SETUSER drctl on >… (resetchannels .*)$/m.exec(text)?.[1];
+  if (!line) throw new Error('docs/redis.md names no rights');
+  return line.split(' ');
+}

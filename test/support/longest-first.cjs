@@ -16,6 +16,7 @@ const LONGEST = [
   'integration/postgresql-archive',
   'integration/redis',
   'integration/redis-log',
+  'integration/redis-log-kills',
   'integration/postgresql',
   'workflows/fail-over',
   'integration/mongodb-failover',
