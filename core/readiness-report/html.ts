@@ -9,6 +9,9 @@ import type { ReadinessReport, Risk } from './report';
 import { sectionsOf } from './sections';
 import { asSentence, figuresOf, monthText, periodText, titleOf } from './words';
 
+/** `1023.9 GiB`, `0.53 USD`. */
+const FIGURE_CHARACTERS = 12;
+
 /** The report as one page, for those who answer for the application: promises first, then risks, then the evidence. */
 export function readinessHtml(report: ReadinessReport): string {
   return pageOf(
@@ -44,9 +47,19 @@ function part({ heading, words, plots, table: found }: Section): Html {
   return section(
     heading,
     html`${words === null ? null : html`<p>${words}</p>`} ${plots.map(drawn)}
-    ${found === null ? null : table(found.header, found.rows)}`,
+    ${
+      found === null
+        ? null
+        : table(
+            found.header,
+            found.rows.map((row) => row.map(unbroken)),
+          )
+    }`,
   );
 }
+
+/** A size or a price stays in one line, however long its neighbours are. */
+const unbroken = (cell: string): string => (cell.length <= FIGURE_CHARACTERS ? cell.replaceAll(' ', '\u00a0') : cell);
 
 const footOf = ({ id, formatVersion }: ReadinessReport): Html =>
   html`<footer>
