@@ -44,6 +44,8 @@ export class OplogApplier {
   private known = new Set<string>();
   private batch: Buffer[] = [];
   private batchBytes = 0;
+  /** The server applies one batch while the next one is fetched and gathered. */
+  private underWay: Promise<void> = Promise.resolve();
   private reached: Optime | null = null;
   applied = 0;
 
@@ -88,8 +90,14 @@ export class OplogApplier {
     }
   }
 
-  /** Applies what is gathered. */
+  /** Resolves when everything given so far is applied. */
   async flush(): Promise<void> {
+    await this.send();
+    await this.underWay;
+  }
+
+  /** Hands over what is gathered, when the batch before it is applied. */
+  private async send(): Promise<void> {
     if (this.reached === null) return;
     const progress = Bson.serialize({
       op: 'i',
@@ -100,7 +108,9 @@ export class OplogApplier {
       await this.client.db(RESTORE_DATABASE).createCollection('progress');
       this.known.add(`${RESTORE_DATABASE}.progress`);
     }
-    await this.applyOps([...this.batch, Buffer.from(progress)]);
+    await this.underWay;
+    this.underWay = this.applyOps([...this.batch, Buffer.from(progress)]);
+    this.underWay.catch(() => {}); // thrown by whoever waits for it next
     [this.batch, this.batchBytes] = [[], 0];
   }
 
@@ -129,7 +139,7 @@ export class OplogApplier {
           : movedElement(bytes, field, source, namespace),
       ),
     );
-    if (this.batch.length >= BATCH_OPERATIONS || this.batchBytes + operation.length > BATCH_BYTES) await this.flush();
+    if (this.batch.length >= BATCH_OPERATIONS || this.batchBytes + operation.length > BATCH_BYTES) await this.send();
     this.batch.push(operation);
     this.batchBytes += operation.length;
     return null;
@@ -181,7 +191,7 @@ export class OplogApplier {
       const fields = fieldsOf(operation);
       const [op, ns, inner] = ['op', 'ns', 'o'].map((name) => fieldNamed(fields, name));
       if (op && ns && inner && stringOf(operation, op) === 'c') {
-        if (this.batch.length > 0) await this.flush();
+        await this.flush();
         const name = fieldsOf(operation, inner.valueAt)[0]?.name ?? '';
         const nested = { ...entry, namespace: stringOf(operation, ns) };
         await this.definition(nested, name, valueOf(operation, inner));
