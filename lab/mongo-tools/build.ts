@@ -8,7 +8,7 @@ const MONGORESTORE: GoProgram = {
   sources: ['go.mod', 'go.sum'],
   target: 'github.com/mongodb/mongo-tools/mongorestore/main',
   minGo: [1, 26],
-  cost: 'about a minute, 60 MB of Go modules',
+  cost: 'about a minute',
 };
 
 export const whyNoMongorestore = (): string | null => whyNotBuilt(MONGORESTORE);

@@ -44,10 +44,7 @@ export function whyNotBuilt(wantedProgram: GoProgram): string | null {
  * The program, from the cache that all clones share, built first when these sources were never built. Of two who want it
  * at the same time the second waits for the lock of flock(1), which the kernel drops with its holder, and then only links.
  */
-export async function builtProgram(
-  wanted: GoProgram,
-  onProgress: (line: string) => void = () => {},
-): Promise<string> {
+export async function builtProgram(wanted: GoProgram, onProgress: (line: string) => void = () => {}): Promise<string> {
   const program = programFile(wanted);
   if (fs.existsSync(program)) return program;
   const why = whyNotBuilt(wanted);

@@ -33,6 +33,7 @@ const LONGEST = [
   'integration/postgresql-restored-state',
   'integration/postgresql-faults',
   'integration/mongodb-log',
+  'integration/mongodb-selection',
   'workflows/switch-over',
   'integration/kubernetes-bubble',
   'integration/cli',
