@@ -54,6 +54,7 @@ function applicationConfig(lab: LabDescription): object {
     },
     repository: 'cloud',
     controlRepository: 'offsite',
+    copies: { offsite: { maxLag: '1h' } },
     spool: { directory: path.join(lab.folder, 'spool') },
     backup: { mode: 'spool', volumeSize: '128MiB', zstdLevel: 3 },
     // PostgreSQL refuses root, so restored servers run as the user that the lab's own run as.
@@ -219,6 +220,7 @@ function decisions(): object {
         configuration: run('full-backup', '0 3 * * 0', '12h', ['configuration']),
         health: run('health-check', '*/5 * * * *', '5m'),
         readiness: run('readiness', '30 * * * *', '10m'),
+        copies: run('copy', '*/5 * * * *', '5m'),
         drill: run('drill', '0 1 1 * *', '6h'),
         daily: run('daily-checklist', '0 6 * * *', '6h'),
         weekly: run('weekly-checklist', '0 6 * * 1', '1d'),

@@ -68,6 +68,7 @@ beforeAll(async () => {
   await workersServeAll();
   const { backups } = await e2e.ask<LaunchBackupsResult>('backup', 'application');
   goodBackup = backups.find(({ store }) => store === 'application')?.backupId ?? '';
+  await copied();
 }, 300_000);
 
 afterAll(() => e2e?.destroy());
@@ -141,6 +142,7 @@ test('without S3 reading is refused, and a backup says what it waits for, change
   const added = Object.keys(await e2e.contents(KEPT)).filter((key) => !(key in before));
   expect(added.length).toBeGreaterThan(0);
   expect(added.filter((key) => !key.includes(backups[0]?.backupId ?? ''))).toEqual([]);
+  await copied();
 });
 
 test('a failover to a site that does not exist is refused before anything starts', async () => {
@@ -215,7 +217,7 @@ if (countOf('KILLS', 1) > 1) {
   });
 }
 
-describe('an artifact that is not what was stored is refused by name', () => {
+describe('an artifact that is not what was stored is read from the copy, and refused by name where that is damaged as well', () => {
   const damages: [string, (bytes: Buffer) => Buffer][] = [
     ['truncated', (bytes) => bytes.subarray(0, bytes.length - 7)],
     [
@@ -228,16 +230,20 @@ describe('an artifact that is not what was stored is refused by name', () => {
     const prefix = `data/files/application/${goodBackup}/`;
     const key = (await keysOf(e2e.cloud, prefix)).find((each) => each.includes('vol-')) ?? '';
     const whole = await e2e.cloud.read(key);
-    await replace(e2e.cloud, key, damage(whole));
-    const before = await e2e.contents(KEPT);
     const into = path.join(e2e.lab.folder, 'restore', name);
-    const args = ['restore', 'application', '--to', goodBackup, '--into', into, '--yes'];
-    refused(await e2e.drctl(args), 'BackupCorrupt', new RegExp(key));
+    const args = ['restore', 'application', '--to', goodBackup, '--yes', '--into'];
+    await replace(e2e.cloud, key, damage(whole));
+    const fromTheCopy = await e2e.drctl([...args, `${into}-copy`]);
+    expect(fromTheCopy).toMatchObject({ exitCode: 0 });
+    expect(fromTheCopy.err + fromTheCopy.out).toMatch(new RegExp(`${key} in s3://ultramarket-backups/.*offsite`));
+
+    await replace(e2e.offsite, key, damage(whole));
+    const before = await e2e.contents(KEPT);
+    refused(await e2e.drctl([...args, into]), 'BackupCorrupt', new RegExp(key));
     expect(await e2e.contents(KEPT)).toEqual(before);
 
-    await replace(e2e.cloud, key, whole);
-    const again = await e2e.drctl(['restore', 'application', '--to', goodBackup, '--into', `${into}-whole`, '--yes']);
-    expect(again).toMatchObject({ exitCode: 0 });
+    for (const repository of [e2e.cloud, e2e.offsite]) await replace(repository, key, whole);
+    expect(await e2e.drctl([...args, `${into}-whole`])).toMatchObject({ exitCode: 0 });
   });
 });
 
@@ -254,6 +260,11 @@ function refused({ exitCode, out, err }: CommandResult, code: FailureCode, messa
   expect(said).toMatch(message);
   expect(err.match(/^Failed: /gm)).toHaveLength(1);
   expect(err).not.toMatch(/^\s+at .*:\d+:\d+/m);
+}
+
+/** Backups begin their copies and do not wait for them; one that goes on would change what a test counts. */
+async function copied(): Promise<void> {
+  await e2e.handle(workflowIds.copy('ultramarket', 'offsite', 'application')).result();
 }
 
 async function replace(repository: Repository, key: string, bytes: Buffer): Promise<void> {
