@@ -230,18 +230,27 @@ async function fill(
   ctx: CallContext,
 ): Promise<void> {
   try {
-    const manifest = plan.parent === null ? null : await open.catalog(store).get(store, plan.parent);
+    const chain = plan.parent === null ? null : await chainTo(open, store, plan.parent);
     const engine = open.engine(store);
-    if (manifest !== null && engine.log?.end) {
+    if (chain && engine.log?.end) {
       const end = await engine.log.end(plan.source.site, ctx);
-      return await dump.finish(sealedDump(manifest, end, engine.log.naming));
+      return await dump.finish(sealedDump(chain.at(-1) as Manifest, end, engine.log.naming));
     }
-    const parent = manifest === null ? null : { manifest, source: open.transfer(store).source([manifest]) };
+    const parent = chain && { chain, source: open.transfer(store).source(chain) };
     await dump.finish(await engine.dump(plan, parent, dump.sink, ctx));
   } catch (error) {
     await dump.discard(error);
     throw error;
   }
+}
+
+/** Throws NotFound for a parent that is not there any more, or not whole. */
+async function chainTo(open: OpenApplication, store: string, backupId: string): Promise<readonly Manifest[]> {
+  const all = await open.catalog(store).list(store);
+  const parent = all.find((each) => each.backupId === backupId);
+  const chain = parent && chainOf(parent, all);
+  if (chain) return chain;
+  throw failure('NotFound', `${store} has no backup ${backupId} with all that it builds on`);
 }
 
 function summary(attempt: number, artifacts: readonly { sizeBytes: number; contentBytes: number }[]): UploadedBackup {

@@ -1,5 +1,6 @@
 import type { Bench } from './bench';
 import { failover } from './failover';
+import { files } from './files/bench';
 import { filesMemory, memory, mongodbMemory, redisMemory } from './memory';
 import { mongodb } from './mongodb/bench';
 import { monitoring } from './monitoring';
@@ -15,6 +16,7 @@ export const benches: Readonly<Record<string, Bench>> = {
   'memory-files': filesMemory,
   postgresql,
   mongodb,
+  files,
   failover,
   monitoring,
   retention,

@@ -1,3 +1,4 @@
+import type { BackupContents } from './backup-contents';
 import type { CallContext } from './call';
 import type { ArtifactKind, BackupType, DumpResult, DumpSource, Manifest } from './catalog';
 import type { LogArchive, LogNaming } from './log-archive';
@@ -73,9 +74,9 @@ export interface DumpPlan {
   readonly estimatedBytes: number | null;
 }
 
-/** What an incremental builds on: its manifest, and where its content is read. */
+/** What an incremental builds on: the manifests of its parent's chain, full first, and where their content is read. */
 export interface ParentBackup {
-  readonly manifest: Manifest;
+  readonly chain: readonly Manifest[];
   readonly source: VolumeSource;
 }
 
@@ -124,6 +125,8 @@ export interface Engine<E extends string = string> {
   windows(catalog: StoreCatalog): Promise<RecoveryWindow[]>;
 
   readonly restore: Restore;
+  /** Absent for engines whose backups do not consist of files that a person knows. */
+  readonly contents?: BackupContents;
   /** What the config wants to hold in every restored copy; null for engines that cannot be asked. */
   readonly checks: RestoreChecks | null;
 

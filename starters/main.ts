@@ -6,6 +6,7 @@ import { registerCopies } from './commands/copies';
 import { registerDns } from './commands/dns';
 import { registerDrill } from './commands/drill';
 import { registerFailover } from './commands/failover';
+import { registerFiles } from './commands/files';
 import { registerKeys } from './commands/keys';
 import { registerLab } from './commands/lab';
 import { registerLifecycle } from './commands/lifecycle';
@@ -33,6 +34,7 @@ const NOUNS = [
   registerStatus,
   registerBackup,
   registerBackups,
+  registerFiles,
   registerLog,
   registerRetention,
   registerLifecycle,

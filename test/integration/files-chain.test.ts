@@ -6,6 +6,7 @@ import { createFilesEngine } from '../../adapters/engines/files/engine';
 import { settings } from '../../adapters/engines/files/settings';
 import type { Manifest } from '../../core/catalog';
 import { hasCode } from '../../core/errors';
+import type { VolumeSource } from '../../core/volumes';
 import { combinedSource, type MemoryVolumes, takeBackup, testContext } from '../support/engine-harness';
 import { changeRandomTree, describeTree, makeRandomTree } from '../support/random-tree';
 import { seededNumbers, seedsOfRounds } from '../support/random';
@@ -51,6 +52,17 @@ class Chain {
     const request = { restoreId: 'restore', plan, chain, place };
     await this.engine.restore.rebuild(request, combinedSource(this.volumes), null, testContext());
     return directory + this.root;
+  }
+
+  /** Unpacks one path of the newest backup; answers what lies in the directory, and which volumes were read. */
+  async extract(path_: string): Promise<{ directory: string; names: string[]; read: string[] }> {
+    const directory = path.join(folder(), 'found');
+    const read: string[] = [];
+    const all = combinedSource(this.volumes);
+    const source: VolumeSource = { ...all, open: (artifact) => (read.push(artifact.key), all.open(artifact)) };
+    await this.engine.contents!.extract({ chain: this.backups, path: path_, directory }, source, testContext());
+    const names = execFileSync('find', ['.', '-mindepth', '1', '-printf', '%P\\0'], { cwd: directory + this.root });
+    return { directory, names: names.toString('latin1').split('\0').slice(0, -1).toSorted(), read };
   }
 
   contentsOf(backupId: string): Map<string, Buffer> {
@@ -116,11 +128,11 @@ describe('every state of a tree that changes at random is restored as it was', (
   );
 });
 
-test('an incremental stores what changed and nothing else, and its listing names everything', async () => {
+test('an incremental stores and lists what changed, and nothing else', async () => {
   const chain = new Chain();
   const file = (index: number) => path.join(chain.root, `file-${index}`);
   for (let index = 0; index < 30; index++) fs.writeFileSync(file(index), Buffer.alloc(10_000, index));
-  const full = await chain.back('full');
+  await chain.back('full');
   const unchanged = await chain.back('incr');
   expect(chain.storedBytes(unchanged.backupId)).toBe(0);
   expect(unchanged.detail['unchanged']).toBe(30);
@@ -133,10 +145,8 @@ test('an incremental stores what changed and nothing else, and its listing names
   const contents = chain.contentsOf(changed.backupId);
   expect(contents.get('deleted.list')?.toString()).toBe(`${file(4).slice(1)}\0`);
   const lines = contents.get('listing.jsonl')!.toString().trim().split('\n');
-  const listed = lines.map((line) => JSON.parse(line) as { path: string; backup?: string });
-  expect(listed).toHaveLength(30);
-  expect(listed.find((each) => each.path === file(3))?.backup).toBeUndefined();
-  expect(listed.find((each) => each.path === file(5))?.backup).toBe(full.backupId);
+  const listed = lines.map((line) => (JSON.parse(line) as { path: string }).path);
+  expect(listed.toSorted()).toEqual([chain.root, file(3)].toSorted());
 });
 
 test('what had changed just before the parent began is stored again: its time of change may hide another', async () => {
@@ -163,6 +173,50 @@ test('names of one file stay names of one file, however they come and go', async
   const restored = await chain.restore(manifest.backupId);
   expect(fs.readdirSync(restored)).toEqual(['b']);
   expect(fs.readFileSync(path.join(restored, 'b'), 'utf8')).toBe('one');
+});
+
+describe('one path out of a chain', () => {
+  const chain = new Chain();
+  const at = (name: string) => path.join(chain.root, name);
+  beforeAll(async () => {
+    fs.mkdirSync(at('config'));
+    fs.mkdirSync(at('other'));
+    for (let index = 0; index < 12; index++) fs.writeFileSync(at(`other/${index}`), Buffer.alloc(20_000, index));
+    fs.writeFileSync(at('config/app.yaml'), 'port: 80');
+    fs.chmodSync(at('config/app.yaml'), 0o640);
+    fs.symlinkSync('/etc', at('config/link'));
+    fs.writeFileSync(at('other/shared'), 'shared');
+    fs.linkSync(at('other/shared'), at('config/same'));
+    await chain.back('full');
+    fs.writeFileSync(at('config/new'), 'new');
+    await chain.back('incr');
+  });
+
+  test('is written with all in it, and only the volumes that hold it are read', async () => {
+    const { directory, names, read } = await chain.extract(`${at('config')}/`);
+    expect(names).toEqual(['config', 'config/app.yaml', 'config/link', 'config/new', 'config/same']);
+    expect(describeTree(directory + at('config'))).toEqual(describeTree(at('config')));
+    const volumes = chain.backups.flatMap(({ artifacts }) => artifacts).filter(({ name }) => /^vol-\d/.test(name));
+    expect(volumes.length).toBeGreaterThan(4);
+    expect(read.filter((key) => /vol-\d/.test(key)).length).toBeLessThan(volumes.length);
+  });
+
+  test('a file comes alone, also where its content lies under another of its names', async () => {
+    expect((await chain.extract(at('config/app.yaml'))).names).toEqual(['config', 'config/app.yaml']);
+    for (const name of ['config/same', 'other/shared']) {
+      const { directory, names } = await chain.extract(at(name));
+      expect(names).toEqual([path.dirname(name), name]);
+      expect(fs.readFileSync(directory + at(name), 'utf8')).toBe('shared');
+    }
+  });
+
+  test('what is not there is said, and nothing is written into a directory that holds something', async () => {
+    const missing = await chain.extract(at('conf')).catch((error: unknown) => error);
+    expect(hasCode(missing, 'NotFound')).toBe(true);
+    const request = { chain: chain.backups, path: at('config'), directory: chain.root };
+    const extract = chain.engine.contents!.extract(request, combinedSource(chain.volumes), testContext());
+    expect(hasCode(await extract.catch((error: unknown) => error), 'TargetNotEmpty')).toBe(true);
+  });
 });
 
 describe('a full is taken instead', () => {

@@ -10,7 +10,7 @@ import { createLocalRepository } from '../../adapters/repository/local';
 import { createLogArchive } from '../../adapters/repository/log-archive';
 import { createSpool } from '../../adapters/volumes/spool';
 import { createTransfer } from '../../adapters/volumes/transfer';
-import type { BackupType, Manifest } from '../../core/catalog';
+import { type BackupType, chainOf, type Manifest } from '../../core/catalog';
 import { backupIdOf } from '../../core/layout';
 import { planAroundDamage } from '../../core/plan-around-damage';
 import { Secret } from '../../core/secret';
@@ -70,7 +70,7 @@ async function storeOf(server: Server, folder: string, programs?: string) {
     if (plan.type !== type) throw new Error(`${type} asked: ${plan.typeReason}`);
     const attempt = await transfer.beginStream(refOf(plan), testContext());
     const built = existing.find((each) => each.backupId === plan.parent);
-    const on = built ? { manifest: built, source: transfer.source(existing) } : null;
+    const on = built ? { chain: chainOf(built, existing)!, source: transfer.source(existing) } : null;
     await attempt.finish(await engine.dump(plan, on, attempt.sink, testContext()));
     const { dump, artifacts, early } = await transfer.stored(refOf(plan));
     const { backupId, parent, typeReason } = plan;

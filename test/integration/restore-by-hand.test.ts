@@ -25,7 +25,7 @@ import { createLocalRepository } from '../../adapters/repository/local';
 import { createLogArchive } from '../../adapters/repository/log-archive';
 import { createSpool } from '../../adapters/volumes/spool';
 import { createTransfer } from '../../adapters/volumes/transfer';
-import type { BackupType, Manifest } from '../../core/catalog';
+import { type BackupType, chainOf, type Manifest } from '../../core/catalog';
 import type { Engine } from '../../core/engine';
 import { backupIdOf } from '../../core/layout';
 import type { LogArchive } from '../../core/log-archive';
@@ -128,7 +128,7 @@ async function backUp(
   const ref = { store: engine.store, backupId: plan.backupId, kind: engine.artifactKind(plan.type), attempt: 1 };
   const attempt = await transfer.beginStream(ref, ctx);
   const built = existing.find((each) => each.backupId === plan.parent);
-  const parent = built ? { manifest: built, source: transfer.source(existing) } : null;
+  const parent = built ? { chain: chainOf(built, existing)!, source: transfer.source(existing) } : null;
   await attempt.finish(await engine.dump(plan, parent, attempt.sink, ctx));
   const stored = await transfer.stored(ref);
   await transfer.verify(stored, ctx);

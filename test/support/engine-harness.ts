@@ -5,7 +5,7 @@ import { entryBytes } from '../../adapters/engines/postgresql/entry-bytes';
 import { engineEntries, type EngineEntry, type EngineKind } from '../../adapters/engines/registry';
 import { arrange, type ArrangedLog } from '../../adapters/repository/log-order';
 import type { CallContext, Progress } from '../../core/call';
-import type { Artifact, DumpResult, EarlyFile, Manifest } from '../../core/catalog';
+import { type Artifact, chainOf, type DumpResult, type EarlyFile, type Manifest } from '../../core/catalog';
 import type { DumpPlan, Engine } from '../../core/engine';
 import { failure } from '../../core/errors';
 import { backupIdOf } from '../../core/layout';
@@ -242,7 +242,7 @@ export async function takeBackup(
   const plan = await engine.planDump({ backupId, type, site, existing }, ctx);
   const volumes = new MemoryVolumes(options.targetVolumeBytes);
   const built = existing.find((each) => each.backupId === plan.parent);
-  const parent = built ? { manifest: built, source: combinedSource(into) } : null;
+  const parent = built ? { chain: chainOf(built, existing)!, source: combinedSource(into) } : null;
   const result: DumpResult = await engine.dump(plan, parent, volumes, ctx);
   into.set(plan.backupId, volumes);
   const manifest: Manifest = {

@@ -5,7 +5,7 @@ import { createLogArchive } from '../../adapters/repository/log-archive';
 import { createStoreVerifier } from '../../adapters/verification/store-verifier';
 import { createSpool } from '../../adapters/volumes/spool';
 import { createTransfer } from '../../adapters/volumes/transfer';
-import type { BackupType, Manifest } from '../../core/catalog';
+import { type BackupType, chainOf, type Manifest } from '../../core/catalog';
 import type { Engine } from '../../core/engine';
 import { backupIdOf } from '../../core/layout';
 import type { Position } from '../../core/positions';
@@ -78,7 +78,7 @@ export function storedStore(engine: Engine, repository: Repository, folder: stri
     const ref = { store, backupId, kind: engine.artifactKind(type), attempt: 1 };
     const attempt = await transfer.beginStream(ref, testContext());
     const built = existing.find((each) => each.backupId === plan.parent);
-    const on = built ? { manifest: built, source: transfer.source(existing) } : null;
+    const on = built ? { chain: chainOf(built, existing)!, source: transfer.source(existing) } : null;
     await attempt.finish(await engine.dump(plan, on, attempt.sink, testContext()));
     const { dump, artifacts, early } = await transfer.stored(ref);
     const what = { backupId, application: 'shop', store, engine: engine.kind, type, parent, typeReason };

@@ -11,21 +11,15 @@ import type { VolumeSink } from '../../../core/volumes';
 import type { VolumeRole } from './archive-gate';
 import { excludeMatcher } from './exclude-patterns';
 import { KnownFiles } from './known-files';
-import { LISTING_VERSION, LISTING_VOLUME, listingLine } from './listing';
+import { DELETED_VOLUME, LISTING_VERSION, LISTING_VOLUME, listingLine } from './listing';
 import type { FilesSettings } from './settings';
 import { StoredMembers } from './stored-members';
 import { createArchive, type TarWarnings } from './tar-process';
-import { nameOf, printable, resolveRoot, walkTree, withoutNested } from './tree-walk';
+import { nameOf, printable, resolveRoot, type TreeEntry, walkTree, withoutNested } from './tree-walk';
 import { archiveName, type VolumeBatch, VolumePlanner } from './volume-plan';
 
 /** Directories and symbolic links, unpacked last: their times are then final, and no file was ever written through a link. */
 export const TREE_VOLUME = 'vol-tree.tar';
-/**
- * Of an incremental: names that its parent has and it has not, or has as something of another kind, from below `/` on and each
- * ended by a null byte. A restore by hand removes them (`xargs -0`) before it unpacks; our own goes by the listing.
- */
-export const DELETED_VOLUME = 'deleted.list';
-
 /** Two tars keep reading and compressing busy on the small hosts that applications run on. */
 const VOLUMES_AT_ONCE = 2;
 /** More than that says nothing more to a person; the number is given. */
@@ -71,8 +65,7 @@ async function knownBy(plan: DumpPlan, parent: ParentBackup | null, ctx: CallCon
     throw failure('BackupIncomplete', `${plan.backupId} is incremental to ${plan.parent}, which was not handed over`);
   }
   try {
-    ctx.progress({ phase: 'reading what the last backup holds' });
-    return await KnownFiles.read(parent, ctx.signal);
+    return await KnownFiles.read(parent, ctx);
   } catch (error) {
     if (!hasCode(error, 'BackupCorrupt')) throw error;
     throw failure('IncrementalRefused', `${plan.parent} is damaged: ${reasonOf(error)}`, { cause: error });
@@ -93,6 +86,8 @@ class TreeDump {
   readonly #running = new Set<Promise<void>>();
   readonly #warnings: string[] = [];
   readonly #changed: Buffer[] = [];
+  /** Vanished or not readable since the walk; of an incremental the older state of it must not come back. */
+  readonly #missed: Buffer[] = [];
   #warningCount = 0;
   #volumes = 0;
   #doneBytes = 0;
@@ -151,7 +146,7 @@ class TreeDump {
     const planner = new VolumePlanner(
       this.#sink.targetVolumeBytes,
       () => this.#nextVolume(),
-      (entries) => this.#known?.originOf(entries) ?? null,
+      (entry) => this.#isStored(entry),
     );
     const options = {
       excluded: excludeMatcher(this.#settings.excludes),
@@ -166,29 +161,30 @@ class TreeDump {
           continue;
         }
         this.entries++;
+        this.#report();
         if (entry.type === 'directory' || entry.type === 'link') {
           await write(names, archiveName(entry), this.#signal);
-          this.#known?.meet(entry);
-          // A link that vanished since is in no archive either.
-          const linkTarget =
-            entry.type === 'link' ? await fs.readlink(entry.absolute, 'buffer').catch(() => null) : null;
-          const line = listingLine(entry, { backup: null, volume: TREE_VOLUME }, { linkTarget });
-          await write(listing, line, this.#signal);
+          if (!this.#known?.isUnchanged([entry])) await this.#listTree(entry, listing);
         } else {
-          await this.#place(planner.add(entry), planner, listing);
+          planner.add(entry);
+          await this.#archive(planner.full(), listing);
         }
       }
     }
-    for (let linked = planner.addLinked(); linked; linked = planner.addLinked())
-      await this.#place(linked, planner, listing);
+    while (planner.addLinked()) await this.#archive(planner.full(), listing);
     await this.#archive(planner.rest(), listing);
   }
 
-  /** Lists what is stored already, and begins the volume that is full. */
-  async #place(known: readonly string[], planner: VolumePlanner, listing: Writable): Promise<void> {
-    this.unchanged += known.length;
-    for (const line of known) await write(listing, line, this.#signal);
-    await this.#archive(planner.full(), listing);
+  #isStored(names: readonly TreeEntry[]): boolean {
+    if (!this.#known?.isUnchanged(names)) return false;
+    this.unchanged += names.length;
+    return true;
+  }
+
+  async #listTree(entry: TreeEntry, listing: Writable): Promise<void> {
+    // A link that vanished since is in no archive either.
+    const linkTarget = entry.type === 'link' ? await fs.readlink(entry.absolute, 'buffer').catch(() => null) : null;
+    await write(listing, listingLine(entry, TREE_VOLUME, { linkTarget }), this.#signal);
   }
 
   /** Begins a volume, after waiting for one of the running ones where there are enough. */
@@ -210,10 +206,15 @@ class TreeDump {
     const { warnings, stored } = await this.#create(volume, 'contents', names);
     this.#note({ ...warnings, changed: withHardLinks(warnings.changed, linked) }, false);
     for (const [index, line] of lines.entries()) {
-      const name = names[index]?.toString('latin1');
-      if (name !== undefined && stored.has(name)) await write(listing, line, this.#signal);
+      const name = names[index] as Buffer;
+      if (stored.has(name.toString('latin1'))) await write(listing, line, this.#signal);
+      else this.#missed.push(name);
     }
     this.#doneBytes += contentBytes;
+    this.#report();
+  }
+
+  #report(): void {
     this.#ctx.progress({ phase: 'archiving files', doneBytes: this.#doneBytes, doneItems: this.entries });
   }
 
@@ -238,6 +239,7 @@ class TreeDump {
   async #listDeleted(): Promise<void> {
     if (!this.#known) return;
     const deleted = this.#open(DELETED_VOLUME);
+    for (const name of this.#missed) await write(deleted, Buffer.concat([name, NUL]), this.#signal);
     for await (const name of this.#known.gone()) {
       await write(deleted, Buffer.concat([name.subarray(1), NUL]), this.#signal);
     }

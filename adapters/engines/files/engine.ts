@@ -4,6 +4,7 @@ import type { Engine, StoreProbe } from '../../../core/engine';
 import { failure } from '../../../core/errors';
 import { nearestBackupWindows, planNearestBackup } from '../../../core/nearest-backup';
 import { chooseParent } from './choose-parent';
+import { filesContents } from './contents';
 import { dumpFiles } from './dump';
 import { fingerprintTrees } from './fingerprint';
 import { filesPositions } from './positions';
@@ -41,6 +42,8 @@ export function createFilesEngine({ store, settings }: FilesEngineOptions): Engi
       settings.devices,
       Object.values(settings.sites).flatMap(({ roots }) => roots),
     ),
+
+    contents: filesContents(settings.devices),
 
     probe: (site) => probe(site, rootsOf(site)),
 

@@ -1,6 +1,6 @@
-import { hash } from 'node:crypto';
+import type { CallContext } from '../../../core/call';
 import type { ParentBackup } from '../../../core/engine';
-import { type ListedLine, type Origin, pathOf, readListing } from './listing';
+import { type ListedLine, nameDigest, pathOf, readState } from './listing';
 import type { EntryType, TreeEntry } from './tree-walk';
 
 /**
@@ -14,62 +14,46 @@ const DOUBTFUL_NANOSECONDS = 2_000_000_000n;
  * inode to the nanosecond, inode, mode and owner are all as they were. The kernel sets the second of the times whenever any
  * of it changes, names of the inode, ACLs and extended attributes included, and no program can set it back.
  *
- * Holds about 120 bytes an entry: names and attributes as digests. What was met is forgotten, so that what remains is gone.
+ * Holds about 100 bytes an entry: names and attributes as digests. What was met is forgotten, so that what remains is gone.
  */
 export class KnownFiles {
   readonly #parent: ParentBackup;
-  readonly #entries = new Map<string, { readonly attributes: string; readonly origin: number }>();
-  readonly #origins: Origin[] = [];
+  readonly #entries = new Map<string, string>();
 
   private constructor(parent: ParentBackup) {
     this.#parent = parent;
   }
 
-  /** Throws BackupCorrupt where the parent's listing is damaged. */
-  static async read(parent: ParentBackup, signal: AbortSignal): Promise<KnownFiles> {
+  /** Throws BackupCorrupt where a listing of the parent's chain is damaged. */
+  static async read(parent: ParentBackup, ctx: CallContext): Promise<KnownFiles> {
     const known = new KnownFiles(parent);
-    const doubtfulFrom = BigInt(Date.parse(parent.manifest.startedAt)) * 1_000_000n - DOUBTFUL_NANOSECONDS;
-    const numbers = new Map<string, number>();
-    for await (const line of readListing(parent.manifest, parent.source)) {
-      signal.throwIfAborted();
-      const origin = { backup: line.backup ?? parent.manifest.backupId, volume: line.volume };
-      const name = `${origin.backup}/${origin.volume}`;
-      let number = numbers.get(name);
-      if (number === undefined) {
-        number = known.#origins.push(origin) - 1;
-        numbers.set(name, number);
-      }
+    const begunAt = new Map(parent.chain.map(({ backupId, startedAt }) => [backupId, Date.parse(startedAt)]));
+    for await (const line of readState(parent.chain, parent.source)) {
+      ctx.signal.throwIfAborted();
+      ctx.progress({ phase: 'reading what the last backup holds', doneItems: known.#entries.size });
+      const doubtfulFrom = BigInt(begunAt.get(line.backup) ?? 0) * 1_000_000n - DOUBTFUL_NANOSECONDS;
       const attributes = BigInt(line.ctimeNs) < doubtfulFrom ? listedAttributes(line) : '';
-      known.#entries.set(keyOf(pathOf(line), line.type), { attributes, origin: number });
+      known.#entries.set(keyOf(pathOf(line), line.type), attributes);
     }
     return known;
   }
 
-  /**
-   * Where the content of a file lies, given with all of its names; null where it has to be stored: one of them is new, or
-   * something changed.
-   */
-  originOf(names: readonly TreeEntry[]): Origin | null {
-    const found = names.map((entry) => this.meet(entry));
-    const [first] = found;
-    if (!first || !found.every((each) => each?.attributes === first.attributes && each.origin === first.origin))
-      return null;
-    const same = first.attributes === attributesOf(names[0] as TreeEntry, names.length);
-    return same ? (this.#origins[first.origin] ?? null) : null;
-  }
-
-  /** Of what is stored in every backup: that it is still there. */
-  meet(entry: TreeEntry): { readonly attributes: string; readonly origin: number } | null {
-    const key = keyOf(entry.absolute, entry.type);
-    const found = this.#entries.get(key) ?? null;
-    this.#entries.delete(key);
-    return found;
+  /** Of an entry with all of its names that are in the tree: whether the parent holds it as it is. */
+  isUnchanged(names: readonly TreeEntry[]): boolean {
+    const attributes = attributesOf(names[0] as TreeEntry, names.length);
+    let isSame = true;
+    for (const entry of names) {
+      const key = keyOf(entry.absolute, entry.type);
+      if (this.#entries.get(key) !== attributes) isSame = false;
+      this.#entries.delete(key);
+    }
+    return isSame;
   }
 
   /** The names, from `/` on, that the parent has and that were not met, or were met as something of another kind. */
   async *gone(): AsyncGenerator<Buffer> {
     if (this.#entries.size === 0) return;
-    for await (const line of readListing(this.#parent.manifest, this.#parent.source)) {
+    for await (const line of readState(this.#parent.chain, this.#parent.source)) {
       const path = pathOf(line);
       if (this.#entries.has(keyOf(path, line.type))) yield path;
     }
@@ -79,14 +63,11 @@ export class KnownFiles {
 function attributesOf({ type, stat }: TreeEntry, links: number): string {
   const { mtimeNs, ctimeNs, ino, uid, gid } = stat;
   const [mode, size] = [(Number(stat.mode) & 0o7777).toString(8).padStart(4, '0'), type === 'file' ? stat.size : 0];
-  return digestOf(`${size} ${mtimeNs} ${ctimeNs} ${ino} ${mode} ${uid} ${gid} ${links}`);
+  return nameDigest(`${size} ${mtimeNs} ${ctimeNs} ${ino} ${mode} ${uid} ${gid} ${links}`);
 }
 
 function listedAttributes({ sizeBytes, mtimeNs, ctimeNs, inode, mode, uid, gid, links = 1 }: ListedLine): string {
-  return digestOf(`${sizeBytes} ${mtimeNs} ${ctimeNs} ${inode} ${mode} ${uid} ${gid} ${links}`);
+  return nameDigest(`${sizeBytes} ${mtimeNs} ${ctimeNs} ${inode} ${mode} ${uid} ${gid} ${links}`);
 }
 
-const keyOf = (path: Buffer, type: EntryType) => digestOf(Buffer.concat([Buffer.from(`${type}\0`), path]));
-
-/** 96 bits: two of a billion names are the same with a chance of 1 in 10 to the 11. */
-const digestOf = (content: Buffer | string) => hash('sha256', content, 'buffer').toString('latin1', 0, 12);
+const keyOf = (path: Buffer, type: EntryType) => nameDigest(Buffer.concat([Buffer.from(`${type}\0`), path]));

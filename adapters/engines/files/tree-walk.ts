@@ -89,9 +89,12 @@ function typeOf(stat: BigIntStats): EntryType {
   return stat.isSocket() ? 'socket' : 'device';
 }
 
-/** For people: control characters and what is not UTF-8 are escaped. */
+/** For people: control characters and what is not UTF-8 are escaped, so that two names never look the same. */
 export function printable(name: Buffer): string {
-  return JSON.stringify(name.toString('utf8')).slice(1, -1);
+  const text = name.toString('utf8');
+  if (Buffer.from(text).equals(name)) return JSON.stringify(text).slice(1, -1);
+  const escaped = JSON.stringify(name.toString('latin1')).slice(1, -1);
+  return escaped.replace(/[\x80-\xff]/g, (byte) => `\\x${byte.charCodeAt(0).toString(16)}`);
 }
 
 /** The directory that a root stands for, and null where there is none. A root that is a link is followed, once, here. */

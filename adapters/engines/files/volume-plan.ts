@@ -1,4 +1,4 @@
-import { listingLine, type Origin } from './listing';
+import { listingLine } from './listing';
 import type { TreeEntry } from './tree-walk';
 
 /** More names than this are not held for one volume, however small the files: 4 MB with their lines of the listing. */
@@ -25,7 +25,7 @@ export interface VolumeBatch {
 export class VolumePlanner {
   readonly #targetBytes: bigint;
   readonly #nextVolume: () => string;
-  readonly #originOf: (names: readonly TreeEntry[]) => Origin | null;
+  readonly #isStored: (names: readonly TreeEntry[]) => boolean;
   readonly #links = new Map<string, TreeEntry[]>();
   #volume: string | null = null;
   #names: Buffer[] = [];
@@ -33,32 +33,28 @@ export class VolumePlanner {
   #lines: string[] = [];
   #bytes = 0n;
 
-  /** `originOf`: where the content of a file lies already, given with all of its names; null where it has to be stored. */
-  constructor(
-    targetVolumeBytes: number,
-    nextVolume: () => string,
-    originOf: (names: readonly TreeEntry[]) => Origin | null,
-  ) {
+  /** `isStored`: of a file, given with all of its names, whether an earlier backup of the chain holds it. */
+  constructor(targetVolumeBytes: number, nextVolume: () => string, isStored: (names: readonly TreeEntry[]) => boolean) {
     this.#targetBytes = BigInt(targetVolumeBytes);
     this.#nextVolume = nextVolume;
-    this.#originOf = originOf;
+    this.#isStored = isStored;
   }
 
-  /**
-   * The lines of the listing for what is stored already, which needs no place in a volume: all names of a file at once. None
-   * while some of them are missing, and for what found its place.
-   */
-  add(entry: TreeEntry): readonly string[] {
+  /** Gives an entry its place in a volume, once all names of its file were seen. */
+  add(entry: TreeEntry): void {
     const { stat } = entry;
-    if (stat.nlink === 1n) return this.#take([entry]);
+    if (stat.nlink === 1n) {
+      this.#take([entry]);
+      return;
+    }
     const inode = `${stat.dev}:${stat.ino}`;
     const names = [...(this.#links.get(inode) ?? []), entry];
     if (BigInt(names.length) < stat.nlink) {
       this.#links.set(inode, names);
-      return [];
+      return;
     }
     this.#links.delete(inode);
-    return this.#take(names);
+    this.#take(names);
   }
 
   /** The volume that is full, or null. To be asked after each entry. */
@@ -66,13 +62,14 @@ export class VolumePlanner {
     return this.#bytes >= this.#targetBytes || this.#names.length >= NAMES_PER_VOLUME ? this.rest() : null;
   }
 
-  /** Places a file that has names outside the tree, with those inside; null when none is left. */
-  addLinked(): readonly string[] | null {
+  /** Places a file that has names outside the tree, with those inside; false when none is left. */
+  addLinked(): boolean {
     for (const [inode, names] of this.#links) {
       this.#links.delete(inode);
-      return this.#take(names);
+      this.#take(names);
+      return true;
     }
-    return null;
+    return false;
   }
 
   /** The volume that was not full, or null. */
@@ -89,19 +86,16 @@ export class VolumePlanner {
     return batch;
   }
 
-  #take(entries: readonly TreeEntry[]): readonly string[] {
-    const linesFor = (origin: Origin) => entries.map((each) => listingLine(each, origin, { links: entries.length }));
-    const origin = this.#originOf(entries);
-    if (origin) return linesFor(origin);
-    this.#volume ??= this.#nextVolume();
+  #take(entries: readonly TreeEntry[]): void {
+    if (this.#isStored(entries)) return;
+    const volume = (this.#volume ??= this.#nextVolume());
     const names = entries.map(archiveName);
     this.#names.push(...names);
-    this.#lines.push(...linesFor({ backup: null, volume: this.#volume }));
+    this.#lines.push(...entries.map((each) => listingLine(each, volume, { links: entries.length })));
     if (names.length > 1) this.#linked.push(names);
     // Blocks, not size: the holes of a sparse file are not stored.
     const stored = entries[0] ? entries[0].stat.blocks * BLOCK_BYTES : 0n;
     this.#bytes += stored + BLOCK_BYTES * BigInt(entries.length);
-    return [];
   }
 }
 

@@ -1,10 +1,10 @@
-import { hash } from 'node:crypto';
+import type { CallContext } from '../../../core/call';
 import type { Manifest } from '../../../core/catalog';
 import type { VolumeSource } from '../../../core/volumes';
-import { pathOf, readListing } from './listing';
+import { type ListedEntry, nameDigest, pathOf, readState } from './listing';
 
 /**
- * Which members of a chain's volumes make up its last state: each name from the one backup that the listing of the last names.
+ * Which members of a chain's volumes make up its last state: each name from the one backup that listed it last.
  * Holds about 60 bytes a file.
  */
 export class WantedMembers {
@@ -13,20 +13,64 @@ export class WantedMembers {
   readonly #names = new Map<string, Set<string>>();
   readonly #volumes = new Set<string>();
 
-  static async read(last: Manifest, source: VolumeSource, signal: AbortSignal): Promise<WantedMembers> {
+  /** Entries that `selects` took, of all kinds. */
+  selected = 0;
+  /** Names of files, in bytes from below `/` on, that are unpacked only because another name of the same file was selected. */
+  readonly mates: Buffer[] = [];
+  #tree: Set<string> | null = null;
+
+  /** Without `selects` all that the state consists of. */
+  static async read(
+    chain: readonly Manifest[],
+    source: VolumeSource,
+    ctx: CallContext,
+    selects: ((path: Buffer) => boolean) | null = null,
+  ): Promise<WantedMembers> {
     const wanted = new WantedMembers();
-    for await (const line of readListing(last, source)) {
-      signal.throwIfAborted();
-      if (line.type === 'directory' || line.type === 'link') continue;
-      const backup = line.backup ?? last.backupId;
-      wanted.contentBytes += line.sizeBytes;
-      wanted.#volumes.add(`${backup}/${line.volume}`);
-      const names = wanted.#names.get(backup);
-      const key = keyOf(pathOf(line).subarray(1));
-      if (names) names.add(key);
-      else wanted.#names.set(backup, new Set([key]));
+    const links = new Map<string, ListedEntry[]>();
+    if (selects) wanted.#tree = new Set();
+    for await (const line of readState(chain, source)) {
+      ctx.signal.throwIfAborted();
+      ctx.progress({ phase: 'reading the listings', doneItems: wanted.selected });
+      const path = pathOf(line);
+      if (selects && line.links !== undefined) append(links, `${line.backup}/${line.volume}/${line.inode}`, line);
+      if (selects && !selects(path)) continue;
+      wanted.selected++;
+      if (line.type === 'directory' || line.type === 'link') wanted.#tree?.add(nameDigest(path.subarray(1)));
+      else wanted.#add(line);
     }
+    for (const names of links.values()) wanted.#addMates(names);
     return wanted;
+  }
+
+  /** Of directories and symbolic links; undefined for all. */
+  ofTree(): ((name: string) => boolean) | undefined {
+    const tree = this.#tree;
+    return tree ? (name) => tree.has(nameDigest(Buffer.from(name, 'latin1'))) : undefined;
+  }
+
+  #add(line: ListedEntry): void {
+    const { backup } = line;
+    this.contentBytes += line.sizeBytes;
+    this.#volumes.add(`${backup}/${line.volume}`);
+    const names = this.#names.get(backup);
+    const key = nameDigest(pathOf(line).subarray(1));
+    if (names) names.add(key);
+    else this.#names.set(backup, new Set([key]));
+  }
+
+  /** The content of a file lies under one of its names, which may not be the one that was selected. */
+  #addMates(names: readonly ListedEntry[]): void {
+    const others = names.filter((line) => !this.#holds(line));
+    if (others.length === names.length) return;
+    for (const line of others) {
+      this.#add(line);
+      this.mates.push(pathOf(line).subarray(1));
+    }
+  }
+
+  #holds(line: ListedEntry): boolean {
+    return this.has(line.backup, pathOf(line).subarray(1).toString('latin1'));
   }
 
   /** Whether anything of the volume is. */
@@ -40,8 +84,12 @@ export class WantedMembers {
 
   /** `name` in bytes as latin1, from below `/` on. */
   has(backupId: string, name: string): boolean {
-    return this.#names.get(backupId)?.has(keyOf(Buffer.from(name, 'latin1'))) ?? false;
+    return this.#names.get(backupId)?.has(nameDigest(Buffer.from(name, 'latin1'))) ?? false;
   }
 }
 
-const keyOf = (name: Buffer) => hash('sha256', name, 'buffer').toString('latin1', 0, 12);
+function append(groups: Map<string, ListedEntry[]>, key: string, line: ListedEntry): void {
+  const group = groups.get(key);
+  if (group) group.push(line);
+  else groups.set(key, [line]);
+}
