@@ -106,7 +106,7 @@ const TYPE_LETTERS = { file: '-', directory: 'd', link: 'l', fifo: 'p', socket: 
 /** `-rw-r-----`, as `ls -l` has it; the special bits in digits. */
 function modeText({ type, mode }: ContentEntry): string {
   const bits = Number.parseInt(mode, 8);
-  const letters = [...'rwxrwxrwx'].map((letter, index) => (bits & (0o400 >> index) ? letter : '-')).join('');
+  const letters = Array.from('rwxrwxrwx', (letter, index) => (bits & (0o400 >> index) ? letter : '-')).join('');
   return `${TYPE_LETTERS[type]}${letters}${bits > 0o777 ? ` ${mode}` : ''}`;
 }
 

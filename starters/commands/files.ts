@@ -115,8 +115,8 @@ async function showVersions(
 ): Promise<void> {
   const states = await newestStates(session, store, Number(limit));
   const versions = new PathVersions();
-  for (const { manifest, entries } of states) {
-    for await (const entry of entries()) if (wanted(entry.path)) versions.add(manifest.backupId, entry);
+  for (const state of states) {
+    for await (const entry of state.entries()) if (wanted(entry.path)) versions.add(state.manifest.backupId, entry);
   }
   const found = versions.all();
   const newest = states.at(-1)?.manifest.backupId ?? '';

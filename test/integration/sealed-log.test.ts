@@ -24,7 +24,7 @@ import { startMongodb } from '../support/mongodb-harness';
 import { seededRandom } from '../support/random';
 import { RunningArchiver } from '../support/redis-archiver';
 import { contentOf, randomWrite } from '../support/redis-workload';
-import { serverBinaries, startRedis } from '../support/servers';
+import { serverBinaries, startRedis, waitUntil } from '../support/servers';
 
 const random = seededRandom('sealed-log');
 const DAY = 86_400_000;
@@ -270,7 +270,12 @@ describe.each([
     const behind = (await archive.entries(full.lineage!)).filter(
       ({ from }) => source.engine.positions.compare(from, full.stop!) > 0,
     );
-    await product.repository.delete([behind[0]!.key]);
+    const lost = behind[0]!.key;
+    await product.repository.delete([lost]);
+    // A listing is believed for two seconds.
+    await waitUntil('the gap being seen', async () =>
+      (await archive.entries(full.lineage!)).every(({ key }) => key !== lost),
+    );
     const { plan } = await prepare('incr');
     expect(plan.type).toBe('full');
     expect(plan.typeReason).toMatch(
