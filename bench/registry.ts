@@ -5,6 +5,7 @@ import { filesMemory, memory, mongodbMemory, redisMemory } from './memory';
 import { mongodb } from './mongodb/bench';
 import { monitoring } from './monitoring';
 import { postgresql } from './postgresql/bench';
+import { redis } from './redis/bench';
 import { retention } from './retention';
 import { volumes } from './volumes';
 
@@ -16,6 +17,7 @@ export const benches: Readonly<Record<string, Bench>> = {
   'memory-files': filesMemory,
   postgresql,
   mongodb,
+  redis,
   files,
   failover,
   monitoring,

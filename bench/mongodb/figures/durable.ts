@@ -1,11 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Timestamp } from 'mongodb';
 import { optimeFrom } from '../../../adapters/engines/mongodb/oplog';
-import { compareOptimes, type Optime } from '../../../adapters/engines/mongodb/positions';
+import type { Optime } from '../../../adapters/engines/mongodb/positions';
 import { waitUntil } from '../../../lab/servers/process';
+import { type At, secondsUntilDurable, watchArchived } from '../../archived-log';
 import { figure, type Figure, median, percentile } from '../../figure';
 import { applicationWrites, fullSpeedWrites, pacedWrites } from '../load';
-import type { ArchivedLog, Side } from '../product';
+import { REACHING, type Side } from '../product';
 import { DATABASE, type ReplicaSet } from '../replica-set';
 import { sizeWords, type Stand } from '../stand';
 
@@ -15,9 +16,8 @@ const THROUGHPUT_AT_LEAST = 0.95;
 const CLIENTS = 16;
 /** The first seconds open connections and fill caches. */
 const WARM_UP_SECONDS = 3;
-/** The independent writer writes this often, and what S3 lists is looked at this often. */
+/** The independent writer writes this often. */
 const WRITE_EVERY_MILLISECONDS = 50;
-const LOOK_EVERY_MILLISECONDS = 50;
 /** Anything that is not durable this long after the load is lost: the measurement fails. */
 const LATE_MILLISECONDS = 60_000;
 
@@ -87,7 +87,8 @@ async function underLoad({ loadSeconds: seconds }: Stand, { set, archived }: Sid
   const [ending, over] = [new AbortController(), new AbortController()];
   const write = await applicationWrites(set.client);
   const writing = independentWrites(set, ending.signal);
-  const looking = reached(archived, over.signal);
+  // In rounds without an archiver too, so that both bear it.
+  const looking = watchArchived(archived, REACHING, over.signal);
   try {
     const load = { perSecond: WRITES_PER_SECOND, seconds, warmUpSeconds: WARM_UP_SECONDS, clients: CLIENTS };
     const latencies = await pacedWrites(write, load);
@@ -98,7 +99,7 @@ async function underLoad({ loadSeconds: seconds }: Stand, { set, archived }: Sid
     if (archiving) {
       const isThere = async () => {
         const newest = looking.newest();
-        return newest !== null && compareOptimes(newest, last.optime) >= 0;
+        return newest !== null && REACHING.compare(newest, last.position) >= 0;
       };
       await waitUntil('the last write being durable', isThere, { deadlineMs: LATE_MILLISECONDS });
     }
@@ -106,7 +107,7 @@ async function underLoad({ loadSeconds: seconds }: Stand, { set, archived }: Sid
     const seen = await looking.done;
     return {
       p95Milliseconds: percentile(latencies, 0.95),
-      durableSeconds: archiving ? written.map((each) => secondsUntil(each, seen)) : [],
+      durableSeconds: archiving ? secondsUntilDurable(written, seen, REACHING) : [],
       fullSpeedPerSecond: await fullSpeedWrites(write, { seconds: seconds / 2, clients: CLIENTS }),
     };
   } finally {
@@ -116,47 +117,18 @@ async function underLoad({ loadSeconds: seconds }: Stand, { set, archived }: Sid
   }
 }
 
-/** A moment (performance.now) and the optime that was acknowledged, or seen in S3, then. */
-interface At {
-  readonly at: number;
-  readonly optime: Optime;
-}
-
-function independentWrites({ client }: ReplicaSet, signal: AbortSignal): { readonly done: Promise<At[]> } {
-  const written: At[] = [];
+function independentWrites({ client }: ReplicaSet, signal: AbortSignal): { readonly done: Promise<At<Optime>[]> } {
+  const written: At<Optime>[] = [];
   const done = client.withSession(async (session) => {
     const into = client.db(DATABASE).collection('independent');
     while (!signal.aborted) {
       await into.insertOne({ at: new Date() }, { session, writeConcern: { w: 'majority' } });
       // Of a write the session's operation time is its optime.
-      written.push({ at: performance.now(), optime: optimeFrom(session.operationTime as Timestamp) });
+      written.push({ at: performance.now(), position: optimeFrom(session.operationTime as Timestamp) });
       await delay(WRITE_EVERY_MILLISECONDS, undefined, { signal }).catch(() => undefined);
     }
     return written;
   });
   done.catch(() => undefined); // awaited where the load ends
   return { done };
-}
-
-/** How far S3 holds the log, over time; asked in rounds without an archiver too, so that both bear it. */
-function reached(archived: ArchivedLog, signal: AbortSignal) {
-  const seen: At[] = [];
-  const look = async () => {
-    while (!signal.aborted) {
-      const newest = await archived.newest();
-      const last = seen.at(-1)?.optime;
-      if (newest && (!last || compareOptimes(newest, last) > 0)) seen.push({ at: performance.now(), optime: newest });
-      await delay(LOOK_EVERY_MILLISECONDS, undefined, { signal }).catch(() => undefined);
-    }
-    return seen;
-  };
-  const done = look();
-  done.catch(() => undefined); // awaited where the load ends
-  return { done, newest: () => seen.at(-1)?.optime ?? null };
-}
-
-function secondsUntil({ at, optime }: At, seen: readonly At[]): number {
-  const covered = seen.find((each) => compareOptimes(each.optime, optime) >= 0);
-  if (!covered) throw new Error(`nothing was seen to cover ${optime.seconds}:${optime.increment}`);
-  return Math.max(0, covered.at - at) / 1_000;
 }
