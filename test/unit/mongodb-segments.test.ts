@@ -51,7 +51,7 @@ function oplog(count: number): Oplog {
   });
   const consistentAt = new Date(entries[0]!.optime.seconds * 1_000).toISOString();
   const stop = positionOf(entries[0]!.optime, LINEAGE);
-  return { entries, backup: { lineage: LINEAGE, stop, consistentAt } as Manifest };
+  return { entries, backup: { type: 'full', lineage: LINEAGE, stop, consistentAt } as Manifest };
 }
 
 /** Stores the log in slices of random length, each beginning with the last entry of the one before it. */
@@ -121,6 +121,7 @@ test('segments hold the entries of their slices, each once, and cover what these
   const log = new MemoryLogArchive(naming);
   await storeSlices(log, source);
   const [before, [window]] = [await kinds(log), await recoveryWindows({ backups: [source.backup], log })];
+  expect(window).toBeDefined();
   expect(await read(log, source)).toEqual(rest(source));
   expect(await mergeAll(log)).toBeNull();
   const { segments, slices } = await kinds(log);
@@ -210,6 +211,7 @@ test('a plan that meets a piece that has just given way lists again', async () =
   const log = new MemoryLogArchive(naming);
   await storeSlices(log, source);
   const [expected] = await recoveryWindows({ backups: [source.backup], log });
+  expect(expected).toBeDefined();
   const stale = await log.entries(LINEAGE);
   await mergeAll(log, { contentBytes: 1, seconds: 1 });
   let listings = 0;
