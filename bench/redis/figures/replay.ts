@@ -80,7 +80,10 @@ async function contentOf(client: Redis): Promise<string> {
     }
     for (const [index, [error, value]] of ((await batch.exec()) ?? []).entries()) {
       if (error) throw error;
-      const fields = typeof value === 'object' && value !== null ? Object.entries(value).toSorted() : value;
+      const fields =
+        typeof value === 'object' && value !== null
+          ? Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1))
+          : value;
       digest.update(JSON.stringify([some[index], fields]));
     }
   }
