@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"flag"
 	"fmt"
 	"net"
@@ -79,13 +80,15 @@ func main() {
 	})
 	go func() { must(cmd.ExecuteContext(ctx)) }()
 
-	cfg := &rest.Config{Host: "https://" + net.JoinHostPort(*host, strconv.Itoa(*port)), BearerToken: token,
-		TLSClientConfig: rest.TLSClientConfig{CAFile: filepath.Join(pki, "apiserver.crt")}, QPS: 500, Burst: 1000}
+	cfg := &rest.Config{Host: "https://" + net.JoinHostPort(*host, strconv.Itoa(*port)), BearerToken: token, QPS: 500, Burst: 1000}
 	var cs *kubernetes.Clientset
 	for {
-		if _, err := os.Stat(cfg.CAFile); err == nil {
+		// The certificate's content and not its path: of a path, client-go 1.36 keeps what it read first for five minutes,
+		// and it may be looked at here between its creation and its first byte.
+		cfg.CAData, _ = os.ReadFile(filepath.Join(pki, "apiserver.crt"))
+		if x509.NewCertPool().AppendCertsFromPEM(cfg.CAData) {
 			if cs, err = kubernetes.NewForConfig(cfg); err == nil {
-				if _, err = cs.Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(ctx); err == nil {
+				if _, err = cs.Discovery().RESTClient().Get().AbsPath("/readyz").Timeout(5 * time.Second).DoRaw(ctx); err == nil {
 					break
 				}
 			}
