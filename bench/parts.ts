@@ -26,3 +26,14 @@ export function benchOfParts<Stand>(
       }),
   };
 }
+
+/** Made when it is first asked for, and shared by all who ask. */
+export function once<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | null = null;
+  return () => (made ??= make());
+}
+
+/** "2 GB" */
+export function sizeWords(megabytes: number): string {
+  return megabytes >= 1_000 ? `${megabytes / 1_000} GB` : `${megabytes} MB`;
+}

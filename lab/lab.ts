@@ -1,11 +1,7 @@
-import { spawn } from 'node:child_process';
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { failure } from '../core/errors';
 import { writeApplicationConfig } from './application-config';
-import { projectRoot } from './runtime/servers';
-import { isAlive, killTree } from './servers/process-tree';
-import { waitUntil } from './servers/process';
 import { removeSockets } from './servers/seaweedfs';
 import { addressPlan, type SiteAddresses, type SiteName, SITES } from './sites/address-plan';
 import type { LabBuild } from './sites/build';
@@ -28,13 +24,13 @@ import {
 } from './sites/shared-servers';
 import { seedShop, startShop, unreadyServices } from './sites/shop';
 import { startWorkers } from './sites/workers';
-import { SupervisorClient } from './supervisor/client';
-import { leftovers } from './supervisor/pid-files';
+import { endLeftovers, startSupervisor, supervisorOf, supervisorRuns, supervisorToken } from './supervisor/of-lab';
 import type { ProgramStatus } from './supervisor/program';
 import type { ServiceStatus } from './supervisor/services';
 
 export { applicationConfigFile } from './application-config';
 export type { LabDescription } from './sites/lab-folder';
+export { supervisorOf } from './supervisor/of-lab';
 
 export interface LabUpOptions {
   readonly name?: string;
@@ -55,8 +51,6 @@ export interface LabStatus {
   readonly processes: readonly ProgramStatus[];
   readonly services: Readonly<Record<string, readonly ServiceStatus[]>>;
 }
-
-const TOKEN = 'supervisor-token';
 
 /**
  * Brings a lab up, new or as it was left: what a failover changed stays changed. Safe to repeat, also after it was
@@ -87,7 +81,7 @@ async function up({
     folder,
     plan: addressPlan(network),
     secrets,
-    supervisor: client(lab),
+    supervisor: supervisorOf(lab),
     kubernetes: lab.kubernetes === true,
     dnsDelaysMs,
     progress: onProgress,
@@ -129,7 +123,7 @@ async function shopReady(build: LabBuild, used: boolean): Promise<void> {
 /** Throws when there is no such lab. */
 export async function labStatus({ name = 'default' }: { name?: string } = {}): Promise<LabStatus> {
   const lab = existing(name);
-  const supervisor = client(lab);
+  const supervisor = supervisorOf(lab);
   let processes: ProgramStatus[];
   try {
     processes = await supervisor.processes();
@@ -144,7 +138,7 @@ export async function labStatus({ name = 'default' }: { name?: string } = {}): P
 /** Of a cluster that is down with its site nothing can be said. */
 async function servicesOf(lab: LabDescription, site: SiteName): Promise<ServiceStatus[]> {
   const { folder, kubernetes = false } = lab;
-  const asked = servicesAt({ folder, kubernetes, supervisor: client(lab) }, site);
+  const asked = servicesAt({ folder, kubernetes, supervisor: supervisorOf(lab) }, site);
   return kubernetes ? asked.catch(() => []) : asked;
 }
 
@@ -160,7 +154,7 @@ async function down({ name = 'default', onProgress = () => {} }: Omit<LabUpOptio
     // Losing the emulator's records only matters to the next `up`, which then points at primary; it must not block a stop.
     if (lab.aws.zoneId)
       await saveRecords(lab).catch((error: Error) => onProgress(`DNS records not kept: ${error.message}`));
-    await client(lab)
+    await supervisorOf(lab)
       .shutdown()
       .catch((error: Error) => onProgress(`the supervisor did not stop in order: ${error.message}`));
   }
@@ -191,11 +185,6 @@ export function storeUrls(lab: LabDescription, site: SiteName): { postgresql: st
   return { postgresql: read('postgresql'), mongodb: read('mongodb'), redis: read('redis') };
 }
 
-/** The supervisor of a lab, for whoever kills sites, fences and scales. */
-export function supervisorOf(lab: LabDescription): SupervisorClient {
-  return client(lab);
-}
-
 async function locked<T>(name: string | undefined, work: () => Promise<T>): Promise<T> {
   const folder = labFolder(name ?? 'default');
   fs.mkdirSync(path.dirname(folder), { recursive: true, mode: 0o755 });
@@ -204,13 +193,12 @@ async function locked<T>(name: string | undefined, work: () => Promise<T>): Prom
 
 function describe(name: string, folder: string, network: number, secrets: LabSecrets): LabDescription {
   const { supervisor, temporal, s3, aws, dns, sites, witness } = addressPlan(network);
-  secrets.password(TOKEN);
   return {
     name,
     folder,
     network,
     createdAt: new Date().toISOString(),
-    supervisor: { url: `http://${supervisor.host}:${supervisor.port}`, tokenFile: secrets.file(TOKEN) },
+    supervisor: { url: `http://${supervisor.host}:${supervisor.port}`, tokenFile: supervisorToken(secrets) },
     temporal: { address: `${temporal.host}:${temporal.port}`, webUi: `http://${temporal.host}:${temporal.uiPort}` },
     s3: { endpoint: `http://${s3.host}:${s3.port}`, region: REGION, buckets: BUCKETS },
     aws: { endpoint: `http://${aws.host}:${aws.port}`, region: REGION, zoneId: '', topicArn: '' },
@@ -238,62 +226,10 @@ function text({ host, port }: { host: string; port: number }): string {
   return `${host}:${port}`;
 }
 
-/** The supervisor outlives this command; it is the only process of the lab that does so on its own. */
-async function startSupervisor(
-  lab: LabDescription,
-  secrets: LabSecrets,
-  progress: (line: string) => void,
-): Promise<void> {
-  if (!supervisorRuns(lab)) {
-    await endLeftovers(lab);
-    const { host, port } = addressPlan(lab.network).supervisor;
-    const log = fs.openSync(path.join(lab.folder, 'supervisor.log'), 'a');
-    const { PATH = '', NODE_COMPILE_CACHE } = process.env;
-    const env = {
-      PATH,
-      ...(NODE_COMPILE_CACHE ? { NODE_COMPILE_CACHE } : {}),
-      SUPERVISOR_FOLDER: supervisorFolder(lab),
-      SUPERVISOR_HOST: host,
-      SUPERVISOR_PORT: `${port}`,
-      SUPERVISOR_TOKEN_FILE: secrets.file(TOKEN),
-    };
-    const program = path.join(projectRoot(), 'dist/lab/supervisor/main.js');
-    if (!fs.existsSync(program)) throw new Error(`${program} is missing: build the project with npm run build`);
-    spawn(process.execPath, [program], { cwd: lab.folder, env, detached: true, stdio: ['ignore', log, log] }).unref();
-    fs.closeSync(log);
-    progress(`lab ${lab.name} at 127.${lab.network}.0.0/16, state in ${lab.folder}`);
-  }
-  await waitUntil("the lab's supervisor answering", async () => (await client(lab).processes()).length >= 0, {
-    deadlineMs: 10_000,
-  });
-}
-
-function supervisorFolder(lab: LabDescription): string {
-  return path.join(lab.folder, 'supervisor');
-}
-
-function supervisorRuns(lab: LabDescription): boolean {
-  return leftovers(path.join(supervisorFolder(lab), 'pids')).some(
-    (each) => each.name === 'supervisor' && isAlive(each.identity),
-  );
-}
-
-/** Kills what a killed supervisor left; its own pid comes first, so that it starts nothing meanwhile. */
-async function endLeftovers(lab: LabDescription): Promise<void> {
-  const folder = path.join(supervisorFolder(lab), 'pids');
-  const found = leftovers(folder).toSorted((a) => (a.name === 'supervisor' ? -1 : 1));
-  for (const { identity } of found) if (isAlive(identity)) await killTree(identity.pid);
-  fs.rmSync(folder, { recursive: true, force: true });
-}
-
 function existing(name: string): LabDescription {
   const lab = readLab(name);
   if (!lab) throw failure('NotFound', `there is no lab ${name}`, { next: `Create it: drctl lab up --name ${name}` });
   return lab;
-}
-
-function client(lab: LabDescription): SupervisorClient {
-  return new SupervisorClient(lab.supervisor.url, fs.readFileSync(lab.supervisor.tokenFile, 'utf8').trim());
 }
 
 function stopwatch(): () => string {

@@ -1,3 +1,4 @@
+import { once, sizeWords } from '../parts';
 import type { Rig } from '../rig';
 import { fillLarge, fillMixed } from './documents';
 import { mongoTools, type MongoTools } from './peers/mongo-tools';
@@ -55,14 +56,4 @@ export function stand(rig: Rig, options: { rounds: number; megabytes: number | n
     large: (size) => filled(`large-${size}mb`, size, fillLarge, LARGE_CACHE_GIGABYTES),
     tools: mongoTools(),
   };
-}
-
-function once<T>(make: () => Promise<T>): () => Promise<T> {
-  let made: Promise<T> | null = null;
-  return () => (made ??= make());
-}
-
-/** "2 GB" */
-export function sizeWords(megabytes: number): string {
-  return megabytes >= 1_000 ? `${megabytes / 1_000} GB` : `${megabytes} MB`;
 }

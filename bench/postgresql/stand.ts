@@ -2,6 +2,7 @@ import { type Chain, ourChain, pgBackRestChain } from './chain';
 import { startCluster } from './cluster';
 import { type PgBackRest, pgBackRest, pgBackRestMissing } from './peers/pgbackrest';
 import { protect, type Side } from './product';
+import { once } from '../parts';
 import type { Rig } from '../rig';
 import { postgres15, postgres18, type PostgresVersion } from './versions';
 
@@ -67,14 +68,4 @@ export function stand(rig: Rig, options: { rounds: number; megabytes: number | n
     pgBackRestChain: once(async () => pgBackRestChain(await on15(), await peer())),
     pgBackRestMissing: version15 ? pgBackRestMissing() : NO_POSTGRES_15,
   };
-}
-
-function once<T>(make: () => Promise<T>): () => Promise<T> {
-  let made: Promise<T> | null = null;
-  return () => (made ??= make());
-}
-
-/** "a cluster of 2.5 GB" */
-export function sizeWords(megabytes: number): string {
-  return megabytes >= 1_000 ? `${megabytes / 1_000} GB` : `${megabytes} MB`;
 }

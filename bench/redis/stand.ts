@@ -1,4 +1,5 @@
 import { seedBulkRedis } from '../../lab/shop/seed-bulk';
+import { once, sizeWords } from '../parts';
 import type { Rig } from '../rig';
 import { protect, type Side } from './product';
 import { startServer } from './server';
@@ -28,7 +29,6 @@ const TRIAL = { loadSeconds: 8, commands: 200_000, valueBytes: 64 * 2 ** 20 };
 export function stand(rig: Rig, options: { rounds: number; megabytes: number | null }): Stand {
   const megabytes = options.megabytes ?? MEGABYTES;
   const empty = async (name: string) => protect(rig, await startServer(rig, name));
-  let sessions: Promise<Side> | null = null;
   const filled = async () => {
     const server = await startServer(rig, 'sessions');
     rig.say(`writing ${sizeWords(megabytes)} of sessions`);
@@ -41,12 +41,7 @@ export function stand(rig: Rig, options: { rounds: number; megabytes: number | n
     rounds: options.rounds,
     megabytes,
     ...(options.megabytes === null ? FULL : TRIAL),
-    sessions: () => (sessions ??= filled()),
+    sessions: once(filled),
     empty,
   };
-}
-
-/** "1 GB" */
-export function sizeWords(megabytes: number): string {
-  return megabytes >= 1_000 ? `${megabytes / 1_000} GB` : `${megabytes} MB`;
 }

@@ -2,7 +2,7 @@ import type { BubbleTemplate } from './bubbles';
 import type { Fence } from './fences';
 import type { ProgramSpec, ProgramStatus } from './program';
 import type { ServiceStatus, ServiceTemplate } from './services';
-import type { FenceAnswer, UnfenceAnswer } from './supervisor';
+import type { FenceAnswer, UnfenceAnswer } from './fences';
 
 /** A fence waits until every process is gone, `shutdown` for PostgreSQL's last checkpoint. */
 const DEADLINE_MS = 60_000;

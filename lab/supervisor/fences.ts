@@ -1,4 +1,5 @@
 import { Refusal } from './refusal';
+import type { StoreEnd } from './postgresql-cluster';
 import type { Hold, ProgramSpec } from './program';
 
 /** Who may not start at a site, since which role change. `stores: null` covers every store of the site. */
@@ -8,6 +9,23 @@ export interface Fence {
   readonly at: string;
   /** How each program that it covers was held before, so that an undo brings back what ran and nothing else. */
   readonly before?: Readonly<Record<string, Hold>>;
+}
+
+export interface FenceAnswer {
+  readonly site: string;
+  readonly epoch: number;
+  readonly at: string;
+  readonly stores: readonly string[] | null;
+  /** Every process that the fence covers, with the pid it last had (null: never started); all seen to be gone. */
+  readonly processes: readonly { readonly name: string; readonly pid: number | null; readonly gone: true }[];
+  /** Where those stores ended that were shut down cleanly and say so. */
+  readonly ended: readonly StoreEnd[];
+}
+
+export interface UnfenceAnswer {
+  readonly site: string;
+  /** Every process that the fence covered, and whether it was started because it ran before. */
+  readonly processes: readonly { readonly name: string; readonly started: boolean }[];
 }
 
 /** The fence after a request with this epoch; a repeat keeps the first time, and a fence only ever grows. */

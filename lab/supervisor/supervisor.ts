@@ -1,31 +1,22 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { isAlive, killTree } from '../servers/process-tree';
-import { type Fence, isFenced, mayLift, raiseFence, withoutStore } from './fences';
+import {
+  type Fence,
+  type FenceAnswer,
+  isFenced,
+  mayLift,
+  raiseFence,
+  type UnfenceAnswer,
+  withoutStore,
+} from './fences';
 import { type Hold, Program, type ProgramSpec, type ProgramStatus, stillAlive } from './program';
-import { endsOf, makeStandbys, type StoreEnd } from './postgresql-cluster';
+import { endsOf, makeStandbys } from './postgresql-cluster';
 import { forgetPid, leftovers, recordPid } from './pid-files';
 import { Bubbles } from './bubbles';
 import { Refusal } from './refusal';
 import { crashAll, SiteServices } from './site-services';
 import { readState, type SupervisorState, writeState } from './state-file';
-
-export interface FenceAnswer {
-  readonly site: string;
-  readonly epoch: number;
-  readonly at: string;
-  readonly stores: readonly string[] | null;
-  /** Every process that the fence covers, with the pid it last had (null: never started); all seen to be gone. */
-  readonly processes: readonly { readonly name: string; readonly pid: number | null; readonly gone: true }[];
-  /** Where those stores ended that were shut down cleanly and say so. */
-  readonly ended: readonly StoreEnd[];
-}
-
-export interface UnfenceAnswer {
-  readonly site: string;
-  /** Every process that the fence covered, and whether it was started because it ran before. */
-  readonly processes: readonly { readonly name: string; readonly started: boolean }[];
-}
 
 /**
  * Owns every process of a lab. It plays the host agent and power switch of each site (kill, fence) and the process manager

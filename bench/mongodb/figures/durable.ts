@@ -5,10 +5,11 @@ import type { Optime } from '../../../adapters/engines/mongodb/positions';
 import { waitUntil } from '../../../lab/servers/process';
 import { type At, secondsUntilDurable, watchArchived } from '../../archived-log';
 import { figure, type Figure, median, percentile } from '../../figure';
+import { sizeWords } from '../../parts';
 import { applicationWrites, fullSpeedWrites, pacedWrites } from '../load';
 import { REACHING, type Side } from '../product';
 import { DATABASE, type ReplicaSet } from '../replica-set';
-import { sizeWords, type Stand } from '../stand';
+import type { Stand } from '../stand';
 
 const WRITES_PER_SECOND = 500;
 const DURABLE_AT_MOST_SECONDS = 2;

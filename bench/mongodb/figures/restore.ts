@@ -4,13 +4,14 @@ import type { RestoreStoresResult } from '../../../core/runs';
 import { freeLoopbackPort } from '../../../lab/servers/loopback';
 import { runToEnd } from '../../../lab/servers/process';
 import { type Aim, figure, type Figure } from '../../figure';
+import { sizeWords } from '../../parts';
 import { STORE } from '../../product';
 import { type MongoTools, TOOLS_MISSING } from '../peers/mongo-tools';
 import type { Side } from '../product';
 import { contentOf } from '../replica-set';
 import { removeRestored, restoredUrl, whenOpen, withServer } from '../restored-copy';
 import { startEmptyServer } from '../empty-server';
-import { sizeWords, type Stand } from '../stand';
+import type { Stand } from '../stand';
 
 const AIM: Aim = { ratioAtMost: 1 };
 const RESTORE_MILLISECONDS = 1_200_000;

@@ -4,11 +4,12 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { inPostgres } from '../../../lab/servers/postgresql-client';
 import { runToEnd, serverFolder, waitUntil } from '../../../lab/servers/process';
 import { figure, type Figure, median, percentile } from '../../figure';
+import { sizeWords } from '../../parts';
 import type { Cluster } from '../cluster';
 import { STORE } from '../../product';
 import { type Side, SLOT } from '../product';
 import { loginAt } from '../restored-copy';
-import { sizeWords, type Stand } from '../stand';
+import type { Stand } from '../stand';
 
 const TRANSACTIONS_PER_SECOND = 500;
 const DURABLE_AT_MOST_SECONDS = 2;

@@ -1,8 +1,9 @@
 import { type Aim, figure, type Figure, median, unmeasured } from '../../figure';
+import { sizeWords } from '../../parts';
 import { barmanBackup, barmanMissing, barmanName } from '../peers/barman';
 import { PIPELINE, pipelineBackup } from '../peers/pipeline';
 import type { Side } from '../product';
-import { sizeWords, type Stand } from '../stand';
+import type { Stand } from '../stand';
 
 const WALL: Aim = { ratioAtMost: 0.85 };
 const BYTES: Aim = { ratioAtMost: 1.05 };

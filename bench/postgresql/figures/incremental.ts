@@ -1,6 +1,7 @@
 import { type Aim, figure, type Figure, unmeasured } from '../../figure';
+import { sizeWords } from '../../parts';
 import { CHANGED_SHARE } from '../chain';
-import { sizeWords, type Stand } from '../stand';
+import type { Stand } from '../stand';
 
 const AIM: Aim = { ratioAtMost: 0.25 };
 

@@ -1,43 +1,15 @@
-import { figure, type Figure, median } from '../../figure';
-import { watchMemory } from '../../process-memory';
+import type { Figure } from '../../figure';
+import { growthFigures, peaksOf } from '../../peak-memory';
 import type { Side } from '../product';
-import { sizeWords, type Stand } from '../stand';
+import type { Stand } from '../stand';
 
-const LIMIT_MIB = 512;
-const GROWTH_AT_MOST = 1.15;
-
-/** The worker with what it starts, from its start to the end of one full backup, with archiver and watch beside it. */
 export async function memory(stand: Stand): Promise<Figure[]> {
-  const small = await peaks(stand, await stand.small());
-  const large = await peaks(stand, await stand.on18());
-  const of = 'worker and its programs, full backup on PostgreSQL 18';
-  const [less, more] = [sizeWords(stand.smallMegabytes), sizeWords(stand.megabytes)];
-  return [
-    figure({ name: `peak memory, ${more} (${of})`, unit: 'MiB', values: large, aim: { valueAtMost: LIMIT_MIB } }),
-    figure({
-      name: `peak memory, ${more} against ${less} (${of})`,
-      unit: 'MiB',
-      values: [median(large)],
-      peer: { name: `backup of ${less}`, values: small },
-      aim: { ratioAtMost: GROWTH_AT_MOST },
-    }),
-  ];
+  const { smallMegabytes, megabytes } = stand;
+  const small = { megabytes: smallMegabytes, values: await peaks(stand, await stand.small()) };
+  const large = { megabytes, values: await peaks(stand, await stand.on18()) };
+  return growthFigures('worker and its programs, full backup on PostgreSQL 18', small, large);
 }
 
-async function peaks({ rounds, say }: Stand, { cluster, product }: Side): Promise<number[]> {
-  const values: number[] = [];
-  for (let round = 1; round <= rounds; round += 1) {
-    await product.rest();
-    const watch = watchMemory(await product.work());
-    let peakBytes: number;
-    try {
-      await product.backUp('full');
-    } finally {
-      peakBytes = await watch.stop();
-    }
-    values.push(peakBytes / 2 ** 20);
-    say(`  memory, ${cluster.name}, round ${round}: ${values.at(-1)?.toFixed(0)} MiB`);
-  }
-  await product.rest();
-  return values;
+function peaks({ rounds, say }: Stand, { cluster, product }: Side): Promise<number[]> {
+  return peaksOf(product, { rounds, say, name: cluster.name }, () => product.backUp('full'));
 }

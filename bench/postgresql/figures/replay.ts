@@ -7,11 +7,12 @@ import { inPostgres } from '../../../lab/servers/postgresql-client';
 import { runToEnd, serverFile, serverFolder, waitUntil } from '../../../lab/servers/process';
 import { RunningServer } from '../../../lab/servers/running-server';
 import { type Aim, figure, type Figure } from '../../figure';
+import { sizeWords } from '../../parts';
 import type { Cluster } from '../cluster';
 import { STORE } from '../../product';
 import type { Side } from '../product';
 import { loginAt, removeRestored } from '../restored-copy';
-import { sizeWords, type Stand } from '../stand';
+import type { Stand } from '../stand';
 
 const AIM: Aim = { ratioAtLeast: 1 };
 const SEGMENT_BYTES = 16 * 2 ** 20;

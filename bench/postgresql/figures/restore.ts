@@ -5,12 +5,13 @@ import { postgresCommand } from '../../../lab/servers/postgresql';
 import { runToEnd, serverFolder } from '../../../lab/servers/process';
 import { RunningServer } from '../../../lab/servers/running-server';
 import { type Aim, figure, type Figure, unmeasured } from '../../figure';
+import { sizeWords } from '../../parts';
 import { type Chain, ourChain, pgBackRestChain } from '../chain';
 import { digestOf } from '../cluster';
 import { STORE } from '../../product';
 import type { Side } from '../product';
 import { loginAt, removeRestored, whenWritable } from '../restored-copy';
-import { sizeWords, type Stand } from '../stand';
+import type { Stand } from '../stand';
 
 const AIM: Aim = { ratioAtMost: 0.8 };
 const INCREMENTALS = 3;

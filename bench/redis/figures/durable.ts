@@ -2,10 +2,11 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { waitUntil } from '../../../lab/servers/process';
 import { type At, secondsUntilDurable, watchArchived } from '../../archived-log';
 import { figure, type Figure, percentile } from '../../figure';
+import { sizeWords } from '../../parts';
 import { pacedCommands } from '../load';
 import { REACHING, type Side } from '../product';
 import type { BenchRedis } from '../server';
-import { sizeWords, type Stand } from '../stand';
+import type { Stand } from '../stand';
 
 const COMMANDS_PER_SECOND = 20_000;
 /** Of that pace: what a load that could not keep up measures says nothing. */
