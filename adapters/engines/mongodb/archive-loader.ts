@@ -13,12 +13,16 @@ const INSERT_BYTES = 8 * 1024 * 1024;
 const INSERT_DOCUMENTS = 100_000;
 const DUPLICATE_KEY = 11000;
 
-/** Creates collections and views as the archive's head describes them, and notes their indexes for later. */
+/**
+ * Creates collections and views as the archive's head describes them, and notes their indexes for later. Returns the names of
+ * those whose order is their content: in a capped collection it is the order of reading, and of going.
+ */
 export async function createNamespaces(
   client: MongoClient,
   namespaces: readonly ArchivedNamespace[],
   indexes: IndexCatalog,
-): Promise<void> {
+): Promise<ReadonlySet<string>> {
+  const inOrder = new Set<string>();
   for (const { db, collection, metadata } of namespaces) {
     if (metadata === '' || (db === 'admin' && collection.startsWith('system.'))) continue;
     const { options = {}, indexes: specs = [] } = Bson.EJSON.parse(metadata, { relaxed: false }) as {
@@ -27,16 +31,20 @@ export async function createNamespaces(
     };
     await client.db(db).command({ create: collection, ...options });
     await indexes.add(db, collection, specs);
+    if (options['capped'] !== undefined) inOrder.add(`${db}.${collection}`);
   }
+  return inOrder;
 }
 
 /** Inserts the documents of an archive as they are, several collections and batches at a time. */
 export class ArchiveLoader {
+  /** Of these one batch after the other. */
+  inOrder: ReadonlySet<string> = new Set();
   private readonly free: WireConnection[];
   private readonly all: readonly WireConnection[];
   private readonly ctx: CallContext;
   private readonly gathered = new Map<string, { db: string; collection: string; parts: Buffer[]; bytes: number }>();
-  private readonly running = new Set<Promise<void>>();
+  private readonly running = new Map<Promise<void>, string>();
   private broken: unknown = null;
   private doneBytes = 0;
 
@@ -70,7 +78,7 @@ export class ArchiveLoader {
   /** Resolves when everything given so far is in the server. */
   async finish(): Promise<void> {
     for (const key of this.gathered.keys()) await this.flush(key);
-    await Promise.all(this.running);
+    await Promise.all(this.running.keys());
     if (this.broken) throw this.broken;
   }
 
@@ -82,7 +90,8 @@ export class ArchiveLoader {
     const held = this.gathered.get(key);
     this.gathered.delete(key);
     if (!held) return;
-    while (this.free.length === 0) await Promise.race(this.running);
+    const hasToWait = () => this.inOrder.has(key) && [...this.running.values()].includes(key);
+    while (this.free.length === 0 || hasToWait()) await Promise.race(this.running.keys());
     if (this.broken) throw this.broken;
     this.ctx.signal.throwIfAborted();
     const connection = this.free.pop() as WireConnection;
@@ -92,7 +101,7 @@ export class ArchiveLoader {
         this.free.push(connection);
         this.running.delete(insert);
       });
-    this.running.add(insert);
+    this.running.set(insert, key);
     this.doneBytes += held.bytes;
     this.ctx.progress({ phase: 'loading documents', doneBytes: this.doneBytes, note: key });
   }

@@ -95,7 +95,11 @@ async function oldestNeeded(client: MongoClient): Promise<Optime> {
   const [oldest] = await client
     .db('config')
     .collection('transactions')
-    .find({ state: { $in: ['prepared', 'inProgress'] }, startOpTime: { $exists: true } })
+    // By a majority, as the collections are read behind this: what is not open any more is in them as a whole.
+    .find(
+      { state: { $in: ['prepared', 'inProgress'] }, startOpTime: { $exists: true } },
+      { readConcern: { level: 'majority' } },
+    )
     .sort({ 'startOpTime.ts': 1 })
     .limit(1)
     .toArray();

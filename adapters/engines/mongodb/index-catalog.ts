@@ -73,12 +73,13 @@ export class IndexCatalog {
     await this.retain((namespace) => !namespace.startsWith(`${db}.`));
   }
 
+  /** For a collection that has its new name already. Can be repeated: then nothing is known of the old name. */
   async rename(from: string, to: string): Promise<void> {
     const record = await this.records.findOne({ _id: from });
-    const name = to.slice(to.indexOf('.') + 1);
-    await this.records.deleteOne({ _id: to });
     if (!record) return;
-    await this.records.insertOne({ _id: to, indexes: record.indexes.map(({ spec }) => ({ on: name, spec })) });
+    const name = to.slice(to.indexOf('.') + 1);
+    const indexes = record.indexes.map(({ spec }) => ({ on: name, spec }));
+    await this.records.replaceOne({ _id: to }, { indexes }, { upsert: true });
     await this.records.deleteOne({ _id: from });
   }
 

@@ -40,7 +40,7 @@ export async function loadBackup(
     for await (const found of readArchive(chunks, artifact.key)) {
       ctx.signal.throwIfAborted();
       if (found.kind === 'head') {
-        await createNamespaces(client, placed(found.namespaces, part), applier.indexes);
+        loader.inOrder = await createNamespaces(client, placed(found.namespaces, part), applier.indexes);
         continue;
       }
       const { db: from, collection } = found;

@@ -1,14 +1,16 @@
 import { createHash } from 'node:crypto';
-import { mkdir, open, readdir, readFile, rm } from 'node:fs/promises';
+import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { documentsIn, fieldNamed, valueOf } from './bson-bytes';
+import { absent } from '../../filesystem/absent';
+import { makeDirectory, writeFileDurably } from '../../filesystem/durable';
+import { fieldNamed, valueOf } from './bson-bytes';
 import { type OplogEntry, readEntry } from './oplog';
-import { compareOptimes } from './positions';
+import { sortableOptime } from './positions';
 
 /**
  * Transactions whose first entries were read and whose end was not. They may be larger than memory (16 MB an entry, any
- * number of entries), so they wait in files, durable before the replay's progress passes them. An entry that is appended
- * again after a crash is left out by its optime.
+ * number of entries), so each entry waits in a file of its own, durable before the replay's progress passes it. An entry
+ * that is appended again after a crash is the same file.
  */
 export class OpenTransactions {
   private readonly folder: string;
@@ -29,37 +31,22 @@ export class OpenTransactions {
   }
 
   async append(key: string, entry: OplogEntry): Promise<void> {
-    await mkdir(this.folder, { recursive: true, mode: 0o700 });
-    const file = await open(join(this.folder, key), 'a', 0o600);
-    try {
-      await file.writeFile(entry.bytes);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
+    const folder = join(this.folder, key);
+    await makeDirectory(folder);
+    await writeFileDurably(join(folder, `${sortableOptime(entry.optime)}.bson`), entry.bytes);
   }
 
-  /** The transaction's entries in order, each once. */
+  /** The transaction's entries in order, each once, one at a time in memory. */
   async *entries(key: string): AsyncGenerator<OplogEntry> {
-    if (!(await this.keys()).includes(key)) return;
-    let last: OplogEntry | null = null;
-    for (const bytes of documentsIn(await readFile(join(this.folder, key)))) {
-      const entry = readEntry(bytes);
-      if (last && compareOptimes(entry.optime, last.optime) <= 0) continue;
-      last = entry;
-      yield entry;
+    const folder = join(this.folder, key);
+    const names = (await readdir(folder).catch(absent)) ?? [];
+    for (const name of names.filter((each) => each.endsWith('.bson')).toSorted()) {
+      yield readEntry(await readFile(join(folder, name)));
     }
   }
 
   async forget(key: string): Promise<void> {
-    await rm(join(this.folder, key), { force: true });
-  }
-
-  private async keys(): Promise<string[]> {
-    return readdir(this.folder).catch((error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT') return [];
-      throw error;
-    });
+    await rm(join(this.folder, key), { recursive: true, force: true });
   }
 }
 

@@ -271,6 +271,8 @@ export class OplogApplier {
   private async rename(source: string, target: string, dropTarget: boolean): Promise<void> {
     const [from, to] = [source, target].map((each) => this.part.placeOf(each) ?? each) as [string, string];
     if (this.known.has(from)) {
+      // Of the collection that it takes the place of. Before the rename, which a repeat does not find to do any more.
+      await this.indexes.forget(databaseIn(to), to.slice(databaseIn(to).length + 1));
       await this.client.db('admin').command({ renameCollection: from, to, dropTarget });
       this.known.delete(from);
       this.known.add(to);

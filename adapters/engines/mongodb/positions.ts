@@ -46,11 +46,12 @@ export const positions: PositionCodec<'mongodb'> = {
   },
 };
 
-const padded = ({ seconds, increment }: Optime) => `${seconds}.${String(increment).padStart(10, '0')}`;
+/** Texts of optimes in this form are in their order: seconds have ten digits until the year 2286. */
+export const sortableOptime = ({ seconds, increment }: Optime) => `${seconds}.${String(increment).padStart(10, '0')}`;
 
 /** `<fromT>.<fromI>-<toT>.<toI>`: the increments padded, so that a listing is in log order. */
 export function sliceName(from: Optime, to: Optime): string {
-  return `${padded(from)}-${padded(to)}`;
+  return `${sortableOptime(from)}-${sortableOptime(to)}`;
 }
 
 /** The name of a slice over the whole range, and what it is: it lies where the first of its slices lay. */

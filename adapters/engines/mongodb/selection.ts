@@ -63,10 +63,16 @@ export class SelectedPart {
     this.replaysLog = log !== null;
   }
 
-  /** The database's name in the restored server; null where it is not restored. */
+  /** The database's name in the restored server; null where it is not restored. Throws UsageInvalid where another one gets it. */
   databaseOf(db: string): string | null {
     if (this.include.length > 0 && !this.include.some((name) => databaseIn(name) === db)) return null;
-    return this.databases.get(db) ?? db;
+    const to = this.databases.get(db);
+    if (to !== undefined) return to;
+    const [other] = [...this.databases].find((each) => each[1] === db) ?? [];
+    if (other === undefined) return db;
+    throw failure('UsageInvalid', `${other} cannot be restored as ${db}: there is a ${db} already`, {
+      next: `Leave ${db} out by naming with --include what is wanted, or choose another name for ${other}.`,
+    });
   }
 
   /** The namespace while it is loaded and replayed; null where its database is not restored. */
