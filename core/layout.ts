@@ -17,6 +17,14 @@ export const layout = {
   /** Each attempt has its own folder: an attempt believed dead can never overwrite what its successor stores. */
   attempt: (kind: ArtifactKind, store: string, backupId: string, attempt: number) =>
     `data/${kind}/${store}/${backupId}/attempt-${attempt}/`,
+  /**
+   * One of an attempt, as it is stored. Listings lie beside the manifest: the next incremental and whoever looks for a file read
+   * them, so that no lifecycle rule may move them. Those of older backups lie with the volumes; manifests say where.
+   */
+  artifact: (kind: ArtifactKind, store: string, backupId: string, attempt: number, name: string): string =>
+    /\.(jsonl|list)(\.|$)/.test(name)
+      ? layout.early(store, backupId, `attempt-${attempt}/${name}`)
+      : `${layout.attempt(kind, store, backupId, attempt)}${name}`,
   logs: (store: string) => `data/log/${store}/`,
   log: (store: string, lineage: string, name = '') => `data/log/${store}/${lineage}/${name}`,
   epochs: () => 'epochs/',
@@ -53,11 +61,14 @@ export const layout = {
 } as const;
 
 /**
- * What an encrypted object is bound to: its key below `data/<kind>/`. Another object, also one of another backup, that is put in
- * its place does not decrypt there.
+ * What an encrypted object is bound to: its key below `data/<kind>/` or `catalog/`. Another object, also one of another backup,
+ * that is put in its place does not decrypt there.
  */
-export function boundName(dataKey: string): string {
-  return dataKey.split('/').slice(2).join('/');
+export function boundName(key: string): string {
+  return key
+    .split('/')
+    .slice(key.startsWith('catalog/') ? 1 : 2)
+    .join('/');
 }
 
 const BACKUP_ID = /^\d{8}T\d{6}Z-(full|incr)-[0-9a-f]{8}$/;

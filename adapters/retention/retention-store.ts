@@ -49,8 +49,9 @@ export function createRetentionStore(repository: Repository, store: string, nami
 
     async unfinishedUploads() {
       const found: UnfinishedUpload[] = [];
-      for (const kind of ARTIFACT_KINDS) {
-        for await (const upload of repository.unfinishedUploads(`data/${kind}/${store}/`)) found.push(upload);
+      const folders = [layout.manifests(store), ...ARTIFACT_KINDS.map((kind) => layout.storeData(kind, store))];
+      for (const folder of folders) {
+        for await (const upload of repository.unfinishedUploads(folder)) found.push(upload);
       }
       return found;
     },

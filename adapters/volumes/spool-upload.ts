@@ -150,7 +150,7 @@ class AttemptUpload {
 
   #keyOf(name: string, codec: Artifact['codec'], encryptionKeyId: string | null): string {
     const { kind, store, backupId } = this.#ref;
-    return `${layout.attempt(kind, store, backupId, this.#attempt)}${storedName(name, codec, encryptionKeyId)}`;
+    return layout.artifact(kind, store, backupId, this.#attempt, storedName(name, codec, encryptionKeyId));
   }
 
   async #uploadEarly({ path, ...early }: SpooledEarly): Promise<void> {

@@ -2,9 +2,9 @@ import { createHash } from 'node:crypto';
 import { PassThrough, type Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import type { CallContext } from '../../core/call';
-import type { Artifact, EarlyFile } from '../../core/catalog';
+import type { Artifact, ArtifactKind, EarlyFile } from '../../core/catalog';
 import { failure } from '../../core/errors';
-import { boundName } from '../../core/layout';
+import { boundName, layout } from '../../core/layout';
 import type { Repository } from '../../core/repository';
 import type { VolumeSink } from '../../core/volumes';
 import type { ObjectCipher } from '../encryption/encrypted-object';
@@ -13,11 +13,10 @@ import { type StoredVolume, type VolumeCodec, type VolumeTarget, VolumeWriter } 
 
 export interface StreamSinkOptions {
   readonly repository: Repository;
+  readonly kind: ArtifactKind;
   readonly store: string;
   readonly backupId: string;
   readonly attempt: number;
-  /** `layout.attempt(…)`. */
-  readonly attemptPrefix: string;
   readonly targetVolumeBytes: number;
   readonly codec: VolumeCodec;
   readonly cipher: ObjectCipher | null;
@@ -32,7 +31,7 @@ export interface StreamSink extends VolumeSink {
 
 /** A sink that uploads each volume while it is written: no disk, constant memory; a retry starts again. */
 export function createStreamSink(options: StreamSinkOptions, ctx: CallContext): StreamSink {
-  const { repository, attemptPrefix, codec, cipher } = options;
+  const { repository, kind, store, backupId, attempt, codec, cipher } = options;
   const names = new Set<string>();
   const open = new Set<VolumeWriter>();
   const artifacts: Artifact[] = [];
@@ -44,7 +43,8 @@ export function createStreamSink(options: StreamSinkOptions, ctx: CallContext): 
     volume(name: string): Writable {
       checkVolumeName(name, names);
       names.add(name);
-      const key = `${attemptPrefix}${storedName(name, codec.codec, cipher?.keyId ?? null)}`;
+      const stored = storedName(name, codec.codec, cipher?.keyId ?? null);
+      const key = layout.artifact(kind, store, backupId, attempt, stored);
       const complete = (volume: StoredVolume) => void artifacts.push({ name, key, ...volume });
       const target = new UploadTarget(repository, key, complete, ctx);
       const writer = new VolumeWriter(codec, target, encryptionOf(cipher, boundName(key)));
@@ -55,7 +55,7 @@ export function createStreamSink(options: StreamSinkOptions, ctx: CallContext): 
     async early(name, bytes) {
       checkVolumeName(name, names);
       names.add(name);
-      const key = earlyKey(options.store, options.backupId, options.attempt, name);
+      const key = earlyKey(store, backupId, attempt, name);
       await repository.put(key, bytes, { ifAbsent: true });
       early.push({ name, key, sizeBytes: bytes.byteLength, sha256: createHash('sha256').update(bytes).digest('hex') });
     },
@@ -63,7 +63,7 @@ export function createStreamSink(options: StreamSinkOptions, ctx: CallContext): 
     stored() {
       const unfinished = [...open].filter((writer) => !writer.writableFinished).length;
       if (unfinished > 0)
-        throw failure('BackupIncomplete', `dump to ${attemptPrefix}: ${unfinished} volumes were not stored`);
+        throw failure('BackupIncomplete', `dump of ${store} ${backupId}: ${unfinished} volumes were not stored`);
       return { artifacts: artifacts.toSorted((a, b) => (a.name < b.name ? -1 : 1)), early };
     },
 

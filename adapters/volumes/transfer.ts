@@ -90,11 +90,11 @@ export function createTransfer(options: TransferOptions): BackupTransfer {
     },
 
     async beginStream(ref, ctx) {
-      const { store, backupId, attempt } = ref;
+      const { kind, store, backupId, attempt } = ref;
       await requireOpen(repository, store, backupId);
       await cipher?.ready();
       const sink = createStreamSink(
-        { repository, store, backupId, attempt, attemptPrefix: prefixOf(ref), targetVolumeBytes, codec, cipher },
+        { repository, kind, store, backupId, attempt, targetVolumeBytes, codec, cipher },
         ctx,
       );
       const finish = async (dump: DumpResult) =>
@@ -214,9 +214,9 @@ function reasonOfDamage(error: unknown): string {
   throw error;
 }
 
-/** Where the record of the attempt that was committed lies; null for a backup without artifacts. */
+/** Where the record of the attempt that was committed lies, with its volumes; null for a backup without artifacts. */
 export function recordKeyOf({ artifacts }: Pick<Manifest, 'artifacts'>): string | null {
-  const [first] = artifacts;
+  const first = artifacts.find(({ key }) => key.startsWith('data/'));
   return first ? `${first.key.slice(0, first.key.lastIndexOf('/') + 1)}${RECORD}` : null;
 }
 

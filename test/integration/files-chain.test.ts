@@ -2,12 +2,13 @@ import { execFileSync } from 'node:child_process';
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
+import { pipeline } from 'node:stream/promises';
 import { createFilesEngine } from '../../adapters/engines/files/engine';
 import { settings } from '../../adapters/engines/files/settings';
 import type { Manifest } from '../../core/catalog';
 import { hasCode } from '../../core/errors';
 import type { VolumeSource } from '../../core/volumes';
-import { combinedSource, type MemoryVolumes, takeBackup, testContext } from '../support/engine-harness';
+import { combinedSource, MemoryVolumes, takeBackup, testContext } from '../support/engine-harness';
 import { changeRandomTree, describeTree, makeRandomTree } from '../support/random-tree';
 import { seededNumbers, seedsOfRounds } from '../support/random';
 
@@ -151,9 +152,18 @@ test('an incremental stores and lists what changed, and nothing else', async () 
 
 test('what had changed just before the parent began is stored again: its time of change may hide another', async () => {
   const chain = new Chain();
-  fs.writeFileSync(path.join(chain.root, 'young'), 'young');
-  await chain.back('full', 0);
-  expect((await chain.back('incr', 0)).detail['unchanged']).toBe(0);
+  const young = path.join(chain.root, 'young');
+  fs.writeFileSync(young, 'young');
+  const { ctimeMs } = fs.statSync(young);
+  const beganAt = (milliseconds: number) => ({
+    ...chain.backups[0]!,
+    startedAt: new Date(Math.floor(ctimeMs) + milliseconds).toISOString(),
+  });
+  await chain.back('full');
+  chain.backups.splice(0, 1, beganAt(1_999));
+  expect((await chain.back('incr')).detail['unchanged']).toBe(0);
+  chain.backups.splice(0, 2, beganAt(2_002));
+  expect((await chain.back('incr')).detail['unchanged']).toBe(1);
 });
 
 test('names of one file stay names of one file, however they come and go', async () => {
@@ -187,6 +197,8 @@ describe('one path out of a chain', () => {
     fs.symlinkSync('/etc', at('config/link'));
     fs.writeFileSync(at('other/shared'), 'shared');
     fs.linkSync(at('other/shared'), at('config/same'));
+    fs.symlinkSync('nowhere', at('other/linked'));
+    fs.linkSync(at('other/linked'), at('config/linked'));
     await chain.back('full');
     fs.writeFileSync(at('config/new'), 'new');
     await chain.back('incr');
@@ -194,7 +206,7 @@ describe('one path out of a chain', () => {
 
   test('is written with all in it, and only the volumes that hold it are read', async () => {
     const { directory, names, read } = await chain.extract(`${at('config')}/`);
-    expect(names).toEqual(['config', 'config/app.yaml', 'config/link', 'config/new', 'config/same']);
+    expect(names).toEqual(['config', ...['app.yaml', 'link', 'linked', 'new', 'same'].map((each) => `config/${each}`)]);
     expect(describeTree(directory + at('config'))).toEqual(describeTree(at('config')));
     const volumes = chain.backups.flatMap(({ artifacts }) => artifacts).filter(({ name }) => /^vol-\d/.test(name));
     expect(volumes.length).toBeGreaterThan(4);
@@ -208,6 +220,11 @@ describe('one path out of a chain', () => {
       expect(names).toEqual([path.dirname(name), name]);
       expect(fs.readFileSync(directory + at(name), 'utf8')).toBe('shared');
     }
+    for (const name of ['config/linked', 'other/linked']) {
+      const { directory, names } = await chain.extract(at(name));
+      expect(names).toEqual([path.dirname(name), name]);
+      expect(fs.readlinkSync(directory + at(name))).toBe('nowhere');
+    }
   });
 
   test('what is not there is said, and nothing is written into a directory that holds something', async () => {
@@ -217,6 +234,29 @@ describe('one path out of a chain', () => {
     const extract = chain.engine.contents!.extract(request, combinedSource(chain.volumes), testContext());
     expect(hasCode(await extract.catch((error: unknown) => error), 'TargetNotEmpty')).toBe(true);
   });
+});
+
+test('a file that is listed and in no volume is missed', async () => {
+  const chain = new Chain();
+  fs.writeFileSync(path.join(chain.root, 'a'), 'a');
+  const { backupId } = await chain.back('full');
+  const { backupId: newest } = await chain.back('incr');
+  const volumes = chain.volumes.get(backupId) as MemoryVolumes;
+  const listing = volumes.contents.get('listing.jsonl')!.toString();
+  const more = listing
+    .split('\n')
+    .find((line) => line.includes('/a"'))!
+    .replace('/a"', '/b"');
+  const stream = new MemoryVolumes();
+  await pipeline([listing, `${more}\n`], stream.volume('listing.jsonl'));
+  volumes.contents.set('listing.jsonl', stream.contents.get('listing.jsonl')!);
+  const contentSha256 = stream.digests.get('listing.jsonl')!;
+  const [full, ...others] = chain.backups as [Manifest, ...Manifest[]];
+  const artifacts = full.artifacts.map((each) => (each.name === 'listing.jsonl' ? { ...each, contentSha256 } : each));
+  chain.backups.splice(0, 2, { ...full, artifacts }, ...others);
+  const refused = await chain.restore(newest).catch((error: unknown) => error);
+  expect((refused as Error).message).toContain('are in none of the volumes: 1');
+  expect(hasCode(refused, 'BackupCorrupt')).toBe(true);
 });
 
 describe('a full is taken instead', () => {

@@ -81,6 +81,14 @@ async function json(...argv: string[]) {
   return JSON.parse(lines.join('\n'));
 }
 
+test('listings lie where no lifecycle rule moves them, and files where one may', () => {
+  for (const { backupId, artifacts } of backups) {
+    const folderOf = (name: string) => path.dirname(artifacts.find((each) => each.name === name)!.key);
+    expect(folderOf('listing.jsonl')).toBe(`catalog/application/${backupId}/attempt-1`);
+    expect(folderOf('vol-tree.tar')).toBe(`data/files/application/${backupId}/attempt-1`);
+  }
+});
+
 test('ls: the roots, a directory as it was and as it is, a file, and what is not there', async () => {
   const [full, incremental] = backups as [Manifest, Manifest];
   const names = async (...argv: string[]) =>

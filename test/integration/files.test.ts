@@ -2,9 +2,10 @@ import { execFileSync } from 'node:child_process';
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
-import { Writable } from 'node:stream';
+import { PassThrough, Writable } from 'node:stream';
 import { createFilesEngine } from '../../adapters/engines/files/engine';
 import { settings } from '../../adapters/engines/files/settings';
+import { createArchive } from '../../adapters/engines/files/tar-process';
 import type { Manifest } from '../../core/catalog';
 import { hasCode } from '../../core/errors';
 import { compareFingerprints } from '../../core/recovery';
@@ -171,6 +172,42 @@ test('a file that changes while it is read is read again, and what was torn is s
   expect(fs.statSync(path.join(restored, 'growing')).ino).toBe(fs.statSync(path.join(restored, 'same')).ino);
 });
 
+test('a directory that is replaced by a link behind the walk is not followed', async () => {
+  const root = folder();
+  const [inside, outside] = [path.join(root, 'inside'), folder()];
+  fs.mkdirSync(inside);
+  for (const each of [inside, outside, root]) fs.writeFileSync(path.join(each, 'file'), `of ${each}`);
+  const engine = engineFor([root]);
+  /** The walk ended when the only volume of files is opened, and its tar begins behind that. */
+  const swapping: typeof engine = {
+    ...engine,
+    dump: (plan, parent, sink, ctx) =>
+      engine.dump(
+        plan,
+        parent,
+        {
+          targetVolumeBytes: sink.targetVolumeBytes,
+          early: (name, bytes) => sink.early(name, bytes),
+          volume: (name) => {
+            if (name === 'vol-00001.tar') {
+              fs.renameSync(inside, path.join(root, 'moved'));
+              fs.symlinkSync(outside, inside);
+            }
+            return sink.volume(name);
+          },
+        },
+        ctx,
+      ),
+  };
+  const volumes = new Map<string, MemoryVolumes>();
+  const { manifest } = await takeBackup(swapping, 'primary', volumes, []);
+  expect(manifest.warnings.join()).toContain('inside/file, or a directory above it, was replaced');
+  const restored = (await restoreOf(engine, manifest, volumes)).directory + root;
+  expect(fs.readFileSync(path.join(restored, 'file'), 'utf8')).toBe(`of ${root}`);
+  expect(fs.existsSync(path.join(restored, 'inside/file'))).toBe(false);
+  expect(fs.lstatSync(path.join(restored, 'inside'), { throwIfNoEntry: false })?.isSymbolicLink() ?? false).toBe(false);
+});
+
 test('what was stored is restored by hand with tar alone', async () => {
   const root = folder();
   makeRandomTree(root, seededNumbers(99), 150);
@@ -221,6 +258,22 @@ describe('a dump that cannot go on', () => {
       process.env['PATH'] = before;
     }
   };
+
+  test('with more files that change than a person wants to read of forgets none of them', async () => {
+    const tools = folder();
+    const script = 'cat > /dev/null\nseq 5000 | sed "s/.*/tar: f&: file changed as we read it/" >&2\nexit 1\n';
+    fs.writeFileSync(path.join(tools, 'tar'), `#!/bin/sh\n${script}`, { mode: 0o755 });
+    const before = process.env['PATH'];
+    process.env['PATH'] = `${tools}:${before}`;
+    try {
+      const signal = new AbortController().signal;
+      const { changed, other } = await createArchive([], new PassThrough(), new MemoryVolumes().volume('v'), signal);
+      expect(changed.map(String)).toEqual(Array.from({ length: 5_000 }, (_, index) => `f${index + 1}`));
+      expect(other).toEqual([]);
+    } finally {
+      process.env['PATH'] = before;
+    }
+  });
 
   test('without tar says so', async () => {
     expect(hasCode(await withTar(null), 'ToolMissing')).toBe(true);

@@ -31,6 +31,7 @@ export function filesContents(devices: boolean): BackupContents {
       const into = { directory, devices };
       const volumes = volumesOf(chain, wanted);
       await unpackVolumes(volumes, source, into, ctx, () => removeMates(directory, wanted.mates));
+      await removeMates(directory, wanted.linkMates);
       return wanted.selected;
     },
   };

@@ -8,7 +8,7 @@ import type { DumpResult } from '../../../core/catalog';
 import type { DumpPlan, ParentBackup } from '../../../core/engine';
 import { failure, hasCode, reasonOf } from '../../../core/errors';
 import type { VolumeSink } from '../../../core/volumes';
-import type { VolumeRole } from './archive-gate';
+import { type AsFound, FoundFiles, FoundTree } from './as-found';
 import { excludeMatcher } from './exclude-patterns';
 import { KnownFiles } from './known-files';
 import { DELETED_VOLUME, LISTING_VERSION, LISTING_VOLUME, listingLine } from './listing';
@@ -16,7 +16,7 @@ import type { FilesSettings } from './settings';
 import { StoredMembers } from './stored-members';
 import { createArchive, type TarWarnings } from './tar-process';
 import { nameOf, printable, resolveRoot, type TreeEntry, walkTree, withoutNested } from './tree-walk';
-import { archiveName, type VolumeBatch, VolumePlanner } from './volume-plan';
+import { type VolumeBatch, VolumePlanner } from './volume-plan';
 
 /** Directories and symbolic links, unpacked last: their times are then final, and no file was ever written through a link. */
 export const TREE_VOLUME = 'vol-tree.tar';
@@ -114,21 +114,21 @@ class TreeDump {
   }
 
   async run(roots: readonly string[]): Promise<void> {
-    const names = new PassThrough({ objectMode: true });
+    const directoriesAndLinks = new PassThrough({ objectMode: true });
     const listing = this.#open(LISTING_VOLUME);
     // Whatever fails first ends all the others; nothing goes on behind the caller's back.
-    const tree = this.#guard(this.#archiveTree(names as AsyncIterable<Buffer>));
+    const tree = this.#guard(this.#archiveTree(directoriesAndLinks as AsyncIterable<TreeEntry>));
     tree.catch(() => undefined); // awaited below; it may fail while we walk
     try {
-      await this.#walk(roots, names, listing);
-      names.end();
+      await this.#walk(roots, directoriesAndLinks, listing);
+      directoriesAndLinks.end();
       await Promise.all([...this.#running, tree]);
       await this.#retryChanged();
       await this.#listDeleted();
       await end(listing, this.#signal);
     } catch (error) {
       this.#stop.abort(error);
-      names.destroy();
+      directoriesAndLinks.destroy();
       listing.destroy();
       await Promise.allSettled([...this.#running, tree]);
       this.#ctx.signal.throwIfAborted();
@@ -142,7 +142,7 @@ class TreeDump {
     return more > 0 ? [...this.#warnings, `and ${more} more`] : [...this.#warnings];
   }
 
-  async #walk(roots: readonly string[], names: PassThrough, listing: Writable): Promise<void> {
+  async #walk(roots: readonly string[], tree: PassThrough, listing: Writable): Promise<void> {
     const planner = new VolumePlanner(
       this.#sink.targetVolumeBytes,
       () => this.#nextVolume(),
@@ -163,7 +163,7 @@ class TreeDump {
         this.entries++;
         this.#report();
         if (entry.type === 'directory' || entry.type === 'link') {
-          await write(names, archiveName(entry), this.#signal);
+          await write(tree, entry, this.#signal);
           if (!this.#known?.isUnchanged([entry])) await this.#listTree(entry, listing);
         } else {
           planner.add(entry);
@@ -184,7 +184,8 @@ class TreeDump {
   async #listTree(entry: TreeEntry, listing: Writable): Promise<void> {
     // A link that vanished since is in no archive either.
     const linkTarget = entry.type === 'link' ? await fs.readlink(entry.absolute, 'buffer').catch(() => null) : null;
-    await write(listing, listingLine(entry, TREE_VOLUME, { linkTarget }), this.#signal);
+    const links = entry.type === 'link' ? Number(entry.stat.nlink) : 1;
+    await write(listing, listingLine(entry, TREE_VOLUME, { linkTarget, links }), this.#signal);
   }
 
   /** Begins a volume, after waiting for one of the running ones where there are enough. */
@@ -196,18 +197,21 @@ class TreeDump {
     work.catch(() => undefined); // run() awaits it, perhaps later
   }
 
-  async #archiveTree(names: AsyncIterable<Buffer>): Promise<void> {
-    const { warnings } = await this.#create(TREE_VOLUME, 'tree', names);
-    this.#note(warnings, false);
+  async #archiveTree(entries: AsyncIterable<TreeEntry>): Promise<void> {
+    const found = new FoundTree();
+    const { other } = await this.#create(TREE_VOLUME, found.names(entries), found);
+    // A directory in which something happened meanwhile is not torn.
+    this.#note({ changed: [], other }, false);
   }
 
   /** Listed is what tar stored: what vanished or could not be read is not, so that the next incremental tries it again. */
   async #archiveVolume({ volume, names, linked, contentBytes, lines }: VolumeBatch, listing: Writable): Promise<void> {
-    const { warnings, stored } = await this.#create(volume, 'contents', names);
+    const found = new FoundFiles(this.#settings.devices);
+    const warnings = await this.#create(volume, names, found);
     this.#note({ ...warnings, changed: withHardLinks(warnings.changed, linked) }, false);
     for (const [index, line] of lines.entries()) {
       const name = names[index] as Buffer;
-      if (stored.has(name.toString('latin1'))) await write(listing, line, this.#signal);
+      if (found.stored.has(name.toString('latin1'))) await write(listing, line, this.#signal);
       else this.#missed.push(name);
     }
     this.#doneBytes += contentBytes;
@@ -222,18 +226,18 @@ class TreeDump {
   async #retryChanged(): Promise<void> {
     if (this.#changed.length === 0) return;
     this.retriedVolume = this.#nextVolume();
-    const { warnings } = await this.#create(this.retriedVolume, 'contents', this.#changed.splice(0));
-    this.#note(warnings, true);
+    const found = new FoundFiles(this.#settings.devices);
+    this.#note(await this.#create(this.retriedVolume, this.#changed.splice(0), found), true);
   }
 
-  async #create(volume: string, role: VolumeRole, names: Iterable<Buffer> | AsyncIterable<Buffer>) {
-    const members = new StoredMembers(volume, role, this.#settings.devices);
+  async #create(volume: string, names: Iterable<Buffer> | AsyncIterable<Buffer>, found: AsFound): Promise<TarWarnings> {
+    const members = new StoredMembers(volume, found);
     const warnings = await createArchive(names, members, this.#sink.volume(volume), this.#signal);
     for (const name of members.replaced)
       this.#warn(
-        `/${printable(name)} was replaced by something of another kind while it was read: it is not in the backup`,
+        `/${printable(name)}, or a directory above it, was replaced while it was read: it is not in the backup`,
       );
-    return { warnings, stored: members.stored };
+    return warnings;
   }
 
   async #listDeleted(): Promise<void> {
@@ -286,7 +290,7 @@ function withHardLinks(changed: readonly Buffer[], linked: VolumeBatch['linked']
   return [...changed.filter((name) => !inGroups.has(keyOf(name))), ...groups];
 }
 
-async function write(stream: Writable, chunk: Buffer | string, signal: AbortSignal): Promise<void> {
+async function write(stream: Writable, chunk: Buffer | string | TreeEntry, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted();
   if (!stream.write(chunk)) await once(stream, 'drain', { signal });
 }

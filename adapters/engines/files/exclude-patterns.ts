@@ -1,3 +1,5 @@
+import { shellExpression } from '../../../core/shell-pattern';
+
 /**
  * Shell patterns as GNU tar's `--exclude` reads them: `*` and `?` match slashes too, a pattern may start behind any slash,
  * and what it matches is left out with everything below it. They are matched against the path from the root's own name on
@@ -11,12 +13,5 @@ export function excludeMatcher(patterns: readonly string[]): (path: string) => b
   return (path) => expressions.some((expression) => expression.test(path));
 }
 
-function translate(pattern: string): string {
-  const bytes = Buffer.from(pattern.replace(/\/$/, ''), 'utf8').toString('latin1');
-  return bytes.replace(/\[!?\]?[^\]]*\]|[\s\S]/g, (token) => {
-    if (token === '*') return '.*';
-    if (token === '?') return '.';
-    if (token.length > 1) return token.replace('[!', '[^').replaceAll('\\', '\\\\');
-    return token.replace(/[\\^$.|+(){}[\]]/, '\\$&');
-  });
-}
+const translate = (pattern: string) =>
+  shellExpression(Buffer.from(pattern.replace(/\/$/, ''), 'utf8').toString('latin1'));

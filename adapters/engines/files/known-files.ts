@@ -40,7 +40,8 @@ export class KnownFiles {
 
   /** Of an entry with all of its names that are in the tree: whether the parent holds it as it is. */
   isUnchanged(names: readonly TreeEntry[]): boolean {
-    const attributes = attributesOf(names[0] as TreeEntry, names.length);
+    const [first] = names as [TreeEntry];
+    const attributes = attributesOf(first, first.type === 'link' ? Number(first.stat.nlink) : names.length);
     let isSame = true;
     for (const entry of names) {
       const key = keyOf(entry.absolute, entry.type);

@@ -34,7 +34,7 @@ export interface ListedLine {
   /** Of a symbolic link. */
   readonly target?: string;
   readonly targetBase64?: string;
-  /** How many names of this file are in the backup; absent for one. */
+  /** How many names of this file are in the backup, of a symbolic link also outside of it; absent for one. */
   readonly links?: number;
   readonly volume: string;
 }

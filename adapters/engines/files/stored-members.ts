@@ -1,28 +1,29 @@
 import { Transform } from 'node:stream';
-import { admittedTypes, plainName, type VolumeRole } from './archive-gate';
+import { failure } from '../../../core/errors';
+import { plainName } from './archive-gate';
+import type { AsFound } from './as-found';
 import { readPaxRecords, readTarHeader, TAR_BLOCK } from './tar-member';
+import { printable } from './tree-walk';
 
 /**
- * Passes on what tar writes, except members that no restore would take: between the walk and the reading a file may have been
- * replaced by a link or a directory, and a volume with such a member would be refused as a whole. Notes what it passed, which
- * is what the volume holds.
+ * Passes on what tar writes, except members that are not what the walk found: a file may have been replaced by a link or a
+ * directory since, and a volume with such a member would be refused as a whole; or a directory above it by a link, which tar
+ * follows to wherever it points.
  */
 export class StoredMembers extends Transform {
-  /** Names in bytes as latin1, without a slash at the end. */
-  readonly stored = new Set<string>();
   readonly replaced: Buffer[] = [];
   readonly #volume: string;
-  readonly #types: string;
+  readonly #found: AsFound;
   /** Of a header that is not complete. */
   #held: Buffer = Buffer.alloc(0);
   #extendedBytes = 0;
   #bodyBytes = 0;
   #isPassed = true;
 
-  constructor(volume: string, role: VolumeRole, devices: boolean) {
+  constructor(volume: string, found: AsFound) {
     super();
     this.#volume = volume;
-    this.#types = admittedTypes(role, devices);
+    this.#found = found;
   }
 
   override _transform(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
@@ -54,7 +55,10 @@ export class StoredMembers extends Transform {
 
   #judge(held: Buffer): void {
     const block = held.subarray(this.#extendedBytes);
-    if (block[0] === 0 && block[156] === 0) return this.#pass(held, 0); // the end, and what fills tar's last record
+    if (block[0] === 0 && block[156] === 0) {
+      this.#isPassed = true; // the end, and what fills tar's last record
+      return this.#pass(held, 0);
+    }
     const header = readTarHeader(block, this.#volume);
     if (header.type === 'x') {
       // One whole record: the header itself, its content, and then the member's own header.
@@ -63,10 +67,17 @@ export class StoredMembers extends Transform {
     }
     const records = this.#extendedBytes > 0 ? readPaxRecords(contentOf(held, this.#volume), this.#volume) : null;
     const name = plainName(records?.get('GNU.sparse.name') ?? records?.get('path') ?? header.name);
-    this.#isPassed = this.#types.includes(header.type);
-    if (this.#isPassed) this.stored.add(name);
-    else this.replaced.push(Buffer.from(name, 'latin1'));
+    this.#isPassed = this.#found.isAsFound(name, header.type);
+    if (this.#isPassed && header.type === '1') this.#requireStored(records?.get('linkpath') ?? header.linkName);
+    if (!this.#isPassed) this.replaced.push(Buffer.from(name, 'latin1'));
     this.#pass(held, padded(Number(records?.get('size') ?? header.sizeBytes)));
+  }
+
+  /** The other name of a hard link. With it left out no restore could make this one; the next attempt finds what is there then. */
+  #requireStored(linkName: string): void {
+    const other = Buffer.from(plainName(linkName), 'latin1');
+    if (!this.replaced.some((each) => each.equals(other))) return;
+    throw failure('BackupIncomplete', `/${printable(other)} was replaced while another name of the same file was read`);
   }
 
   #pass(held: Buffer, bodyBytes: number): void {

@@ -62,7 +62,13 @@ export async function createArchive(
 ): Promise<TarWarnings> {
   const stop = new AbortController();
   const either = AbortSignal.any([signal, stop.signal]);
-  const tar = start(CREATE, either);
+  const changed: Buffer[] = [];
+  // Whatever their number: a name that is forgotten would be a torn copy that nobody hears of.
+  const tar = start(CREATE, either, (line) => {
+    const name = CHANGED.exec(line)?.[1];
+    if (name !== undefined) changed.push(unescapeName(name));
+    return name !== undefined || UNREMARKABLE.test(line);
+  });
   const feed = async function* () {
     for await (const name of names) yield Buffer.concat([name, NUL]);
   };
@@ -86,7 +92,7 @@ export async function createArchive(
   if (!ended || ended.status > 1 || !fed || !written) {
     throw failure('BackupIncomplete', `tar failed: ${ended?.lines.slice(-4).join(' | ') || 'its pipes were closed'}`);
   }
-  return readWarnings(ended.lines);
+  return { changed, other: ended.lines };
 }
 
 const CLOSED = new Set(['EPIPE', 'ERR_STREAM_PREMATURE_CLOSE', 'ERR_STREAM_DESTROYED']);
@@ -99,8 +105,12 @@ export async function extractArchive(content: Readable, directory: string, signa
   try {
     await pipeline(content, tar.stdin, { signal });
   } catch (error) {
-    // A tar that died closes its input: its own words say why. Any other error is the content's and goes first.
-    if (!CLOSED.has((error as NodeJS.ErrnoException).code ?? '')) throw error;
+    // A tar that died closes its input: its own words say why. Any other error is the content's and goes first, once tar
+    // writes no more.
+    if (!CLOSED.has((error as NodeJS.ErrnoException).code ?? '')) {
+      await tar.ended.catch(() => undefined);
+      throw error;
+    }
   }
   const { status, lines } = await tar.ended;
   if (status === 0) return;
@@ -109,7 +119,8 @@ export async function extractArchive(content: Readable, directory: string, signa
   throw failure(code, `unpacking into ${directory}: ${words}`);
 }
 
-function start(args: readonly string[], signal: AbortSignal) {
+/** Lines of standard error that `take` answers true for are not kept. */
+function start(args: readonly string[], signal: AbortSignal, take: (line: string) => boolean = () => false) {
   const child = spawn('tar', args, {
     stdio: ['pipe', 'pipe', 'pipe'],
     env: { PATH: process.env['PATH'] ?? '/usr/bin:/bin', LC_ALL: 'C' }, // messages are read
@@ -121,7 +132,7 @@ function start(args: readonly string[], signal: AbortSignal) {
   child.stderr.setEncoding('latin1').on('data', (text: string) => {
     const parts = (rest + text).split('\n');
     rest = parts.pop() ?? '';
-    lines.push(...parts);
+    lines.push(...parts.filter((line) => !take(line)));
     if (lines.length > WARNINGS_KEPT) lines.splice(WARNINGS_KEPT / 2, lines.length - WARNINGS_KEPT);
   });
   const exited = new Promise<number>((resolve, reject) => {
@@ -137,19 +148,7 @@ function start(args: readonly string[], signal: AbortSignal) {
   return { stdin: child.stdin, stdout: child.stdout, ended };
 }
 
-function readWarnings(lines: readonly string[]): TarWarnings {
-  const changed: Buffer[] = [];
-  const other: string[] = [];
-  for (const line of lines) {
-    const name = /^tar: (.*): (?:file changed as we read it|File shrank by \d+ bytes?; padding with zeros)$/.exec(
-      line,
-    )?.[1];
-    if (name !== undefined) changed.push(unescapeName(name));
-    else if (!UNREMARKABLE.test(line)) other.push(line);
-  }
-  return { changed, other };
-}
-
+const CHANGED = /^tar: (.*): (?:file changed as we read it|File shrank by \d+ bytes?; padding with zeros)$/;
 /** What was deleted meanwhile was deleted by its owner. */
 const UNREMARKABLE =
   /Exiting with failure status|File removed before we read it|Cannot stat: (?:No such file|Not a directory)|socket ignored/;

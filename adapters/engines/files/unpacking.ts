@@ -21,6 +21,8 @@ export interface UnpackedVolumes {
   readonly contents: readonly Unpacked[];
   readonly tree: Unpacked;
   readonly contentBytes: number;
+  /** How many of the wanted files no volume had yet. */
+  readonly lacking: () => number;
 }
 
 export interface UnpackInto {
@@ -36,7 +38,8 @@ export function volumesOf(chain: readonly Manifest[], wanted: WantedMembers | nu
   if (!found) throw failure('BackupCorrupt', `backup ${last.backupId} of ${last.store} names no ${TREE_VOLUME}`);
   const wants = wanted?.ofTree();
   const tree = { ...found, isRetried: false, ...(wants ? { wants } : {}) };
-  return { contents, tree, contentBytes: [tree, ...contents].reduce((sum, each) => sum + each.contentBytes, 0) };
+  const contentBytes = [tree, ...contents].reduce((sum, each) => sum + each.contentBytes, 0);
+  return { contents, tree, contentBytes, lacking: () => wanted?.lacking ?? 0 };
 }
 
 /** The volumes of files of one backup, without those of which nothing is wanted. */
@@ -48,7 +51,7 @@ function contentsOf({ backupId, artifacts, detail }: Manifest, wanted: WantedMem
       // Listings name the volume of the first reading.
       isRetried ? (wanted?.inBackup(backupId) ?? true) : (wanted?.inVolume(backupId, name) ?? true),
     )
-    .map((each) => (wanted ? { ...each, wants: (name) => wanted.has(backupId, name) } : each));
+    .map((each) => (wanted ? { ...each, wants: (name) => wanted.take(backupId, name) } : each));
 }
 
 const CONTENTS_VOLUME = /^vol-\d+\.tar$/;
@@ -58,7 +61,7 @@ const CONTENTS_VOLUME = /^vol-\d+\.tar$/;
  * links, while there is no symbolic link yet.
  */
 export async function unpackVolumes(
-  { contents, tree, contentBytes }: UnpackedVolumes,
+  { contents, tree, contentBytes, lacking }: UnpackedVolumes,
   source: VolumeSource,
   into: UnpackInto,
   ctx: CallContext,
@@ -68,6 +71,9 @@ export async function unpackVolumes(
   await unpack.inParallel(contents.filter(({ isRetried }) => !isRetried));
   // These come after all others: the second reading of files that changed, and the tree that sets directories' times.
   for (const each of contents.filter(({ isRetried }) => isRetried)) await unpack.one(each, 'contents');
+  if (lacking() > 0) {
+    throw failure('BackupCorrupt', `files listed up to ${tree.key} are in none of the volumes: ${lacking()}`);
+  }
   await beforeTree();
   await unpack.one(tree, 'tree');
 }
@@ -92,23 +98,32 @@ class Unpacking {
     const lane = async () => {
       for (let next = waiting.shift(); next; next = waiting.shift()) await this.one(next, 'contents');
     };
-    await Promise.all(Array.from({ length: VOLUMES_AT_ONCE }, lane));
+    // Each is awaited: nothing may be unpacked behind the back of a caller who was told that it failed.
+    const ends = await Promise.allSettled(Array.from({ length: VOLUMES_AT_ONCE }, lane));
+    const failed = ends.find((end) => end.status === 'rejected');
+    if (failed) throw failed.reason;
   }
 
   async one(artifact: Unpacked, role: 'contents' | 'tree'): Promise<void> {
+    try {
+      await this.#unpack(artifact, role);
+    } catch (error) {
+      // The other lane stops too, and its error is then this one.
+      this.#stop.abort(error);
+      this.#ctx.signal.throwIfAborted();
+      throw this.#stop.signal.reason;
+    }
+  }
+
+  async #unpack(artifact: Unpacked, role: 'contents' | 'tree'): Promise<void> {
     const signal = AbortSignal.any([this.#ctx.signal, this.#stop.signal]);
+    signal.throwIfAborted();
     const content = await this.#source.open(artifact);
     // Symbolic links exist only from the tree volume on, which makes its directories itself.
     const prepare = role === 'contents' ? this.#makeParents(artifact.wants) : artifact.wants;
     const gate = gateArchive(this.#counted(content), artifact.key, role, this.#into.devices, prepare);
-    const checked = Readable.from(gate, { objectMode: false });
     try {
-      await extractArchive(checked, this.#into.directory, signal);
-    } catch (error) {
-      // The other lane stops too: nothing may be unpacked behind the back of a caller who was told that it failed.
-      this.#stop.abort(error);
-      this.#ctx.signal.throwIfAborted();
-      throw this.#stop.signal.reason;
+      await extractArchive(Readable.from(gate, { objectMode: false }), this.#into.directory, signal);
     } finally {
       content.destroy();
     }

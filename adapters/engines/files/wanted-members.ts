@@ -10,13 +10,18 @@ import { type ListedEntry, nameDigest, pathOf, readState } from './listing';
 export class WantedMembers {
   /** Of what is to be unpacked, holes included. */
   contentBytes = 0;
-  readonly #names = new Map<string, Set<string>>();
+  /** Files that no volume had yet. */
+  lacking = 0;
+  /** Of each backup the files, and whether a volume had them. */
+  readonly #names = new Map<string, Map<string, boolean>>();
   readonly #volumes = new Set<string>();
 
   /** Entries that `selects` took, of all kinds. */
   selected = 0;
   /** Names of files, in bytes from below `/` on, that are unpacked only because another name of the same file was selected. */
   readonly mates: Buffer[] = [];
+  /** The same of symbolic links, which come with the tree. */
+  readonly linkMates: Buffer[] = [];
   #tree: Set<string> | null = null;
 
   /** Without `selects` all that the state consists of. */
@@ -53,10 +58,9 @@ export class WantedMembers {
     const { backup } = line;
     this.contentBytes += line.sizeBytes;
     this.#volumes.add(`${backup}/${line.volume}`);
-    const names = this.#names.get(backup);
-    const key = nameDigest(pathOf(line).subarray(1));
-    if (names) names.add(key);
-    else this.#names.set(backup, new Set([key]));
+    const names = this.#names.get(backup) ?? new Map<string, boolean>();
+    this.#names.set(backup, names.set(nameDigest(pathOf(line).subarray(1)), false));
+    this.lacking++;
   }
 
   /** The content of a file lies under one of its names, which may not be the one that was selected. */
@@ -64,13 +68,20 @@ export class WantedMembers {
     const others = names.filter((line) => !this.#holds(line));
     if (others.length === names.length) return;
     for (const line of others) {
-      this.#add(line);
-      this.mates.push(pathOf(line).subarray(1));
+      const name = pathOf(line).subarray(1);
+      if (line.type === 'link') {
+        this.#tree?.add(nameDigest(name));
+        this.linkMates.push(name);
+      } else {
+        this.#add(line);
+        this.mates.push(name);
+      }
     }
   }
 
   #holds(line: ListedEntry): boolean {
-    return this.has(line.backup, pathOf(line).subarray(1).toString('latin1'));
+    const key = nameDigest(pathOf(line).subarray(1));
+    return line.type === 'link' ? (this.#tree?.has(key) ?? false) : (this.#names.get(line.backup)?.has(key) ?? false);
   }
 
   /** Whether anything of the volume is. */
@@ -82,9 +93,15 @@ export class WantedMembers {
     return this.#names.has(backupId);
   }
 
-  /** `name` in bytes as latin1, from below `/` on. */
-  has(backupId: string, name: string): boolean {
-    return this.#names.get(backupId)?.has(nameDigest(Buffer.from(name, 'latin1'))) ?? false;
+  /** Whether a member is wanted, which is then no longer lacking. `name` in bytes as latin1, from below `/` on. */
+  take(backupId: string, name: string): boolean {
+    const names = this.#names.get(backupId);
+    const key = nameDigest(Buffer.from(name, 'latin1'));
+    const isTaken = names?.get(key);
+    if (isTaken === undefined) return false;
+    if (!isTaken) this.lacking--;
+    names?.set(key, true);
+    return true;
   }
 }
 
