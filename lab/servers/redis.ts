@@ -11,14 +11,13 @@ export interface RedisOptions {
   readonly replicaOf?: { readonly host: string; readonly port: number };
   readonly appendOnly?: boolean;
   readonly settings?: Readonly<Record<string, string>>;
-  /** Valkey has its own data format: never start it on Redis's folder or the reverse. */
-  readonly flavour?: 'redis' | 'valkey';
+  /** Left out: the lab's own. Valkey has its own data format: never start it on Redis's folder or the reverse. */
+  readonly program?: string | undefined;
 }
 
 /** Writes the server's configuration beside its data when there is none, and returns its argv. */
 export function redisCommand(options: RedisOptions): ServerCommand {
-  const { redisServer, valkeyServer } = serverBinaries();
-  const program = options.flavour === 'valkey' ? valkeyServer : redisServer;
+  const program = options.program ?? serverBinaries().redisServer;
   return { argv: [program, writeConfig(options)], cwd: options.dataDir, unprivileged: true };
 }
 

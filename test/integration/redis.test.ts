@@ -14,7 +14,7 @@ import { engineContract, type EngineHarness } from '../contract/engine.contract'
 import { engineFaults } from '../contract/engine-faults.contract';
 import { combinedSource, engineOf, MemoryVolumes, takeBackup, testContext } from '../support/engine-harness';
 import { startRedisRoles } from '../support/redis-roles';
-import { serverBinaries, startRedis, waitUntil } from '../support/servers';
+import { redisFlavours, redisProgram, startRedis, waitUntil } from '../support/servers';
 import { startSilentServer } from '../support/silent-server';
 import { seedsOfRounds } from '../support/random';
 import { fillWithEveryType } from '../support/redis-content';
@@ -33,7 +33,7 @@ afterAll(async () => {
 
 type Server = Awaited<ReturnType<typeof startRedis>>;
 
-const toolsDirectory = () => path.dirname(serverBinaries().redisServer);
+const toolsDirectory = (flavour: Parameters<typeof redisProgram>[0] = 'redis') => path.dirname(redisProgram(flavour));
 
 function settingsFor(servers: Record<string, Server>, extra: Record<string, unknown> = {}) {
   const sites = Object.fromEntries(
@@ -99,12 +99,7 @@ async function startHarness(): Promise<EngineHarness> {
 engineContract('redis', startHarness, startRedisRoles);
 engineFaults('redis', startHarness);
 
-const KINDS = [
-  ['redis', 'yes'],
-  ['redis', 'no'],
-  ['valkey', 'yes'],
-  ['valkey', 'no'],
-] as const;
+const KINDS = redisFlavours().flatMap((flavour) => [[flavour, 'yes'] as const, [flavour, 'no'] as const]);
 
 describe('a server', () => {
   test.each(seedsOfRounds(KINDS.length).map((seed, index) => [...KINDS[index % KINDS.length]!, seed] as const))(
@@ -119,7 +114,7 @@ describe('a server', () => {
         store: 'cache',
         settings: settings.parse({
           sites: { primary: { host: source.host, port: source.port, password: new Secret(source.password) } },
-          ...(flavour === 'redis' ? { toolsDirectory: toolsDirectory() } : { toolsDirectory: valkeyTools() }),
+          toolsDirectory: toolsDirectory(flavour),
         }),
       });
       const volumes = new Map<string, MemoryVolumes>();
@@ -159,13 +154,6 @@ describe('a server', () => {
     60_000,
   );
 });
-
-function valkeyTools(): string {
-  const made = folder();
-  fs.chmodSync(made, 0o755); // the restored server runs as another user
-  fs.symlinkSync(serverBinaries().valkeyServer, path.join(made, 'valkey-server'));
-  return made;
-}
 
 test('a backup of 64 MB values while the source is written to is whole, and the append-only copy loads by itself', async () => {
   const source = await startRedis({ settings: { maxmemory: '1gb', appenddirname: 'aof' } });

@@ -11,7 +11,7 @@ import type { RecoveryTarget } from '../../core/recovery';
 import { Secret } from '../../core/secret';
 import { combinedSource, MemoryLogArchive, MemoryVolumes, takeBackup, testContext } from './engine-harness';
 import { contentAt, contentOf, type ServerContent, SHORT_LIFE_MILLISECONDS } from './redis-workload';
-import { serverBinaries, startRedis, waitUntil } from './servers';
+import { type RedisFlavour, redisProgram, startRedis, waitUntil } from './servers';
 
 type Server = Awaited<ReturnType<typeof startRedis>>;
 
@@ -27,14 +27,6 @@ function folder(): string {
   return made;
 }
 
-function toolsOf(flavour: 'redis' | 'valkey'): string {
-  if (flavour === 'redis') return path.dirname(serverBinaries().redisServer);
-  const made = folder();
-  fs.chmodSync(made, 0o755);
-  fs.symlinkSync(serverBinaries().valkeyServer, path.join(made, 'valkey-server'));
-  return made;
-}
-
 export const connect = ({ host, port, password }: { host: string; port: number; password: string }) => {
   const client = new Redis({ host, port, password, retryStrategy: () => null });
   client.on('error', () => undefined); // the command that runs says so
@@ -42,7 +34,7 @@ export const connect = ({ host, port, password }: { host: string; port: number; 
 };
 
 interface StoreOptions {
-  readonly flavour?: 'redis' | 'valkey';
+  readonly flavour?: RedisFlavour;
   /** What each site's settings say besides, or otherwise. */
   readonly sites?: object;
   /** Left out: in memory. */
@@ -67,7 +59,7 @@ export class Store {
     this.#password = Object.values(servers)[0]!.password;
     this.engine = createRedisEngine({
       store: 'cache',
-      settings: settings.parse({ sites, toolsDirectory: toolsOf(flavour) }),
+      settings: settings.parse({ sites, toolsDirectory: path.dirname(redisProgram(flavour)) }),
     });
     this.log = log?.(this.engine.log!.naming) ?? new MemoryLogArchive(this.engine.log!.naming);
   }

@@ -12,6 +12,7 @@ import { redisCommand, redisReady } from '../../lab/servers/redis';
 import { RunningServer } from '../../lab/servers/running-server';
 import { freeInnerPorts, removeSockets, seaweedCommand, seaweedReady } from '../../lab/servers/seaweedfs';
 import { temporalCommand, temporalReady } from '../../lab/servers/temporal';
+import { OLDEST_REDIS, oldestRedis } from '../../lab/runtime/oldest-redis';
 import { projectRoot, serverBinaries, serversIndexFile } from '../../lab/runtime/servers';
 
 export { postgresTool } from '../../lab/servers/postgresql';
@@ -157,20 +158,37 @@ export async function startMongoReplicaSet(
   return { name, url: mongoUrl(name, voters, auth ? credentials : undefined), ...credentials, keyFile, members, stop };
 }
 
+export type RedisFlavour = 'redis' | `redis ${typeof OLDEST_REDIS}` | 'valkey';
+
+/** The ones that this machine has, for `describe.each`; in CI all. */
+export function redisFlavours(): readonly RedisFlavour[] {
+  const isThere = oldestRedis() !== null || process.env['CI'];
+  return ['redis', ...(isThere ? ([`redis ${OLDEST_REDIS}`] as const) : []), 'valkey'];
+}
+
+export function redisProgram(flavour: RedisFlavour): string {
+  if (flavour === 'redis') return serverBinaries().redisServer;
+  if (flavour === 'valkey') return serverBinaries().valkeyServer;
+  const oldest = oldestRedis();
+  if (oldest === null) throw new Error(`Debian's packages of Redis ${OLDEST_REDIS} cannot be had here`);
+  return oldest;
+}
+
 export async function startRedis(
   options: Place & {
     password?: string;
     replicaOf?: { host: string; port: number };
     appendOnly?: boolean;
     settings?: Readonly<Record<string, string>>;
-    flavour?: 'redis' | 'valkey';
+    flavour?: RedisFlavour;
   } = {},
 ): Promise<TestServer & { password: string; url: string }> {
   const password = options.password ?? randomPassword();
+  const { flavour = 'redis', ...rest } = options;
   const started = await start(options, {
     name: 'Redis',
     wellKnownPort: 6379,
-    command: (at) => redisCommand({ ...options, ...at, password }),
+    command: (at) => redisCommand({ ...rest, ...at, password, program: redisProgram(flavour) }),
     ready: (at) => redisReady({ ...at, password }),
   });
   return { ...started, password, url: `redis://:${password}@${started.host}:${started.port}` };
