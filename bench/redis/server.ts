@@ -64,11 +64,14 @@ export async function startServer(rig: Rig, name: string): Promise<BenchRedis> {
     url: `redis://:${at.password}@${at.host}:${at.port}`,
     client,
     serverVersion: info.get('redis_version') ?? '',
-    async newest() {
-      const position = infoPosition(await readInfo(client, 'replication'));
-      if (!position) throw new Error(`${name} does not say where its stream ends`);
-      return offsetOf(position);
-    },
+    newest: () => streamEnd(client),
     stop,
   };
+}
+
+/** Where the server's replication stream ends, asked on this connection: behind everything that was acknowledged on it. */
+export async function streamEnd(client: Redis): Promise<number> {
+  const position = infoPosition(await readInfo(client, 'replication'));
+  if (!position) throw new Error('the server does not say where its stream ends');
+  return offsetOf(position);
 }

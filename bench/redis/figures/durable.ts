@@ -1,11 +1,13 @@
+import * as path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { projectRoot } from '../../../lab/runtime/servers';
 import { waitUntil } from '../../../lab/servers/process';
 import { type At, secondsUntilDurable, watchArchived } from '../../archived-log';
 import { figure, type Figure, percentile } from '../../figure';
 import { sizeWords } from '../../parts';
-import { pacedCommands } from '../load';
+import { pipeline } from '../../pipeline';
 import { REACHING, type Side } from '../product';
-import type { BenchRedis } from '../server';
+import { type BenchRedis, streamEnd } from '../server';
 import type { Stand } from '../stand';
 
 const COMMANDS_PER_SECOND = 20_000;
@@ -58,7 +60,7 @@ async function underLoad({ loadSeconds: seconds }: Stand, { server, archived }: 
   const writing = independentWrites(server, ending.signal);
   const looking = watchArchived(archived, REACHING, over.signal);
   try {
-    const perSecond = await pacedCommands(server.client, { perSecond: COMMANDS_PER_SECOND, seconds });
+    const perSecond = await loadBeside(server, seconds);
     ending.abort();
     const written = await writing;
     const last = written.at(-1);
@@ -74,15 +76,27 @@ async function underLoad({ loadSeconds: seconds }: Stand, { server, archived }: 
   }
 }
 
-/** On a connection of its own, so that it does not wait behind the load's pipelines. */
-async function independentWrites({ client, ...server }: BenchRedis, signal: AbortSignal): Promise<At<number>[]> {
+/** In a process of its own: here it would share a thread with the clock that it is measured by. */
+async function loadBeside({ host, port, password }: BenchRedis, seconds: number): Promise<number> {
+  const program = path.join(projectRoot(), 'dist/bench/redis/paced-load.js');
+  const server = { REDIS_HOST: host, REDIS_PORT: `${port}`, REDIS_PASSWORD: password };
+  const load = { PER_SECOND: `${COMMANDS_PER_SECOND}`, SECONDS: `${seconds}` };
+  const printed = await pipeline([{ argv: [process.execPath, program], env: { ...server, ...load } }]);
+  return (JSON.parse(printed) as { perSecond: number }).perSecond;
+}
+
+/**
+ * On a connection of its own, the question for the offset too: behind a pipeline of the load the answer would be an offset
+ * behind all of that pipeline.
+ */
+async function independentWrites({ client }: BenchRedis, signal: AbortSignal): Promise<At<number>[]> {
   const own = client.duplicate();
   const written: At<number>[] = [];
   try {
     while (!signal.aborted) {
       await own.incr('independent');
       const at = performance.now();
-      written.push({ at, position: await server.newest() });
+      written.push({ at, position: await streamEnd(own) });
       await delay(WRITE_EVERY_MILLISECONDS, undefined, { signal }).catch(() => undefined);
     }
     return written;
