@@ -95,7 +95,8 @@ describe(`a journalled workload restored to random instants (seed ${seed}, ${STE
         await sleep(5);
       }
     }
-    while (cuts === 0) await workload.step();
+    const wasCutOff = () => cuts > 0;
+    while (!wasCutOff()) await workload.step();
     const until = Date.now() + 20;
     while (state.covered < until) await Promise.race([archiving, sleep(50)]);
     state.done = true;

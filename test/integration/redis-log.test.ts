@@ -3,12 +3,14 @@ import * as net from 'node:net';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import * as tls from 'node:tls';
 import { hasCode } from '../../core/errors';
 import { selfSigned } from '../support/certificate';
-import { testContext } from '../support/engine-harness';
+import { type MemoryLogArchive, testContext } from '../support/engine-harness';
 import { countOf, seededRandom } from '../support/random';
 import { RunningArchiver } from '../support/redis-archiver';
+import { failOver, startPair } from '../support/redis-pair';
 import {
   connect,
   expectContent,
@@ -21,7 +23,7 @@ import {
   timeOf,
 } from '../support/redis-store';
 import { randomWrite } from '../support/redis-workload';
-import { startRedis, waitUntil } from '../support/servers';
+import { redisFlavours, startRedis, waitUntil } from '../support/servers';
 
 /** Archived at its site `primary`, with a full backup from which the log goes on. */
 async function archiving(sites: ConstructorParameters<typeof Store>[0]) {
@@ -37,6 +39,7 @@ async function archived(options: Parameters<typeof startRedis>[0] = {}) {
   return { server, client: connect(server), ...(await archiving({ primary: server })) };
 }
 
+// Redis 7.0 does not tell its replicas how much a group has read of a stream (docs/redis.md): its full backups have it.
 describe.each(['redis', 'valkey'] as const)('%s: the replication stream', (flavour) => {
   const random = seededRandom(`the replication stream of ${flavour}`);
 
@@ -47,7 +50,7 @@ describe.each(['redis', 'valkey'] as const)('%s: the replication stream', (flavo
     const archiver = new RunningArchiver(store.engine, store.log);
     await archiver.reaches(1);
     const moments: Moment[] = [];
-    for (let round = 0; round < countOf('TARGETS', 5); round += 1) {
+    for (let round = 0; round < countOf('TARGETS', flavour === 'redis' ? 5 : 3); round += 1) {
       if (round % 5 === 0) await store.back();
       for (let step = 0; step < 150; step += 1) {
         await randomWrite(client, random);
@@ -70,7 +73,7 @@ describe.each(['redis', 'valkey'] as const)('%s: the replication stream', (flavo
     }
     client.disconnect();
     await server.stop();
-  }, 300_000);
+  }, 600_000);
 });
 
 test('a command meets what it met at the source, though its key would have expired long ago', async () => {
@@ -125,33 +128,12 @@ test('a value larger than a piece lies in several, and is there or not at all', 
   await server.stop();
 }, 120_000);
 
-async function pair(settingsOfBoth: Record<string, string> = {}) {
-  const primary = await startRedis({ settings: settingsOfBoth });
-  const dr = await startRedis({ password: primary.password, settings: settingsOfBoth });
-  const clients = { primary: connect(primary), dr: connect(dr) };
-  await clients.dr.config('SET', 'replica-announce-ip', dr.host);
-  await clients.dr.call('REPLICAOF', primary.host, primary.port);
-  await waitUntil('the replica in sync', async () => {
-    const [a, b] = await Promise.all([clients.primary.info('replication'), clients.dr.info('replication')]);
-    return (
-      fieldOf(b, 'master_link_status') === 'up' && fieldOf(a, 'master_repl_offset') === fieldOf(b, 'slave_repl_offset')
-    );
-  });
-  const stop = async () => {
-    clients.primary.disconnect();
-    clients.dr.disconnect();
-    await Promise.all([primary.stop(), dr.stop()]);
-  };
-  return { primary, dr, clients, stop };
-}
-
 test('a FAILOVER is no gap: the stream goes on under the other id, and one way leads through both', async () => {
-  const { primary, dr, clients, stop } = await pair();
+  const { primary, dr, clients, stop } = await startPair();
   const { store, archiver } = await archiving({ primary, dr });
   await clients.primary.set('before', '1');
   const first = await momentOf(clients.primary, archiver);
-  await clients.primary.call('FAILOVER', 'TO', dr.host, dr.port, 'TIMEOUT', 10_000);
-  await waitUntil('the roles changed', async () => fieldOf(await clients.dr.info('replication'), 'role') === 'master');
+  await failOver(clients.primary, dr, clients.dr);
   await archiver.stop();
   archiver.start('dr');
   await clients.dr.set('after', '1');
@@ -171,7 +153,7 @@ test('a FAILOVER is no gap: the stream goes on under the other id, and one way l
 }, 60_000);
 
 test('what the old primary had beyond a promotion is no part of the new stream, and still restored by its time', async () => {
-  const { primary, dr, clients, stop } = await pair();
+  const { primary, dr, clients, stop } = await startPair();
   const { store, archiver } = await archiving({ primary, dr });
   await clients.primary.set('shared', '1');
   await archiver.reaches(await timeOf(clients.primary));
@@ -278,6 +260,25 @@ test('an instant at which no archiver listened gives the state before it, and sa
   await server.stop();
 }, 60_000);
 
+test('what comes while a slice is stored is of the next one: under a load that never pauses a round ends, too', async () => {
+  const { server, store, client, archiver } = await archived();
+  await archiver.stop();
+  let stored = 0;
+  // As much again with each slice; it ends some time, so that a round which does not would be told of.
+  (store.log as MemoryLogArchive).beforeAppend = async () => {
+    stored += 1;
+    if (stored < 20) await client.incr('counted');
+    await delay(20);
+  };
+  await client.incr('counted');
+  const request = { site: 'primary', runForMilliseconds: 1, sliceMilliseconds: 1 };
+  await store.engine.log!.archive(request, store.log, () => undefined, testContext());
+  expect(stored).toBeGreaterThan(0);
+  expect(stored).toBeLessThan(10);
+  client.disconnect();
+  await server.stop();
+}, 60_000);
+
 test('two archivers of one stream harm nothing', async () => {
   const server = await startRedis();
   const store = new Store({ primary: server });
@@ -294,8 +295,11 @@ test('two archivers of one stream harm nothing', async () => {
   await server.stop();
 }, 60_000);
 
+/** What a primary says to its replicas by itself every ten seconds is a command of its stream, too. */
+const WITHOUT_PINGS = { 'repl-ping-replica-period': '3600', 'repl-timeout': '7200' };
+
 test('a fence ends the archiving once all is archived, makes the primary go no further, and lifted it is no gap', async () => {
-  const { primary, dr, clients, stop } = await pair();
+  const { primary, dr, clients, stop } = await startPair(WITHOUT_PINGS);
   const { store, archiver } = await archiving({ primary, dr });
   await clients.primary.set('before', '1');
   expect(await store.engine.replication!.fence('primary', 'dr', 1, testContext())).toMatchObject({
@@ -322,7 +326,7 @@ test('a fence ends the archiving once all is archived, makes the primary go no f
   await stop();
 }, 60_000);
 
-test.each(['redis', 'valkey'] as const)(
+test.each(redisFlavours())(
   '%s: by TLS, and as a user with no more rights than the documents name, the stream is archived and restored',
   async (flavour) => {
     const files = fs.mkdtempSync(path.join(os.tmpdir(), 'drctl-redis-tls-'));

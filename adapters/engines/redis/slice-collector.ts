@@ -59,6 +59,11 @@ export class SliceCollector {
     this.#cut = { tail: this.#whole, commands: 0 };
   }
 
+  /** Where what is held begins. */
+  get from(): number {
+    return this.#from;
+  }
+
   /** What is held. */
   get bytes(): number {
     return this.#scanner.offset - this.#from;

@@ -26,9 +26,11 @@ export class SocketReader {
     }
     let timer: NodeJS.Timeout | undefined;
     const silence = new Promise<never>((_, reject) => {
-      const seconds = this.#idleMilliseconds / 1_000;
-      const error = failure('TargetUnreachable', `Redis at ${this.#peer} sent nothing for ${seconds} s`);
-      timer = setTimeout(() => reject(error), this.#idleMilliseconds);
+      const silent = () => {
+        const seconds = this.#idleMilliseconds / 1_000;
+        reject(failure('TargetUnreachable', `Redis at ${this.#peer} sent nothing for ${seconds} s`));
+      };
+      timer = setTimeout(silent, this.#idleMilliseconds);
     });
     try {
       const { value, done } = await Promise.race([this.#chunks.next(), silence]);

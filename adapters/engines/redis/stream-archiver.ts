@@ -87,10 +87,14 @@ class StreamArchiver {
     this.#acknowledge();
     const receiving = this.#receive();
     try {
+      // Slices begin at this pace, however long it takes to store one: what comes meanwhile has waited for as long already.
+      let storingMilliseconds = 0;
       while (Date.now() < endAt && this.#lost === null && !marks.isFenced()) {
-        await this.#pause(request.sliceMilliseconds, ctx.signal);
+        await this.#pause(Math.max(0, request.sliceMilliseconds - storingMilliseconds), ctx.signal);
         ctx.signal.throwIfAborted();
+        const startedAt = performance.now();
         await this.#store();
+        storingMilliseconds = performance.now() - startedAt;
         this.#acknowledge();
         const note = marks.problem() ?? merger.problem() ?? this.#tail.lineage;
         ctx.progress({ phase: 'archiving the replication stream', doneItems: this.#entriesStored, note });
@@ -125,11 +129,16 @@ class StreamArchiver {
     }
   }
 
-  /** Everything that can be cut. */
+  /**
+   * Everything that can be cut of what has come by now. What comes meanwhile is of the next slice: under a load that never
+   * pauses this would not end else, and the server would hear nothing of us until it takes us for dead.
+   */
   async #store(): Promise<void> {
     const { archive, merger, onDurable } = this.#parts;
-    for (let piece = this.#collector.cut(); piece; piece = this.#collector.cut()) {
-      const { commands, tail } = this.#collector.lastCut;
+    const collector = this.#collector;
+    const end = collector.from + collector.bytes;
+    for (let piece = collector.cut(); piece; piece = collector.from < end ? collector.cut() : null) {
+      const { commands, tail } = collector.lastCut;
       const slice = await archive.append(piece);
       merger.stored(slice, piece.content.byteLength);
       this.#room.resolve();
