@@ -16,7 +16,7 @@ import type { FilesSettings } from './settings';
 import { StoredMembers } from './stored-members';
 import { createArchive, type TarWarnings } from './tar-process';
 import { nameOf, printable, resolveRoot, type TreeEntry, walkTree, withoutNested } from './tree-walk';
-import { type VolumeBatch, VolumePlanner } from './volume-plan';
+import { type VolumeBatch, VolumePlanner, withHardLinks } from './volume-plan';
 
 /** Directories and symbolic links, unpacked last: their times are then final, and no file was ever written through a link. */
 export const TREE_VOLUME = 'vol-tree.tar';
@@ -279,15 +279,6 @@ class TreeDump {
     this.#warningCount++;
     if (this.#warnings.length < WARNINGS_NAMED) this.#warnings.push(warning);
   }
-}
-
-/** A file that is read again comes with all of its names: unpacking it under one would part it from the others. */
-function withHardLinks(changed: readonly Buffer[], linked: VolumeBatch['linked']): Buffer[] {
-  const keyOf = (name: Buffer) => name.toString('latin1');
-  const wanted = new Set(changed.map(keyOf));
-  const groups = linked.filter((names) => names.some((name) => wanted.has(keyOf(name)))).flat();
-  const inGroups = new Set(groups.map(keyOf));
-  return [...changed.filter((name) => !inGroups.has(keyOf(name))), ...groups];
 }
 
 async function write(stream: Writable, chunk: Buffer | string | TreeEntry, signal: AbortSignal): Promise<void> {

@@ -100,3 +100,12 @@ export class VolumePlanner {
 }
 
 export const archiveName = (entry: TreeEntry): Buffer => entry.absolute.subarray(1);
+
+/** A file that is read again comes with all of its names: unpacking it under one would part it from the others. */
+export function withHardLinks(changed: readonly Buffer[], linked: VolumeBatch['linked']): Buffer[] {
+  const keyOf = (name: Buffer) => name.toString('latin1');
+  const wanted = new Set(changed.map(keyOf));
+  const groups = linked.filter((names) => names.some((name) => wanted.has(keyOf(name)))).flat();
+  const inGroups = new Set(groups.map(keyOf));
+  return [...changed.filter((name) => !inGroups.has(keyOf(name))), ...groups];
+}
