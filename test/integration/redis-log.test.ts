@@ -260,21 +260,30 @@ test('an instant at which no archiver listened gives the state before it, and sa
   await server.stop();
 }, 60_000);
 
-test('what comes while a slice is stored is of the next one: under a load that never pauses a round ends, too', async () => {
+test('what comes while a slice is stored is of the next one: under a load that never pauses the server hears of us, too', async () => {
   const { server, store, client, archiver } = await archived();
   await archiver.stop();
   let stored = 0;
-  // As much again with each slice; it ends some time, so that a round which does not would be told of.
+  // As much again with each slice; it ends some time, so that an archiver which would not is told of.
   (store.log as MemoryLogArchive).beforeAppend = async () => {
     stored += 1;
     if (stored < 20) await client.incr('counted');
     await delay(20);
   };
   await client.incr('counted');
-  const request = { site: 'primary', runForMilliseconds: 1, sliceMilliseconds: 1 };
-  await store.engine.log!.archive(request, store.log, () => undefined, testContext());
-  expect(stored).toBeGreaterThan(0);
-  expect(stored).toBeLessThan(10);
+  const over = new AbortController();
+  const ctx = testContext(over.signal);
+  let storedAtFirstWord = 0;
+  // Said after each look at fences and at the end of the round, and after each acknowledgement.
+  ctx.progress = () => {
+    if (stored === 0) return;
+    storedAtFirstWord = stored;
+    over.abort();
+  };
+  const request = { site: 'primary', runForMilliseconds: 60_000, sliceMilliseconds: 1 };
+  await expect(store.engine.log!.archive(request, store.log, () => undefined, ctx)).rejects.toThrow(/abort/);
+  expect(storedAtFirstWord).toBeGreaterThan(0);
+  expect(storedAtFirstWord).toBeLessThan(10);
   client.disconnect();
   await server.stop();
 }, 60_000);
