@@ -17,9 +17,13 @@ const log = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {}
  * Runs `work` in the context that activities ask for, never cancelled. Temporal's MockActivityEnvironment does it too, and loads
  * the worker with the bundler of its workflows: a second of every file that wants no more than this.
  */
-export function inActivity<T>(work: () => Promise<T>, info: Partial<Info> = {}): Promise<T> {
+export function inActivity<T>(
+  work: () => Promise<T>,
+  info: Partial<Info> = {},
+  heartbeat: (details: unknown) => void = () => {},
+): Promise<T> {
   const never = new Promise<never>(() => {});
   const { signal } = new AbortController();
-  const context = new Context({ ...INFO, ...info }, never, signal, () => {}, undefined, log, noopMetricMeter, {});
+  const context = new Context({ ...INFO, ...info }, never, signal, heartbeat, undefined, log, noopMetricMeter, {});
   return asyncLocalStorage.run(context, work);
 }
