@@ -1,79 +1,19 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import * as path from 'node:path';
-import { createInterface } from 'node:readline';
-import { createLogArchive } from '../../adapters/repository/log-archive';
-import { naming, readPieceName } from '../../adapters/engines/redis/positions';
+import { KillableArchiver, archivedIn } from '../support/killable-archiver';
 import { countOf, seededRandom } from '../support/random';
-import type { ArchiverInput } from '../support/redis-archiver-process';
-import { connect, expectContent, iso, type Moment, momentOf, Store } from '../support/redis-store';
+import { caughtUp, failOver, follow, startPair } from '../support/redis-pair';
+import { connect, expectContent, iso, type Moment, momentOf, Store, timeOf } from '../support/redis-store';
 import { randomWrite } from '../support/redis-workload';
-import { startTestS3, type TestS3 } from '../support/s3-repository';
+import { startTestS3 } from '../support/s3-repository';
 import { startRedis, waitUntil } from '../support/servers';
 
 const random = seededRandom('redis-log-kills');
 const VICTIMS = ['archiver', 'S3', 'archiver and S3', 'server'] as const;
 
-const children: ChildProcess[] = [];
-afterAll(() => children.forEach((each) => each.kill('SIGKILL')));
-
-/** In a process of its own, as a worker has it: killed, and started again. */
-class ArchiverProcess {
-  readonly gaps: string[] = [];
-  readonly #input: Omit<ArchiverInput, 'answeredGaps'>;
-  readonly #s3: TestS3;
-  #child: ChildProcess | null = null;
-
-  constructor(input: Omit<ArchiverInput, 'answeredGaps'>, s3: TestS3) {
-    this.#input = input;
-    this.#s3 = s3;
-  }
-
-  start(): void {
-    const program = path.join(__dirname, '../support/redis-archiver-process.ts');
-    const hook = path.join(__dirname, '../support/typescript-hook.cjs');
-    const ARCHIVER = JSON.stringify({ ...this.#input, answeredGaps: this.gaps });
-    const child = spawn(process.execPath, ['-r', hook, program], {
-      env: { ...process.env, ARCHIVER },
-      stdio: ['ignore', 'pipe', 'ignore'],
-    });
-    createInterface({ input: child.stdout }).on('line', (line) => this.gaps.push(JSON.parse(line) as string));
-    children.push(child);
-    this.#child = child;
-  }
-
-  async kill(): Promise<void> {
-    const child = this.#child;
-    this.#child = null;
-    if (!child || child.exitCode !== null) throw new Error(`the archiver had ended with ${child?.exitCode}`);
-    child.kill('SIGKILL');
-    await once(child, 'exit');
-  }
-
-  /** By what lies in S3, whoever was killed since. */
-  async reaches(at: number): Promise<void> {
-    await waitUntil(`S3 covering ${iso(at)}`, async () => {
-      const archive = createLogArchive(this.#s3.repository('kills'), this.#input.store, naming);
-      const pieces = (await Promise.all((await archive.lineages()).map((each) => archive.entries(each)))).flat();
-      return pieces.some(({ name }) => (readPieceName(name)?.coversUntil ?? 0) >= at);
-    });
-  }
-}
-
 test('kill -9 of the archiver, of S3 and of the server while it writes: every moment before and between them is restored key by key', async () => {
   const [s3, server] = [await startTestS3(), await startRedis({ settings: { appendfsync: 'always' } })];
-  const { host, port, password } = server;
-  const store = new Store(
-    { primary: server },
-    { log: (order) => createLogArchive(s3.repository('kills'), 'cache', order) },
-  );
-  const { credentials, ...settings } = s3.settings('kills');
-  const keys = {
-    accessKeyId: credentials!.accessKeyId.reveal(),
-    secretAccessKey: credentials!.secretAccessKey.reveal(),
-  };
-  const archiver = new ArchiverProcess({ store: 'cache', site: { host, port, password }, s3: settings, keys }, s3);
-  archiver.start();
+  const store = new Store({ primary: server }, { log: (order) => archivedIn(s3, order) });
+  const archiver = new KillableArchiver(s3);
+  archiver.start(server);
   await archiver.reaches(1);
   await store.back();
   let client = connect(server);
@@ -93,7 +33,7 @@ test('kill -9 of the archiver, of S3 and of the server while it writes: every mo
       // What is written without an archiver comes out of the backlog.
       if (victim !== 'server') for (let more = 0; more < 20; more += 1) await randomWrite(client, random);
       if (victim.includes('S3')) await s3.server.server.start();
-      if (victim.includes('archiver')) archiver.start();
+      if (victim.includes('archiver')) archiver.start(server);
       if (victim !== 'server') continue;
       client.disconnect();
       await server.server.start();
@@ -111,5 +51,57 @@ test('kill -9 of the archiver, of S3 and of the server while it writes: every mo
   await expectContent(store, { kind: 'latest' }, moments.at(-1)!, killed);
   client.disconnect();
   await server.stop();
+  await s3.server.stop();
+}, 600_000);
+
+const VICTIMS_OF_FAILOVER = ['archiver and S3', 'old primary', 'archiver', 'S3'] as const;
+
+test('kill -9 of the archiver, of S3 and of the old primary around a FAILOVER is no gap: every moment is restored key by key', async () => {
+  const [s3, { primary, dr, clients, stop }] = [await startTestS3(), await startPair()];
+  const servers = { primary, dr };
+  const store = new Store(servers, { log: (order) => archivedIn(s3, order) });
+  const archiver = new KillableArchiver(s3);
+  let [active, other]: ['primary' | 'dr', 'primary' | 'dr'] = ['primary', 'dr'];
+  archiver.start(servers[active]);
+  await archiver.reaches(1);
+  const moments: Moment[] = [];
+  let killed = '';
+  for (let round = 0; round < countOf('KILLS', 2); round += 1) {
+    if (round % 5 === 0) {
+      await store.back(active);
+      // As a backup is committed only once the archived log covers it.
+      await archiver.reaches(await timeOf(clients[active]));
+    }
+    const victim = VICTIMS_OF_FAILOVER[round % VICTIMS_OF_FAILOVER.length]!;
+    killed += `${victim}; `;
+    for (let step = 20 + random.integer(100); step > 0; step -= 1) await randomWrite(clients[active], random);
+    if (victim.includes('archiver')) await archiver.kill();
+    // What is written without an archiver comes out of the new primary's backlog.
+    for (let step = 0; step < 20; step += 1) await randomWrite(clients[active], random);
+    if (victim.includes('S3')) await s3.server.server.kill('SIGKILL');
+    await failOver(clients[active], servers[other], clients[other]);
+    [active, other] = [other, active];
+    // It followed the old primary, which would begin a stream of its own when it is started again.
+    if (!victim.includes('archiver')) await archiver.kill();
+    for (let step = 0; step < 20; step += 1) await randomWrite(clients[active], random);
+    if (victim === 'old primary') {
+      await servers[other].server.kill('SIGKILL');
+      clients[other].disconnect();
+      await servers[other].server.start();
+      clients[other] = connect(servers[other]);
+      await follow(clients[other], servers[active], clients[active]);
+    }
+    if (victim.includes('S3')) await s3.server.server.start();
+    archiver.start(servers[active]);
+    for (let step = 0; step < 20; step += 1) await randomWrite(clients[active], random);
+    await clients[active].select(0);
+    await caughtUp(clients[other], clients[active]);
+    moments.push(await momentOf(clients[active], archiver));
+  }
+  expect(archiver.gaps).toEqual([]);
+  await archiver.kill();
+  for (const moment of moments) await expectContent(store, { kind: 'time', time: iso(moment.at) }, moment, killed);
+  await expectContent(store, { kind: 'latest' }, moments.at(-1)!, killed);
+  await stop();
   await s3.server.stop();
 }, 600_000);
